@@ -1,0 +1,122 @@
+"""MedDef: Output = C(A(D(B(x)))), and ``build_model`` for the five variants of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from meddef.errors import InputError
+from meddef.models.backbone import CHANNELS, feature_extractor, resnet18_backbone
+from meddef.models.defense import DefenseModule
+
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "no_afd_mfe_msf": (),
+    "no_afd_mfe": ("msf",),
+    "no_afd": ("mfe", "msf"),
+    "full": ("afd", "mfe", "msf"),
+}
+VARIANTS = ("resnet18", *COMPONENTS)
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention of one head over positions: (N, P, d) -> (N, P, d) (paper, Eqs. 1 and 2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+        self.output = nn.Linear(channels, channels)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        attended = F.scaled_dot_product_attention(
+            self.query(positions), self.key(positions), self.value(positions)
+        )
+        return self.output(attended)
+
+
+class MedDef(nn.Module):
+    """Backbone, DefenseModule, self-attention, feature fusion, head: (N, 3, H, W) -> logits (N, K).
+
+    Args:
+        components: which of "afd", "mfe", "msf" the DefenseModule holds.
+        num_classes: K >= 2.
+        dropout: rate before the head (the paper prints 0.3 in one place and 0.2 in another).
+        pretrained: start the backbone from ImageNet weights.
+    """
+
+    def __init__(
+        self, components: tuple[str, ...], num_classes: int, *, dropout: float, pretrained: bool
+    ) -> None:
+        super().__init__()
+        self.backbone = feature_extractor(pretrained=pretrained)
+        self.defense = DefenseModule(CHANNELS, components)
+        self.attention = SelfAttention(CHANNELS)
+        self.fusion = nn.Sequential(nn.Linear(2 * CHANNELS, CHANNELS), nn.ReLU(), nn.Dropout(dropout))
+        self.head = nn.Linear(CHANNELS, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.defense(self.backbone(x))  # (N, C, h, w)
+        positions = features.flatten(2).transpose(1, 2)  # (N, h*w, C)
+        attended = self.attention(positions).mean(dim=1)  # (N, C)
+        pooled = positions.mean(dim=1)  # (N, C)
+        return self.head(self.fusion(torch.cat([attended, pooled], dim=1)))
+
+
+class Normalized(nn.Module):
+    """A network with its standardisation in front, so that images stay in [0, 1] everywhere outside."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images - self.mean) / self.std)
+
+
+def build_model(
+    variant: str,
+    num_classes: int,
+    *,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    dropout: float = 0.3,
+    pretrained: bool = False,
+) -> Normalized:
+    """One of the paper's five models.
+
+    Args:
+        variant: a name in ``VARIANTS``: the baseline "resnet18", or MedDef with all ("full") or some components.
+        num_classes: K >= 2 logits.
+        mean, std: of the training pixels in [0, 1]; one number, or one a channel. Applied inside the model.
+        dropout: rate before MedDef's head, in [0, 1). The ResNet18 baseline has none.
+        pretrained: ImageNet weights for the backbone.
+
+    Returns:
+        A module from images (N, 3, H, W) in [0, 1], H and W >= 32, to logits (N, K).
+
+    Raises:
+        InputError: unknown variant, K < 2, std not positive, dropout out of range, weights not to be had.
+    """
+    if variant not in VARIANTS:
+        raise InputError(f"unknown model variant '{variant}': use one of {', '.join(VARIANTS)}")
+    if num_classes < 2:
+        raise InputError(f"num_classes is {num_classes}: a classifier needs at least 2")
+    if torch.as_tensor(std).min() <= 0:
+        raise InputError(f"std is {std}: it must be positive")
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout is {dropout}: it must lie in [0, 1)")
+    network: nn.Module
+    if variant == "resnet18":
+        network = resnet18_backbone(num_classes, pretrained=pretrained)
+    else:
+        network = MedDef(COMPONENTS[variant], num_classes, dropout=dropout, pretrained=pretrained)
+    return Normalized(network, mean, std)
