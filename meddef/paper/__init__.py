@@ -1,0 +1,61 @@
+"""What the MedDef paper prints, as data. Nothing here is computed, and nothing here needs torch.
+
+`PROTOCOL`: datasets, training, attacks, pruning, and where the paper's statements differ, with sections.
+`EXHIBITS`: every figure, subfigure and table. `FIGURE_CLAIMS`: bounds on ASR printed in captions and text.
+`VARIANT_LABELS`: our variant names and the paper's.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+import yaml
+
+VARIANT_LABELS: dict[str, str] = {
+    "resnet18": "ResNet18",
+    "no_afd_mfe_msf": "MedDef w/o AFD+MFE+MSF",
+    "no_afd_mfe": "MedDef w/o AFD+MFE",
+    "no_afd": "MedDef w/o AFD",
+    "full": "MedDef (Full DAAM)",
+}
+
+
+def _yaml(name: str) -> Any:
+    return yaml.safe_load((files(__name__) / name).read_text(encoding="utf-8"))
+
+
+def _csv(name: str, dtype: dict[str, str]) -> pd.DataFrame:
+    with (files(__name__) / name).open("r", encoding="utf-8") as stream:
+        return pd.read_csv(stream, dtype=dtype, keep_default_na=False)
+
+
+PROTOCOL: dict[str, Any] = _yaml("protocol.yaml")
+EXHIBITS: list[dict[str, Any]] = _yaml("exhibits.yaml")
+FIGURE_CLAIMS: list[dict[str, Any]] = _yaml("figure_claims.yaml")
+
+
+def epsilon_table() -> pd.DataFrame:
+    """Tables 1 (ROCT) and 2 (chest): accuracy in percent, one row a cell, 150 rows.
+
+    Columns: exhibit, dataset, eps, variant, params_m (M, as printed), attack (clean, fgsm, pgd, bim, jsma),
+    accuracy (float, percent), printed (the same as text), bold.
+    """
+    table = _csv("epsilon_table.csv", {"printed": "str", "params_m": "str", "bold": "bool"})
+    table.insert(6, "accuracy", table["printed"].astype(float))
+    return table
+
+
+def compression_table() -> pd.DataFrame:
+    """Tables 3 (ROCT) and 4 (chest): attack success rate in percent, one row a cell, 120 rows.
+
+    Columns: exhibit, dataset, prune_rate (0.3, 0.7, 0.8), variant, attack (fgsm, pgd, bim, jsma),
+    asr (float, percent), printed (the same as text), bold.
+    """
+    table = _csv("compression_table.csv", {"printed": "str", "bold": "bool"})
+    table.insert(5, "asr", table["printed"].astype(float))
+    return table
+
+
+def comparison_table() -> pd.DataFrame:
+    """Table 5: seven methods, each cell as printed (two printed lines joined by a space)."""
+    return _csv("comparison_table.csv", {"bold": "bool"})
