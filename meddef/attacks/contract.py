@@ -1,0 +1,140 @@
+"""What every attack here promises: checked input, a model left as found, logits that can be trusted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from meddef.errors import InputError
+
+
+class ZeroGradientWarning(UserWarning):
+    """Some images have an input gradient that is exactly zero: a gradient attack cannot move them."""
+
+
+def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Refuse what is not a batch of images in [0, 1] with one class index each.
+
+    Args:
+        model: the classifier under attack; anything but an ``nn.Module`` is refused.
+        images: (N, C, H, W), floating point, values in [0, 1].
+        labels: (N,), integer class indices.
+
+    Returns:
+        The labels as int64 on the device of the images.
+
+    Raises:
+        InputError: one line that names the fault and the remedy.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise InputError(f"images must be a floating-point tensor in [0, 1], got {kind}; divide 8-bit by 255")
+    if images.ndim < 2 or 0 in images.shape[1:]:
+        raise InputError(f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}")
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
+        raise InputError("labels must be a tensor of integer class indices, shape (N,)")
+    if labels.shape != images.shape[:1]:
+        raise InputError(f"labels must have shape ({len(images)},), one an image; got {tuple(labels.shape)}")
+    if len(images):
+        check_range(images)
+        if labels.min() < 0:
+            raise InputError(f"labels must be class indices from 0, got {int(labels.min())}")
+    return labels.to(images.device, torch.int64)
+
+
+def check_range(images: Tensor) -> None:
+    """Refuse NaN and values outside [0, 1], which is how normalised and 0-255 input shows."""
+    low, high = float(images.min()), float(images.max())
+    if low != low or high != high:
+        raise InputError(f"image {first_bad(torch.isfinite(images))} holds NaN; pixels must be in [0, 1]")
+    if low < 0:
+        raise InputError(f"pixels must be in [0, 1], got {low:.3g}: keep the normalisation inside the model")
+    if high > 1:
+        raise InputError(f"pixels must be in [0, 1], got {high:.3g}: divide 0-255 images by 255")
+
+
+def first_bad(good: Tensor) -> int:
+    """Index of the first image with any False in ``good`` (N, ...)."""
+    return int((~good.flatten(1)).any(1).nonzero()[0, 0])
+
+
+def check_logits(logits: object, labels: Tensor) -> Tensor:
+    """Refuse model output that is not finite (N, K) logits, K >= 2, with every label below K."""
+    if not isinstance(logits, Tensor):
+        raise InputError(f"the model must return a tensor of logits (N, K), got {type(logits).__name__}")
+    if (
+        logits.ndim != 2
+        or len(logits) != len(labels)
+        or logits.shape[1] < 2
+        or not logits.is_floating_point()
+    ):
+        raise InputError(
+            f"the model must return floating-point logits ({len(labels)}, K) with K >= 2, "
+            f"got {logits.dtype} of shape {tuple(logits.shape)}"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            f"the model returned NaN or infinite logits for image {first_bad(torch.isfinite(logits))}"
+        )
+    if int(labels.max()) >= logits.shape[1]:
+        raise InputError(
+            f"label {int(labels.max())} is out of range: the model has {logits.shape[1]} classes"
+        )
+    return logits
+
+
+def check_finite(images: Tensor) -> Tensor:
+    """Refuse a result with NaN pixels, which only a NaN gradient can cause."""
+    finite = torch.isfinite(images)
+    if not bool(finite.all()):
+        raise InputError(f"the input gradient of image {first_bad(finite)} is NaN; check the model")
+    return images
+
+
+def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float = float("inf")) -> Tensor:
+    """``value`` as float64 of shape (N, 1, ..., 1): one number for all, or a tensor (N,)."""
+    given = torch.as_tensor(value, dtype=torch.float64, device=images.device).detach()
+    if given.ndim > 0 and given.shape != images.shape[:1]:
+        raise InputError(f"{name} must be a number or a tensor ({len(images)},), got {tuple(given.shape)}")
+    if not bool(((given >= 0) & (given <= most) & torch.isfinite(given)).all()):
+        raise InputError(f"{name} must be finite and from 0 to {most:g}, got {value}")
+    return given.expand(len(images)).reshape(-1, *[1] * (images.ndim - 1))
+
+
+def check_at_least(value: int, least: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+@contextmanager
+def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode and gradients on; afterwards every submodule's mode and the global RNG are as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    cuda = [device] if device.type == "cuda" else []
+    try:
+        model.eval()
+        with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def input_gradient(objective: Tensor, images: Tensor) -> Tensor:
+    """d objective / d images, without touching any parameter's ``.grad``; a detached input is refused."""
+    gradient = None
+    if objective.requires_grad:
+        (gradient,) = torch.autograd.grad(objective, images, allow_unused=True)
+    if gradient is None:
+        raise InputError(
+            "the model's output does not depend on its input: detach() or no_grad() inside the model?"
+        )
+    return gradient

@@ -1,0 +1,64 @@
+"""What an attack pushes up: one number an image, larger the closer the model is to being wrong."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from meddef.attacks.contract import check_choice
+from meddef.errors import InputError
+
+LOSSES = ("ce", "margin", "dlr")
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """max over j != y of z_j, minus z_y: above 0 where the answer is not y (Carlini & Wagner 2017).
+
+    Args:
+        logits: (N, K).
+        labels: (N,), int64.
+
+    Returns:
+        (N,)
+    """
+    own = F.one_hot(labels, logits.shape[1]).bool()
+    return logits.masked_fill(own, -torch.inf).amax(1) - logits[own]
+
+
+def dlr(logits: Tensor, labels: Tensor) -> Tensor:
+    """Difference of logits ratio, the margin over z_(1) - z_(3) (Croce & Hein 2020, equation 6); needs K >= 3."""
+    if logits.shape[1] < 3:
+        raise InputError("the dlr loss needs at least 3 classes (first minus third logit); use loss='margin'")
+    ordered = logits.sort(dim=1, descending=True).values
+    return margin(logits, labels) / (ordered[:, 0] - ordered[:, 2] + 1e-12)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What counts as success, and the loss that leads there.
+
+    labels (N,) are the true classes to leave or, if targeted, the classes to reach.
+    """
+
+    labels: Tensor
+    loss_name: str = "ce"
+    targeted: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice(self.loss_name, LOSSES, "loss")
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """(N,), to be maximised."""
+        if self.loss_name == "ce":
+            value = F.cross_entropy(logits, self.labels, reduction="none")
+        else:
+            value = (margin if self.loss_name == "margin" else dlr)(logits, self.labels)
+        return -value if self.targeted else value
+
+    def fooled(self, logits: Tensor) -> Tensor:
+        """(N,), bool: the answer is not the true class or, if targeted, is the target."""
+        return (logits.argmax(1) == self.labels) == self.targeted
+
+    def select(self, index: Tensor) -> "Goal":
+        return replace(self, labels=self.labels[index])
