@@ -1,0 +1,114 @@
+"""Prepared images on disk: one .npy of uint8 and one .json a pool, under a key made from everything that matters.
+
+The key covers the contents and names of the files, the preprocessing, the image size, and the code and libraries
+that decode and preprocess; not the folder's place nor any time stamp. The .json is written last, so a pool without
+one does not exist, whatever was killed when.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import imagehash
+import numpy as np
+import PIL
+
+from meddef.atomic import replacing, write_text
+from meddef.data.pool import Index
+from meddef.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+MAKES_PIXELS = ("decode.py", "duplicates.py", "medmnist.py", "phantom*.py", "pool.py", "preprocessing.py")
+"""Source files whose change makes a stored pool stale."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """``images`` is a read-only memory map, uint8 (N, size, size), in the order of ``index``."""
+
+    images: np.ndarray
+    index: Index
+
+
+def find_cache_dir(cache_dir: Path | None) -> Path:
+    """``cache_dir``, or ``MEDDEF_CACHE_DIR``, or ~/.cache/meddef; made if missing, ``InputError`` if that fails."""
+    named = os.environ.get("MEDDEF_CACHE_DIR")
+    folder = Path(cache_dir or named or Path.home() / ".cache" / "meddef")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the cache folder {folder}: {error.strerror}; set MEDDEF_CACHE_DIR"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(
+            f"cannot write to the cache folder {folder}; set MEDDEF_CACHE_DIR to one that can be written"
+        )
+    return folder
+
+
+def content_key(*parts: object) -> str:
+    """SHA-256 over JSON-able parts, the source in ``MAKES_PIXELS``, and the versions of the libraries that touch pixels."""
+    versions = [cv2.__version__, PIL.__version__, imagehash.__version__, np.__version__]
+    return hashlib.sha256(json.dumps([*parts, _source_digest(), versions]).encode()).hexdigest()
+
+
+def cached_pool(cache_dir: Path, name: str, key: str, build: Callable[[Path], Index]) -> Pool:
+    """The pool stored under ``key``, or the one that ``build`` makes: it writes the .npy it is given."""
+    stem = f"{name}-{key[:20]}"
+    images_path, index_path = cache_dir / f"{stem}.npy", cache_dir / f"{stem}.json"
+    with _locked(cache_dir / f"{stem}.lock"):
+        if (pool := _load(images_path, index_path)) is not None:
+            return pool
+        for left_over in cache_dir.glob(f".{stem}.*"):
+            left_over.unlink()
+        with replacing(images_path) as unfinished:
+            index = build(unfinished)
+        write_text(index_path, index.model_dump_json())
+        pool = _load(images_path, index_path)
+    if pool is None:
+        raise InputError(
+            f"the cache {images_path} cannot be read back: is the disk full? set MEDDEF_CACHE_DIR"
+        )
+    return pool
+
+
+def _load(images_path: Path, index_path: Path) -> Pool | None:
+    if not index_path.exists():
+        return None
+    try:
+        index = Index.model_validate_json(index_path.read_bytes())
+        images = np.load(images_path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        logger.warning("cache %s cannot be used (%s): preparing again", index_path, error)
+        return None
+    if len(images) != len(index.names):
+        logger.warning(
+            "cache %s holds %d images of %d: preparing again", images_path, len(images), len(index.names)
+        )
+        return None
+    return Pool(images, index)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the system frees the lock when its holder dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _source_digest() -> str:
+    folder = Path(__file__).parent
+    sources = sorted(path for pattern in MAKES_PIXELS for path in folder.glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

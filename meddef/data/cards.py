@@ -1,0 +1,58 @@
+"""One card a dataset: where it comes from, what it holds, what the paper prints about it, how to get it by hand."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from meddef.data.preprocessing import Preprocessing
+from meddef.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+class Card(BaseModel):
+    """``published_counts`` is split -> class -> images in the release; ``mean`` and ``std`` are those the paper
+    prints, of pixels in [0, 1]. ``folders`` are the names the data may have under the data folder.
+    ``patient_id`` is a regular expression on the file name without its ending; its matched group is the patient.
+    ``stands_for`` names the dataset that this one replaces where that cannot be had."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: Literal["folder", "medmnist", "phantom"]
+    title: str
+    modality: str
+    source: str
+    licence: str
+    classes: tuple[str, ...]
+    published_counts: dict[str, dict[str, int]] = {}
+    mean: float | None = None
+    std: float | None = None
+    citation: str
+    how_to_get: str
+    stands_for: str | None = None
+    folders: tuple[str, ...] = ()
+    other_classes: tuple[str, ...] = ()
+    patient_id: str | None = None
+    preprocessing: Preprocessing
+
+
+@cache
+def _cards() -> dict[str, Card]:
+    text = files("meddef.data").joinpath("cards.yaml").read_text(encoding="utf-8")
+    return {name: Card(name=name, **fields) for name, fields in yaml.safe_load(text).items()}
+
+
+CARDS: dict[str, Card] = _cards()
+
+
+def find_card(dataset: str) -> Card:
+    """The card of ``dataset``; ``InputError`` for an unknown name."""
+    if dataset not in CARDS:
+        raise InputError(f"unknown dataset {dataset!r}: choose from {', '.join(CARDS)}")
+    return CARDS[dataset]

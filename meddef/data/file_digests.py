@@ -1,0 +1,55 @@
+"""SHA-256 of files, remembered by size and modification time so that an unchanged file is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from meddef.atomic import write_text
+
+Stamp = tuple[int, int]
+"""Size in bytes and modification time in nanoseconds."""
+
+
+def file_digests(root: Path, names: list[str], cache_dir: Path) -> list[str]:
+    """The SHA-256 of each of ``names`` below ``root``, in their order; "" for one that cannot be opened."""
+    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()
+    memory = cache_dir / f"files-{place[:20]}.json"
+    known = _recall(memory)
+    stamps = [_stamp(root / name) for name in names]
+    new = [name for name, stamp in zip(names, stamps, strict=True) if known.get(name, ((), ""))[0] != stamp]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        fresh = dict(zip(new, threads.map(lambda name: _digest(root / name), new), strict=True))
+    digests = [fresh[name] if name in fresh else known[name][1] for name in names]
+    if new:
+        merged = known | {n: (s, d) for n, s, d in zip(names, stamps, digests, strict=True)}
+        write_text(memory, json.dumps(merged))
+    return digests
+
+
+def _recall(memory: Path) -> dict[str, tuple[Stamp, str]]:
+    if not memory.exists():
+        return {}
+    try:
+        entries = json.loads(memory.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}  # only a memory: a damaged one costs reading the files again
+    return {name: ((stamp[0], stamp[1]), digest) for name, (stamp, digest) in entries.items()}
+
+
+def _stamp(path: Path) -> Stamp:
+    if not path.is_file():
+        return (-1, -1)
+    status = path.stat()
+    return (status.st_size, status.st_mtime_ns)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

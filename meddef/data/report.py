@@ -1,0 +1,87 @@
+"""What was found in a dataset and what was done about it, as JSON-able data: nothing is dropped without a line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from meddef.data.cards import SPLITS
+from meddef.data.duplicates import merge
+from meddef.data.pool import Index
+
+SHOWN = 10
+"""Names listed as examples."""
+
+
+def training_repeats(index: Index, splits: np.ndarray) -> list[int]:
+    """Training images that repeat an image of val or test, or an earlier training image; ascending."""
+    repeats = []
+    for group in merge(index.exact + index.near):
+        training = [member for member in group if splits[member] == "train"]
+        kept_elsewhere = len(training) < len(group)
+        repeats += training if kept_elsewhere else training[1:]
+    return sorted(repeats)
+
+
+def count(labels: np.ndarray, splits: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """Images by split and class."""
+    return {
+        split: {
+            name: int(np.sum((splits == split) & (labels == label))) for label, name in enumerate(classes)
+        }
+        for split in SPLITS
+    }
+
+
+def duplicate_report(groups: list[list[int]], index: Index, splits: np.ndarray) -> dict[str, Any]:
+    """Groups of equal images: how many, how many files more than one each, where they lie, contradicting labels."""
+    spread = [sorted({str(splits[member]) for member in group}, key=SPLITS.index) for group in groups]
+    across = [group for group, where in zip(groups, spread, strict=True) if len(where) > 1]
+    return {
+        "groups": len(groups),
+        "surplus_files": sum(len(group) - 1 for group in groups),
+        "groups_within": {split: sum(where == [split] for where in spread) for split in SPLITS},
+        "groups_across": len(across),
+        "groups_with_different_labels": sum(len({index.labels[m] for m in group}) > 1 for group in groups),
+        "examples_across": [[index.names[member] for member in group] for group in across[:SHOWN]],
+    }
+
+
+def patient_report(index: Index, splits: np.ndarray) -> dict[str, Any]:
+    """How many patients there are and which are in more than one split."""
+    where: dict[str, set[str]] = {}
+    for patient, split in zip(index.patients, splits, strict=True):
+        if patient is not None:
+            where.setdefault(patient, set()).add(str(split))
+    shared = sorted(patient for patient, found in where.items() if len(found) > 1)
+    return {
+        "patients": len(where),
+        "images_without_patient": sum(patient is None for patient in index.patients),
+        "in_several_splits": len(shared),
+        "in_train_and_test": sum({"train", "test"} <= found for found in where.values()),
+        "examples": shared[:SHOWN],
+    }
+
+
+def make_report(
+    index: Index, splits: np.ndarray, classes: tuple[str, ...], *, policy: str, seed: int, removed: list[int]
+) -> dict[str, Any]:
+    """The whole report; ``removed`` are the positions taken out of training."""
+    labels = np.array(index.labels)
+    kept = np.ones(len(labels), dtype=bool)
+    kept[removed] = False
+    return {
+        "split_policy": policy,
+        "seed": seed,
+        "files_found": len(index.names) + len(index.skipped),
+        "skipped": [problem.model_dump() for problem in index.skipped],
+        "counts_before_removal": count(labels, splits, classes),
+        "counts": count(labels[kept], splits[kept], classes),
+        "duplicates": {
+            "exact": duplicate_report(index.exact, index, splits),
+            "near": duplicate_report(index.near, index, splits),
+        },
+        "removed_from_training": [index.names[position] for position in removed],
+        "patients": patient_report(index, splits),
+    }

@@ -1,0 +1,27 @@
+"""What every kind of data looks like before preparation: a list of items and a way to read one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image before it is read. ``patient`` is None where the data does not say."""
+
+    name: str
+    label: int
+    patient: str | None
+    split: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """``read(i)`` gives item i as uint8 (H, W) or raises ``UnreadableImage``; it must be safe to call from threads."""
+
+    items: list[Item]
+    read: Callable[[int], np.ndarray]
+    find_near_duplicates: bool = True

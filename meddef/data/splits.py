@@ -1,0 +1,201 @@
+"""``load_splits``: from a dataset's name to train, val and test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meddef.data.cache import Pool, cached_pool, content_key, find_cache_dir
+from meddef.data.cards import SPLITS, Card, find_card
+from meddef.data.file_digests import file_digests
+from meddef.data.folder import find_root, folder_source, list_items
+from meddef.data.images import ImageSet
+from meddef.data.phantom_source import check_sizes, phantom_source
+from meddef.data.policies import check_policy, paper_split, patient_split
+from meddef.data.pool import Index, describe_problems, prepare
+from meddef.data.preprocessing import Preprocessing
+from meddef.data.report import make_report, training_repeats
+from meddef.data.source import Source
+from meddef.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset, ready to train on. ``mean`` and ``std`` are those of the training pixels in [0, 1].
+
+    ``fingerprint`` is a SHA-256 over the prepared pixels and labels of the three splits, in order: equal wherever the
+    data lies and whenever it was copied. ``report`` is JSON-able: files found and skipped, duplicates, what was
+    removed from training, patients in several splits.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    mean: float
+    std: float
+    fingerprint: str
+    report: dict[str, Any]
+
+
+def load_splits(
+    dataset: str,
+    *,
+    image_size: int = 64,
+    split_policy: str = "paper",
+    seed: int = 0,
+    preprocessing: Preprocessing | None = None,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    sizes: dict[str, int] | None = None,
+    drop_duplicates: bool = True,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> Splits:
+    """Train, val and test of a dataset named in ``CARDS``, prepared once and then read from the cache.
+
+    ``split_policy``: "released" keeps the folders or files as they are, "paper" draws 70/15/15 within each class,
+    "patient" draws 70/15/15 with every patient in one split; ``seed`` drives the draw. Phantoms are drawn in their
+    splits, from patients of their own: ``seed`` and ``sizes`` (images a split) drive that, and every policy gives
+    the same. ``preprocessing`` None takes the steps on the dataset's card.
+
+    With ``drop_duplicates``, training images that repeat another image of training, val or test (exactly or nearly)
+    are left out of training, listed in the report and logged; val and test stay as they are.
+
+    A split whose rows lie together in the cache stays a memory map; another is copied into memory.
+
+    Raises ``InputError`` for an unknown name, policy or size, for data that is missing or laid out otherwise, and
+    for files that cannot be used unless ``skip_unreadable``.
+    """
+    card = find_card(dataset)
+    check_policy(split_policy)
+    _check_arguments(card, image_size, seed, sizes)
+    steps = card.preprocessing if preprocessing is None else preprocessing
+    cache = find_cache_dir(cache_dir)
+    contents, make_source = _find_source(card, image_size, seed, data_dir, cache, sizes)
+    key = content_key(dataset, contents, image_size, steps.model_dump())
+
+    def build(path: Path) -> Index:
+        return prepare(
+            make_source(),
+            path,
+            dataset=dataset,
+            image_size=image_size,
+            preprocessing=steps,
+            skip_unreadable=skip_unreadable,
+            progress=progress,
+        )
+
+    pool = cached_pool(cache, f"{dataset}-{image_size}", key, build)
+    if pool.index.skipped and not skip_unreadable:
+        found = len(pool.index.skipped) + len(pool.index.names)
+        raise InputError(describe_problems(dataset, pool.index.skipped, found))
+    where = _assign(card, pool.index, split_policy, seed)
+    removed = training_repeats(pool.index, where) if drop_duplicates else []
+    report = make_report(pool.index, where, card.classes, policy=split_policy, seed=seed, removed=removed)
+    _log(dataset, pool.index, removed)
+    return _splits(card, pool, where, removed, report)
+
+
+def _check_arguments(card: Card, image_size: int, seed: int, sizes: dict[str, int] | None) -> None:
+    if image_size < SMALLEST_SIZE:
+        raise InputError(f"image_size must be at least {SMALLEST_SIZE} pixels, not {image_size}")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, not {seed}")
+    if sizes is not None and card.kind != "phantom":
+        raise InputError(f"sizes is for phantoms only; {card.name} has the images it has")
+
+
+def _find_source(
+    card: Card, image_size: int, seed: int, data_dir: Path | None, cache: Path, sizes: dict[str, int] | None
+) -> tuple[object, Callable[[], Source]]:
+    """What identifies the contents, and a function that opens them."""
+    if card.kind == "phantom":
+        counts = check_sizes(sizes)
+        return [seed, counts], lambda: phantom_source(
+            card.name, image_size=image_size, seed=seed, sizes=counts
+        )
+    root = find_root(card, data_dir)
+    items = list_items(card, root)
+    digests = file_digests(root, [item.name for item in items], cache)
+    contents = [
+        [item.name, item.label, item.patient, digest] for item, digest in zip(items, digests, strict=True)
+    ]
+    return contents, lambda: folder_source(card, root, items)
+
+
+def _assign(card: Card, index: Index, policy: str, seed: int) -> np.ndarray:
+    labels = np.array(index.labels)
+    if policy == "released" or card.kind == "phantom":
+        where = np.array(index.splits)
+    elif policy == "paper":
+        where = paper_split(labels, seed)
+    elif all(patient is None for patient in index.patients):
+        raise InputError(
+            f"{card.name} does not say which image is of which patient: use split policy released or paper"
+        )
+    else:
+        pairs = zip(index.patients, index.names, strict=True)
+        where = patient_split(labels, [name if patient is None else patient for patient, name in pairs], seed)
+    if empty := [split for split in SPLITS if not np.any(where == split)]:
+        raise InputError(
+            f"{card.name}: split policy {policy} leaves {', '.join(empty)} without images; add images"
+        )
+    return where
+
+
+def _log(dataset: str, index: Index, removed: list[int]) -> None:
+    if index.skipped:
+        names = ", ".join(f"{problem.name} ({problem.reason})" for problem in index.skipped)
+        logger.warning("%s: skipped %d unusable files: %s", dataset, len(index.skipped), names)
+    if removed:
+        logger.warning("%s: %d training images repeat another image and were left out", dataset, len(removed))
+
+
+def _splits(card: Card, pool: Pool, where: np.ndarray, removed: list[int], report: dict[str, Any]) -> Splits:
+    kept = np.ones(len(where), dtype=bool)
+    kept[removed] = False
+    rows = {split: np.flatnonzero((where == split) & kept) for split in SPLITS}
+    if not len(rows["train"]):
+        raise InputError(f"{card.name}: every training image repeats one of val or test; add images")
+    sets = {split: _image_set(pool, rows[split]) for split in SPLITS}
+    mean, std = _mean_and_std(pool, rows["train"])
+    fingerprint = _fingerprint(card, pool.index, rows)
+    return Splits(
+        card.name, card.classes, sets["train"], sets["val"], sets["test"], mean, std, fingerprint, report
+    )
+
+
+def _image_set(pool: Pool, rows: np.ndarray) -> ImageSet:
+    first, last = int(rows[0]), int(rows[-1])
+    together = last - first + 1 == len(rows)
+    images = pool.images[first : last + 1] if together else np.asarray(pool.images)[rows]
+    index = pool.index
+    patients = tuple(index.patients[row] or index.names[row] for row in rows)
+    labels = np.array([index.labels[row] for row in rows], dtype=np.int64)
+    return ImageSet(images, labels, tuple(index.names[row] for row in rows), patients)
+
+
+def _mean_and_std(pool: Pool, rows: np.ndarray) -> tuple[float, float]:
+    pixels = len(rows) * pool.images.shape[1] * pool.images.shape[2]
+    mean = sum(pool.index.sums[row] for row in rows) / pixels
+    mean_square = sum(pool.index.squares[row] for row in rows) / pixels
+    return mean / 255, math.sqrt(max(mean_square - mean**2, 0)) / 255
+
+
+def _fingerprint(card: Card, index: Index, rows: dict[str, np.ndarray]) -> str:
+    content = {split: [(index.digests[row], index.labels[row]) for row in rows[split]] for split in SPLITS}
+    return hashlib.sha256(json.dumps([card.classes, content]).encode()).hexdigest()
