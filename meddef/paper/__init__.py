@@ -1,6 +1,7 @@
 """What the MedDef paper prints, as data. Nothing here is computed, and nothing here needs torch.
 
 `PROTOCOL`: datasets, training, attacks, pruning, and where the paper's statements differ, with sections.
+`CLAIMS`: the ledger of every quantitative or ordering claim; `CLAIMS_EXCLUDED`: what is none, with reasons.
 `EXHIBITS`: every figure, subfigure and table. `FIGURE_CLAIMS`: bounds on ASR printed in captions and text.
 `VARIANT_LABELS`: our variant names and the paper's.
 """
@@ -32,6 +33,10 @@ def _csv(name: str, dtype: dict[str, str]) -> pd.DataFrame:
 PROTOCOL: dict[str, Any] = _yaml("protocol.yaml")
 EXHIBITS: list[dict[str, Any]] = _yaml("exhibits.yaml")
 FIGURE_CLAIMS: list[dict[str, Any]] = _yaml("figure_claims.yaml")
+CLAIMS: list[dict[str, Any]] = [
+    {"section": section, **claim} for section, claims in _yaml("claims.yaml").items() for claim in claims
+]
+CLAIMS_EXCLUDED: dict[str, list[dict[str, Any]]] = _yaml("claims_excluded.yaml")
 
 
 def epsilon_table() -> pd.DataFrame:
