@@ -2,6 +2,7 @@
 
 from meddef.attacks.contract import ZeroGradientWarning
 from meddef.attacks.gradient import Trace, bim, fgsm, pgd
+from meddef.attacks.jsma import jsma
 from meddef.attacks.registry import ATTACKS
 
-__all__ = ["ATTACKS", "Trace", "ZeroGradientWarning", "bim", "fgsm", "pgd"]
+__all__ = ["ATTACKS", "Trace", "ZeroGradientWarning", "bim", "fgsm", "jsma", "pgd"]

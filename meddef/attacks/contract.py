@@ -1,5 +1,6 @@
 """What every attack here promises: checked input, a model left as found, logits that can be trusted."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,14 +35,19 @@ def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         raise InputError(f"images must be a floating-point tensor in [0, 1], got {kind}; divide 8-bit by 255")
     if images.ndim < 2 or 0 in images.shape[1:]:
         raise InputError(f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}")
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
-        raise InputError("labels must be a tensor of integer class indices, shape (N,)")
-    if labels.shape != images.shape[:1]:
-        raise InputError(f"labels must have shape ({len(images)},), one an image; got {tuple(labels.shape)}")
     if len(images):
         check_range(images)
-        if labels.min() < 0:
-            raise InputError(f"labels must be class indices from 0, got {int(labels.min())}")
+    return check_labels(labels, images, "labels")
+
+
+def check_labels(labels: Tensor, images: Tensor, name: str) -> Tensor:
+    """Class indices as int64, one for each of ``images``, on their device."""
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
+        raise InputError(f"{name} must be a tensor of integer class indices, shape (N,)")
+    if labels.shape != images.shape[:1]:
+        raise InputError(f"{name} must have shape ({len(images)},), one an image; got {tuple(labels.shape)}")
+    if len(labels) and int(labels.min()) < 0:
+        raise InputError(f"{name} must be class indices from 0, got {int(labels.min())}")
     return labels.to(images.device, torch.int64)
 
 
@@ -116,7 +122,7 @@ def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
 
 @contextmanager
 def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode and gradients on; afterwards every submodule's mode and the global RNG are as before."""
+    """Evaluation mode and gradients on; afterwards every mode and the global RNG are as before."""
     modes = [(module, module.training) for module in model.modules()]
     cuda = [device] if device.type == "cuda" else []
     try:
@@ -128,13 +134,25 @@ def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
             module.training = training
 
 
-def input_gradient(objective: Tensor, images: Tensor) -> Tensor:
+def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:
     """d objective / d images, without touching any parameter's ``.grad``; a detached input is refused."""
     gradient = None
     if objective.requires_grad:
-        (gradient,) = torch.autograd.grad(objective, images, allow_unused=True)
+        (gradient,) = torch.autograd.grad(objective, images, retain_graph=keep_graph, allow_unused=True)
     if gradient is None:
         raise InputError(
             "the model's output does not depend on its input: detach() or no_grad() inside the model?"
         )
     return gradient
+
+
+def warn_if_zero(gradient: Tensor) -> None:
+    """Count the images whose gradient is zero everywhere: for them an attack proves nothing."""
+    zero = int((gradient.flatten(1) == 0).all(1).sum())
+    if zero:
+        warnings.warn(
+            f"the input gradient is exactly zero for {zero} of {len(gradient)} images: a gradient attack cannot "
+            "move them, so their survival says nothing about robustness; try loss='margin' or square",
+            ZeroGradientWarning,
+            stacklevel=3,
+        )

@@ -2,19 +2,18 @@
 
 Settings shared by the three:
 
-- ``model``: takes (N, C, H, W) in [0, 1], returns logits (N, K); it is run in evaluation mode and left as it was
-  found (modes, running statistics, ``.grad``, global random numbers).
+- ``model``: takes (N, C, H, W) in [0, 1], returns logits (N, K); it is run in evaluation mode and left as
+  it was found (modes, running statistics, ``.grad``, global random numbers).
 - ``images``: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
 - ``labels``: (N,), the true classes or, with ``targeted=True``, the classes to reach.
 - ``eps``: radius in pixel units, one number or a tensor (N,); 0 gives back the image bit for bit.
 - ``loss``: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``).
 
-They return images of the same shape, within ``eps`` and [0, 1] exactly, and raise ``meddef.errors.InputError`` on
-bad input, NaN or infinite logits, or a model whose output does not depend on its input. Images whose first gradient
-is exactly zero are counted in a ``ZeroGradientWarning``.
+They return images of the same shape, within ``eps`` and [0, 1] exactly, and raise ``meddef.errors.InputError``
+on bad input, NaN or infinite logits, or a model whose output does not depend on its input. Images whose first
+gradient is exactly zero are counted in a ``ZeroGradientWarning``.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -88,7 +87,7 @@ def fgsm(
         with contract.attacking(model, images.device):
             x = images.clone().requires_grad_()
             gradient = contract.input_gradient(goal.loss(_logits(model, x, goal)).sum(), x)
-        _warn_if_zero(gradient)
+        contract.warn_if_zero(gradient)
         results = [_finish(sphere, sphere.step(images, gradient, sphere.eps)) for sphere in spheres]
     return torch.stack(results) if isinstance(eps, Sequence) else results[0]
 
@@ -151,8 +150,8 @@ def pgd(
         restarts: an image keeps the restart that fools the model or, failing that, has the highest loss.
         generator: source of the random start; None is a fresh one with seed 0, so a call repeats exactly.
         norm: "linf" (sign of the gradient) or "l2" (direction of the gradient).
-        stop: "never" returns the final iterate, the protocol of the papers; "first" the first iterate that fools
-            the model, and images leave the batch as soon as they do.
+        stop: "never" returns the final iterate, the protocol of the papers; "first" the first iterate that
+            fools the model, and images leave the batch as soon as they do.
         progress: called with (steps done, steps in all) after every step.
         trace: an empty ``Trace`` to be filled; costs one forward pass more a restart.
     """
@@ -213,7 +212,7 @@ def _climb(
                 return result
         gradient = contract.input_gradient(loss.sum(), x)
         if step == 0:
-            _warn_if_zero(gradient)
+            contract.warn_if_zero(gradient)
         x = x.detach()
         if stop == "first" and bool(fooled.any()):
             result[place[fooled]] = x[fooled]
@@ -246,14 +245,3 @@ def _reporter(progress: Progress | None, restart: int, steps: int, restarts: int
             progress(restart * steps + step + 1, restarts * steps)
 
     return report
-
-
-def _warn_if_zero(gradient: Tensor) -> None:
-    zero = int((gradient.flatten(1) == 0).all(1).sum())
-    if zero:
-        warnings.warn(
-            f"the input gradient is exactly zero for {zero} of {len(gradient)} images: a gradient attack cannot "
-            "move them, so their survival says nothing about robustness (try loss='margin' or the square attack)",
-            contract.ZeroGradientWarning,
-            stacklevel=3,
-        )
