@@ -1,0 +1,47 @@
+"""The command line: ``meddef data | train | evaluate | reproduce | audit | book``. Imports happen inside commands."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from meddef import cli_audit, cli_book, cli_data, cli_run
+from meddef.errors import InputError
+
+app = typer.Typer(
+    help="The reproducible companion to the MedDef paper: measure every published number again.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(cli_data.app, name="data")
+app.command("train")(cli_run.train)
+app.command("evaluate")(cli_run.evaluate)
+app.command("reproduce")(cli_run.reproduce)
+app.command("audit")(cli_audit.audit)
+app.command("book")(cli_book.book)
+
+
+@app.callback()
+def options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every step, with times, to stderr.")
+    ] = False,
+) -> None:
+    """Set up logging for all commands."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on stderr and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"meddef: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

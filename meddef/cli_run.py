@@ -1,0 +1,258 @@
+"""The commands that compute: ``reproduce``, ``train`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from meddef.errors import InputError
+
+if TYPE_CHECKING:
+    from meddef.evaluation.plan import Plan
+    from meddef.settings import Profile
+
+RUNS = Path("runs")
+ProfileOption = Annotated[
+    str, typer.Option("--profile", "-p", help="smoke, cpu, paper, or a path to a YAML file.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder with chest_xray/, roct/, ... (default: $MEDDEF_DATA_DIR)."),
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where records and weights go.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0 is one a core.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Skip = Annotated[
+    bool, typer.Option("--skip-unreadable", help="List and leave out images that cannot be read.")
+]
+
+
+def reproduce(
+    profile: ProfileOption = "smoke",
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            help="One section: data, architecture, training, ablation, epsilon, pruning, confusion, saliency, comparison.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = RUNS,
+    jobs: Jobs = 0,
+    device: Device = "cpu",
+    skip_unreadable: Skip = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Build the report afterwards.")] = True,
+) -> None:
+    """Turn images into the report: train, prune, attack, record, then run the notebooks and build the book.
+
+    What is already recorded is not computed again, and a run that was stopped goes on where it was. Examples:
+
+        meddef reproduce                                            # phantoms, minutes, needs no data
+
+        meddef reproduce --profile cpu --data-dir ~/data            # the real chest X-rays, hours on two cores
+
+        meddef reproduce --profile cpu --only epsilon --dry-run     # what would that cost?
+    """
+    from meddef.evaluation.plan import RunOptions, make_plan
+    from meddef.settings import load_profile
+
+    settings = load_profile(profile)
+    check_device(device)
+    options = RunOptions(runs_dir / settings.name, _data_dir(data_dir), device, skip_unreadable)
+    plan = make_plan(settings, options)
+    if only:
+        plan = plan.only(only)
+    _run(plan, options, jobs, dry_run=dry_run)
+    if report and not dry_run:
+        from meddef.book import build_report
+
+        build_report(runs_dir, settings.name, section=only, jobs=_workers(jobs, settings))
+
+
+def train(
+    dataset: Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")],
+    variant: Annotated[
+        str, typer.Option("--variant", help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd or full.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the weights go (.safetensors).")],
+    profile: ProfileOption = "smoke",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = RUNS,
+    device: Device = "cpu",
+    skip_unreadable: Skip = False,
+) -> None:
+    """Train one model with a profile's settings and save its weights.
+
+    Example: meddef train --dataset phantom_oct --variant full -o full.safetensors
+    """
+    import shutil
+
+    from meddef.evaluation.cells import model_folder
+    from meddef.evaluation.executor import InlineExecutor
+    from meddef.evaluation.plan import Plan, RunOptions, make_plan
+    from meddef.evaluation.run import run_plan
+    from meddef.settings import DatasetSettings, load_profile
+
+    settings = load_profile(profile)
+    check_device(device)
+    chosen = [d for d in settings.datasets if d.name == dataset] or [DatasetSettings(name=dataset)]
+    settings = settings.model_copy(
+        update={"datasets": chosen, "variants": [variant], "seeds": [seed], "grids": {}, "saliency": None}
+    )
+    options = RunOptions(runs_dir / settings.name, _data_dir(data_dir), device, skip_unreadable)
+    plan = make_plan(settings, options)
+    cells = tuple(cell for cell in plan.cells if cell.kind == "train")
+    records = run_plan(Plan(settings, cells), options, InlineExecutor(), inside=True, export=False)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model_folder(options.folder, cells[0].key) / "best.safetensors", output)
+    best = records[0]["history"][records[0]["best_epoch"]]
+    adversarial = best["val_adversarial"]
+    shown = "" if adversarial is None else f", under PGD {adversarial:.1%}"
+    print(
+        f"{output}: best epoch {best['epoch'] + 1} of {len(records[0]['history'])}, validation accuracy {best['val_clean']:.1%}{shown}"
+    )
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")],
+    weights: Annotated[
+        Path, typer.Option("--weights", "-w", help="A .safetensors file from 'meddef train'.")
+    ],
+    variant: Annotated[str, typer.Option("--variant", help="The model that the weights belong to.")],
+    attack: Annotated[
+        str, typer.Option("--attack", help="clean, or an attack by name (a wrong name lists them).")
+    ] = "pgd",
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Budget in pixel units: 0.05 or 8/255. Default: the paper's.")
+    ] = None,
+    prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
+    images: Annotated[int, typer.Option("--images", min=1, help="How many test images.")] = 100,
+    profile: ProfileOption = "smoke",
+    data_dir: DataDir = None,
+    device: Device = "cpu",
+    skip_unreadable: Skip = False,
+) -> None:
+    """Attack saved weights and print counts, rates and their 95 % Wilson intervals.
+
+    Example: meddef evaluate --dataset phantom_oct --variant full -w full.safetensors --attack pgd --eps 8/255
+    """
+    from meddef.evaluation.plan import RunOptions, splits_of
+    from meddef.evaluation.single import evaluate_weights
+    from meddef.settings import DatasetSettings, load_profile
+
+    settings = load_profile(profile)
+    check_device(device)
+    chosen = next((d for d in settings.datasets if d.name == dataset), DatasetSettings(name=dataset))
+    options = RunOptions(RUNS / settings.name, _data_dir(data_dir), device, skip_unreadable)
+    splits = splits_of(chosen, settings, options, progress=True)
+    outcome = evaluate_weights(
+        weights, variant, splits, attack=attack, eps=None if eps is None else parse_eps(eps),
+        rate=prune_rate, images=images, batch_size=settings.batch_size, device=device,
+    )  # fmt: skip
+    table = Table(title=f"{attack} on {variant}, {dataset}, {outcome.counts.n} test images")
+    for column in ("measure", "count", "rate", "95 % interval"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for name, rate in (
+        ("clean accuracy", outcome.clean_accuracy),
+        ("robust accuracy", outcome.robust_accuracy),
+        ("attack success rate", outcome.asr),
+    ):
+        low, high = rate.interval
+        table.add_row(name, f"{rate.hits}/{rate.n}", f"{rate.value:.2%}", f"{low:.2%} to {high:.2%}")
+    Console().print(table)
+    print(f"largest change of a pixel {outcome.linf:.4f}, most features changed {outcome.l0}")
+
+
+def parse_eps(text: str) -> float:
+    """A perturbation budget written as a number or a fraction: "0.05", "8/255"."""
+    try:
+        value = float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"--eps '{text}' is not a number: write 0.03 or 8/255") from error
+    if not 0 <= value <= 1:
+        raise InputError(
+            f"--eps {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8)"
+        )
+    return value
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have."""
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{device}': use cpu, cuda or cuda:N") from error
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"device '{device}' is not supported: use cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device '{device}': PyTorch sees no CUDA GPU here, use --device cpu")
+
+
+def _run(plan: Plan, options: object, jobs: int, *, dry_run: bool) -> None:
+    from meddef.evaluation.estimate import estimate_seconds, humane, seconds_per_pass
+    from meddef.evaluation.executor import make_executor
+    from meddef.evaluation.plan import RunOptions
+    from meddef.evaluation.run import CellsFailed, missing, run_plan
+    from meddef.records import RecordStore
+
+    assert isinstance(options, RunOptions)
+    workers = _workers(jobs, plan.profile)
+    todo = missing(plan, RecordStore(options.folder))
+    if not todo:
+        print(f"{plan.profile.name}: all {len(plan.cells)} cells are up to date in {options.folder}")
+    else:
+        per_pass = seconds_per_pass(plan.profile, options.device)
+        total = estimate_seconds(todo, per_pass, workers)
+        print(f"{plan.profile.name}: {plan.profile.description}")
+        print(
+            f"{len(plan.cells)} cells, {len(todo)} to compute with {workers} worker(s): about {humane(total)} "
+            f"({1 / per_pass:.0f} passes a second and worker measured)"
+        )
+    if dry_run:
+        _print_plan(plan, {cell.key for cell in todo})
+        return
+    try:
+        with make_executor(workers) as executor:
+            run_plan(plan, options, executor, inside=workers == 1)
+    except CellsFailed as error:
+        print(f"meddef: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def _print_plan(plan: Plan, todo: set[str]) -> None:
+    table = Table(title=f"plan of profile {plan.profile.name}")
+    for column in ("dataset", "part", "cells", "to compute", "passes to compute"):
+        table.add_column(column, justify="left" if column in ("dataset", "part") else "right")
+    groups: dict[tuple[str, str], list[tuple[bool, float]]] = {}
+    for cell in plan.cells:
+        groups.setdefault((cell.dataset, cell.section), []).append((cell.key in todo, cell.work))
+    for (dataset, section), rows in groups.items():
+        lacking = [work for is_todo, work in rows if is_todo]
+        table.add_row(dataset, section, str(len(rows)), str(len(lacking)), f"{sum(lacking):,.0f}")
+    Console().print(table)
+
+
+def _workers(jobs: int, profile: Profile) -> int:
+    return jobs or max(1, (os.cpu_count() or 1) // profile.threads)
+
+
+def _data_dir(given: Path | None) -> Path | None:
+    """``--data-dir``, else $MEDDEF_DATA_DIR, else None (enough for phantoms)."""
+    if given is not None and not given.is_dir():
+        raise InputError(
+            f"--data-dir '{given}' is not a folder: give the one that holds chest_xray/, roct/, ..."
+        )
+    return given

@@ -1,0 +1,195 @@
+"""Running one cell: from its settings to its records."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks import ATTACKS
+from meddef.data import CARDS
+from meddef.data.images import ImageSet
+from meddef.data.source_phantom import draw_phantom_split
+from meddef.data.splits import Splits
+from meddef.evaluation.metrics import Evaluation, evaluate
+from meddef.evaluation.plan import Cell
+from meddef.models import build_model
+from meddef.pruning import prune_l1, sparsity
+from meddef.records import Record
+from meddef.saliency import measure_saliency
+from meddef.settings import TrainingSettings
+from meddef.training import load_weights, train
+
+TEST_ORDER_SEED = 0
+
+
+def model_folder(run_folder: Path, train_key: str) -> Path:
+    """Where the weights and checkpoints of a training cell live."""
+    return run_folder / "models" / train_key
+
+
+def run_data(cell: Cell, splits: Splits) -> list[Record]:
+    """Counts, statistics and findings of one dataset."""
+    counts = {
+        name: dict(
+            zip(splits.classes, np.bincount(part.labels, minlength=len(splits.classes)).tolist(), strict=True)
+        )
+        for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+    }
+    record = {
+        **_head(cell, "data"),
+        "classes": list(splits.classes),
+        **{k: v for k, v in cell.settings["settings"].items() if k != "name"},
+        "image_size": cell.settings["image_size"],
+        "counts": counts,
+        "mean": splits.mean,
+        "std": splits.std,
+        "fingerprint": splits.fingerprint,
+        "report": splits.report,
+    }
+    return [record]
+
+
+def run_train(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -> list[Record]:
+    """Train one model (resuming where a killed run stopped) and record its history."""
+    settings = TrainingSettings.model_validate(cell.settings["training"])
+    variant, seed, device = cell.settings["variant"], cell.settings["seed"], cell.settings["device"]
+    torch.manual_seed(seed)
+    model = build_model(
+        variant, len(splits.classes), mean=splits.mean, std=splits.std,
+        dropout=settings.dropout, pretrained=settings.pretrained,
+    )  # fmt: skip
+    state = train(
+        model, splits.train, splits.val, settings,
+        seed=seed, folder=model_folder(run_folder, cell.key), device=device, label=cell.label, progress=progress,
+    )  # fmt: skip
+    record = {
+        **_head(cell, "train"),
+        "variant": variant,
+        "training": _training(settings),
+        "seed": seed,
+        "epochs": settings.epochs,
+        "settings": settings.model_dump(),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "best_epoch": state.best_epoch,
+        "history": state.history,
+        "data_fingerprint": splits.fingerprint,
+    }
+    return [record]
+
+
+def load_trained(train: Cell, splits: Splits, run_folder: Path, rate: float, scope: str) -> nn.Module:
+    """The model of a training cell, pruned at ``rate``, ready to be attacked."""
+    settings = TrainingSettings.model_validate(train.settings["training"])
+    model: nn.Module = build_model(
+        train.settings["variant"],
+        len(splits.classes),
+        mean=splits.mean,
+        std=splits.std,
+        dropout=settings.dropout,
+    )
+    load_weights(model_folder(run_folder, train.key) / "best.safetensors", model)
+    if rate > 0:
+        model = prune_l1(model, rate, scope=scope)
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    return model.to(train.settings["device"]).to(memory_format=layout).eval()
+
+
+def run_attack(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
+    """One attack on one model at one epsilon."""
+    settings = cell.settings
+    layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
+    loader = batches(splits.test, settings["images"], settings["batch_size"], settings["device"], layout)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = evaluate(model, loader, _bound_attack(settings))
+    counts = outcome.counts
+    record = {
+        **_head(cell, "attack"),
+        **{k: settings[k] for k in ("grid", "variant", "seed", "prune_rate", "prune_scope", "attack", "eps")},
+        "training": _training(TrainingSettings.model_validate(train.settings["training"])),
+        "sparsity": sparsity(model),
+        "settings": settings["attack_settings"],
+        "n": counts.n,
+        "correct_before": counts.correct_before,
+        "correct_after": counts.correct_after,
+        "flipped": counts.flipped,
+        "classes": list(splits.classes),
+        **_predictions(outcome),
+        "linf": outcome.linf,
+        "l0": outcome.l0,
+        "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
+        "data_fingerprint": splits.fingerprint,
+    }
+    return [record]
+
+
+def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
+    """Grad-CAM of one model on the phantoms of the test split, whose lesions are known."""
+    settings = cell.settings
+    drawn = draw_phantom_split(
+        cell.dataset, "test", image_size=splits.test.images.shape[-1],
+        seed=settings["split_seed"], sizes=settings["sizes"],
+    )  # fmt: skip
+    images, _ = splits.test.batch(np.arange(len(splits.test)))
+    rows = measure_saliency(
+        model, images.to(settings["device"]), splits.test.labels, drawn.masks,
+        count=settings["images"], layer=settings["layer"],
+    )  # fmt: skip
+    record = {
+        **_head(cell, "saliency"),
+        "variant": settings["variant"],
+        "training": _training(TrainingSettings.model_validate(train.settings["training"])),
+        "seed": settings["seed"],
+        "layer": settings["layer"],
+        "n": len(rows),
+        "images": rows,
+    }
+    return [record]
+
+
+def _head(cell: Cell, kind: str) -> Record:
+    card = CARDS[cell.dataset]
+    return {"kind": kind, "dataset": cell.dataset, "title": card.title, "stands_for": card.stands_for}
+
+
+def _training(settings: TrainingSettings) -> str:
+    return "adversarial" if settings.adversarial else "clean"
+
+
+def _bound_attack(settings: Any) -> Callable[[nn.Module, Tensor, Tensor], Tensor] | None:
+    if settings["attack"] == "clean":
+        return None
+    keywords = dict(settings["attack_settings"])
+    if settings["eps"] is not None:
+        keywords["eps"] = settings["eps"]
+    if settings["attack"] in ("pgd",):
+        keywords["generator"] = torch.Generator(settings["device"]).manual_seed(settings["seed"])
+    return partial(ATTACKS[settings["attack"]], **keywords)
+
+
+def batches(
+    test: ImageSet,
+    images: int,
+    batch_size: int,
+    device: str,
+    layout: torch.memory_format = torch.channels_last,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first ``images`` of a seeded order of the test split: a smaller grid sees a subset of a larger one's."""
+    order = np.random.default_rng(TEST_ORDER_SEED).permutation(len(test))[:images]
+    for start in range(0, len(order), batch_size):
+        part, labels = test.batch(order[start : start + batch_size])
+        yield part.to(device, memory_format=layout), labels.to(device)
+
+
+def _predictions(outcome: Evaluation) -> Record:
+    """One character an image and row, so that paired comparisons stay possible: class 0 is "0", class 10 is "a"."""
+    digits = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"))
+    rows = (("labels", outcome.labels), ("before", outcome.before), ("after", outcome.after))
+    return {name: "".join(digits[values]) for name, values in rows}

@@ -1,0 +1,112 @@
+"""``evaluate``: what an attack does to a model, as counts, rates with intervals, and confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from meddef.errors import InputError
+from meddef.statistics import AttackCounts, Proportion
+
+Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outcome of one attack on one model over one set of images.
+
+    Attributes:
+        labels, before, after: int64 arrays (n,): true class, prediction on the clean and on the attacked image.
+        linf: largest change of any pixel over all images, in pixel units [0, 1].
+        l0: largest number of changed features (pixels times channels) of any image.
+        num_classes: K, the number of logits.
+    """
+
+    labels: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    linf: float
+    l0: int
+    num_classes: int
+
+    @property
+    def counts(self) -> AttackCounts:
+        """n, correct before, correct after, flipped (right before and wrong after)."""
+        right_before, right_after = self.before == self.labels, self.after == self.labels
+        return AttackCounts(
+            n=len(self.labels),
+            correct_before=int(right_before.sum()),
+            correct_after=int(right_after.sum()),
+            flipped=int((right_before & ~right_after).sum()),
+        )
+
+    @property
+    def asr(self) -> Proportion:
+        """Attack success rate with its Wilson interval."""
+        return self.counts.asr
+
+    @property
+    def clean_accuracy(self) -> Proportion:
+        """Correct before / all, with its Wilson interval."""
+        return self.counts.clean_accuracy
+
+    @property
+    def robust_accuracy(self) -> Proportion:
+        """Correct after / all, with its Wilson interval."""
+        return self.counts.robust_accuracy
+
+    def confusion(self, which: str = "after") -> np.ndarray:
+        """Counts (K, K): true class by row, predicted class by column; ``which`` is "before" or "after"."""
+        predictions = {"before": self.before, "after": self.after}[which]
+        return confusion_matrix(self.labels, predictions, self.num_classes)
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts (K, K) of int64: true class by row, predicted class by column."""
+    cells = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def evaluate(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], attack: Attack | None) -> Evaluation:
+    """Attack every batch of ``loader`` and count.
+
+    Args:
+        model: images (N, C, H, W) in [0, 1] to logits (N, K); judged in evaluation mode, its mode is restored.
+        loader: batches of (images float (N, C, H, W), labels int (N,)), on the model's device.
+        attack: ``(model, images, labels) -> images`` of the same shape, such as those of ``meddef.attacks`` with their
+            settings bound by ``functools.partial``; None evaluates clean images.
+
+    Raises:
+        InputError: no image in ``loader``. Whatever ``attack`` raises: no image counts as robust by default.
+    """
+    labels, before, after = [], [], []
+    linf, l0, num_classes = 0.0, 0, 0
+    training = model.training
+    model.eval()
+    try:
+        for images, targets in loader:
+            attacked = images if attack is None else attack(model, images, targets)
+            if attacked.shape != images.shape:
+                raise ValueError(f"the attack returned {tuple(attacked.shape)} for {tuple(images.shape)}")
+            with torch.no_grad():
+                clean_logits, attacked_logits = model(images), model(attacked)
+            if not (torch.isfinite(clean_logits).all() and torch.isfinite(attacked_logits).all()):
+                raise ValueError("the model's logits are not finite: its accuracy cannot be judged")
+            num_classes = clean_logits.shape[1]
+            change = (attacked - images).abs().flatten(1)
+            linf = max(linf, float(change.max()))
+            l0 = max(l0, int((change > 0).sum(1).max()))
+            labels.append(targets.cpu().numpy())
+            before.append(clean_logits.argmax(1).cpu().numpy())
+            after.append(attacked_logits.argmax(1).cpu().numpy())
+    finally:
+        model.train(training)
+    if not labels:
+        raise InputError("the loader gave no image: nothing to evaluate")
+    return Evaluation(
+        np.concatenate(labels), np.concatenate(before), np.concatenate(after), linf, l0, num_classes
+    )

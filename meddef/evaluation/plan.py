@@ -1,0 +1,224 @@
+"""From a profile to the list of independent cells it implies, each under a key of everything that can change it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meddef.attacks import ATTACKS
+from meddef.data.images import ImageSet
+from meddef.data.splits import Splits, load_splits
+from meddef.errors import InputError
+from meddef.evaluation.fingerprint import source_fingerprint
+from meddef.models import VARIANTS
+from meddef.settings import DatasetSettings, GridSettings, Profile
+
+TRAIN_CODE = ("meddef.models.meddef", "meddef.training.trainer")
+ATTACK_CODE = ("meddef.evaluation.metrics", "meddef.pruning")
+SALIENCY_CODE = ("meddef.saliency",)
+TEST_GRID = "test"  # clean accuracy on the whole test split
+SECTIONS: dict[str, tuple[str, ...]] = {
+    # section of the report -> the cells it needs: kinds, and for attacks the grids
+    "data": ("data",),
+    "architecture": ("data",),
+    "training": ("data", "train"),
+    "ablation": ("data", "train", "test", "epsilon"),
+    "epsilon": ("data", "train", "test", "epsilon"),
+    "pruning": ("data", "train", "pruning"),
+    "confusion": ("data", "train", "test", "epsilon"),
+    "saliency": ("data", "train", "saliency"),
+    "comparison": ("data", "train", "pruning"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One independent unit of work.
+
+    ``settings`` hold everything that changes the outcome; ``needs`` is the key of the cell whose model it uses;
+    ``work`` is its size in forward-and-backward passes of one image, for the estimate of time, and is not in the key.
+    """
+
+    kind: str  # "data", "train", "attack" or "saliency"
+    dataset: str
+    settings: Mapping[str, Any]
+    needs: str | None = None
+    work: float = field(default=0.0, compare=False)
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits; equal cells have equal keys on every machine."""
+        content = {k: v for k, v in asdict(self).items() if k != "work"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def section(self) -> str:
+        """What ``SECTIONS`` selects by: the grid for attacks, else the kind."""
+        return str(self.settings["grid"]) if self.kind == "attack" else self.kind
+
+    @property
+    def label(self) -> str:
+        """Short name for progress and logs."""
+        parts = [self.dataset] + [
+            str(self.settings[k]) for k in ("variant", "attack", "eps", "prune_rate") if k in self.settings
+        ]
+        return " ".join([self.kind, *parts])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a profile in an order in which each comes after the one it needs."""
+
+    profile: Profile
+    cells: tuple[Cell, ...]
+
+    def only(self, section: str) -> Plan:
+        """The part of the plan that one section of the report needs."""
+        if section not in SECTIONS:
+            raise InputError(f"unknown section '{section}': use one of {', '.join(SECTIONS)}")
+        return Plan(self.profile, tuple(cell for cell in self.cells if cell.section in SECTIONS[section]))
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run finds and leaves things; none of it changes a result, except the device."""
+
+    folder: Path
+    data_dir: Path | None = None
+    device: str = "cpu"
+    skip_unreadable: bool = False
+
+
+def splits_of(
+    dataset: DatasetSettings, profile: Profile, options: RunOptions, *, progress: bool = False
+) -> Splits:
+    """The prepared images of one dataset of the profile."""
+    return load_splits(
+        dataset.name,
+        image_size=profile.image_size,
+        split_policy=dataset.split_policy,
+        seed=dataset.split_seed,
+        preprocessing=dataset.preprocessing,
+        data_dir=options.data_dir,
+        sizes=dataset.sizes,
+        skip_unreadable=options.skip_unreadable,
+        progress=progress,
+    )
+
+
+def make_plan(profile: Profile, options: RunOptions) -> Plan:
+    """All cells of ``profile``. Prepares the images where that was not done yet, since keys hold their fingerprint.
+
+    Raises:
+        InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
+    """
+    for variant in [*profile.variants, *profile.clean_variants]:
+        if variant not in VARIANTS:
+            raise InputError(
+                f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(VARIANTS)}"
+            )
+    for name in [attack for grid in profile.grids.values() for attack in grid.attacks]:
+        if name not in ATTACKS:
+            raise InputError(f"profile '{profile.name}': unknown attack '{name}', use {', '.join(ATTACKS)}")
+    cells: list[Cell] = []
+    for dataset in profile.datasets:
+        cells += _dataset_cells(
+            profile, dataset, splits_of(dataset, profile, options, progress=True), options
+        )
+    return Plan(profile, tuple(cells))
+
+
+def _dataset_cells(
+    profile: Profile, dataset: DatasetSettings, splits: Splits, options: RunOptions
+) -> Iterable[Cell]:
+    data = {
+        "fingerprint": splits.fingerprint,
+        "settings": dataset.model_dump(),
+        "image_size": profile.image_size,
+    }
+    yield Cell("data", dataset.name, data)
+    shared = {"data": splits.fingerprint, "device": options.device, "threads": profile.threads}
+    for variant in profile.variants:
+        for seed in profile.seeds:
+            train = _train_cell(profile, dataset.name, variant, seed, splits, shared)
+            yield train
+            for grid_name, grid in {TEST_GRID: GridSettings(attacks={}), **profile.grids}.items():
+                yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
+            if profile.saliency is not None and dataset.name.startswith("phantom"):
+                yield _saliency_cell(profile, dataset, train, shared)
+
+
+def _train_cell(
+    profile: Profile, dataset: str, variant: str, seed: int, splits: Splits, shared: Mapping[str, Any]
+) -> Cell:
+    training = profile.training_for(variant)
+    settings = {
+        **shared,
+        "variant": variant,
+        "seed": seed,
+        "training": training.model_dump(),
+        "code": source_fingerprint(*TRAIN_CODE),
+    }
+    n_train, n_val, rule = len(splits.train), len(splits.val), training.adversarial
+    passes = 1.8 * n_train + 0.4 * n_val
+    if rule is not None:
+        attacked = (
+            rule.train_share * n_train * (rule.steps + 1.8) + rule.validation_share * n_val * rule.steps
+        )
+        passes += attacked
+    return Cell("train", dataset, settings, work=training.epochs * passes)
+
+
+def _grid_cells(
+    profile: Profile, train: Cell, name: str, grid: GridSettings, test: ImageSet, shared: Mapping[str, Any]
+) -> Iterable[Cell]:
+    images = min(grid.images or len(test), len(test))
+    for rate in grid.rates:
+        base = {
+            **shared,
+            "grid": name,
+            "variant": train.settings["variant"],
+            "seed": train.settings["seed"],
+            "prune_rate": rate,
+            "prune_scope": grid.scope,
+            "images": images,
+            "batch_size": profile.batch_size,
+            "channels_last": profile.training.channels_last,
+        }
+        code = source_fingerprint(*ATTACK_CODE)
+        clean = {**base, "attack": "clean", "eps": 0.0, "attack_settings": {}, "code": code}
+        yield Cell("attack", train.dataset, clean, needs=train.key, work=0.4 * images)
+        for attack, given in grid.attacks.items():
+            yield from _attack_cells(train, base, attack, given, grid.eps, images)
+
+
+def _attack_cells(
+    train: Cell, base: Mapping[str, Any], attack: str, given: dict[str, Any], grid: list[float], images: int
+) -> Iterable[Cell]:
+    registered = ATTACKS[attack]
+    settings = {k: v for k, v in registered.keywords.items() if k != "eps"} | given
+    code = source_fingerprint(*ATTACK_CODE, registered.func.__module__)
+    for eps in grid if "eps" in registered.keywords else [None]:
+        cell = {**base, "attack": attack, "eps": eps, "attack_settings": settings, "code": code}
+        passes = float(settings.get("steps", 1)) * float(settings.get("restarts", 1))
+        yield Cell("attack", train.dataset, cell, needs=train.key, work=images * (passes + 0.8))
+
+
+def _saliency_cell(
+    profile: Profile, dataset: DatasetSettings, train: Cell, shared: Mapping[str, Any]
+) -> Cell:
+    assert profile.saliency is not None
+    settings = {
+        **shared,
+        "variant": train.settings["variant"],
+        "seed": train.settings["seed"],
+        "split_seed": dataset.split_seed,
+        "sizes": dataset.sizes,
+        "code": source_fingerprint(*SALIENCY_CODE),
+        **profile.saliency.model_dump(),
+    }
+    return Cell("saliency", train.dataset, settings, needs=train.key, work=2.0 * profile.saliency.images)

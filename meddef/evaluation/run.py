@@ -1,0 +1,197 @@
+"""Running a plan: what is recorded is kept, what is missing is computed, in parallel, and a killed run resumes."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from meddef.data.splits import Splits
+from meddef.errors import InputError
+from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
+from meddef.evaluation.plan import Cell, Plan, RunOptions, splits_of
+from meddef.evaluation.provenance import provenance
+from meddef.progress import progress_bar
+from meddef.records import CellResult, Record, RecordStore
+from meddef.settings import Profile
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Cells that one worker runs in turn because they share a model; ``train`` is the cell that made it."""
+
+    cells: tuple[Cell, ...]
+    train: Cell | None
+    profile: Profile
+    options: RunOptions
+    progress: bool
+
+
+class CellsFailed(RuntimeError):
+    """Some cells raised; the others are recorded. The message names each with its error."""
+
+
+def missing(plan: Plan, store: RecordStore) -> list[Cell]:
+    """The cells of ``plan`` that have no usable result yet, and the training cells whose weights they lack."""
+    lacking = [cell for cell in plan.cells if store.get(cell.key) is None]
+    needed = {cell.needs for cell in lacking}
+    models = [
+        cell
+        for cell in plan.cells
+        if cell.kind == "train"
+        and cell.key in needed
+        and cell not in lacking
+        and not (model_folder(store.folder, cell.key) / "best.safetensors").is_file()
+    ]
+    return models + lacking
+
+
+def run_plan(
+    plan: Plan, options: RunOptions, executor: Executor, *, inside: bool, export: bool = True
+) -> list[Record]:
+    """Compute what is missing, return the records of the plan and (``export``) write them as the profile's.
+
+    ``inside`` shows progress within a cell too (for a single process; several would write over each other).
+
+    Raises:
+        InputError: another run works in the same folder.
+        CellsFailed: some cells raised; everything else was computed and exported.
+    """
+    store = RecordStore(options.folder)
+    with _locked(options.folder):
+        todo = missing(plan, store)
+        failures: dict[str, str] = {}
+        with progress_bar(len(todo), f"{plan.profile.name}: cells") as bar:
+            for cells, error in _execute(plan, todo, options, executor, inside=inside):
+                bar.update(len(cells))
+                bar.set_postfix_str(cells[-1].label)
+                if error is not None:
+                    failures |= {cell.label: str(error) for cell in cells}
+        keys = [cell.key for cell in plan.cells]
+        records = store.export(keys) if export else store.collect(keys)
+    if failures:
+        lines = "\n".join(f"  {label}: {reason}" for label, reason in failures.items())
+        raise CellsFailed(f"{len(failures)} cells failed; run again to retry them:\n{lines}")
+    return records
+
+
+def _execute(
+    plan: Plan, todo: list[Cell], options: RunOptions, executor: Executor, *, inside: bool
+) -> Iterator[tuple[tuple[Cell, ...], BaseException | None]]:
+    """Run tasks as the models they need become available; yields each task's cells and its error, if any."""
+    trains = {cell.key: cell for cell in plan.cells if cell.kind == "train"}
+    pending = {cell.key for cell in todo}
+    waiting: dict[str, list[Task]] = {}
+    ready: list[Task] = []
+    for cells in _grouped(todo):
+        needs = cells[0].needs
+        task = Task(cells, trains[needs] if needs else None, plan.profile, options, inside)
+        if needs in pending:
+            waiting.setdefault(str(needs), []).append(task)
+        else:
+            ready.append(task)
+    ready.sort(key=lambda task: task.cells[0].kind != "train")  # models first: others wait for them
+    running: dict[Future[None], Task] = {}
+    while ready or running:
+        while ready:
+            task = ready.pop(0)
+            running[executor.submit(run_task, task)] = task
+            if inside:
+                break  # in process a submitted task is already done: report it before the next one starts
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            task = running.pop(future)
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                raise CellsFailed(
+                    "a worker process died (out of memory?): run again with fewer --jobs"
+                ) from error
+            yield task.cells, error
+            followers = waiting.pop(task.cells[0].key, [])
+            if error is None:
+                ready.extend(followers)
+            else:
+                for follower in followers:
+                    yield follower.cells, RuntimeError(f"its model was not trained: {error}")
+
+
+def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
+    """Attack cells on the same pruned model together, every other cell alone."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        shared: tuple[str, ...] = (cell.key,)
+        if cell.kind == "attack":
+            shared = (str(cell.needs), str(cell.settings["prune_rate"]), str(cell.settings["prune_scope"]))
+        groups.setdefault(shared, []).append(cell)
+    for group in groups.values():
+        yield tuple(group)
+
+
+def run_task(task: Task) -> None:
+    """Run the cells of one task and store each result as soon as it is there (in a worker process)."""
+    torch.set_num_threads(task.profile.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    store = RecordStore(task.options.folder)
+    model: nn.Module | None = None
+    for cell in task.cells:
+        started = time.perf_counter()
+        splits = _splits(cell.dataset, task.profile, task.options)
+        if cell.needs and model is None:
+            assert task.train is not None
+            rate, scope = cell.settings.get("prune_rate", 0.0), cell.settings.get("prune_scope", "global")
+            model = load_trained(task.train, splits, task.options.folder, rate, scope)
+        records = _run_cell(cell, task, splits, model)
+        store.put(
+            CellResult(cell.key, records, provenance(task.options.device, time.perf_counter() - started))
+        )
+        if cell.kind == "train":
+            (model_folder(task.options.folder, cell.key) / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -> list[Record]:
+    if cell.kind == "data":
+        return run_data(cell, splits)
+    if cell.kind == "train":
+        return run_train(cell, splits, task.options.folder, progress=task.progress)
+    assert task.train is not None
+    assert model is not None
+    if cell.kind == "saliency":
+        return run_saliency(cell, task.train, splits, model)
+    return run_attack(cell, task.train, splits, model)
+
+
+@lru_cache(maxsize=4)
+def _splits_cached(dataset_json: str, profile_json: str, options: RunOptions) -> Splits:
+    profile = Profile.model_validate_json(profile_json)
+    dataset = next(d for d in profile.datasets if d.model_dump_json() == dataset_json)
+    return splits_of(dataset, profile, options)
+
+
+def _splits(name: str, profile: Profile, options: RunOptions) -> Splits:
+    dataset = next(d for d in profile.datasets if d.name == name)
+    return _splits_cached(dataset.model_dump_json(), profile.model_dump_json(), options)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One run a folder at a time; the lock goes with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another run works in {folder}: wait for it, or give another --runs-dir"
+            ) from error
+        yield

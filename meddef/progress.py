@@ -1,0 +1,23 @@
+"""Progress bars that behave in a terminal, in a notebook and in a log file."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm.auto import tqdm
+
+LOG_INTERVAL = 30.0  # seconds between lines when the output is not a screen
+
+
+def progress_bar(total: int, description: str, *, enabled: bool = True) -> tqdm[Any]:
+    """A bar of ``total`` units; outside a terminal or notebook it prints a line every 30 s at most."""
+    on_screen = sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(
+        total=total,
+        desc=description,
+        disable=not enabled,
+        mininterval=0.1 if on_screen else LOG_INTERVAL,
+        dynamic_ncols=on_screen,
+        leave=True,
+    )

@@ -1,0 +1,142 @@
+"""Records: what was measured, one JSON object a row, and where they are kept. No torch here.
+
+A *cell* of the plan leaves one file ``cells/<key>.json`` that appears whole or not at all, so a killed run loses at
+most the cells in progress and parallel workers never share a file. ``export`` gathers the cells of a plan into
+``records.jsonl`` (the measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where
+and with what each cell was computed).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from meddef.atomic import write_text
+from meddef.errors import InputError
+from meddef.statistics import AttackCounts
+
+Record = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """The outcome of one cell: its records and the circumstances they were computed in."""
+
+    key: str
+    records: list[Record]
+    provenance: Record
+
+
+class RecordStore:
+    """The cells computed so far in one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells = folder / "cells"
+
+    def get(self, key: str) -> CellResult | None:
+        """The result under ``key``; None when it was never computed or its file is damaged (which is logged)."""
+        path = self.cells / f"{key}.json"
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            body = content["body"]
+            if content["sha256"] != _digest(body):
+                raise ValueError("its checksum does not match")
+        except (ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is damaged (%s): the cell will be computed again", path, error)
+            return None
+        return CellResult(key, body["records"], body["provenance"])
+
+    def put(self, result: CellResult) -> None:
+        """Keep ``result``; it appears whole or not at all."""
+        body = {"records": result.records, "provenance": result.provenance}
+        write_text(self.cells / f"{result.key}.json", json.dumps({"sha256": _digest(body), "body": body}))
+
+    def collect(self, keys: Iterable[str]) -> list[Record]:
+        """The records of those of ``keys`` that are done, each with its cell's key, in the order of the keys."""
+        results = [result for key in keys if (result := self.get(key))]
+        return [{"key": result.key, **record} for result in results for record in result.records]
+
+    def export(self, keys: Iterable[str]) -> list[Record]:
+        """Write records.jsonl and provenance.jsonl for those of ``keys`` that are done; returns the records."""
+        ordered = sorted(set(keys))
+        records = self.collect(ordered)
+        results = [result for key in ordered if (result := self.get(key))]
+        provenance = [{"key": result.key, **result.provenance} for result in results]
+        for name, rows in (("records", records), ("provenance", provenance)):
+            text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+            path = self.folder / f"{name}.jsonl"
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+        return records
+
+
+def _digest(body: Record) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def load_records(results_dir: str | Path, profile: str, *, kind: str | None = None) -> list[Record]:
+    """The exported records of ``profile`` under ``results_dir``, optionally of one kind.
+
+    Kinds: "data" (a dataset), "train" (a trained model), "attack" (an attack on a model), "saliency".
+
+    Raises:
+        InputError: nothing was exported there, or a line is not JSON.
+    """
+    return [row for row in _read_rows(results_dir, profile, "records") if kind in (None, row["kind"])]
+
+
+def load_provenance(results_dir: str | Path, profile: str) -> list[Record]:
+    """Circumstances of each cell: git commit, versions, hardware, seconds."""
+    return _read_rows(results_dir, profile, "provenance")
+
+
+def _read_rows(results_dir: str | Path, profile: str, name: str) -> list[Record]:
+    path = Path(results_dir) / profile / f"{name}.jsonl"
+    if not path.is_file():
+        raise InputError(
+            f"no {name} of profile '{profile}' at {path}: run 'meddef reproduce --profile {profile}' first"
+        )
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(
+                f"{path}, line {number} is not JSON: restore the file or reproduce it"
+            ) from error
+    return rows
+
+
+def attack_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Attack records as a tidy table: counts, rates in [0, 1] and their 95 % Wilson intervals.
+
+    Columns beside those of the record: ``clean``, ``robust``, ``asr`` with ``_low`` and ``_high``.
+    """
+    rows = []
+    for record in records:
+        if record["kind"] != "attack":
+            continue
+        counts = AttackCounts(
+            record["n"], record["correct_before"], record["correct_after"], record["flipped"]
+        )
+        row = dict(record)
+        for name, rate in (
+            ("clean", counts.clean_accuracy),
+            ("robust", counts.robust_accuracy),
+            ("asr", counts.asr),
+        ):
+            row[name] = rate.value
+            row[f"{name}_low"], row[f"{name}_high"] = rate.interval
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,135 @@
+"""Profiles: how big a run is, as strictly validated data. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meddef.data.preprocessing import Preprocessing
+from meddef.errors import InputError
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSettings(Settings):
+    """Which images, how they are split and prepared."""
+
+    name: str
+    split_policy: Literal["released", "paper", "patient"] = "paper"
+    preprocessing: Preprocessing | None = None  # None: the steps the paper names for this dataset
+    sizes: dict[str, int] | None = None  # phantoms only: images per split
+    split_seed: int = 0
+
+
+class AdversarialSettings(Settings):
+    """The adversarial part of training (paper, Section IV-B)."""
+
+    train_share: Annotated[float, Field(gt=0, le=1)] = 0.35
+    validation_share: Annotated[float, Field(gt=0, le=1)] = 0.70
+    steps: Positive = 40
+    patience: Positive = 2  # epochs below the best validation score before easing
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02  # how far below counts as degraded
+    ease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
+
+
+class TrainingSettings(Settings):
+    """One training run. ``adversarial=None`` is clean training."""
+
+    epochs: Positive = 100
+    batch_size: Positive = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    dropout: Rate = 0.3
+    class_weights: bool = False  # inverse-frequency weights in the loss
+    horizontal_flip: bool = False
+    pretrained: bool = False
+    precision: Literal["float32", "bf16"] = "float32"
+    channels_last: bool = True
+    adversarial: AdversarialSettings | None = AdversarialSettings()
+
+
+class GridSettings(Settings):
+    """A grid of attacks on trained models; attacks map a name to its settings (without eps)."""
+
+    images: Positive | None = None  # of the test split; None is all of it
+    eps: list[Epsilon] = [0.01, 0.05, 0.10]
+    rates: list[Rate] = [0.0]
+    attacks: dict[str, dict[str, Any]]
+    scope: Literal["global", "layer"] = "global"
+
+
+class SaliencySettings(Settings):
+    """Grad-CAM on images with a known lesion."""
+
+    images: Positive = 24
+    layer: Literal["layer2", "layer3", "layer4"] = "layer3"
+
+
+class Profile(Settings):
+    """Everything that decides what a run computes."""
+
+    name: str
+    description: str
+    image_size: Annotated[int, Field(ge=32)]
+    datasets: list[DatasetSettings]
+    variants: list[str]
+    seeds: list[int] = [0]
+    batch_size: Positive = 32  # images per attack batch
+    threads: Positive = 1  # per process; part of the key, since float sums depend on it
+    clean_variants: list[str] = ["resnet18"]  # trained without adversarial examples
+    training: TrainingSettings
+    clean_training: TrainingSettings | None = None  # None: ``training`` without its adversarial part
+    grids: dict[str, GridSettings]
+    saliency: SaliencySettings | None = None
+
+    def training_for(self, variant: str) -> TrainingSettings:
+        """The settings that ``variant`` is trained with."""
+        if variant not in self.clean_variants:
+            return self.training
+        return self.clean_training or self.training.model_copy(update={"adversarial": None})
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that come with the package."""
+    folder = resources.files("meddef.profiles")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """A profile that comes with the package, by name, or one from a YAML file, by path.
+
+    Raises:
+        InputError: no such profile, not YAML, an unknown key or a value out of range (all are named).
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise InputError(
+                f"profile file '{path}' does not exist: give a path to a YAML file or one of {profile_names()}"
+            )
+        text = path.read_text(encoding="utf-8")
+    elif name_or_path in profile_names():
+        text = (resources.files("meddef.profiles") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    else:
+        raise InputError(
+            f"unknown profile '{name_or_path}': use one of {', '.join(profile_names())} or a .yaml file"
+        )
+    try:
+        return Profile.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise InputError(f"profile '{name_or_path}' is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"profile '{name_or_path}': {faults}") from error

@@ -1,0 +1,68 @@
+"""The project's one definition of each rate, with its 95 % interval. No torch here: figures and tables import this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scipy.stats import binomtest
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """``hits`` out of ``n`` with the Wilson score interval (Wilson 1927). NaN where n is 0: there is nothing to say."""
+
+    hits: int
+    n: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hits <= self.n:
+            raise ValueError(f"{self.hits} hits out of {self.n}: hits must lie in [0, n]")
+
+    @property
+    def value(self) -> float:
+        """The proportion, in [0, 1]."""
+        return self.hits / self.n if self.n else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end of the 95 % Wilson interval, in [0, 1]."""
+        if self.n == 0:
+            return float("nan"), float("nan")
+        ends = binomtest(self.hits, self.n).proportion_ci(CONFIDENCE, method="wilson")
+        return float(ends.low), float(ends.high)
+
+
+@dataclass(frozen=True)
+class AttackCounts:
+    """What an attack did to ``n`` images: counts, from which every rate follows.
+
+    ``flipped`` counts images that were right before and wrong after; images that were wrong before and right after
+    ("repaired") make robust accuracy larger than (1 - ASR) * clean accuracy.
+    """
+
+    n: int
+    correct_before: int
+    correct_after: int
+    flipped: int
+
+    def __post_init__(self) -> None:
+        repaired = self.correct_after - (self.correct_before - self.flipped)
+        if not (0 <= self.flipped <= self.correct_before <= self.n and 0 <= repaired <= self.n - self.correct_before):
+            raise ValueError(f"counts that cannot be: {self}")
+
+    @property
+    def clean_accuracy(self) -> Proportion:
+        """Correct before / all."""
+        return Proportion(self.correct_before, self.n)
+
+    @property
+    def robust_accuracy(self) -> Proportion:
+        """Correct after / all."""
+        return Proportion(self.correct_after, self.n)
+
+    @property
+    def asr(self) -> Proportion:
+        """Attack success rate: (correct before and wrong after) / correct before."""
+        return Proportion(self.flipped, self.correct_before)

@@ -1,0 +1,85 @@
+"""Checkpoints: one safetensors file holding weights, optimizer state and, as JSON in its header, everything else."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from meddef.atomic import replacing
+from meddef.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def save_weights(path: Path, model: nn.Module, **header: Any) -> None:
+    """Write the model's state (parameters and buffers) whole or not at all; ``header`` is kept as JSON."""
+    _save(path, _cpu(model.state_dict()), header)
+
+
+def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
+    """Load weights written by ``save_weights`` (or any safetensors file with the model's names); returns the header.
+
+    Raises:
+        InputError: no such file, not safetensors, or the weights of another model.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+        return _header(path)
+    except FileNotFoundError as error:
+        raise InputError(f"no weights at {path}: train the model first, or give another file") from error
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is not a whole safetensors file ({error}): delete it and train again"
+        ) from error
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} holds the weights of another model: {reason}") from error
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **header: Any) -> None:
+    """Write what training needs to go on as if it had never stopped."""
+    tensors = {f"model.{name}": value for name, value in _cpu(model.state_dict()).items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in _cpu(state).items()}
+    _save(path, tensors, header)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Restore model and optimizer; returns the header, or None (logged) where there is no usable checkpoint."""
+    if not path.is_file():
+        return None
+    try:
+        tensors = load_file(path)
+        header = _header(path)
+    except SafetensorError as error:
+        logger.warning("%s is damaged (%s): training starts over", path, error)
+        return None
+    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, field = name.split(".", 2)
+            states.setdefault(int(index), {})[field] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return header
+
+
+def _save(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"header": json.dumps(header, sort_keys=True)})
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("header", "{}"))
+
+
+def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}

@@ -1,0 +1,80 @@
+"""The paper's three-phase epsilon schedule (Section IV-B "Adversarial Training and Evaluation Parameter")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WARMUP_EPOCHS = 8
+AGGRESSIVE_EPOCHS = 15
+PAPER_EPOCHS = 100
+STEP_DIVISOR = 6.0
+STEP_CAP = 0.003
+
+
+@dataclass(frozen=True)
+class EpsilonSchedule:
+    """Perturbation budget and weight of the adversarial loss, epoch by epoch.
+
+    | phase | epochs of the paper's 100 | epsilon | adversarial weight |
+    | --- | --- | --- | --- |
+    | warm-up | 0 to 7 | 0.01 -> 0.02, linear | 0.2 |
+    | aggressive | 8 to 22 | 0.02 -> 0.04, quadratic | 0.2 -> 0.5, linear |
+    | stabilization | 23 to 99 | 0.03 | 0.5 |
+
+    A run of fewer (or more) epochs keeps the shape: its epoch e stands for the paper's epoch e * 100 / epochs. Where
+    the paper says "epsilon <= 0.03" for the last phase, 0.03 is taken.
+
+    Args:
+        epochs: length of the run, at least 1.
+        ease: factor in (0, 1] on epsilon and weight; the trainer lowers it when validation degrades.
+    """
+
+    epochs: int = PAPER_EPOCHS
+    ease: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs is {self.epochs}: a schedule needs at least 1")
+        if not 0 < self.ease <= 1:
+            raise ValueError(f"ease is {self.ease}: it must lie in (0, 1]")
+
+    def phase(self, epoch: int) -> str:
+        """Name of the phase that ``epoch`` (0-based) lies in."""
+        position = self._paper_epoch(epoch)
+        if position < WARMUP_EPOCHS:
+            return "warm-up"
+        if position < WARMUP_EPOCHS + AGGRESSIVE_EPOCHS:
+            return "aggressive"
+        return "stabilization"
+
+    def epsilon(self, epoch: int) -> float:
+        """Perturbation budget in pixel units, L-infinity, for ``epoch`` (0-based)."""
+        position = self._paper_epoch(epoch)
+        phase = self.phase(epoch)
+        if phase == "warm-up":
+            budget = 0.01 + 0.01 * position / WARMUP_EPOCHS
+        elif phase == "aggressive":
+            budget = 0.02 + 0.02 * ((position - WARMUP_EPOCHS) / AGGRESSIVE_EPOCHS) ** 2
+        else:
+            budget = 0.03
+        return self.ease * budget
+
+    def adversarial_weight(self, epoch: int) -> float:
+        """Weight w of the loss (1 - w) * clean + w * adversarial for ``epoch`` (0-based)."""
+        phase = self.phase(epoch)
+        if phase == "warm-up":
+            weight = 0.2
+        elif phase == "aggressive":
+            weight = 0.2 + 0.3 * (self._paper_epoch(epoch) - WARMUP_EPOCHS) / AGGRESSIVE_EPOCHS
+        else:
+            weight = 0.5
+        return self.ease * weight
+
+    def step_size(self, epoch: int) -> float:
+        """PGD step in pixel units: min(epsilon / 6, 0.003)."""
+        return min(self.epsilon(epoch) / STEP_DIVISOR, STEP_CAP)
+
+    def _paper_epoch(self, epoch: int) -> float:
+        if not 0 <= epoch < self.epochs:
+            raise ValueError(f"epoch {epoch} lies outside this run of {self.epochs} epochs (0-based)")
+        return epoch * PAPER_EPOCHS / self.epochs
