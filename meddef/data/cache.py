@@ -1,8 +1,8 @@
 """Prepared images on disk: one .npy of uint8 and one .json a pool, under a key made from everything that matters.
 
-The key covers the contents and names of the files, the preprocessing, the image size, and the code and libraries
-that decode and preprocess; not the folder's place nor any time stamp. The .json is written last, so a pool without
-one does not exist, whatever was killed when.
+The key covers the contents and names of the files, the preprocessing, the image size, and the code and
+libraries that decode and preprocess; not the folder's place nor any time stamp. The .json is written last, so
+a pool without one does not exist, whatever was killed when.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from meddef.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MAKES_PIXELS = ("decode.py", "duplicates.py", "medmnist.py", "phantom*.py", "pool.py", "preprocessing.py")
+MAKES_PIXELS = ("decode.py", "duplicates.py", "phantom*.py", "pool.py", "preprocessing.py", "source*.py")
 """Source files whose change makes a stored pool stale."""
 
 
@@ -58,7 +58,8 @@ def find_cache_dir(cache_dir: Path | None) -> Path:
 
 
 def content_key(*parts: object) -> str:
-    """SHA-256 over JSON-able parts, the source in ``MAKES_PIXELS``, and the versions of the libraries that touch pixels."""
+    """SHA-256 over JSON-able parts, the source in ``MAKES_PIXELS``, and the versions of the libraries that
+    touch pixels."""
     versions = [cv2.__version__, PIL.__version__, imagehash.__version__, np.__version__]
     return hashlib.sha256(json.dumps([*parts, _source_digest(), versions]).encode()).hexdigest()
 

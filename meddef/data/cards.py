@@ -16,10 +16,10 @@ SPLITS = ("train", "val", "test")
 
 
 class Card(BaseModel):
-    """``published_counts`` is split -> class -> images in the release; ``mean`` and ``std`` are those the paper
-    prints, of pixels in [0, 1]. ``folders`` are the names the data may have under the data folder.
-    ``patient_id`` is a regular expression on the file name without its ending; its matched group is the patient.
-    ``stands_for`` names the dataset that this one replaces where that cannot be had."""
+    """``published_counts`` is split -> class -> images in the release; ``mean`` and ``std`` are those the
+    paper prints, of pixels in [0, 1]. ``folders`` are the names the data may have under the data folder.
+    ``patient_id`` is a regular expression on the file name without its ending; its matched group is the
+    patient. ``stands_for`` names the dataset that this one replaces where that cannot be had."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

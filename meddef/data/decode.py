@@ -19,11 +19,18 @@ class UnreadableImage(Exception):
     """The file cannot be used; the message is the reason, without the file's name."""
 
 
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
+"""Formats that are tried; others of Pillow's are not pictures or start other programs."""
+
+
 @contextmanager
-def huge_images_refused() -> Iterator[None]:
-    """Turn Pillow's warning about images above 89 megapixels into an error. Filters are per process: enter this
-    once, in the main thread, around all decoding."""
+def quiet_decoding() -> Iterator[None]:
+    """Silence Pillow's remarks on odd metadata and turn its warning about images above 89 megapixels into an error.
+
+    Warning filters are per process: enter this once, in the main thread, around all decoding.
+    """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
@@ -40,7 +47,7 @@ def read_grey(path: Path) -> np.ndarray:
     if path.stat().st_size == 0:
         raise UnreadableImage("empty file")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if min(image.size) < SMALLEST:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, smaller than {SMALLEST}")
             image.load()
@@ -49,6 +56,8 @@ def read_grey(path: Path) -> np.ndarray:
         raise UnreadableImage("not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage("more than 89 megapixels") from None
+    except PermissionError:
+        raise UnreadableImage("no permission to read it") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
         raise UnreadableImage(f"broken: {error}") from None
 

@@ -1,8 +1,8 @@
 """Images that are in a dataset more than once: exactly (equal pixels) or nearly (the same picture, saved again).
 
-Nearly is decided in two steps. The perceptual hash (imagehash.phash, 64 bits) proposes pairs; a pair counts when the
-32 x 32 thumbnails, each stretched to the same mean and spread, also agree. The second step is needed: all chest
-X-rays look alike to the hash.
+Nearly is decided in two steps. The perceptual hash (imagehash.phash, 64 bits) proposes pairs; a pair counts
+when the 32 x 32 thumbnails, each stretched to the same mean and spread, also agree. The second step is
+needed: all chest X-rays look alike to the hash.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from PIL import Image
 
 HASH_BITS = 6
 """Most bits in which the perceptual hashes of near duplicates differ."""
-THUMBNAIL_DIFFERENCE = 0.05
-"""Largest mean absolute difference of standardised thumbnails, in standard deviations."""
+THUMBNAIL_DIFFERENCE = 0.08
+"""Largest mean absolute difference of standardised thumbnails, in standard deviations. Measured: chest X-rays
+saved again (JPEG quality 40, half the size, noise of 5 grey levels, gamma 0.8) stay within it, and no two
+distinct ones of 5,856 come nearer than 0.15. In retinal OCT it also joins neighbouring or repeated scans of
+one eye."""
 EDGE = 32
 
 
@@ -48,7 +51,8 @@ def exact_groups(digests: list[str]) -> list[list[int]]:
 def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, block: int = 1024) -> list[tuple[int, int]]:
     """Pairs (i < j) of near duplicates among N images: ``hashes`` bool (N, 64), ``thumbnails`` uint8 (N, 32, 32).
 
-    Hamming distances come from one matrix product a block of rows: bits as +1 and -1 agree in (64 + product) / 2.
+    Hamming distances come from one matrix product a block of rows: bits as +1 and -1 agree in (64 + product)
+    / 2.
     """
     signs = np.where(hashes, np.float32(1), np.float32(-1))
     pairs = []
@@ -56,15 +60,18 @@ def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, block: int = 1024)
         agreement = signs[start : start + block] @ signs[start:].T
         rows, columns = np.nonzero(agreement >= signs.shape[1] - 2 * HASH_BITS)
         upper = rows < columns
-        for i, j in zip(rows[upper] + start, columns[upper] + start, strict=True):
-            if thumbnail_difference(thumbnails[i], thumbnails[j]) <= THUMBNAIL_DIFFERENCE:
-                pairs.append((int(i), int(j)))
+        ones, others = rows[upper] + start, columns[upper] + start
+        for part in range(0, len(ones), block):
+            i, j = ones[part : part + block], others[part : part + block]
+            near = thumbnail_differences(thumbnails[i], thumbnails[j]) <= THUMBNAIL_DIFFERENCE
+            pairs += list(zip(i[near].tolist(), j[near].tolist(), strict=True))
     return pairs
 
 
-def thumbnail_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean absolute difference of two thumbnails after giving each mean 0 and standard deviation 1."""
-    return float(np.abs(_standardised(one) - _standardised(other)).mean())
+def thumbnail_differences(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Mean absolute differences of thumbnails, uint8 (P, 32, 32) each, after giving every one mean 0 and
+    standard deviation 1; float32 (P,)."""
+    return np.abs(_standardised(ones) - _standardised(others)).mean(axis=(1, 2))
 
 
 def merge(groups: list[list[int]]) -> list[list[int]]:
@@ -77,7 +84,7 @@ def merge(groups: list[list[int]]) -> list[list[int]]:
         return index
 
     for group in groups:
-        for index in group[1:]:
+        for index in group:
             low, high = sorted((find(group[0]), find(index)))
             root[high] = low
     merged: dict[int, list[int]] = defaultdict(list)
@@ -86,6 +93,7 @@ def merge(groups: list[list[int]]) -> list[list[int]]:
     return sorted(merged.values())
 
 
-def _standardised(image: np.ndarray) -> np.ndarray:
-    values = image.astype(np.float32)
-    return (values - values.mean()) / max(float(values.std()), 1.0)
+def _standardised(images: np.ndarray) -> np.ndarray:
+    values = images.astype(np.float32)
+    spread = values.std(axis=(1, 2), keepdims=True)
+    return (values - values.mean(axis=(1, 2), keepdims=True)) / np.maximum(spread, 1)

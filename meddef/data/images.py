@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 class ImageSet(Dataset[tuple[Tensor, int]]):
     """Images with their labels, file names and patient ids, in one order.
 
-    ``images`` is uint8 (N, H, W), an array or a read-only memory map; ``labels`` int64 (N,). A single item is a
-    float32 tensor (3, H, W) in [0, 1] (the grey value / 255, repeated) and an int.
+    ``images`` is uint8 (N, H, W), an array or a read-only memory map; ``labels`` int64 (N,). A single item is
+    a float32 tensor (3, H, W) in [0, 1] (the grey value / 255, repeated) and an int.
 
     Raises ``ValueError`` when the four parts differ in length or the arrays have another shape or dtype.
     """

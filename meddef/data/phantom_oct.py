@@ -64,13 +64,13 @@ def draw_oct(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[np
 def _scan(streams: Streams, x: Array) -> Scan:
     patient, view = streams.patient, streams.view
     centred = 2.0 * x - 1.0
-    base = patient.uniform(0.5, 0.68) + view.normal(0.0, 0.02)
-    curvature = patient.uniform(-0.03, 0.12) + view.normal(0.0, 0.01)
-    tilt = patient.normal(0.0, 0.04) + view.normal(0.0, 0.02)
+    base = patient.uniform(0.53, 0.65) + view.normal(0.0, 0.015)
+    curvature = patient.uniform(-0.01, 0.1) + view.normal(0.0, 0.01)
+    tilt = patient.normal(0.0, 0.03) + view.normal(0.0, 0.01)
     curve = base - curvature * centred**2 + tilt * centred + 0.006 * wave(patient, 6, x)
     fovea = patient.uniform(0.38, 0.62) + view.normal(0.0, 0.03)
     width = patient.uniform(0.06, 0.11)
-    depth = patient.uniform(0.5, 0.85) * view.uniform(0.3, 1.0)
+    depth = patient.uniform(0.5, 0.85) * view.uniform(0.6, 1.0)
     rim = 0.12 * bump(x - fovea, 2.6 * width)
     nasal = patient.uniform(-0.2, 0.2) * centred
     pit = 1.0 + rim + nasal - (depth + 0.12) * bump(x - fovea, width)
@@ -79,7 +79,7 @@ def _scan(streams: Streams, x: Array) -> Scan:
         fovea=fovea,
         thickness=patient.uniform(0.19, 0.25),
         pit=np.maximum(pit, 0.08).astype(np.float32),
-        choroid=patient.uniform(0.06, 0.16),
+        choroid=patient.uniform(0.045, 0.12),
         letterbox=0.75 if patient.random() < 0.15 else 1.0,
     )
 
@@ -88,7 +88,7 @@ def _lesion(rng: np.random.Generator, label: str, scan: Scan, x: Array) -> Lesio
     zero = np.zeros_like(x)
     if label == "DRUSEN":
         return Lesion(
-            lift=_drusen(rng, scan, x), fluid=zero, swelling=zero, cysts=[], material=rng.uniform(0.35, 0.6)
+            lift=_drusen(rng, scan, x), fluid=zero, swelling=zero, cysts=[], material=rng.uniform(0.45, 0.7)
         )
     if label == "CNV":
         return _membrane(rng, scan, x)
@@ -101,16 +101,16 @@ def _drusen(rng: np.random.Generator, scan: Scan, x: Array) -> Array:
     lift = np.zeros_like(x)
     for _ in range(rng.integers(3, 9)):
         centre = scan.fovea + rng.normal(0.0, 0.16)
-        one = bump(x - np.clip(centre, 0.08, 0.92), rng.uniform(0.014, 0.032))
-        lift = np.maximum(lift, rng.uniform(0.025, 0.06) * one)
+        one = bump(x - np.clip(centre, 0.08, 0.92), rng.uniform(0.015, 0.032))
+        lift = np.maximum(lift, rng.uniform(0.03, 0.054) * one)
     return lift
 
 
 def _membrane(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
     centre = float(np.clip(scan.fovea + rng.normal(0.0, 0.08), 0.2, 0.8))
-    width = rng.uniform(0.06, 0.13)
+    width = rng.uniform(0.07, 0.14)
     ragged = np.clip(1.0 + 0.25 * wave(rng, 24, x), 0.4, 1.6)
-    lift = rng.uniform(0.05, 0.12) * np.exp(-(((x - centre) / (1.6 * width)) ** 4)) * ragged
+    lift = rng.uniform(0.06, 0.13) * np.exp(-(((x - centre) / (1.6 * width)) ** 4)) * ragged
     beside = centre + rng.choice([-1.0, 1.0]) * width * rng.uniform(0.6, 1.4)
     fluid = rng.uniform(0.0, 0.05) * bump(x - beside, width * rng.uniform(0.6, 1.0))
     return Lesion(
@@ -128,12 +128,12 @@ def _oedema(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
     width = rng.uniform(0.06, 0.14)
     cysts = []
     for _ in range(rng.integers(3, 9)):
-        half_height = rng.uniform(0.016, 0.045)
+        half_height = rng.uniform(0.02, 0.05)
         place = centre + rng.normal(0.0, 0.7) * width
         cysts.append((place, rng.uniform(0.35, 0.75), half_height * rng.uniform(0.5, 1.1), half_height))
     zero = np.zeros_like(x)
-    swelling = rng.uniform(0.35, 1.1) * bump(x - centre, width)
-    return Lesion(lift=zero, fluid=zero, swelling=swelling, cysts=cysts, cyst_depth=rng.uniform(0.7, 0.97))
+    swelling = rng.uniform(0.5, 1.2) * bump(x - centre, width)
+    return Lesion(lift=zero, fluid=zero, swelling=swelling, cysts=cysts, cyst_depth=rng.uniform(0.75, 0.97))
 
 
 def _layers(scan: Scan, lesion: Lesion, y: Array, size: int) -> tuple[Array, NDArray[np.bool_]]:
@@ -173,7 +173,9 @@ def _layers(scan: Scan, lesion: Lesion, y: Array, size: int) -> tuple[Array, NDA
         wet = _cysts(lesion, ilm, photoreceptors, y, size)
         image += wet * np.float32(lesion.cyst_depth) * (np.float32(0.08) - image)
         mask |= wet > 0.5
-        mask |= (y > ilm) & (y < photoreceptors) & (lesion.swelling > 0.5 * lesion.swelling.max())
+        share = (y - ilm) / (photoreceptors - ilm)
+        swollen = lesion.swelling / lesion.swelling.max() > 0.35 + 0.55 * (2.0 * share - 1.0) ** 2
+        mask |= swollen & (share > 0.0) & (share < 1.0)
     return image, mask
 
 
@@ -196,14 +198,13 @@ def _vessels_and_texture(
     """Choroid fading with depth, shadows under vessels, uneven layers: present in every class."""
     below = y - scan.base
     fade = np.exp(np.maximum(below, 0.0) * np.float32(-1.0 / scan.choroid))
-    pattern = np.clip(np.float32(1.0) + np.float32(0.28) * cloud(rng, (16, 28), size), 0.2, 2.0)
+    pattern = np.clip(np.float32(1.0) + np.float32(0.28) * cloud(rng, (30, 22), size), 0.2, 2.0)
     choroid = np.float32(rng.uniform(0.25, 0.42)) * pattern * fade + np.float32(0.035)
     image = image + soft_step(below, 1.0 / size) * choroid
-    shadow = np.ones_like(x)
-    for _ in range(rng.integers(0, 6)):
+    shadow = np.float32(1.0) + np.float32(0.08) * wave(rng, 9, x)
+    for _ in range(rng.integers(0, 5)):
         vessel = bump(x - np.float32(rng.uniform(0.02, 0.98)), rng.uniform(0.004, 0.01))
-        shadow = shadow * np.float32(1.0) - np.float32(rng.uniform(0.15, 0.5)) * vessel * shadow
-    shadow = shadow * (np.float32(1.0) + np.float32(0.08) * wave(rng, 9, x))
+        shadow = shadow * (np.float32(1.0) - np.float32(rng.uniform(0.15, 0.4)) * vessel)
     retina = soft_step(y - (scan.base - np.float32(0.9 * scan.thickness)), 0.05)
     image = image * (np.float32(1.0) + retina * (shadow - np.float32(1.0)))
     return image * (np.float32(1.0) + np.float32(0.07) * cloud(rng, (12, 20), size))
@@ -216,7 +217,7 @@ def _camera(image: Array, scan: Scan, streams: Streams, x: Array, y: Array, size
     level, slope = streams.view.uniform(0.0, 0.06), streams.view.uniform(-0.08, 0.08)
     at_top = streams.view.random() < 0.5
     speckle = streams.noise.standard_normal((size, size), dtype=np.float32)
-    coarse = np.float32(min(1.0, (size / 224.0) ** 0.5))
+    coarse = np.float32(min(1.0, (size / 224.0) ** 0.6))
     image = image * (np.float32(gain) + np.float32(0.28) * coarse * speckle)
     image += np.float32(0.04) * coarse * np.abs(speckle)
     if wedge:

@@ -45,7 +45,8 @@ def draw_xray(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[n
         shadow = opacity * chest.lungs
         mask = shadow > 0.45 * shadow.max()
     image = _body(chest, patient) + _bones(chest, patient, view) + _vessels(chest, patient, view, size)
-    image = image - np.float32(patient.uniform(0.36, 0.5)) * air
+    image = image - np.float32(patient.uniform(0.34, 0.46)) * air
+    image *= np.float32(1.0) + np.float32(0.05) * cloud(patient, (5, 5), size)
     return _exposure(image, streams, size), mask
 
 
@@ -70,21 +71,22 @@ def _chest(streams: Streams, size: int) -> Chest:
     flank = (s - np.float32(0.17)) / np.float32(0.2)
     floor = dome + np.float32(patient.uniform(0.05, 0.11)) * flank * flank
     soft = max(1.0 / size, 0.02)
-    lungs = soft_step(cage - s, soft) * soft_step(s - inner, 1.5 * soft) * soft_step(floor - v, soft)
+    lungs = soft_step(cage - s, soft) * soft_step(s - inner, 2.0 * soft) * soft_step(floor - v, soft)
     return Chest(u, s, v, right, cage.astype(np.float32), inner, lungs.astype(np.float32), 1.0 / size)
 
 
 def _body(chest: Chest, patient: np.random.Generator) -> Array:
     """Soft tissue: an elliptic trunk under sloping shoulders and the neck, the heart, the abdomen with its gas."""
     v = chest.v
-    neck, girth = patient.uniform(0.12, 0.16), patient.uniform(0.43, 0.5)
-    shoulders = 1.0 / (1.0 + np.exp((0.085 - v) / np.float32(patient.uniform(0.02, 0.035))))
-    half = neck + (girth - neck) * shoulders - 0.04 * soft_step(v - np.float32(0.5), 0.6)
+    neck, girth = patient.uniform(0.12, 0.16), patient.uniform(0.44, 0.51)
+    shoulders = 1.0 / (1.0 + np.exp((0.07 - v) / np.float32(patient.uniform(0.028, 0.045))))
+    arms = np.float32(patient.uniform(0.0, 0.12)) * bump(v - np.float32(0.24), 0.15)
+    half = neck + (girth - neck) * shoulders + arms - 0.04 * soft_step(v - np.float32(0.5), 0.6)
     depth = np.sqrt(np.clip(1.0 - (chest.s / half.astype(np.float32)) ** 2, 0.0, 1.0))
     image = (
         np.float32(patient.uniform(0.16, 0.26)) * soft_step(half - chest.s, 0.02) + np.float32(0.34) * depth
     )
-    image += np.float32(patient.uniform(0.06, 0.12)) * soft_step(chest.inner - chest.s, 0.05)
+    image += np.float32(patient.uniform(0.04, 0.1)) * soft_step(chest.inner - chest.s, 0.07)
     below = soft_step(v - np.float32(0.82), 0.15)
     gas = bump(chest.u - np.float32(0.2), 0.06) * bump(v - np.float32(0.93), 0.04)
     return image + below * (np.float32(0.1) * depth - np.float32(patient.uniform(0.0, 0.16)) * gas)
@@ -99,13 +101,13 @@ def _bones(chest: Chest, patient: np.random.Generator, view: np.random.Generator
     drop = np.float32(0.25) * s + np.float32(patient.uniform(0.7, 1.1)) * (s - np.float32(0.1)) ** 2
     behind = np.cos(turn * ((v - drop) / spacing + start))
     front = np.cos(turn * ((v + np.float32(0.35) * s) / (spacing * np.float32(1.15)) + start))
-    ribs = np.clip(behind * np.float32(1.6) + np.float32(0.3), 0.0, 1.0) + np.float32(0.4) * bump(
-        behind + 0.1, 0.25
+    ribs = np.clip(behind * np.float32(1.5), 0.0, 1.0) + np.float32(0.4) * bump(
+        behind - np.float32(0.15), 0.25
     )
     ahead = np.clip(front * np.float32(1.5), 0.0, 1.0) * soft_step(s - np.float32(0.2), 0.15)
     within = soft_step(chest.cage + np.float32(0.02) - s, 0.03) * soft_step(np.float32(0.9) - v, 0.1)
     visible = within * (np.float32(0.35) + np.float32(0.65) * chest.lungs)
-    strength = np.float32(patient.uniform(0.06, 0.12) * view.uniform(0.85, 1.15))
+    strength = np.float32(patient.uniform(0.08, 0.15) * view.uniform(0.85, 1.15))
     image = strength * visible * (ribs + np.float32(0.5) * ahead)
     wall = bump(s - chest.cage - np.float32(0.008), 0.012) * soft_step(chest.cage - np.float32(0.2), 0.2)
     wall *= soft_step(np.float32(0.85) - v, 0.1)
@@ -119,8 +121,8 @@ def _bones(chest: Chest, patient: np.random.Generator, view: np.random.Generator
 def _collar_bones(chest: Chest, patient: np.random.Generator) -> Array:
     along = (chest.s - np.float32(0.05)) / np.float32(0.34)
     sag = np.float32(patient.uniform(0.03, 0.09)) * np.sin(along * np.float32(2.2))
-    offset = np.abs(chest.v - np.float32(patient.uniform(0.13, 0.2)) + sag)
-    ends = soft_step(along, 0.1) * soft_step(np.float32(1.0) - along, 0.1)
+    offset = np.abs(chest.v - np.float32(patient.uniform(0.17, 0.23)) + sag)
+    ends = soft_step(along, 0.1) * soft_step(np.float32(1.0) - along, 0.3)
     return np.float32(0.15) * soft_step(np.float32(0.015) - offset, max(chest.pixel, 0.012)) * ends
 
 
@@ -135,10 +137,10 @@ def _vessels(chest: Chest, patient: np.random.Generator, view: np.random.Generat
     spokes = cv2.remap(
         branches, column, reach * np.float32(40.0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
-    texture = np.float32(0.5) * cloud(view, (28, 28), size)
+    texture = np.float32(0.5) * (cloud(view, (24, 24), size) + cloud(view, (48, 48), size))
     strength = np.float32(patient.uniform(0.04, 0.1))
     marks = near * (np.float32(1.0) + texture + np.float32(0.8) * np.maximum(spokes, 0.0))
-    return chest.lungs * (strength * marks + np.float32(0.015) * texture)
+    return chest.lungs * (strength * marks + np.float32(0.024) * texture)
 
 
 def _haze(chest: Chest, view: np.random.Generator) -> Array:
@@ -179,7 +181,7 @@ def _spots(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
 def _exposure(image: Array, streams: Streams, size: int) -> Array:
     """Contrast, brightness, the letter at the side, quantum noise."""
     view = streams.view
-    gain, offset = view.uniform(0.95, 1.15), view.uniform(-0.02, 0.05)
+    gain, offset = view.uniform(0.95, 1.15), view.uniform(0.0, 0.07)
     image = np.clip(image * np.float32(gain) + np.float32(offset), 0.0, 1.0) ** np.float32(
         view.uniform(0.85, 1.15)
     )

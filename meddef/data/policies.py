@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from meddef.data.cards import SPLITS
+from meddef.data.duplicates import merge
 from meddef.errors import InputError
 
 SplitPolicy = Literal["released", "paper", "patient"]
@@ -24,8 +25,8 @@ def check_policy(policy: str) -> None:
 def paper_split(labels: np.ndarray, seed: int) -> np.ndarray:
     """70/15/15 within each class, drawn with ``seed``; N labels to N split names.
 
-    Train and val get 70 % and 15 % rounded to the nearest, test the rest. For the 1,583 and 4,273 chest X-rays that
-    is 1,108/237/238 and 2,991/641/641, as the paper prints.
+    Train and val get 70 % and 15 % rounded to the nearest, test the rest. For the 1,583 and 4,273 chest
+    X-rays that is 1,108/237/238 and 2,991/641/641, as the paper prints.
     """
     rng = np.random.default_rng(seed)
     splits = np.empty(len(labels), dtype="<U5")
@@ -38,17 +39,22 @@ def paper_split(labels: np.ndarray, seed: int) -> np.ndarray:
     return splits
 
 
-def patient_split(labels: np.ndarray, patients: list[str], seed: int) -> np.ndarray:
-    """70/15/15 of the images with every patient whole in one split, classes balanced as far as that allows.
-
-    Patients go one by one, those with most images first and ties in an order drawn with ``seed``, to the split that
-    lacks the largest share of what they bring.
-    """
-    classes, codes = np.unique(labels, return_inverse=True)
+def patient_groups(patients: list[str], repeats: list[list[int]]) -> list[list[int]]:
+    """Positions of the images that must stay together: those of one patient, and of patients who share a picture
+    (``repeats``: groups of equal or nearly equal images), because they are then the same person."""
     members: dict[str, list[int]] = defaultdict(list)
     for index, patient in enumerate(patients):
         members[patient].append(index)
-    groups = list(members.values())
+    return merge([*members.values(), *repeats])
+
+
+def patient_split(labels: np.ndarray, groups: list[list[int]], seed: int) -> np.ndarray:
+    """70/15/15 of the images with every group whole in one split, classes balanced as far as that allows.
+
+    Groups go one by one, those with most images first and ties in an order drawn with ``seed``, to the
+    split that lacks the largest share of what they bring.
+    """
+    classes, codes = np.unique(labels, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))
     order = order[np.argsort([-len(groups[g]) for g in order], kind="stable")]
 

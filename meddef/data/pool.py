@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from tqdm import tqdm
 
 from meddef.data import duplicates
-from meddef.data.decode import UnreadableImage, huge_images_refused
+from meddef.data.decode import UnreadableImage, quiet_decoding
 from meddef.data.preprocessing import Preprocessing
 from meddef.data.source import Source
 from meddef.errors import InputError
@@ -33,8 +34,8 @@ class Problem(BaseModel):
 class Index(BaseModel):
     """What is known about each of the N images of a pool, in their order; groups hold positions.
 
-    ``digests`` are SHA-256 of the prepared pixels; ``sums`` and ``squares`` are sums of grey values and of their
-    squares, exact integers, from which mean and standard deviation of any subset follow.
+    ``digests`` are SHA-256 of the prepared pixels; ``sums`` and ``squares`` are sums of grey values and of
+    their squares, exact integers, from which mean and standard deviation of any subset follow.
     """
 
     names: list[str]
@@ -70,10 +71,11 @@ def prepare(
 ) -> Index:
     """Write the prepared images to ``path`` as .npy, uint8 (N, size, size), and return what is known about them.
 
-    Raises ``InputError`` that counts the unusable files and names the first few, unless ``skip_unreadable``; also
-    when nothing is left.
+    Raises ``InputError`` that counts the unusable files and names the first few, unless ``skip_unreadable``;
+    also when nothing is left.
     """
     count = len(source.items)
+    _check_space(path.parent, count * image_size**2)
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, image_size, image_size))
 
     def prepare_one(index: int) -> _Prepared | Problem:
@@ -84,7 +86,7 @@ def prepare(
         images[index] = preprocessing.apply(grey, image_size)
         return _describe(grey, images[index], with_hash=source.find_near_duplicates)
 
-    with huge_images_refused(), _pool_of_threads() as threads:
+    with quiet_decoding(), _pool_of_threads() as threads:
         bar = tqdm(total=count, desc=f"{dataset}: prepare", unit="image", disable=None if progress else True)
         with bar:
             results = []
@@ -95,7 +97,7 @@ def prepare(
 
     kept = [index for index, result in enumerate(results) if isinstance(result, _Prepared)]
     problems = [result for result in results if isinstance(result, Problem)]
-    if problems and not skip_unreadable or not kept:
+    if (problems and not skip_unreadable) or not kept:
         raise InputError(describe_problems(dataset, problems, count))
     if problems:
         _keep_rows(images, kept, path)
@@ -110,6 +112,15 @@ def describe_problems(dataset: str, problems: list[Problem], count: int) -> str:
         f"{dataset}: {len(problems)} of {count} files cannot be used: {shown}{more}; "
         "remove them, or skip them with --skip-unreadable"
     )
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"the cache needs {needed / 1e6:,.0f} MB in {folder}, which has {free / 1e6:,.0f} MB free; "
+            "make room or set MEDDEF_CACHE_DIR"
+        )
 
 
 def _describe(grey: np.ndarray, prepared: np.ndarray, *, with_hash: bool) -> _Prepared:

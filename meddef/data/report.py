@@ -71,13 +71,16 @@ def make_report(
     labels = np.array(index.labels)
     kept = np.ones(len(labels), dtype=bool)
     kept[removed] = False
+    counts = count(labels[kept], splits[kept], classes)
+    empty = {split: [name for name, found in counts[split].items() if not found] for split in SPLITS}
     return {
         "split_policy": policy,
         "seed": seed,
         "files_found": len(index.names) + len(index.skipped),
         "skipped": [problem.model_dump() for problem in index.skipped],
         "counts_before_removal": count(labels, splits, classes),
-        "counts": count(labels[kept], splits[kept], classes),
+        "counts": counts,
+        "classes_without_images": {split: names for split, names in empty.items() if names},
         "duplicates": {
             "exact": duplicate_report(index.exact, index, splits),
             "near": duplicate_report(index.near, index, splits),

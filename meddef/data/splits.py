@@ -16,14 +16,15 @@ import numpy as np
 from meddef.data.cache import Pool, cached_pool, content_key, find_cache_dir
 from meddef.data.cards import SPLITS, Card, find_card
 from meddef.data.file_digests import file_digests
-from meddef.data.folder import find_root, folder_source, list_items
 from meddef.data.images import ImageSet
-from meddef.data.phantom_source import check_sizes, phantom_source
-from meddef.data.policies import check_policy, paper_split, patient_split
+from meddef.data.policies import check_policy, paper_split, patient_groups, patient_split
 from meddef.data.pool import Index, describe_problems, prepare
 from meddef.data.preprocessing import Preprocessing
 from meddef.data.report import make_report, training_repeats
 from meddef.data.source import Source
+from meddef.data.source_folder import find_root, folder_source, list_items
+from meddef.data.source_medmnist import find_npz, medmnist_source
+from meddef.data.source_phantom import check_sizes, phantom_source
 from meddef.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -35,9 +36,9 @@ SMALLEST_SIZE = 8
 class Splits:
     """A dataset, ready to train on. ``mean`` and ``std`` are those of the training pixels in [0, 1].
 
-    ``fingerprint`` is a SHA-256 over the prepared pixels and labels of the three splits, in order: equal wherever the
-    data lies and whenever it was copied. ``report`` is JSON-able: files found and skipped, duplicates, what was
-    removed from training, patients in several splits.
+    ``fingerprint`` is a SHA-256 over the prepared pixels and labels of the three splits, in order: equal
+    wherever the data lies and whenever it was copied. ``report`` is JSON-able: files found and skipped,
+    duplicates, what was removed from training, patients in several splits.
     """
 
     dataset: str
@@ -67,18 +68,18 @@ def load_splits(
 ) -> Splits:
     """Train, val and test of a dataset named in ``CARDS``, prepared once and then read from the cache.
 
-    ``split_policy``: "released" keeps the folders or files as they are, "paper" draws 70/15/15 within each class,
-    "patient" draws 70/15/15 with every patient in one split; ``seed`` drives the draw. Phantoms are drawn in their
-    splits, from patients of their own: ``seed`` and ``sizes`` (images a split) drive that, and every policy gives
-    the same. ``preprocessing`` None takes the steps on the dataset's card.
+    ``split_policy``: "released" keeps the folders or files as they are, "paper" draws 70/15/15 within each
+    class, "patient" draws 70/15/15 with every patient in one split; ``seed`` drives the draw. Phantoms are
+    drawn in their splits, from patients of their own: ``seed`` and ``sizes`` (images a split) drive that, and
+    every policy gives the same. ``preprocessing`` None takes the steps on the dataset's card.
 
     With ``drop_duplicates``, training images that repeat another image of training, val or test (exactly or nearly)
     are left out of training, listed in the report and logged; val and test stay as they are.
 
     A split whose rows lie together in the cache stays a memory map; another is copied into memory.
 
-    Raises ``InputError`` for an unknown name, policy or size, for data that is missing or laid out otherwise, and
-    for files that cannot be used unless ``skip_unreadable``.
+    Raises ``InputError`` for an unknown name, policy or size, for data that is missing or laid out otherwise,
+    and for files that cannot be used unless ``skip_unreadable``.
     """
     card = find_card(dataset)
     check_policy(split_policy)
@@ -105,8 +106,9 @@ def load_splits(
         raise InputError(describe_problems(dataset, pool.index.skipped, found))
     where = _assign(card, pool.index, split_policy, seed)
     removed = training_repeats(pool.index, where) if drop_duplicates else []
-    report = make_report(pool.index, where, card.classes, policy=split_policy, seed=seed, removed=removed)
-    _log(dataset, pool.index, removed)
+    policy = "as drawn" if card.kind == "phantom" else split_policy
+    report = make_report(pool.index, where, card.classes, policy=policy, seed=seed, removed=removed)
+    _log(dataset, report)
     return _splits(card, pool, where, removed, report)
 
 
@@ -128,6 +130,9 @@ def _find_source(
         return [seed, counts], lambda: phantom_source(
             card.name, image_size=image_size, seed=seed, sizes=counts
         )
+    if card.kind == "medmnist":
+        path = find_npz(card, image_size, data_dir)
+        return file_digests(path.parent, [path.name], cache), lambda: medmnist_source(card, path)
     root = find_root(card, data_dir)
     items = list_items(card, root)
     digests = file_digests(root, [item.name for item in items], cache)
@@ -148,8 +153,8 @@ def _assign(card: Card, index: Index, policy: str, seed: int) -> np.ndarray:
             f"{card.name} does not say which image is of which patient: use split policy released or paper"
         )
     else:
-        pairs = zip(index.patients, index.names, strict=True)
-        where = patient_split(labels, [name if patient is None else patient for patient, name in pairs], seed)
+        groups = patient_groups(_patients(index), index.exact + index.near)
+        where = patient_split(labels, groups, seed)
     if empty := [split for split in SPLITS if not np.any(where == split)]:
         raise InputError(
             f"{card.name}: split policy {policy} leaves {', '.join(empty)} without images; add images"
@@ -157,12 +162,14 @@ def _assign(card: Card, index: Index, policy: str, seed: int) -> np.ndarray:
     return where
 
 
-def _log(dataset: str, index: Index, removed: list[int]) -> None:
-    if index.skipped:
-        names = ", ".join(f"{problem.name} ({problem.reason})" for problem in index.skipped)
-        logger.warning("%s: skipped %d unusable files: %s", dataset, len(index.skipped), names)
-    if removed:
+def _log(dataset: str, report: dict[str, Any]) -> None:
+    if skipped := report["skipped"]:
+        names = ", ".join(f"{problem['name']} ({problem['reason']})" for problem in skipped)
+        logger.warning("%s: skipped %d unusable files: %s", dataset, len(skipped), names)
+    if removed := report["removed_from_training"]:
         logger.warning("%s: %d training images repeat another image and were left out", dataset, len(removed))
+    for split, classes in report["classes_without_images"].items():
+        logger.warning("%s: %s has no images of %s", dataset, split, ", ".join(classes))
 
 
 def _splits(card: Card, pool: Pool, where: np.ndarray, removed: list[int], report: dict[str, Any]) -> Splits:
@@ -184,9 +191,16 @@ def _image_set(pool: Pool, rows: np.ndarray) -> ImageSet:
     together = last - first + 1 == len(rows)
     images = pool.images[first : last + 1] if together else np.asarray(pool.images)[rows]
     index = pool.index
-    patients = tuple(index.patients[row] or index.names[row] for row in rows)
+    patients = _patients(index)
     labels = np.array([index.labels[row] for row in rows], dtype=np.int64)
-    return ImageSet(images, labels, tuple(index.names[row] for row in rows), patients)
+    return ImageSet(
+        images, labels, tuple(index.names[row] for row in rows), tuple(patients[row] for row in rows)
+    )
+
+
+def _patients(index: Index) -> list[str]:
+    """The patient of each image; one whose patient is not known counts as a patient of its own."""
+    return [patient or name for patient, name in zip(index.patients, index.names, strict=True)]
 
 
 def _mean_and_std(pool: Pool, rows: np.ndarray) -> tuple[float, float]:

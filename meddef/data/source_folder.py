@@ -14,13 +14,11 @@ from meddef.errors import InputError
 
 def find_root(card: Card, data_dir: Path | None) -> Path:
     """The folder of a dataset under ``data_dir`` (default: ``MEDDEF_DATA_DIR``); ``InputError`` says how to get it."""
-    base = find_data_dir(data_dir)
+    base = find_data_dir(card, data_dir)
     if base is None:
         raise InputError(
             f"{card.name}: no data folder given (--data-dir or MEDDEF_DATA_DIR); {card.how_to_get}"
         )
-    if not base.is_dir():
-        raise InputError(f"{card.name}: data folder {base} does not exist; {card.how_to_get}")
     for folder in card.folders:
         if (base / folder).is_dir():
             return base / folder
@@ -31,21 +29,23 @@ def find_root(card: Card, data_dir: Path | None) -> Path:
     raise InputError(f"{card.name}: no folder {' or '.join(card.folders)} in {base}; {card.how_to_get}")
 
 
-def find_data_dir(data_dir: Path | None) -> Path | None:
-    """``data_dir``, or the folder that ``MEDDEF_DATA_DIR`` names, or None."""
-    if data_dir is not None:
-        return Path(data_dir)
-    named = os.environ.get("MEDDEF_DATA_DIR")
-    return Path(named) if named else None
+def find_data_dir(card: Card, data_dir: Path | None) -> Path | None:
+    """``data_dir``, or the folder that ``MEDDEF_DATA_DIR`` names, or None; ``InputError`` if it does not exist."""
+    named = data_dir or os.environ.get("MEDDEF_DATA_DIR")
+    if not named:
+        return None
+    if not Path(named).is_dir():
+        raise InputError(f"{card.name}: data folder {named} does not exist; {card.how_to_get}")
+    return Path(named)
 
 
 def list_items(card: Card, root: Path) -> list[Item]:
     """Every file in the class folders, in the order split, class, name. Names are paths below ``root``.
 
-    Hidden files (.DS_Store and the like) are left out. Raises ``InputError`` for a missing split folder, class
-    folders the card does not know, a class with no image at all, or an empty split.
+    Hidden files (.DS_Store and the like) are left out. Raises ``InputError`` for a missing split folder,
+    class folders the card does not know, a class with no image at all, or an empty split.
     """
-    items = []
+    items: list[Item] = []
     for split in SPLITS:
         if not (root / split).is_dir():
             raise InputError(f"{card.name}: no folder {split} in {root}; {card.how_to_get}")

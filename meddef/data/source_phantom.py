@@ -25,12 +25,16 @@ def check_sizes(sizes: dict[str, int] | None) -> dict[str, int]:
     return {split: sizes.get(split, SIZES[split]) for split in SPLITS}
 
 
-def draw_split(
+def draw_phantom_split(
     dataset: str, split: str, *, image_size: int, seed: int = 0, sizes: dict[str, int] | None = None
 ) -> Phantoms:
     """The phantoms of one split as drawn, with their lesion masks: the same images, in the same order, as
     ``load_splits`` gives for val and test (in train it leaves out what repeats another image)."""
     sizes = check_sizes(sizes)
+    if dataset not in FAMILY:
+        raise InputError(f"{dataset!r} is not a phantom dataset: choose from {', '.join(FAMILY)}")
+    if split not in SPLITS:
+        raise InputError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
     family = FAMILY[dataset]
     before = SPLITS[: SPLITS.index(split)]
     first = sum(patients_needed(family, sizes[earlier]) for earlier in before)
@@ -39,7 +43,7 @@ def draw_split(
 
 def phantom_source(dataset: str, *, image_size: int, seed: int, sizes: dict[str, int]) -> Source:
     """All three splits; near duplicates are not looked for, because drawn images are alike by design."""
-    drawn = {s: draw_split(dataset, s, image_size=image_size, seed=seed, sizes=sizes) for s in SPLITS}
+    drawn = {s: draw_phantom_split(dataset, s, image_size=image_size, seed=seed, sizes=sizes) for s in SPLITS}
     images = np.concatenate([drawn[split].images for split in SPLITS])
     items = [
         Item(f"{split}/{index:05d}", int(label), patient, split)
