@@ -20,18 +20,18 @@ class Streams(NamedTuple):
 
 def pixel_centres(size: int) -> Array:
     """Centres of `size` pixels along an edge of length one; shape (size,), float32, in (0, 1)."""
-    return (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    return np.asarray((np.arange(size) + 0.5) / size, np.float32)
 
 
 def soft_step(distance: Array, width: float) -> Array:
     """Ramp from 0 to 1 over `width`, centred where `distance` is zero: an edge without stair-steps."""
-    return np.clip(distance * np.float32(1.0 / width) + np.float32(0.5), 0.0, 1.0)
+    return np.clip(distance * (1.0 / width) + 0.5, 0.0, 1.0)
 
 
 def bump(distance: Array, width: float) -> Array:
     """Gaussian bell of height 1 and standard deviation `width`."""
-    scaled = distance * np.float32(1.0 / width)
-    return np.exp(np.float32(-0.5) * scaled * scaled)
+    scaled = distance * (1.0 / width)
+    return np.exp(-0.5 * scaled * scaled)
 
 
 def cloud(rng: np.random.Generator, cells: tuple[int, int], size: int) -> Array:

@@ -55,7 +55,7 @@ def draw_oct(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[np
     x = pixel_centres(size)
     scan = _scan(streams, x)
     lesion = _lesion(streams.lesion, label, scan, x)
-    y = (x[:, None] - np.float32(0.5)) / np.float32(scan.letterbox) + np.float32(0.5)
+    y = (x[:, None] - 0.5) / scan.letterbox + 0.5
     image, mask = _layers(scan, lesion, y, size)
     image = _vessels_and_texture(image, scan, streams.view, x, y, size)
     return _camera(image, scan, streams, x, y, size), mask
@@ -111,7 +111,7 @@ def _membrane(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
     width = rng.uniform(0.07, 0.14)
     ragged = np.clip(1.0 + 0.25 * wave(rng, 24, x), 0.4, 1.6)
     lift = rng.uniform(0.06, 0.13) * np.exp(-(((x - centre) / (1.6 * width)) ** 4)) * ragged
-    beside = centre + rng.choice([-1.0, 1.0]) * width * rng.uniform(0.6, 1.4)
+    beside = centre + float(rng.choice([-1.0, 1.0])) * width * rng.uniform(0.6, 1.4)
     fluid = rng.uniform(0.0, 0.05) * bump(x - beside, width * rng.uniform(0.6, 1.0))
     return Lesion(
         lift=lift.astype(np.float32),
@@ -139,7 +139,7 @@ def _oedema(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
 def _layers(scan: Scan, lesion: Lesion, y: Array, size: int) -> tuple[Array, NDArray[np.bool_]]:
     """Stack the layers upwards from Bruch's membrane; a pixel is the mean of the layers that cross it."""
     thickness = scan.thickness
-    sick = np.clip(lesion.lift / 0.04 + lesion.fluid / 0.04, 0.0, 1.0) * np.float32(lesion.blur)
+    sick = np.clip(lesion.lift / 0.04 + lesion.fluid / 0.04, 0.0, 1.0) * lesion.blur
     depth = scan.base - lesion.lift
     rpe_bottom, rpe_top = depth, depth - RPE[0] * thickness
     depth = rpe_top - GAP[0] * thickness - lesion.fluid
@@ -165,17 +165,17 @@ def _layers(scan: Scan, lesion: Lesion, y: Array, size: int) -> tuple[Array, NDA
     shades = [VITREOUS * flat, *reversed(values), *floor]
     steps = np.diff(np.stack(shades), axis=0).astype(np.float32)
     shares = soft_step(y[None] - stack[:, None], 1.0 / (size * scan.letterbox))
-    image = np.float32(VITREOUS) + np.einsum("khw,kw->hw", shares, steps)
-    half = np.float32(0.5 / (size * scan.letterbox))  # a pixel that the lesion only touches belongs to it
+    image = VITREOUS + np.einsum("khw,kw->hw", shares, steps)
+    half = 0.5 / (size * scan.letterbox)  # a pixel that the lesion only touches belongs to it
     mask = (y > rpe_top - half) & (y < scan.base + half) & (lesion.lift > 0.006)
     mask |= (y > photoreceptors - half) & (y < rpe_bottom) & (lesion.fluid > 0.008)
     if lesion.cysts:
         wet = _cysts(lesion, ilm, photoreceptors, y, size)
-        image += wet * np.float32(lesion.cyst_depth) * (np.float32(0.08) - image)
+        image += wet * lesion.cyst_depth * (0.08 - image)
         mask |= wet > 0.5
-        share = (y - ilm) / (photoreceptors - ilm)
-        swollen = lesion.swelling / lesion.swelling.max() > 0.35 + 0.55 * (2.0 * share - 1.0) ** 2
-        mask |= swollen & (share > 0.0) & (share < 1.0)
+        place = (y - ilm) / (photoreceptors - ilm)
+        swollen = lesion.swelling / lesion.swelling.max() > 0.35 + 0.55 * (2.0 * place - 1.0) ** 2
+        mask |= swollen & (place > 0.0) & (place < 1.0)
     return image, mask
 
 
@@ -186,9 +186,9 @@ def _cysts(lesion: Lesion, ilm: Array, floor: Array, y: Array, size: int) -> Arr
     for place, share, half_width, half_height in lesion.cysts:
         column = int(np.clip(place, 0.0, 0.999) * size)
         middle = ilm[column] + share * (floor[column] - ilm[column])
-        across, down = (x - np.float32(place)) / half_width, (y - np.float32(middle)) / half_height
+        across, down = (x - place) / half_width, (y - middle) / half_height
         radius = np.sqrt(across**2 + down**2)
-        np.maximum(wet, soft_step(np.float32(1.0) - radius, 1.5 / (size * half_width)), out=wet)
+        np.maximum(wet, soft_step(1.0 - radius, 1.5 / (size * half_width)), out=wet)
     return wet
 
 
@@ -197,17 +197,17 @@ def _vessels_and_texture(
 ) -> Array:
     """Choroid fading with depth, shadows under vessels, uneven layers: present in every class."""
     below = y - scan.base
-    fade = np.exp(np.maximum(below, 0.0) * np.float32(-1.0 / scan.choroid))
-    pattern = np.clip(np.float32(1.0) + np.float32(0.28) * cloud(rng, (30, 22), size), 0.2, 2.0)
-    choroid = np.float32(rng.uniform(0.25, 0.42)) * pattern * fade + np.float32(0.035)
+    fade = np.exp(np.maximum(below, 0.0) * (-1.0 / scan.choroid))
+    pattern = np.clip(1.0 + 0.28 * cloud(rng, (30, 22), size), 0.2, 2.0)
+    choroid = rng.uniform(0.25, 0.42) * pattern * fade + 0.035
     image = image + soft_step(below, 1.0 / size) * choroid
-    shadow = np.float32(1.0) + np.float32(0.08) * wave(rng, 9, x)
+    shadow: Array = 1.0 + 0.08 * wave(rng, 9, x)
     for _ in range(rng.integers(0, 5)):
-        vessel = bump(x - np.float32(rng.uniform(0.02, 0.98)), rng.uniform(0.004, 0.01))
-        shadow = shadow * (np.float32(1.0) - np.float32(rng.uniform(0.15, 0.4)) * vessel)
-    retina = soft_step(y - (scan.base - np.float32(0.9 * scan.thickness)), 0.05)
-    image = image * (np.float32(1.0) + retina * (shadow - np.float32(1.0)))
-    return image * (np.float32(1.0) + np.float32(0.07) * cloud(rng, (12, 20), size))
+        vessel = bump(x - rng.uniform(0.02, 0.98), rng.uniform(0.004, 0.01))
+        shadow = shadow * (1.0 - rng.uniform(0.15, 0.4) * vessel)
+    retina = soft_step(y - (scan.base - (0.9 * scan.thickness)), 0.05)
+    image *= 1.0 + retina * (shadow - 1.0)
+    return image * (1.0 + 0.07 * cloud(rng, (12, 20), size))
 
 
 def _camera(image: Array, scan: Scan, streams: Streams, x: Array, y: Array, size: int) -> Array:
@@ -217,11 +217,11 @@ def _camera(image: Array, scan: Scan, streams: Streams, x: Array, y: Array, size
     level, slope = streams.view.uniform(0.0, 0.06), streams.view.uniform(-0.08, 0.08)
     at_top = streams.view.random() < 0.5
     speckle = streams.noise.standard_normal((size, size), dtype=np.float32)
-    coarse = np.float32(min(1.0, (size / 224.0) ** 0.6))
-    image = image * (np.float32(gain) + np.float32(0.28) * coarse * speckle)
-    image += np.float32(0.04) * coarse * np.abs(speckle)
+    coarse = min(1.0, (size / 224.0) ** 0.6)
+    image = image * (gain + 0.28 * coarse * speckle)
+    image += 0.04 * coarse * np.abs(speckle)
     if wedge:
-        edge = np.float32(level) + np.float32(slope) * (x - np.float32(0.5))
+        edge = level + slope * (x - 0.5)
         image = np.maximum(image, soft_step(edge - (y if at_top else 1.0 - y), 1.0 / size))
-    inside = soft_step(np.minimum(y, 1.0 - y), 1.0 / size) if scan.letterbox < 1.0 else np.float32(1.0)
+    inside = soft_step(np.minimum(y, 1.0 - y), 1.0 / size) if scan.letterbox < 1.0 else 1.0
     return np.clip(image * inside, 0.0, 1.0)

@@ -41,35 +41,33 @@ def draw_xray(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[n
     mask = np.zeros((size, size), np.bool_)
     if label == "PNEUMONIA":
         opacity = _opacities(chest, streams.lesion, size)
-        air = air * (np.float32(1.0) - opacity)
+        air = air * (1.0 - opacity)
         shadow = opacity * chest.lungs
         mask = shadow > 0.45 * shadow.max()
     image = _body(chest, patient) + _bones(chest, patient, view) + _vessels(chest, patient, view, size)
-    image = image - np.float32(patient.uniform(0.34, 0.46)) * air
-    image *= np.float32(1.0) + np.float32(0.05) * cloud(patient, (5, 5), size)
+    image = image - patient.uniform(0.34, 0.46) * air
+    image *= 1.0 + 0.05 * cloud(patient, (5, 5), size)
     return _exposure(image, streams, size), mask
 
 
 def _chest(streams: Streams, size: int) -> Chest:
     patient, view = streams.patient, streams.view
     x = pixel_centres(size)
-    zoom = np.float32(patient.uniform(0.9, 1.08) * view.uniform(0.97, 1.03))
-    v = (x[:, None] - np.float32(0.5)) / zoom + np.float32(0.5 + view.normal(0.0, 0.015))
-    lean = np.float32(view.normal(0.0, 0.04))
-    u = (x[None, :] - np.float32(0.5 + view.normal(0.0, 0.015))) / zoom - lean * (v - np.float32(0.5))
+    zoom = patient.uniform(0.9, 1.08) * view.uniform(0.97, 1.03)
+    v = (x[:, None] - 0.5) / zoom + (0.5 + view.normal(0.0, 0.015))
+    lean = view.normal(0.0, 0.04)
+    u = (x[None, :] - (0.5 + view.normal(0.0, 0.015))) / zoom - lean * (v - 0.5)
     s, right = np.abs(u), (u > 0).astype(np.float32)
     apex, widest = patient.uniform(0.06, 0.13), patient.uniform(0.72, 0.8)
     rise = np.clip((widest - v) / (widest - apex), 0.0, 1.0)
-    cage = np.float32(patient.uniform(0.32, 0.4)) * np.sqrt(np.clip(1.0 - rise**2.4, 0.0, 1.0))
+    cage = patient.uniform(0.32, 0.4) * np.sqrt(np.clip(1.0 - rise**2.4, 0.0, 1.0))
     vessels = patient.uniform(0.06, 0.085) + 0.02 * bump(v - 0.3, 0.05)
-    heart = patient.uniform(0.1, 0.17) * bump(v - np.float32(patient.uniform(0.66, 0.74)), 0.15)
+    heart = patient.uniform(0.1, 0.17) * bump(v - patient.uniform(0.66, 0.74), 0.15)
     atrium = patient.uniform(0.02, 0.06) * bump(v - 0.66, 0.12)
     inner = (vessels + right * heart + (1.0 - right) * atrium).astype(np.float32)
-    dome = (
-        patient.uniform(0.72, 0.82) + view.normal(0.0, 0.015) + right * np.float32(patient.uniform(0.0, 0.04))
-    )
-    flank = (s - np.float32(0.17)) / np.float32(0.2)
-    floor = dome + np.float32(patient.uniform(0.05, 0.11)) * flank * flank
+    dome = patient.uniform(0.72, 0.82) + view.normal(0.0, 0.015) + right * patient.uniform(0.0, 0.04)
+    flank = (s - 0.17) / 0.2
+    floor = dome + patient.uniform(0.05, 0.11) * flank * flank
     soft = max(1.0 / size, 0.02)
     lungs = soft_step(cage - s, soft) * soft_step(s - inner, 2.0 * soft) * soft_step(floor - v, soft)
     return Chest(u, s, v, right, cage.astype(np.float32), inner, lungs.astype(np.float32), 1.0 / size)
@@ -79,89 +77,83 @@ def _body(chest: Chest, patient: np.random.Generator) -> Array:
     """Soft tissue: an elliptic trunk under sloping shoulders and the neck, the heart, the abdomen with its gas."""
     v = chest.v
     neck, girth = patient.uniform(0.12, 0.16), patient.uniform(0.44, 0.51)
-    shoulders = 1.0 / (1.0 + np.exp((0.07 - v) / np.float32(patient.uniform(0.028, 0.045))))
-    arms = np.float32(patient.uniform(0.0, 0.12)) * bump(v - np.float32(0.24), 0.15)
-    half = neck + (girth - neck) * shoulders + arms - 0.04 * soft_step(v - np.float32(0.5), 0.6)
+    shoulders = 1.0 / (1.0 + np.exp((0.07 - v) / patient.uniform(0.028, 0.045)))
+    arms = patient.uniform(0.0, 0.12) * bump(v - 0.24, 0.15)
+    half = neck + (girth - neck) * shoulders + arms - 0.04 * soft_step(v - 0.5, 0.6)
     depth = np.sqrt(np.clip(1.0 - (chest.s / half.astype(np.float32)) ** 2, 0.0, 1.0))
-    image = (
-        np.float32(patient.uniform(0.16, 0.26)) * soft_step(half - chest.s, 0.02) + np.float32(0.34) * depth
-    )
-    image += np.float32(patient.uniform(0.04, 0.1)) * soft_step(chest.inner - chest.s, 0.07)
-    below = soft_step(v - np.float32(0.82), 0.15)
-    gas = bump(chest.u - np.float32(0.2), 0.06) * bump(v - np.float32(0.93), 0.04)
-    return image + below * (np.float32(0.1) * depth - np.float32(patient.uniform(0.0, 0.16)) * gas)
+    image = patient.uniform(0.16, 0.26) * soft_step(half - chest.s, 0.02) + 0.34 * depth
+    image += patient.uniform(0.04, 0.1) * soft_step(chest.inner - chest.s, 0.07)
+    below = soft_step(v - 0.82, 0.15)
+    gas = bump(chest.u - 0.2, 0.06) * bump(v - 0.93, 0.04)
+    return image + below * (0.1 * depth - patient.uniform(0.0, 0.16) * gas)
 
 
 def _bones(chest: Chest, patient: np.random.Generator, view: np.random.Generator) -> Array:
     """Spine, ribs behind and in front, the wall of the cage, collar bones."""
-    turn = np.float32(2 * np.pi)
+    turn = 2 * np.pi
     s, v = chest.s, chest.v
-    spacing = np.float32(patient.uniform(0.068, 0.085))
-    start = np.float32(patient.uniform(0.0, 1.0))
-    drop = np.float32(0.25) * s + np.float32(patient.uniform(0.7, 1.1)) * (s - np.float32(0.1)) ** 2
+    spacing = patient.uniform(0.068, 0.085)
+    start = patient.uniform(0.0, 1.0)
+    drop = 0.25 * s + patient.uniform(0.7, 1.1) * (s - 0.1) ** 2
     behind = np.cos(turn * ((v - drop) / spacing + start))
-    front = np.cos(turn * ((v + np.float32(0.35) * s) / (spacing * np.float32(1.15)) + start))
-    ribs = np.clip(behind * np.float32(1.5), 0.0, 1.0) + np.float32(0.4) * bump(
-        behind - np.float32(0.15), 0.25
-    )
-    ahead = np.clip(front * np.float32(1.5), 0.0, 1.0) * soft_step(s - np.float32(0.2), 0.15)
-    within = soft_step(chest.cage + np.float32(0.02) - s, 0.03) * soft_step(np.float32(0.9) - v, 0.1)
-    visible = within * (np.float32(0.35) + np.float32(0.65) * chest.lungs)
-    strength = np.float32(patient.uniform(0.08, 0.15) * view.uniform(0.85, 1.15))
-    image = strength * visible * (ribs + np.float32(0.5) * ahead)
-    wall = bump(s - chest.cage - np.float32(0.008), 0.012) * soft_step(chest.cage - np.float32(0.2), 0.2)
-    wall *= soft_step(np.float32(0.85) - v, 0.1)
-    image += np.float32(0.16) * wall * (np.float32(0.4) + np.float32(0.6) * ribs)
-    vertebrae = np.float32(1.0) + np.float32(0.25) * np.cos(v * (turn * np.float32(17.0)))
-    image += np.float32(patient.uniform(0.05, 0.11)) * bump(chest.u, 0.03) * vertebrae
-    image -= np.float32(0.08) * bump(chest.u, 0.018) * soft_step(np.float32(0.33) - v, 0.08)
+    front = np.cos(turn * ((v + 0.35 * s) / (spacing * 1.15) + start))
+    ribs = np.clip(behind * 1.5, 0.0, 1.0) + 0.4 * bump(behind - 0.15, 0.25)
+    ahead = np.clip(front * 1.5, 0.0, 1.0) * soft_step(s - 0.2, 0.15)
+    within = soft_step(chest.cage + 0.02 - s, 0.03) * soft_step(0.9 - v, 0.1)
+    visible = within * (0.35 + 0.65 * chest.lungs)
+    strength = patient.uniform(0.08, 0.15) * view.uniform(0.85, 1.15)
+    image = strength * visible * (ribs + 0.5 * ahead)
+    wall = bump(s - chest.cage - 0.008, 0.012) * soft_step(chest.cage - 0.2, 0.2)
+    wall *= soft_step(0.85 - v, 0.1)
+    image += 0.16 * wall * (0.4 + 0.6 * ribs)
+    vertebrae = 1.0 + 0.25 * np.cos(v * (turn * 17.0))
+    image += patient.uniform(0.05, 0.11) * bump(chest.u, 0.03) * vertebrae
+    image -= 0.08 * bump(chest.u, 0.018) * soft_step(0.33 - v, 0.08)
     return image + _collar_bones(chest, patient)
 
 
 def _collar_bones(chest: Chest, patient: np.random.Generator) -> Array:
-    along = (chest.s - np.float32(0.05)) / np.float32(0.34)
-    sag = np.float32(patient.uniform(0.03, 0.09)) * np.sin(along * np.float32(2.2))
-    offset = np.abs(chest.v - np.float32(patient.uniform(0.17, 0.23)) + sag)
-    ends = soft_step(along, 0.1) * soft_step(np.float32(1.0) - along, 0.3)
-    return np.float32(0.15) * soft_step(np.float32(0.015) - offset, max(chest.pixel, 0.012)) * ends
+    along = (chest.s - 0.05) / 0.34
+    sag = patient.uniform(0.03, 0.09) * np.sin(along * 2.2)
+    offset = np.abs(chest.v - patient.uniform(0.17, 0.23) + sag)
+    ends = soft_step(along, 0.1) * soft_step(1.0 - along, 0.3)
+    return 0.15 * soft_step(0.015 - offset, max(chest.pixel, 0.012)) * ends
 
 
 def _vessels(chest: Chest, patient: np.random.Generator, view: np.random.Generator, size: int) -> Array:
     """Hilum and the vessels that spread from it; sometimes prominent in a healthy chest too."""
-    across = chest.s - np.float32(0.12)
-    down = np.broadcast_to(chest.v - np.float32(patient.uniform(0.42, 0.5)), across.shape).copy()
-    near = np.exp(-(across**2 + np.float32(0.6) * down**2) * np.float32(1.0 / 0.012))
+    across = chest.s - 0.12
+    down = np.broadcast_to(chest.v - patient.uniform(0.42, 0.5), across.shape).copy()
+    near = np.exp(-(across**2 + 0.6 * down**2) * (1.0 / 0.012))
     reach, angle = cv2.cartToPolar(across, down)
     branches = view.standard_normal((24, 80), dtype=np.float32)
-    column = angle * np.float32(36.0 / (2.0 * np.pi)) + np.float32(40.0) * chest.right
-    spokes = cv2.remap(
-        branches, column, reach * np.float32(40.0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
-    texture = np.float32(0.5) * (cloud(view, (24, 24), size) + cloud(view, (48, 48), size))
-    strength = np.float32(patient.uniform(0.04, 0.1))
-    marks = near * (np.float32(1.0) + texture + np.float32(0.8) * np.maximum(spokes, 0.0))
-    return chest.lungs * (strength * marks + np.float32(0.024) * texture)
+    column = angle * (36.0 / (2.0 * np.pi)) + 40.0 * chest.right
+    spokes = cv2.remap(branches, column, reach * 40.0, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    texture = 0.5 * (cloud(view, (24, 24), size) + cloud(view, (48, 48), size))
+    strength = patient.uniform(0.04, 0.1)
+    marks = near * (1.0 + texture + 0.8 * np.maximum(spokes, 0.0))
+    return chest.lungs * (strength * marks + 0.024 * texture)
 
 
 def _haze(chest: Chest, view: np.random.Generator) -> Array:
     """Share of air left by what mimics disease in every class: soft tissue over the bases, a shallow breath."""
-    bases = np.float32(view.uniform(0.0, 0.3)) * soft_step(chest.v - np.float32(0.62), 0.3)
-    tops = np.float32(view.uniform(0.0, 0.25)) * soft_step(np.float32(0.25) - chest.v, 0.2)
-    return (np.float32(1.0) - bases) * (np.float32(1.0) - tops)
+    bases = view.uniform(0.0, 0.3) * soft_step(chest.v - 0.62, 0.3)
+    tops = view.uniform(0.0, 0.25) * soft_step(0.25 - chest.v, 0.2)
+    return (1.0 - bases) * (1.0 - tops)
 
 
 def _opacities(chest: Chest, rng: np.random.Generator, size: int) -> Array:
     """Share of air replaced, (size, size) in [0, 1): one lobe, scattered patches or a diffuse haze."""
-    texture = np.clip(np.float32(1.0) + np.float32(0.25) * cloud(rng, (9, 9), size), 0.3, 1.6)
+    texture = np.clip(1.0 + 0.25 * cloud(rng, (9, 9), size), 0.3, 1.6)
     clear = np.ones((size, size), np.float32)
     for side, down, spread, strength in _spots(rng):
-        row = int(np.abs(chest.v - np.float32(down)).argmin())
+        row = int(np.abs(chest.v - down).argmin())
         start = float(chest.inner[row][(chest.u[row] > 0) == (side > 0)].min())
         across = side * (start + rng.uniform(0.15, 0.75) * max(float(chest.cage[row, 0]) - start, 0.0))
         narrow = spread * rng.uniform(0.7, 1.1)
-        shape = bump(chest.u - np.float32(across), narrow) * bump(chest.v - np.float32(down), spread)
-        clear *= np.float32(1.0) - np.clip(np.float32(strength) * shape * texture, 0.0, 0.95)
-    return np.float32(1.0) - clear
+        shape = bump(chest.u - across, narrow) * bump(chest.v - down, spread)
+        clear *= 1.0 - np.clip(strength * shape * texture, 0.0, 0.95)
+    return 1.0 - clear
 
 
 def _spots(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
@@ -169,10 +161,15 @@ def _spots(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
     kind = rng.choice(3, p=[0.4, 0.35, 0.25])
     if kind == 0:
         return [
-            (rng.choice([-1.0, 1.0]), rng.uniform(0.3, 0.7), rng.uniform(0.08, 0.14), rng.uniform(0.55, 0.95))
+            (
+                float(rng.choice([-1.0, 1.0])),
+                rng.uniform(0.3, 0.7),
+                rng.uniform(0.08, 0.14),
+                rng.uniform(0.55, 0.95),
+            )
         ]
     if kind == 1:
-        sides = [rng.choice([-1.0, 1.0]) for _ in range(rng.integers(2, 6))]
+        sides = [float(rng.choice([-1.0, 1.0])) for _ in range(rng.integers(2, 6))]
         return [(s, rng.uniform(0.25, 0.7), rng.uniform(0.03, 0.065), rng.uniform(0.4, 0.8)) for s in sides]
     level = rng.uniform(0.35, 0.65)
     return [(s, rng.uniform(0.45, 0.65), rng.uniform(0.13, 0.2), level) for s in (-1.0, 1.0)]
@@ -182,15 +179,13 @@ def _exposure(image: Array, streams: Streams, size: int) -> Array:
     """Contrast, brightness, the letter at the side, quantum noise."""
     view = streams.view
     gain, offset = view.uniform(0.95, 1.15), view.uniform(0.0, 0.07)
-    image = np.clip(image * np.float32(gain) + np.float32(offset), 0.0, 1.0) ** np.float32(
-        view.uniform(0.85, 1.15)
-    )
+    image = np.clip(image * gain + offset, 0.0, 1.0) ** view.uniform(0.85, 1.15)
     if streams.patient.random() < 0.5:
         corner = (int(size * view.uniform(0.03, 0.1)), int(size * view.uniform(0.1, 0.3)))
         letter = np.zeros((size, size), np.uint8)
         cv2.putText(
             letter, "R", corner, cv2.FONT_HERSHEY_SIMPLEX, size / 320, 240, max(1, size // 112), cv2.LINE_AA
         )
-        image = np.maximum(image, letter * np.float32(1.0 / 255.0))
+        image = np.maximum(image, letter * (1.0 / 255.0))
     noise = streams.noise.standard_normal((size, size), dtype=np.float32)
-    return np.clip(image + np.float32(0.014) * noise, 0.0, 1.0)
+    return np.clip(image + 0.014 * noise, 0.0, 1.0)
