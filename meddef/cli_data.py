@@ -1,0 +1,209 @@
+"""``meddef data``: prepare, show and check the images."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from meddef.data import Splits
+
+app = typer.Typer(
+    help="Prepare, show and check the images.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+DATASETS = "chest_xray, roct, octdl, octdl4, pneumoniamnist, octmnist, phantom_oct, phantom_xray"
+CHECK_SIZE = 32
+"""Image size, in pixels, at which ``check`` prepares: enough to decode everything, and quick."""
+
+Dataset = Annotated[str, typer.Option(help=f"One of {DATASETS}.")]
+Policy = Annotated[
+    str,
+    typer.Option(
+        help="released: the folders as they are. paper: 70/15/15 within each class. "
+        "patient: 70/15/15 with every patient in one split. Phantoms are split as drawn."
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Drives the draw of the split, and of phantoms.")]
+Size = Annotated[int, typer.Option(help="Edge of the prepared images, in pixels.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with chest_xray/, roct/, octdl/, medmnist/. [default: MEDDEF_DATA_DIR]"),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(help="Where prepared images are kept. [default: MEDDEF_CACHE_DIR, else ~/.cache/meddef]"),
+]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="What to print.")]
+Skip = Annotated[
+    bool,
+    typer.Option("--skip-unreadable", help="List unusable files and leave them out instead of stopping."),
+]
+
+
+@app.command()
+def prepare(
+    dataset: Dataset,
+    image_size: Size = 64,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    skip_unreadable: Skip = False,
+) -> None:
+    """Decode and preprocess a dataset into the cache, so that later commands start at once."""
+    from meddef.data import load_splits
+
+    policy = "released"  # the cache holds all images, whatever the split
+    splits = load_splits(
+        dataset,
+        image_size=image_size,
+        split_policy=policy,
+        seed=seed,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        skip_unreadable=skip_unreadable,
+    )
+    found, skipped = splits.report["files_found"], len(splits.report["skipped"])
+    typer.echo(f"{dataset}: {found - skipped:,} images ready at {image_size} x {image_size} pixels")
+
+
+@app.command()
+def show(
+    dataset: Dataset,
+    split_policy: Policy = "paper",
+    image_size: Size = 64,
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    output: Format = "table",
+    skip_unreadable: Skip = False,
+) -> None:
+    """Print images per split and class, duplicates, and patients that are in several splits."""
+    from meddef.data import load_splits
+
+    splits = load_splits(
+        dataset,
+        image_size=image_size,
+        split_policy=split_policy,
+        seed=seed,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        skip_unreadable=skip_unreadable,
+    )
+    if output == "json":
+        typer.echo(json.dumps(_as_json(splits), indent=2))
+    else:
+        _print_table(splits)
+
+
+@app.command()
+def check(
+    dataset: Dataset,
+    split_policy: Policy = "released",
+    seed: Seed = 0,
+    data_dir: DataDir = None,
+    output: Format = "table",
+) -> None:
+    """Decode every file anew and look for what would spoil a result.
+
+    Exit code 1 when a file cannot be used, when equal or nearly equal images have different labels or lie in
+    different splits, or when a patient is in several splits; duplicates within a split are only mentioned. Exit
+    code 2 when the data is missing or laid out otherwise.
+    """
+    from meddef.data import Preprocessing, load_splits
+
+    with tempfile.TemporaryDirectory() as cache:
+        splits = load_splits(
+            dataset,
+            image_size=CHECK_SIZE,
+            split_policy=split_policy,
+            seed=seed,
+            preprocessing=Preprocessing(),
+            data_dir=data_dir,
+            cache_dir=Path(cache),
+            skip_unreadable=True,
+        )
+        findings = find_problems(splits.report)
+    if output == "json":
+        typer.echo(json.dumps({"dataset": dataset, "problems": findings, "report": splits.report}, indent=2))
+    else:
+        typer.echo("\n".join([*findings, *_remarks(splits)]))
+    raise typer.Exit(1 if findings else 0)
+
+
+def find_problems(report: dict[str, Any]) -> list[str]:
+    """One line for each thing in the report that would spoil a result."""
+    lines = [f"cannot be used: {problem['name']} ({problem['reason']})" for problem in report["skipped"]]
+    for kind, found in report["duplicates"].items():
+        if count := found["groups_with_different_labels"]:
+            lines.append(f"{count} groups of {kind} duplicates have different labels")
+        if count := found["groups_across"]:
+            names = " = ".join(found["examples_across"][0])
+            lines.append(f"{count} groups of {kind} duplicates are in different splits, such as {names}")
+    if count := report["patients"]["in_several_splits"]:
+        lines.append(f"{count} patients are in several splits, such as {report['patients']['examples'][0]}")
+    return lines
+
+
+def _as_json(splits: Splits) -> dict[str, Any]:
+    from meddef.data import CARDS
+
+    return {
+        "dataset": splits.dataset,
+        "card": CARDS[splits.dataset].model_dump(mode="json"),
+        "image_size": splits.train.images.shape[1],
+        "mean": splits.mean,
+        "std": splits.std,
+        "fingerprint": splits.fingerprint,
+        "report": splits.report,
+    }
+
+
+def _print_table(splits: Splits) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from meddef.data import CARDS
+
+    report, card = splits.report, CARDS[splits.dataset]
+    table = Table(title=f"{card.title}: split policy {report['split_policy']}, seed {report['seed']}")
+    table.add_column("split")
+    for name in (*splits.classes, "all"):
+        table.add_column(name, justify="right")
+    before = report["counts_before_removal"]
+    for split, counts in before.items():
+        table.add_row(split, *_row(counts))
+    table.add_row("all", *_row({name: sum(c[name] for c in before.values()) for name in splits.classes}))
+    if report["removed_from_training"]:
+        table.add_row("train, repeats removed", *_row(report["counts"]["train"]), style="bold")
+    Console().print(table)
+    typer.echo("\n".join(_remarks(splits)))
+
+
+def _row(counts: dict[str, int]) -> list[str]:
+    return [f"{count:,}" for count in (*counts.values(), sum(counts.values()))]
+
+
+def _remarks(splits: Splits) -> list[str]:
+    from meddef.data import CARDS
+
+    report, card = splits.report, CARDS[splits.dataset]
+    published = sum(sum(classes.values()) for classes in card.published_counts.values())
+    of_published = f" of {published:,} published" if published else ""
+    lines = [f"files: {report['files_found']:,}{of_published}; skipped: {len(report['skipped'])}"]
+    for kind, found in report["duplicates"].items():
+        within = ", ".join(f"{split} {count}" for split, count in found["groups_within"].items())
+        lines.append(
+            f"{kind} duplicates: {found['groups']} groups, {found['surplus_files']} surplus files "
+            f"(groups within {within}; across splits {found['groups_across']})"
+        )
+    lines.append(f"removed from training: {len(report['removed_from_training'])}")
+    patients = report["patients"]
+    lines.append(f"patients: {patients['patients']:,}; in several splits: {patients['in_several_splits']}")
+    measured = f"training pixels: mean {splits.mean:.4f}, std {splits.std:.4f}"
+    printed = f" (the paper prints {card.mean:.4f} and {card.std:.4f})" if card.mean is not None else ""
+    return [*lines, measured + printed, f"fingerprint: {splits.fingerprint}"]
