@@ -1,0 +1,57 @@
+"""All findings about the published numbers: attainability, consistency, and the claims ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+from meddef.audit import asr, attainability, bold, claims, counts, pairs, prior, shape
+from meddef.audit.finding import Finding
+from meddef.audit.published import Published
+
+# By the first part of a finding's id: the function that yields such findings.
+CHECKS: dict[str, Callable[..., Any]] = {
+    "group": attainability.groups,
+    "asr_row": asr.rows,
+    "asr_of_table5": asr.comparison,
+    "bold": bold.groups,
+    "bim_and_pgd": pairs.bim_and_pgd,
+    "iterative_beats_single_step": shape.iterative_beats_single_step,
+    "above_clean": shape.above_clean,
+    "rises_with_epsilon": shape.rises_with_epsilon,
+    "jsma_ignores_epsilon": shape.jsma_ignores_epsilon,
+    "clean_above_prior": prior.clean_above_prior,
+    "repeated_value": prior.repeated_value,
+    "some_attack_succeeds": prior.some_attack_succeeds,
+    "splits": counts.splits,
+    "classes": counts.splits,
+    "duplicates": counts.duplicates,
+    "confusion": counts.confusion,
+    "percentage": counts.confusion,
+    "confusion_accuracy": counts.confusion,
+    "parameters": counts.parameters,
+    "parameters_order": counts.parameters,
+    "claim": claims.ledger,
+    "attainable": attainability.cells,
+}
+
+
+def findings(published: Published | None = None) -> list[Finding]:
+    """Every finding, in the order consistency, claims, attainability.
+
+    published: the numbers to audit; the paper's if None.
+    """
+    published = published or Published()
+    functions = dict.fromkeys([*CHECKS.values(), attainability.text])
+    found = list(chain.from_iterable(function(published) for function in functions))
+    order = ["consistency", "claim", "attainability"]
+    return sorted(found, key=lambda finding: order.index(finding.kind))
+
+
+def decided_by(finding: Finding) -> Callable[..., Any]:
+    """The function that gave the finding its verdict, for a link to the code."""
+    check, _, name = finding.id.partition(":")
+    if check == "claim":
+        return claims.CHECKS.get(name, claims.ledger)
+    return CHECKS[check]

@@ -1,0 +1,93 @@
+"""``meddef audit``: the findings about the published numbers, as a table or for a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from meddef.audit import Finding
+
+FIELDS = ("id", "kind", "exhibit", "value", "n", "verdict", "detail")
+COLOURS = {"holds": "green", "does_not_hold": "red", "cannot_be_checked": "yellow"}
+
+
+class Format(StrEnum):
+    """How the findings are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+def audit(
+    format_: Annotated[Format, typer.Option("--format", help="How to print the findings.")] = Format.table,
+) -> None:
+    """Check the paper's printed numbers: attainable, consistent, and as claimed? Needs no data and no GPU.
+
+    Exit code 0 when the audit ran, whatever it found.
+    """
+    from meddef.audit import findings
+
+    found = findings()
+    if format_ is Format.table:
+        _print_table(found)
+    else:
+        typer.echo({Format.json: as_json, Format.csv: as_csv, Format.markdown: as_markdown}[format_](found))
+
+
+def as_json(found: Sequence[Finding]) -> str:
+    """A list of objects with the keys of `FIELDS`."""
+    return json.dumps([finding.as_dict() for finding in found], ensure_ascii=False, indent=1)
+
+
+def as_csv(found: Sequence[Finding]) -> str:
+    """A header and one line a finding; None is an empty field."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(finding.as_dict() for finding in found)
+    return stream.getvalue().rstrip("\n")
+
+
+def as_markdown(found: Sequence[Finding]) -> str:
+    """A pipe table."""
+    lines = [f"| {' | '.join(FIELDS)} |", f"|{' --- |' * len(FIELDS)}"]
+    for finding in found:
+        cells = (
+            "" if value is None else str(value).replace("|", "\\|") for value in finding.as_dict().values()
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def summary(found: Sequence[Finding]) -> str:
+    """How many findings of each kind have each verdict, one kind a line."""
+    lines = []
+    for kind in dict.fromkeys(finding.kind for finding in found):
+        counts = Counter[str](finding.verdict for finding in found if finding.kind == kind)
+        lines.append(f"{kind}: {', '.join(f'{counts[verdict]} {verdict}' for verdict in COLOURS)}")
+    return "\n".join(lines)
+
+
+def _print_table(found: Sequence[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("id", "value", "verdict", "detail", show_lines=True)
+    for finding in found:
+        value = "" if finding.value is None else str(finding.value)
+        verdict = Text(finding.verdict, style=COLOURS[finding.verdict])
+        table.add_row(Text(finding.id), Text(value), verdict, Text(finding.detail))
+    console = Console()
+    console.print(table)
+    console.print(summary(found), highlight=False)
