@@ -8,6 +8,7 @@ Settings shared by the three:
 - ``labels``: (N,), the true classes or, with ``targeted=True``, the classes to reach.
 - ``eps``: radius in pixel units, one number or a tensor (N,); 0 gives back the image bit for bit.
 - ``loss``: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``).
+- ``fast``, ``precision``: see ``meddef.attacks.fast``; success is judged by the model as given, in its own precision.
 
 They return images of the same shape, within ``eps`` and [0, 1] exactly, and raise ``meddef.errors.InputError``
 on bad input, NaN or infinite logits, or a model whose output does not depend on its input. Images whose first
@@ -15,54 +16,18 @@ gradient is exactly zero are counted in a ``ZeroGradientWarning``.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.balls import NORMS, Ball, LinfBall, ball
+from meddef.attacks.balls import NORMS, LinfBall, ball
+from meddef.attacks.fast import gradient_source, layout
+from meddef.attacks.loop import Run, Trace, climb, finish
 from meddef.attacks.losses import Goal
 
 Progress = Callable[[int, int], None]
 STOPS = ("never", "first")
-
-
-@dataclass
-class Trace:
-    """Loss and success of every iterate, one (N,) tensor each: steps + 1 a restart, the starting point first.
-
-    An image that has left the batch (``stop="first"``) keeps its last values.
-    """
-
-    loss: list[Tensor] = field(default_factory=list)
-    fooled: list[Tensor] = field(default_factory=list)
-
-    def add(self, index: Tensor, total: int, loss: Tensor, fooled: Tensor) -> None:
-        for rows, values in ((self.loss, loss), (self.fooled, fooled)):
-            row = rows[-1].clone() if rows else values.new_zeros(total)
-            row[index] = values.detach()
-            rows.append(row)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One batch on its way: what is attacked, how far it may move, and which images of the call these are."""
-
-    model: nn.Module
-    goal: Goal
-    sphere: Ball
-    size: Tensor
-    index: Tensor
-
-    def select(self, keep: Tensor) -> "_Run":
-        return replace(
-            self,
-            goal=self.goal.select(keep),
-            sphere=self.sphere.select(keep),
-            size=self.size[keep],
-            index=self.index[keep],
-        )
 
 
 def fgsm(
@@ -73,6 +38,8 @@ def fgsm(
     eps: float | Tensor | Sequence[float],
     targeted: bool = False,
     loss: str = "ce",
+    fast: bool = False,
+    precision: str = "float32",
 ) -> Tensor:
     """Fast gradient sign method: x + eps sign(dL/dx) (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572).
 
@@ -85,10 +52,12 @@ def fgsm(
     results = [images.clone() for _ in grid]
     if any(bool(sphere.eps.any()) for sphere in spheres):
         with contract.attacking(model, images.device):
-            x = images.clone().requires_grad_()
-            gradient = contract.input_gradient(goal.loss(_logits(model, x, goal)).sum(), x)
+            x = layout(images.clone(), fast).requires_grad_()
+            source = gradient_source(model, x.detach(), fast=fast, precision=precision)
+            logits = contract.check_logits(source(x), goal.labels)
+            gradient = contract.input_gradient(goal.loss(logits).sum(), x)
         contract.warn_if_zero(gradient)
-        results = [_finish(sphere, sphere.step(images, gradient, sphere.eps)) for sphere in spheres]
+        results = [finish(sphere, sphere.step(images, gradient, sphere.eps)) for sphere in spheres]
     return torch.stack(results) if isinstance(eps, Sequence) else results[0]
 
 
@@ -103,6 +72,8 @@ def bim(
     targeted: bool = False,
     loss: str = "ce",
     stop: str = "never",
+    fast: bool = False,
+    precision: str = "float32",
     progress: Progress | None = None,
     trace: Trace | None = None,
 ) -> Tensor:
@@ -118,6 +89,8 @@ def bim(
         targeted=targeted,
         loss=loss,
         stop=stop,
+        fast=fast,
+        precision=precision,
         progress=progress,
         trace=trace,
     )
@@ -138,6 +111,8 @@ def pgd(
     targeted: bool = False,
     loss: str = "ce",
     stop: str = "never",
+    fast: bool = False,
+    precision: str = "float32",
     progress: Progress | None = None,
     trace: Trace | None = None,
 ) -> Tensor:
@@ -160,83 +135,38 @@ def pgd(
     contract.check_choice(stop, STOPS, "stop")
     contract.check_at_least(steps, 1, "steps")
     contract.check_at_least(restarts, 1, "restarts")
-    images = images.detach()
     radius = contract.per_image(eps, images, "eps", most=1.0 if norm == "linf" else float("inf"))
     size = contract.per_image(step_size, images, "step_size")
-    everyone = torch.arange(len(images), device=images.device)
-    run = _Run(model, Goal(labels, loss, targeted), ball(norm, images, radius), size, everyone)
+    goal = Goal(labels, loss, targeted)
     if not radius.any():
-        return images.clone()
+        return images.detach().clone()
 
     generator = generator or torch.Generator().manual_seed(0)
-    best, best_loss = images.clone(), images.new_full((len(images),), -torch.inf)
-    best_fooled = torch.zeros_like(everyone, dtype=torch.bool)
     with contract.attacking(model, images.device):
+        sphere = ball(norm, layout(images.detach().clone(), fast), radius)
+        source = gradient_source(model, sphere.images, fast=fast, precision=precision)
+        run = Run(model, source, goal, sphere, size, torch.arange(len(images)).to(labels), len(images))
+        best, best_loss = sphere.images.clone(), images.new_full(labels.shape, -torch.inf)
+        best_fooled = torch.zeros_like(labels, dtype=torch.bool)
         for restart in range(restarts):
             start = run.sphere.random(generator) if random_start else run.sphere.images
             report = _reporter(progress, restart, steps, restarts)
-            x = _finish(run.sphere, _climb(run, start, steps, stop, report, trace))
+            x = finish(run.sphere, climb(run, start, steps, stop=stop, report=report, trace=trace))
             if restarts == 1 and trace is None:
-                return x
-            score, fooled = _judge(run, x)
+                best = x
+                break
+            score, fooled = run.judge(x)
             if trace is not None:
-                trace.add(run.index, len(images), score, fooled)
-            kept_fooled, kept_loss = best_fooled[run.index], best_loss[run.index]
-            better = (
-                (fooled & ~kept_fooled) | ((fooled == kept_fooled) & (score > kept_loss)) | (restart == 0)
-            )
-            won = run.index[better]
-            best[won], best_loss[won], best_fooled[won] = x[better], score[better], fooled[better]
+                trace.add(run, score, fooled)
+            stronger = (fooled == best_fooled[run.index]) & (score > best_loss[run.index])
+            won = stronger | (fooled & ~best_fooled[run.index]) | (restart == 0)
+            place = run.index[won]
+            best[place], best_loss[place], best_fooled[place] = x[won], score[won], fooled[won]
             if stop == "first":
                 run = run.select(~fooled)
                 if not len(run.index):
                     break
-    return best
-
-
-def _climb(
-    run: _Run, x: Tensor, steps: int, stop: str, report: Callable[[int], None], trace: Trace | None
-) -> Tensor:
-    """The loop: gradient, step, project. Images that are fooled leave it if stop is "first"."""
-    result, place = x.clone(), torch.arange(len(x), device=x.device)
-    for step in range(steps):
-        x = x.detach().requires_grad_()
-        logits = _logits(run.model, x, run.goal)
-        loss = run.goal.loss(logits)
-        if stop == "first" or trace is not None:
-            fooled = run.goal.fooled(logits)
-            if trace is not None:
-                trace.add(run.index, int(run.index.max()) + 1, loss, fooled)
-            if stop == "first" and bool(fooled.all()):
-                result[place] = x.detach()
-                return result
-        gradient = contract.input_gradient(loss.sum(), x)
-        if step == 0:
-            contract.warn_if_zero(gradient)
-        x = x.detach()
-        if stop == "first" and bool(fooled.any()):
-            result[place[fooled]] = x[fooled]
-            place, x, gradient, run = place[~fooled], x[~fooled], gradient[~fooled], run.select(~fooled)
-        x = run.sphere.step(x, gradient, run.size)
-        report(step)
-    result[place] = x
-    return result
-
-
-def _logits(model: nn.Module, x: Tensor, goal: Goal) -> Tensor:
-    return contract.check_logits(model(x), goal.labels)
-
-
-def _judge(run: _Run, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and success of each image, without a gradient."""
-    with torch.no_grad():
-        logits = _logits(run.model, x, run.goal)
-        return run.goal.loss(logits), run.goal.fooled(logits)
-
-
-def _finish(sphere: Ball, x: Tensor) -> Tensor:
-    """Exact bounds, no NaN, and the very image where eps is 0."""
-    return torch.where(sphere.eps == 0, sphere.images, sphere.exact(contract.check_finite(x)))
+    return torch.empty_like(images).copy_(best)
 
 
 def _reporter(progress: Progress | None, restart: int, steps: int, restarts: int) -> Callable[[int], None]:

@@ -78,7 +78,7 @@ def jsma(
         model, theta, features, unit == "pixel", saliency == "softmax", budget, pairs_per_step, most
     )
     with contract.attacking(model, images.device):
-        start = images.detach().contiguous()
+        start = images.detach().clone(memory_format=torch.contiguous_format)
         first = _logits(model, start, labels)
         attempts = [
             _run(craft, _Batch(start, start, target, goal), progress)

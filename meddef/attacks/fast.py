@@ -1,0 +1,56 @@
+"""Where an attack takes its gradients from: the model itself, a faster copy of it, or bfloat16 arithmetic."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+
+from meddef.attacks import contract
+from meddef.errors import InputError
+
+PRECISIONS = ("float32", "bf16")
+Source = Callable[[Tensor], Tensor]
+
+
+def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: str) -> Source:
+    """The model, or a stand-in whose gradients are nearly the same and cheaper.
+
+    Args:
+        model: in evaluation mode.
+        images: (N, C, H, W); the first two are used to check the stand-in.
+        fast: take a private copy with every BatchNorm folded into its convolution, channels-last.
+        precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which
+            pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere.
+
+    Raises:
+        InputError: unknown precision; ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
+    """
+    contract.check_choice(precision, PRECISIONS, "precision")
+    source: Source = _folded(model, images) if fast else model
+    if precision == "float32":
+        return source
+
+    def in_bfloat16(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return source(x).float()
+
+    return in_bfloat16
+
+
+def layout(images: Tensor, fast: bool) -> Tensor:
+    """The memory format the source is fastest in."""
+    return images.contiguous(memory_format=torch.channels_last) if fast and images.ndim == 4 else images
+
+
+def _folded(model: nn.Module, images: Tensor) -> nn.Module:
+    try:
+        folded = fuse(copy.deepcopy(model)).to(memory_format=torch.channels_last)
+    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+        raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
+    some = images[:2]
+    with torch.no_grad():
+        if not torch.allclose(model(some), folded(layout(some, True)), rtol=1e-3, atol=1e-3):
+            raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
+    return folded
