@@ -65,7 +65,7 @@ def test_class_counts():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_patients_have_several_images_and_one_class(family):
-    drawn = draw_phantoms(family, 132, size=32)
+    drawn = draw_phantoms(family, 88, size=32)
     classes: dict[str, set[int]] = {}
     for name, label in zip(drawn.patients, drawn.labels, strict=True):
         classes.setdefault(name, set()).add(int(label))

@@ -17,7 +17,7 @@ from meddef.data.phantom_fields import Array, Streams
 from meddef.errors import InputError
 
 FAMILIES: dict[str, tuple[str, ...]] = {"oct": phantom_oct.CLASSES, "xray": phantom_xray.CLASSES}
-IMAGES_PER_PATIENT = 3
+IMAGES_PER_PATIENT = 2
 SMALLEST = 32
 
 # Class of patient p is _CYCLES[family][p % length]: oct balanced, xray 3 of 11 NORMAL (27 %, as the real set).

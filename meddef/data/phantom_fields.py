@@ -43,6 +43,11 @@ def cloud(rng: np.random.Generator, cells: tuple[int, int], size: int) -> Array:
     return np.asarray(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
+def severity(rng: np.random.Generator) -> float:
+    """How marked a lesion is, in (0, 1]; about one in seven is faint and easily missed."""
+    return rng.uniform(0.3, 0.5) if rng.random() < 0.15 else rng.uniform(0.75, 1.0)
+
+
 def wave(rng: np.random.Generator, knots: int, x: Array) -> Array:
     """Smooth random curve over [0, 1] through `knots` normal values; same shape as `x`."""
     values = rng.standard_normal(knots)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, soft_step, wave
+from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, severity, soft_step, wave
 
 CLASSES = ("CNV", "DME", "DRUSEN", "NORMAL")
 
@@ -64,11 +64,11 @@ def draw_oct(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[np
 def _scan(streams: Streams, x: Array) -> Scan:
     patient, view = streams.patient, streams.view
     centred = 2.0 * x - 1.0
-    base = patient.uniform(0.53, 0.65) + view.normal(0.0, 0.015)
-    curvature = patient.uniform(-0.01, 0.1) + view.normal(0.0, 0.01)
-    tilt = patient.normal(0.0, 0.03) + view.normal(0.0, 0.01)
+    base = patient.uniform(0.55, 0.64) + view.normal(0.0, 0.015)
+    curvature = patient.uniform(0.0, 0.08) + view.normal(0.0, 0.01)
+    tilt = patient.normal(0.0, 0.025) + view.normal(0.0, 0.01)
     curve = base - curvature * centred**2 + tilt * centred + 0.006 * wave(patient, 6, x)
-    fovea = patient.uniform(0.38, 0.62) + view.normal(0.0, 0.03)
+    fovea = patient.uniform(0.42, 0.58) + view.normal(0.0, 0.03)
     width = patient.uniform(0.06, 0.11)
     depth = patient.uniform(0.5, 0.85) * view.uniform(0.6, 1.0)
     rim = 0.12 * bump(x - fovea, 2.6 * width)
@@ -98,11 +98,11 @@ def _lesion(rng: np.random.Generator, label: str, scan: Scan, x: Array) -> Lesio
 
 
 def _drusen(rng: np.random.Generator, scan: Scan, x: Array) -> Array:
-    lift = np.zeros_like(x)
-    for _ in range(rng.integers(3, 9)):
-        centre = scan.fovea + rng.normal(0.0, 0.16)
+    lift, grade = np.zeros_like(x), severity(rng)
+    for _ in range(rng.integers(5, 11)):
+        centre = scan.fovea + rng.normal(0.0, 0.15)
         one = bump(x - np.clip(centre, 0.08, 0.92), rng.uniform(0.015, 0.032))
-        lift = np.maximum(lift, rng.uniform(0.03, 0.054) * one)
+        lift = np.maximum(lift, grade * rng.uniform(0.035, 0.058) * one)
     return lift
 
 
@@ -110,15 +110,16 @@ def _membrane(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
     centre = float(np.clip(scan.fovea + rng.normal(0.0, 0.08), 0.2, 0.8))
     width = rng.uniform(0.07, 0.14)
     ragged = np.clip(1.0 + 0.25 * wave(rng, 24, x), 0.4, 1.6)
-    lift = rng.uniform(0.06, 0.13) * np.exp(-(((x - centre) / (1.6 * width)) ** 4)) * ragged
+    grade = severity(rng)
+    lift = grade * rng.uniform(0.09, 0.15) * np.exp(-(((x - centre) / (1.6 * width)) ** 4)) * ragged
     beside = centre + float(rng.choice([-1.0, 1.0])) * width * rng.uniform(0.6, 1.4)
-    fluid = rng.uniform(0.0, 0.05) * bump(x - beside, width * rng.uniform(0.6, 1.0))
+    fluid = grade * rng.uniform(0.0, 0.06) * bump(x - beside, width * rng.uniform(0.6, 1.0))
     return Lesion(
         lift=lift.astype(np.float32),
         fluid=fluid,
         swelling=np.zeros_like(x),
         cysts=[],
-        material=rng.uniform(0.3, 0.8),
+        material=rng.uniform(0.4, 0.8),
         blur=rng.uniform(0.2, 0.8),
     )
 
@@ -126,13 +127,13 @@ def _membrane(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
 def _oedema(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
     centre = float(np.clip(scan.fovea + rng.normal(0.0, 0.08), 0.2, 0.8))
     width = rng.uniform(0.06, 0.14)
-    cysts = []
-    for _ in range(rng.integers(3, 9)):
-        half_height = rng.uniform(0.02, 0.05)
+    cysts, grade = [], severity(rng)
+    for _ in range(rng.integers(5, 11)):
+        half_height = grade * rng.uniform(0.025, 0.055)
         place = centre + rng.normal(0.0, 0.7) * width
-        cysts.append((place, rng.uniform(0.35, 0.75), half_height * rng.uniform(0.5, 1.1), half_height))
+        cysts.append((place, rng.uniform(0.3, 0.75), half_height * rng.uniform(0.5, 1.1), half_height))
     zero = np.zeros_like(x)
-    swelling = rng.uniform(0.5, 1.2) * bump(x - centre, width)
+    swelling = grade * rng.uniform(0.8, 1.5) * bump(x - centre, width)
     return Lesion(lift=zero, fluid=zero, swelling=swelling, cysts=cysts, cyst_depth=rng.uniform(0.75, 0.97))
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, soft_step
+from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, severity, soft_step
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -53,9 +53,9 @@ def draw_xray(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[n
 def _chest(streams: Streams, size: int) -> Chest:
     patient, view = streams.patient, streams.view
     x = pixel_centres(size)
-    zoom = patient.uniform(0.9, 1.08) * view.uniform(0.97, 1.03)
+    zoom = patient.uniform(0.93, 1.06) * view.uniform(0.97, 1.03)
     v = (x[:, None] - 0.5) / zoom + (0.5 + view.normal(0.0, 0.015))
-    lean = view.normal(0.0, 0.04)
+    lean = view.normal(0.0, 0.03)
     u = (x[None, :] - (0.5 + view.normal(0.0, 0.015))) / zoom - lean * (v - 0.5)
     s, right = np.abs(u), (u > 0).astype(np.float32)
     apex, widest = patient.uniform(0.06, 0.13), patient.uniform(0.72, 0.8)
@@ -137,41 +137,35 @@ def _vessels(chest: Chest, patient: np.random.Generator, view: np.random.Generat
 
 def _haze(chest: Chest, view: np.random.Generator) -> Array:
     """Share of air left by what mimics disease in every class: soft tissue over the bases, a shallow breath."""
-    bases = view.uniform(0.0, 0.3) * soft_step(chest.v - 0.62, 0.3)
-    tops = view.uniform(0.0, 0.25) * soft_step(0.25 - chest.v, 0.2)
+    bases = view.uniform(0.0, 0.25) * soft_step(chest.v - 0.62, 0.3)
+    tops = view.uniform(0.0, 0.2) * soft_step(0.25 - chest.v, 0.2)
     return (1.0 - bases) * (1.0 - tops)
 
 
 def _opacities(chest: Chest, rng: np.random.Generator, size: int) -> Array:
     """Share of air replaced, (size, size) in [0, 1): one lobe, scattered patches or a diffuse haze."""
     texture = np.clip(1.0 + 0.25 * cloud(rng, (9, 9), size), 0.3, 1.6)
-    clear = np.ones((size, size), np.float32)
+    clear, grade = np.ones((size, size), np.float32), severity(rng)
     for side, down, spread, strength in _spots(rng):
         row = int(np.abs(chest.v - down).argmin())
         start = float(chest.inner[row][(chest.u[row] > 0) == (side > 0)].min())
         across = side * (start + rng.uniform(0.15, 0.75) * max(float(chest.cage[row, 0]) - start, 0.0))
         narrow = spread * rng.uniform(0.7, 1.1)
         shape = bump(chest.u - across, narrow) * bump(chest.v - down, spread)
-        clear *= 1.0 - np.clip(strength * shape * texture, 0.0, 0.95)
+        clear *= 1.0 - np.clip(grade * strength * shape * texture, 0.0, 0.95)
     return 1.0 - clear
 
 
 def _spots(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
     """Side, depth, spread and strength of each opacity."""
     kind = rng.choice(3, p=[0.4, 0.35, 0.25])
+    side = float(rng.choice([-1.0, 1.0]))
     if kind == 0:
-        return [
-            (
-                float(rng.choice([-1.0, 1.0])),
-                rng.uniform(0.3, 0.7),
-                rng.uniform(0.08, 0.14),
-                rng.uniform(0.55, 0.95),
-            )
-        ]
+        return [(side, rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.16), rng.uniform(0.8, 1.0))]
     if kind == 1:
-        sides = [float(rng.choice([-1.0, 1.0])) for _ in range(rng.integers(2, 6))]
-        return [(s, rng.uniform(0.25, 0.7), rng.uniform(0.03, 0.065), rng.uniform(0.4, 0.8)) for s in sides]
-    level = rng.uniform(0.35, 0.65)
+        sides = rng.choice([-1.0, 1.0], size=rng.integers(3, 7)).tolist()
+        return [(s, rng.uniform(0.25, 0.7), rng.uniform(0.045, 0.08), rng.uniform(0.7, 1.0)) for s in sides]
+    level = rng.uniform(0.6, 0.9)
     return [(s, rng.uniform(0.45, 0.65), rng.uniform(0.13, 0.2), level) for s in (-1.0, 1.0)]
 
 
