@@ -78,16 +78,35 @@ def summary(found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
+def table_rows(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
+    """What the terminal shows: (id, verdict, detail); the attainability of an exhibit's cells at one n is one row."""
+    rows = [(f.id, str(f.verdict), f.detail) for f in found if f.kind != "attainability"]
+    cells: dict[tuple[str, int | None], list[Finding]] = {}
+    for finding in found:
+        if finding.kind == "attainability":
+            cells.setdefault((finding.exhibit, finding.n), []).append(finding)
+    for (exhibit, n), tried in cells.items():
+        not_k = list(dict.fromkeys(f"{f.value:.2f}" for f in tried if f.verdict != "holds"))
+        verdict = "does_not_hold" if not_k else "holds"
+        held = sum(f.verdict == "holds" for f in tried)
+        missing = f"; not: {', '.join(not_k)}" if not_k else ""
+        rows.append(
+            (f"attainable:{exhibit}:n={n}", verdict, f"{held} of {len(tried)} entries attainable{missing}")
+        )
+    return rows
+
+
 def _print_table(found: Sequence[Finding]) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("id", "value", "verdict", "detail", show_lines=True)
-    for finding in found:
-        value = "" if finding.value is None else str(finding.value)
-        verdict = Text(finding.verdict, style=COLOURS[finding.verdict])
-        table.add_row(Text(finding.id), Text(value), verdict, Text(finding.detail))
+    table = Table("verdict", "finding", box=SIMPLE)
+    for id_, verdict, detail in table_rows(found):
+        words = Text(verdict.replace("_", " "), style=COLOURS[verdict], no_wrap=True)
+        table.add_row(words, Text.assemble((id_, "bold"), f"\n{detail}"))
     console = Console()
     console.print(table)
     console.print(summary(found), highlight=False)
+    console.print("Every entry at every test-set size: --format csv, json or markdown.", highlight=False)

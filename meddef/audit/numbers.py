@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -20,6 +21,7 @@ CHECKS: dict[str, Callable[..., Any]] = {
     "iterative_beats_single_step": shape.iterative_beats_single_step,
     "above_clean": shape.above_clean,
     "rises_with_epsilon": shape.rises_with_epsilon,
+    "clean_repeats": shape.clean_repeats,
     "jsma_ignores_epsilon": shape.jsma_ignores_epsilon,
     "clean_above_prior": prior.clean_above_prior,
     "repeated_value": prior.repeated_value,
@@ -37,13 +39,17 @@ CHECKS: dict[str, Callable[..., Any]] = {
 }
 
 
-def findings(published: Published | None = None) -> list[Finding]:
+def findings(published: Published | None = None, *, measured_gap: float | None = None) -> list[Finding]:
     """Every finding, in the order consistency, claims, attainability.
 
     published: the numbers to audit; the paper's if None.
+    measured_gap: the largest gap between BIM and PGD in this project's runs, in points, to be told beside the paper's.
     """
     published = published or Published()
-    functions = dict.fromkeys([*CHECKS.values(), attainability.text])
+    pair = partial(pairs.bim_and_pgd, measured_gap=measured_gap)
+    functions = [pair if f is pairs.bim_and_pgd else f for f in dict.fromkeys(CHECKS.values())] + [
+        attainability.text
+    ]
     found = list(chain.from_iterable(function(published) for function in functions))
     order = ["consistency", "claim", "attainability"]
     return sorted(found, key=lambda finding: order.index(finding.kind))

@@ -21,6 +21,7 @@ def bim_and_pgd(published: Published, measured_gap: float | None = None) -> Iter
     """One finding a row of Tables 1 to 4: the gap between BIM and PGD against the sampling margin.
 
     measured_gap: the largest gap of this project's own runs, in points, if known; it is told, not judged by.
+    The text prints step and number of steps for ε = 0.05 only; other ε are taken to use the same.
     """
     for dataset, variant, eps in published.rows():
         bim, pgd = (float(published.accuracy(dataset, variant, attack, eps)) for attack in ("bim", "pgd"))
@@ -50,7 +51,8 @@ def _pair(
     what = "accuracy" if exhibit in EPSILON_TABLE.values() else "ASR"
     detail = (
         f"{what} under BIM {bim:.2f} %, under PGD {pgd:.2f} %: {gap:.2f} points apart; two samples of n = {n} differ "
-        f"by {allowed:.2f} at 95 %. As printed, step and number of steps are {'the same' if same else 'different'}."
+        f"by {allowed:.2f} at 95 %. As printed (for ε = {settings['pgd']['eps']}), step and steps are "
+        f"{'the same' if same else 'different'}."
     )
     if measured_gap is not None:
         detail += f" The largest gap in this project's runs is {measured_gap:.2f} points."

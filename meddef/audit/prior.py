@@ -43,7 +43,7 @@ def repeated_value(published: Published) -> Iterator[Finding]:
             f"n = {n}: {grim.hits(printed, n)[0] if grim.hits(printed, n) else 'no k'}"
             for n in test_sizes(published, dataset)
         )
-        detail = f"{printed} % stands in {len(where)} of {len(cells)} cells, {models} model{'s' if models > 1 else ''} ({sizes})."
+        detail = f"{printed} % stands in {len(where)} of {len(cells)} cells; models that have it: {models} ({sizes})."
         if models > 1:
             detail += (
                 " Models that all give one class under attack would print the share of that class; so would one result "

@@ -60,6 +60,17 @@ def above_clean(published: Published) -> Iterator[Finding]:
                 yield _finding("above_clean", dataset, f"{variant}:{attack}", holds, detail)
 
 
+def clean_repeats(published: Published) -> Iterator[Finding]:
+    """The clean accuracy, printed once for each ε, is the same each time."""
+    for dataset in DATASETS:
+        for variant in VARIANT_LABELS:
+            values = [published.accuracy(dataset, variant, "clean", eps) for eps in EPSILONS]
+            detail = (
+                f"{VARIANT_LABELS[variant]}: clean {_series(values)} % in the rows of ε 0.01 → 0.05 → 0.10."
+            )
+            yield _finding("clean_repeats", dataset, variant, len(set(values)) == 1, detail)
+
+
 def iterative_beats_single_step(published: Published) -> Iterator[Finding]:
     """BIM and PGD (40 steps) leave no more accuracy than FGSM (one step) at the same ε."""
     for dataset, variant, eps in published.rows():
