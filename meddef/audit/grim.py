@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache
+from math import comb
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
 
 SMALLEST = 100
 
@@ -60,7 +60,8 @@ def chance(attained: int, of: int, n: int) -> float:
 
     Model: values independent and uniform over 0.00, 0.01, ..., 100.00.
     """
-    return float(binom.sf(attained - 1, of, share(n)))
+    p = share(n)
+    return sum(comb(of, hit) * p**hit * (1 - p) ** (of - hit) for hit in range(attained, of + 1))
 
 
 def fitting_sizes(printed: Iterable[str], start: int = SMALLEST, stop: int = 10_000) -> list[int]:
