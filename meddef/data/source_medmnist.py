@@ -89,8 +89,8 @@ def _download(card: Card, size: int) -> Path:
 def _read(card: Card, path: Path) -> dict[str, np.ndarray]:
     names = [f"{split}_{part}" for split in SPLITS for part in ("images", "labels")]
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in names}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in names}
     except KeyError as error:
         raise InputError(f"{card.name}: {path} has no array {error.args[0]}; get the file again") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
