@@ -1,0 +1,51 @@
+# Needs python3 (3.11 or later), make and the package index; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROFILE ?= smoke
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce book test lint unit notebooks bench publish clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml uv.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "meddef needs Python 3.11 or later; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --locked --inexact --all-extras --python $(BIN)/python
+	touch $@
+
+reproduce: $(READY)  ## images to report: train, prune, attack, notebooks, book (PROFILE=smoke)
+	$(BIN)/meddef reproduce --profile $(PROFILE)
+
+book: $(READY)  ## the report from the results that come with the repository, without computing anything
+	$(BIN)/meddef book
+
+test: lint unit notebooks  ## everything CI runs
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/pytest tests
+
+notebooks: $(READY)
+	cd notebooks && ../$(BIN)/pytest --nbval --nbval-current-env -W default -p no:cacheprovider .
+
+bench: $(READY)  ## speed, as ratios measured side by side; minutes
+	$(BIN)/python -m tests.bench
+
+publish: $(READY)  ## copy the records of a finished run (PROFILE=cpu) from runs/ to results/
+	mkdir -p results/$(PROFILE)
+	cp runs/$(PROFILE)/records.jsonl runs/$(PROFILE)/provenance.jsonl results/$(PROFILE)/
+
+environment.yml: pyproject.toml .ci/environment.py $(READY)
+	$(BIN)/python .ci/environment.py > $@
+
+clean:  ## remove what was built; keeps the environment, runs and results
+	rm -rf _build book/notebooks .pytest_cache .mypy_cache .ruff_cache

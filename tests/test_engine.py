@@ -1,0 +1,243 @@
+"""The engine: keys, resuming, parallel runs, failures. One tiny profile on phantoms at 32 px."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import meddef.evaluation.cells as cells
+import meddef.evaluation.plan as planning
+from meddef.errors import InputError
+from meddef.evaluation.executor import InlineExecutor, make_executor
+from meddef.evaluation.fingerprint import source_fingerprint
+from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
+from meddef.evaluation.run import CellsFailed, missing, run_plan
+from meddef.records import RecordStore
+from meddef.settings import Profile, load_profile
+
+TINY = """
+name: tiny
+description: a test
+image_size: 32
+datasets:
+  - {name: phantom_oct, split_policy: released, sizes: {train: 16, val: 8, test: 12}}
+variants: [resnet18, no_afd_mfe]
+training: {epochs: 2, batch_size: 8, adversarial: {steps: 1}}
+grids:
+  epsilon: {images: 8, eps: [0.01, 0.05], attacks: {fgsm: {}, pgd: {steps: 2}}}
+  pruning: {images: 8, eps: [0.05], rates: [0.0, 0.5], attacks: {fgsm: {}}}
+saliency: {images: 4, layer: layer2}
+"""
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    path = tmp_path_factory.mktemp("profile") / "tiny.yaml"
+    path.write_text(TINY)
+    return load_profile(str(path))
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def unbroken(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, RunOptions]:
+    options = RunOptions(tmp_path_factory.mktemp("unbroken") / "tiny")
+    plan = make_plan(profile, options)
+    run_plan(plan, options, InlineExecutor(), inside=False)
+    return plan, options
+
+
+def exported(options: RunOptions) -> bytes:
+    return (options.folder / "records.jsonl").read_bytes()
+
+
+def test_every_cell_leaves_a_record_with_counts_that_add_up(unbroken: tuple[Plan, RunOptions]) -> None:
+    plan, options = unbroken
+    records = RecordStore(options.folder).collect(cell.key for cell in plan.cells)
+    assert len(records) == len(plan.cells) == 1 + 2 * (1 + 1 + 1 + 4 + 2 * 2 + 1)
+    for record in records:
+        if record["kind"] == "attack":
+            pairs = list(zip(record["labels"], record["before"], record["after"], strict=True))
+            assert record["n"] == len(pairs)
+            assert record["correct_before"] == sum(label == b for label, b, _ in pairs)
+            assert record["correct_after"] == sum(label == a for label, _, a in pairs)
+            assert record["flipped"] == sum(label == b != a for label, b, a in pairs)
+            assert record["linf"] <= (record["eps"] or 0) + 1e-7
+    rates = {
+        r["prune_rate"]: r["sparsity"] for r in records if r["kind"] == "attack" and r["grid"] == "pruning"
+    }
+    assert rates[0.0] < 1e-3
+    assert rates[0.5] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_second_run_computes_nothing(
+    unbroken: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, options = unbroken
+    before = exported(options)
+    monkeypatch.setattr("meddef.evaluation.run.run_task", lambda task: pytest.fail("computed again"))
+    run_plan(plan, options, InlineExecutor(), inside=False)
+    assert exported(options) == before
+
+
+def test_two_processes_give_the_same_records(
+    profile: Profile, unbroken: tuple[Plan, RunOptions], tmp_path: Path
+) -> None:
+    plan, reference = unbroken
+    options = RunOptions(tmp_path / "tiny")
+    with make_executor(2) as executor:
+        run_plan(plan, options, executor, inside=False)
+    assert exported(options) == exported(reference)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from meddef.evaluation.executor import InlineExecutor
+from meddef.evaluation.plan import RunOptions, make_plan
+from meddef.evaluation.run import run_plan
+from meddef.settings import load_profile
+options = RunOptions(Path(sys.argv[2]))
+run_plan(make_plan(load_profile(sys.argv[1]), options), options, InlineExecutor(), inside=False)
+"""
+
+
+def test_killed_at_three_moments_and_resumed(unbroken: tuple[Plan, RunOptions], tmp_path: Path) -> None:
+    """SIGKILL once something has been written, a random moment later; then let it finish."""
+    plan, reference = unbroken
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    options = RunOptions(tmp_path / "tiny")
+    delays = random.Random(0)
+    for patience in (1, 2, 8):  # files that appear before the kill
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / "tiny.yaml"), str(options.folder)]
+        present = count_files(options.folder)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while process.poll() is None and count_files(options.folder) < present + patience:
+            time.sleep(0.02)
+        time.sleep(delays.uniform(0, 0.3))
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    todo = missing(plan, RecordStore(options.folder))
+    assert 0 < len(todo) < len(plan.cells)
+    run_plan(plan, options, InlineExecutor(), inside=False)
+    assert exported(options) == exported(reference)
+
+
+def count_files(folder: Path) -> int:
+    return sum(1 for path in folder.rglob("*") if path.suffix in (".json", ".safetensors"))
+
+
+def test_an_attack_that_raises_is_reported_and_the_rest_is_kept(
+    unbroken: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, options = unbroken
+    store = RecordStore(options.folder)
+    victims = [
+        c for c in plan.cells if c.settings.get("attack") == "fgsm" and c.settings["grid"] == "epsilon"
+    ]
+    kept = {key: path.read_bytes() for c in plan.cells if (path := store.cells / f"{(key := c.key)}.json")}
+    for victim in victims:
+        (store.cells / f"{victim.key}.json").unlink()
+
+    def broken(*arguments: object, **keywords: object) -> None:
+        raise RuntimeError("no gradient today")
+
+    monkeypatch.setitem(cells.ATTACKS, "fgsm", broken)
+    with pytest.raises(CellsFailed, match=r"fgsm 0\.05 0\.0: no gradient today") as failure:
+        run_plan(plan, options, InlineExecutor(), inside=False)
+    assert f"{len(victims)} cells failed" in str(failure.value)
+    assert {c.key for c in missing(plan, store)} == {c.key for c in victims}
+    for key, content in kept.items():
+        (store.cells / f"{key}.json").write_bytes(content)
+
+
+def test_one_run_a_folder(unbroken: tuple[Plan, RunOptions]) -> None:
+    import fcntl
+
+    plan, options = unbroken
+    with (options.folder / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another run works in"):
+            run_plan(plan, options, InlineExecutor(), inside=False)
+
+
+def keys(profile: Profile) -> dict[str, str]:
+    plan = make_plan(profile, RunOptions(Path("unused")))
+    return {cell.label + cell.section: cell.key for cell in plan.cells}
+
+
+def test_keys_hold_what_can_change_a_result_and_nothing_else(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = keys(profile)
+    assert len(set(reference.values())) == len(reference)
+    assert keys(profile.model_copy(update={"name": "other", "description": "other"})) == reference
+    training = profile.training.model_copy(update={"weight_decay": 0.1})
+    changed = keys(profile.model_copy(update={"training": training}))
+    assert {k for k in reference if changed[k] == reference[k]} == {"data phantom_octdata"}
+    grid = profile.grids["pruning"].model_copy(update={"scope": "layer"})
+    changed = keys(profile.model_copy(update={"grids": profile.grids | {"pruning": grid}}))
+    assert {k for k in reference if changed[k] != reference[k]} == {k for k in reference if "pruning" in k}
+    monkeypatch.setattr(planning, "source_fingerprint", lambda *modules: "+".join(modules))
+    changed = keys(profile)
+    assert {k for k in reference if changed[k] == reference[k]} == {"data phantom_octdata"}
+
+
+def test_source_fingerprint_sees_code_and_not_comments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "meddef_sample"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    prints = []
+    for source in (
+        'def f(x):\n    """Doc."""\n    return x + 1\n',
+        'def f(x):  # a comment\n    """Another."""\n\n    return (x + 1)\n',
+        "def f(x):\n    return x + 2\n",
+    ):
+        (package / "one.py").write_text(source)
+        from meddef.evaluation.fingerprint import _parse
+
+        _parse.cache_clear()
+        prints.append(source_fingerprint("meddef_sample.one"))
+    assert prints[0] == prints[1] != prints[2]
+    assert source_fingerprint("meddef.training.trainer") != source_fingerprint("meddef.training.schedule")
+
+
+def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:
+    plan, _ = unbroken
+    for section, wanted in SECTIONS.items():
+        assert {cell.section for cell in plan.only(section).cells} <= set(wanted)
+    assert {cell.section for cell in plan.only("pruning").cells} == {"data", "train", "pruning"}
+    with pytest.raises(InputError, match="unknown section 'tables'"):
+        plan.only("tables")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("variants: [resnet19]", "unknown variant 'resnet19'"),
+        ("grids: {epsilon: {attacks: {cw: {}}}}", "unknown attack 'cw'"),
+    ],
+)
+def test_unknown_names_are_refused(tmp_path: Path, change: str, message: str) -> None:
+    key = change.split(":")[0]
+    lines, skipping = [], False
+    for line in TINY.splitlines():
+        skipping = (skipping and line.startswith(" ")) or line.startswith(f"{key}:")
+        if not skipping:
+            lines.append(line)
+    path = tmp_path / "bad.yaml"
+    path.write_text("\n".join([*lines, change]))
+    with pytest.raises(InputError, match=message):
+        make_plan(load_profile(str(path)), RunOptions(tmp_path))

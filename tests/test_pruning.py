@@ -1,0 +1,88 @@
+"""L1 pruning against torch's own, arithmetic by hand, and its refusals."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from meddef.errors import InputError
+from meddef.pruning import prunable_weights, prune_l1, prune_l1_grid, sparsity
+
+RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 36, 10), nn.Linear(10, 4)
+    )
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: weight.detach() for name, weight in prunable_weights(model).items()}
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_global_equals_torch(model: nn.Module, rate: float) -> None:
+    expected = copy.deepcopy(model)
+    targets = [(m, "weight") for m in expected.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    prune.global_unstructured(targets, prune.L1Unstructured, amount=rate)
+    for module, name in targets:
+        prune.remove(module, name)
+    pruned = prune_l1(model, rate)
+    assert list(pruned.state_dict()) == list(model.state_dict())  # no mask buffers
+    for name, value in expected.state_dict().items():
+        assert torch.equal(pruned.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_layer_prunes_each_by_the_rate(model: nn.Module, rate: float) -> None:
+    for weight in weights(prune_l1(model, rate, scope="layer")).values():
+        assert int((weight == 0).sum()) == round(rate * weight.numel())
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_grid_equals_single_calls_and_leaves_the_model(model: nn.Module, scope: str) -> None:
+    before = copy.deepcopy(model.state_dict())
+    for rate, pruned in zip(RATES, prune_l1_grid(model, RATES, scope=scope), strict=True):
+        total = sum(w.numel() for w in weights(model).values())
+        if scope == "global":
+            assert sparsity(pruned) == round(rate * total) / total
+        single = prune_l1(model, rate, scope=scope).state_dict()
+        assert all(torch.equal(single[name], value) for name, value in pruned.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_smallest_go_first_and_ties_by_position() -> None:
+    layer = nn.Linear(6, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.5, -0.1, 0.2, -0.2, 0.2, 3.0]]))
+    half = prune_l1(layer, 0.5).weight  # the 0.1 and the first two of three 0.2
+    assert torch.equal(half, torch.tensor([[0.5, 0.0, 0.0, 0.0, 0.2, 3.0]]))
+
+
+def test_biases_and_batchnorm_stay(model: nn.Module) -> None:
+    pruned = prune_l1(model, 0.8)
+    kept = [name for name in model.state_dict() if name not in weights(model)]
+    assert all(torch.equal(pruned.state_dict()[name], model.state_dict()[name]) for name in kept)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
+def test_bad_rates_are_refused(model: nn.Module, rate: float) -> None:
+    with pytest.raises(InputError, match="out of range"):
+        prune_l1(model, rate)
+
+
+def test_other_bad_input_is_refused(model: nn.Module) -> None:
+    with pytest.raises(InputError, match="unknown pruning scope 'local'"):
+        prune_l1(model, 0.5, scope="local")
+    with pytest.raises(InputError, match="nothing to prune"):
+        prune_l1(nn.ReLU(), 0.5)
+    with torch.no_grad():
+        model[3].weight[0, 0] = np.nan
+    with pytest.raises(InputError, match=r"'3\.weight' is not finite"):
+        prune_l1(model, 0.5)

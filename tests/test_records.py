@@ -1,0 +1,68 @@
+"""The record store: whole or not at all, damage found, exports that do not change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meddef.errors import InputError
+from meddef.records import CellResult, RecordStore, attack_frame, load_provenance, load_records
+
+RECORD = {"kind": "attack", "n": 10, "correct_before": 8, "correct_after": 3, "flipped": 6, "eps": 0.05}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    store = RecordStore(tmp_path / "smoke")
+    store.put(CellResult("b" * 16, [RECORD], {"seconds": 1.0}))
+    store.put(CellResult("a" * 16, [{**RECORD, "eps": 0.1}], {"seconds": 2.0}))
+    return store
+
+
+def test_what_was_put_comes_back(store: RecordStore) -> None:
+    assert store.get("b" * 16) == CellResult("b" * 16, [RECORD], {"seconds": 1.0})
+    assert store.get("c" * 16) is None
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"sha256": "x"}', "EDIT"])
+def test_a_damaged_cell_counts_as_missing_and_is_named(
+    store: RecordStore, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = store.cells / f"{'b' * 16}.json"
+    text = path.read_text()
+    path.write_text(text.replace('"flipped": 6', '"flipped": 5') if damage == "EDIT" else damage)
+    assert store.get("b" * 16) is None
+    assert "is damaged" in caplog.text
+
+
+def test_export_is_sorted_and_stable(store: RecordStore) -> None:
+    keys = ["b" * 16, "a" * 16, "c" * 16]
+    records = store.export(keys)
+    first = (store.folder / "records.jsonl").read_bytes()
+    store.export(reversed(keys))
+    assert (store.folder / "records.jsonl").read_bytes() == first
+    assert [r["key"] for r in records] == ["a" * 16, "b" * 16]
+    assert load_records(store.folder.parent, "smoke", kind="attack") == records
+    assert load_records(store.folder.parent, "smoke", kind="train") == []
+    assert [p["seconds"] for p in load_provenance(store.folder.parent, "smoke")] == [2.0, 1.0]
+
+
+def test_no_temporary_file_is_left(store: RecordStore) -> None:
+    assert sorted(path.name for path in store.cells.iterdir()) == [f"{'a' * 16}.json", f"{'b' * 16}.json"]
+
+
+def test_missing_and_broken_exports_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run 'meddef reproduce --profile cpu' first"):
+        load_records(tmp_path, "cpu")
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "records.jsonl").write_text(json.dumps(RECORD) + "\n{broken\n")
+    with pytest.raises(InputError, match="line 2 is not JSON"):
+        load_records(tmp_path, "cpu")
+
+
+def test_frame_has_rates_by_hand() -> None:
+    frame = attack_frame([RECORD, {"kind": "train"}])
+    assert len(frame) == 1
+    row = frame.iloc[0]
+    assert (row.clean, row.robust, row.asr) == (0.8, 0.3, 0.75)
+    assert row.asr_low < 0.75 < row.asr_high

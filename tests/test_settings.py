@@ -1,0 +1,78 @@
+"""Profiles: those that come along are valid, and every fault is named."""
+
+from pathlib import Path
+
+import pytest
+
+from meddef.errors import InputError
+from meddef.settings import load_profile, profile_names
+
+
+@pytest.mark.parametrize("name", ["cpu", "paper", "smoke"])
+def test_bundled_profiles_load(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.variants == ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
+    assert profile.training_for("resnet18").adversarial is None
+    assert profile.training_for("full").adversarial is not None
+
+
+def test_the_paper_profile_is_the_paper_s_protocol() -> None:
+    profile = load_profile("paper")
+    training = profile.training
+    assert (profile.image_size, training.epochs, training.batch_size) == (224, 100, 32)
+    assert (training.learning_rate, training.weight_decay, training.dropout) == (1e-4, 1e-4, 0.3)
+    assert training.adversarial is not None
+    assert (training.adversarial.train_share, training.adversarial.validation_share) == (0.35, 0.70)
+    assert training.adversarial.steps == 40
+    assert profile.grids["epsilon"].eps == [0.01, 0.05, 0.10]
+    assert profile.grids["pruning"].rates == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+
+
+MINIMAL = """
+name: x
+description: x
+image_size: 64
+datasets: [{name: phantom_oct}]
+variants: [full]
+training: {}
+grids: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("colour: blue", "colour: Extra inputs are not permitted"),
+        ("image_size: 16", "image_size: Input should be greater than or equal to 32"),
+        ("training: {epoch: 3}", "training.epoch: Extra inputs"),
+        ("training: {adversarial: {share: 1}}", "training.adversarial.share: Extra inputs"),
+        ("grids: {e: {attacks: {}, eps: [1.5]}}", "grids.e.eps.0: Input should be less than or equal to 1"),
+        (
+            "grids: {e: {attacks: {}, eps: [-0.1]}}",
+            "grids.e.eps.0: Input should be greater than or equal to 0",
+        ),
+        ("grids: {e: {attacks: {}, rates: [1.0]}}", "grids.e.rates.0: Input should be less than 1"),
+        ("datasets: [{name: a, folder: b}]", "datasets.0.folder: Extra inputs"),
+    ],
+)
+def test_faults_are_named(tmp_path: Path, change: str, message: str) -> None:
+    path = tmp_path / "x.yaml"
+    key = change.split(":")[0]
+    kept = [line for line in MINIMAL.splitlines() if not line.startswith(f"{key}:")]
+    path.write_text("\n".join([*kept, change]))
+    with pytest.raises(InputError) as failure:
+        load_profile(str(path))
+    assert message in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_unknown_profiles_are_named(tmp_path: Path) -> None:
+    assert profile_names() == ["cpu", "paper", "smoke"]
+    with pytest.raises(InputError, match="unknown profile 'smok': use one of cpu, paper, smoke"):
+        load_profile("smok")
+    with pytest.raises(InputError, match="does not exist"):
+        load_profile(str(tmp_path / "none.yaml"))
+    (tmp_path / "broken.yaml").write_text("name: [")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_profile(str(tmp_path / "broken.yaml"))

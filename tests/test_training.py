@@ -1,0 +1,173 @@
+"""Training: the loss is the paper's, a killed run resumes bit for bit, easing follows its rule, refusals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import meddef.training.trainer as trainer
+from meddef.data.images import ImageSet
+from meddef.errors import InputError
+from meddef.settings import AdversarialSettings, TrainingSettings
+from meddef.training import TrainingState, load_weights, save_weights, train
+
+SETTINGS = TrainingSettings(
+    epochs=3, batch_size=8, learning_rate=0.01, adversarial=AdversarialSettings(steps=2)
+)
+CLEAN = SETTINGS.model_copy(update={"adversarial": None})
+
+
+def tiny_model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(196, 2),
+    )
+
+
+def images(count: int, seed: int) -> ImageSet:
+    """Class 1 is brighter in the left half."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, count)
+    pixels = random.integers(0, 160, (count, 16, 16))
+    pixels[:, :, :8] += 60 * labels[:, None, None]
+    names = tuple(map(str, range(count)))
+    return ImageSet(pixels.astype(np.uint8), labels.astype(np.int64), names, names)
+
+
+def run(folder: Path, settings: TrainingSettings = SETTINGS) -> tuple[nn.Module, TrainingState]:
+    model = tiny_model()
+    state = train(model, images(40, 0), images(20, 1), settings, seed=3, folder=folder, progress=False)
+    return model, state
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, CLEAN], ids=["adversarial", "clean"])
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_killed_run_ends_where_an_unbroken_one_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: TrainingSettings, killed_after: int
+) -> None:
+    expected, expected_state = run(tmp_path / "unbroken", settings)
+    save, calls = trainer.save_checkpoint, 0
+
+    def save_then_die(*arguments: object, **keywords: object) -> None:
+        nonlocal calls
+        save(*arguments, **keywords)
+        calls += 1
+        if calls == killed_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save_checkpoint", save_then_die)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "killed", settings)
+    model, state = run(tmp_path / "killed", settings)
+    assert state == expected_state
+    for name, value in expected.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+
+
+def test_the_model_learns_and_keeps_its_best_epoch(tmp_path: Path) -> None:
+    model, state = run(tmp_path, CLEAN.model_copy(update={"epochs": 6}))
+    scores = [row["score"] for row in state.history]
+    assert state.best_epoch == scores.index(max(scores))
+    assert max(scores) > 0.8
+    held_out, labels = images(20, 1).batch(range(20))
+    with torch.no_grad():
+        accuracy = float((model.eval()(held_out).argmax(1) == labels).float().mean())
+    assert accuracy == max(scores)
+
+
+def test_a_share_of_each_batch_is_attacked_with_the_schedule_s_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    attack = trainer.pgd
+
+    def spy(model: nn.Module, batch: torch.Tensor, labels: torch.Tensor, **keywords: float) -> torch.Tensor:
+        calls.append((len(batch), keywords["eps"], keywords["step_size"], keywords["steps"]))
+        return attack(model, batch, labels, **keywords)
+
+    monkeypatch.setattr(trainer, "pgd", spy)
+    run(tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
+    training, validation = calls[:5], calls[5:]
+    assert training == [(round(0.35 * 8), 0.01, 0.01 / 6, 2)] * 5
+    assert sum(count for count, *_ in validation) == round(0.70 * 20)
+    assert {eps for _, eps, *_ in validation} == {trainer.VALIDATION_EPSILON}
+
+
+def test_the_loss_weighs_clean_and_adversarial_as_printed() -> None:
+    model = tiny_model().eval()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    settings = SETTINGS.model_copy(update={"epochs": 100})
+    epoch = trainer._Epoch(model, optimizer, settings, TrainingState(epoch=50), 0, "cpu")
+    clean, labels = images(6, 0).batch(range(6))
+    adversarial = clean[:2].flip(-1)
+    clean_loss, adversarial_loss, _ = epoch._step(clean, adversarial, labels, None)
+    by_hand = nn.functional.cross_entropy(model(clean), labels).item()
+    assert clean_loss == pytest.approx(by_hand)
+    gradient = model[5].bias.grad.clone()
+    model.zero_grad()
+    mixed = 0.5 * nn.functional.cross_entropy(model(clean), labels)
+    mixed = mixed + 0.5 * nn.functional.cross_entropy(model(adversarial), labels[:2])
+    mixed.backward()
+    assert torch.allclose(gradient, model[5].bias.grad, atol=1e-6)
+    assert adversarial_loss == pytest.approx(
+        nn.functional.cross_entropy(model(adversarial), labels[:2]).item()
+    )
+
+
+def test_easing_after_two_epochs_well_below_the_best() -> None:
+    state = TrainingState(best_score=0.9)
+    trainer.ease_if_degraded(state, 0.87, SETTINGS)
+    assert (state.ease, state.below) == (1.0, 1)
+    trainer.ease_if_degraded(state, 0.89, SETTINGS)  # within the tolerance of 0.02: the count starts over
+    assert state.below == 0
+    for _ in range(2):
+        trainer.ease_if_degraded(state, 0.8, SETTINGS)
+    assert (state.ease, state.below) == (0.8, 0)
+
+
+def test_class_weights_give_each_class_the_same_total() -> None:
+    labels = np.array([0, 1, 1, 1])
+    weights = trainer.class_weights(labels)
+    assert weights.tolist() == pytest.approx([2.0, 2 / 3])
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_remedy(tmp_path: Path) -> None:
+    settings = CLEAN.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(InputError, match=r"lower training\.learning_rate"):
+        run(tmp_path, settings)
+
+
+def test_a_damaged_checkpoint_is_named_and_training_starts_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, _ = run(tmp_path / "whole")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "checkpoint.safetensors").write_bytes(b"\x00" * 100)
+    model, _ = run(tmp_path / "damaged")
+    assert "checkpoint.safetensors is damaged" in caplog.text
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in expected.state_dict().items())
+
+
+def test_weights_round_trip_and_refusals(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_weights(tmp_path / "w.safetensors", model, epoch=4)
+    other = tiny_model()
+    with torch.no_grad():
+        other[5].bias.fill_(9.0)
+    assert load_weights(tmp_path / "w.safetensors", other) == {"epoch": 4}
+    assert torch.equal(other[5].bias, model[5].bias)
+    with pytest.raises(InputError, match="no weights at"):
+        load_weights(tmp_path / "none.safetensors", other)
+    with pytest.raises(InputError, match="weights of another model"):
+        load_weights(tmp_path / "w.safetensors", nn.Linear(2, 2))
+    (tmp_path / "broken.safetensors").write_bytes(b"not safetensors")
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        load_weights(tmp_path / "broken.safetensors", other)
