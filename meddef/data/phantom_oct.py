@@ -18,7 +18,7 @@ CLASSES = ("CNV", "DME", "DRUSEN", "NORMAL")
 INNER_LAYERS = {"NFL": (0.09, 0.56), "GCL+IPL": (0.25, 0.39), "INL": (0.12, 0.25), "OPL": (0.08, 0.37)}
 OUTER_LAYERS = {"ONL": (0.25, 0.21), "ELM": (0.03, 0.33), "IS": (0.03, 0.26), "EZ": (0.055, 0.74)}
 GAP = (0.03, 0.42)
-RPE = (0.07, 0.88)
+RPE = (0.08, 0.88)
 VITREOUS = 0.05
 
 
@@ -80,7 +80,7 @@ def _scan(streams: Streams, x: Array) -> Scan:
         thickness=patient.uniform(0.19, 0.25),
         pit=np.maximum(pit, 0.08).astype(np.float32),
         choroid=patient.uniform(0.045, 0.12),
-        letterbox=0.75 if patient.random() < 0.15 else 1.0,
+        letterbox=0.75 if patient.random() < 0.12 else 1.0,
     )
 
 
@@ -101,8 +101,8 @@ def _drusen(rng: np.random.Generator, scan: Scan, x: Array) -> Array:
     lift, grade = np.zeros_like(x), severity(rng)
     for _ in range(rng.integers(5, 11)):
         centre = scan.fovea + rng.normal(0.0, 0.15)
-        one = bump(x - np.clip(centre, 0.08, 0.92), rng.uniform(0.015, 0.032))
-        lift = np.maximum(lift, grade * rng.uniform(0.035, 0.058) * one)
+        one = bump(x - np.clip(centre, 0.08, 0.92), rng.uniform(0.018, 0.034))
+        lift = np.maximum(lift, grade * rng.uniform(0.04, 0.06) * one)
     return lift
 
 
@@ -200,7 +200,7 @@ def _vessels_and_texture(
     below = y - scan.base
     fade = np.exp(np.maximum(below, 0.0) * (-1.0 / scan.choroid))
     pattern = np.clip(1.0 + 0.28 * cloud(rng, (30, 22), size), 0.2, 2.0)
-    choroid = rng.uniform(0.25, 0.42) * pattern * fade + 0.035
+    choroid = rng.uniform(0.24, 0.36) * pattern * fade + 0.035
     image = image + soft_step(below, 1.0 / size) * choroid
     shadow: Array = 1.0 + 0.08 * wave(rng, 9, x)
     for _ in range(rng.integers(0, 5)):
@@ -213,12 +213,12 @@ def _vessels_and_texture(
 
 def _camera(image: Array, scan: Scan, streams: Streams, x: Array, y: Array, size: int) -> Array:
     """Gain, speckle, the white wedge of a straightened scan and the black bars of a padded one."""
-    gain = streams.patient.uniform(0.75, 1.05) * streams.view.uniform(0.93, 1.07)
-    wedge = streams.patient.random() < 0.3
+    gain = streams.patient.uniform(0.8, 1.05) * streams.view.uniform(0.93, 1.07)
+    wedge = streams.patient.random() < 0.25
     level, slope = streams.view.uniform(0.0, 0.06), streams.view.uniform(-0.08, 0.08)
     at_top = streams.view.random() < 0.5
     speckle = streams.noise.standard_normal((size, size), dtype=np.float32)
-    coarse = min(1.0, (size / 224.0) ** 0.6)
+    coarse = min(1.0, (size / 224.0) ** 0.8)
     image = image * (gain + 0.28 * coarse * speckle)
     image += 0.04 * coarse * np.abs(speckle)
     if wedge:
