@@ -105,6 +105,7 @@ def test_cards_follow_the_paper() -> None:
     assert chest.pad
     assert retina.pad
     assert chest.denoise is not None
+    assert not chest.min_max  # named for retinal OCT only
     assert (chest.clahe, chest.brightness) == (None, None)
     assert retina.clahe is not None
     assert retina.brightness is not None

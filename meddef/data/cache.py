@@ -28,8 +28,8 @@ from meddef.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MAKES_PIXELS = ("decode.py", "duplicates.py", "phantom*.py", "pool.py", "preprocessing.py", "source*.py")
-"""Source files whose change makes a stored pool stale."""
+MAKES_PIXELS = ("decode.py", "duplicates.py", "pool.py", "preprocessing.py")
+"""Source files whose change makes every stored pool stale."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def content_key(*parts: object) -> str:
     """SHA-256 over JSON-able parts, the source in ``MAKES_PIXELS``, and the versions of the libraries that
     touch pixels."""
     versions = [cv2.__version__, PIL.__version__, imagehash.__version__, np.__version__]
-    return hashlib.sha256(json.dumps([*parts, _source_digest(), versions]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([*parts, source_digest(*MAKES_PIXELS), versions]).encode()).hexdigest()
 
 
 def cached_pool(cache_dir: Path, name: str, key: str, build: Callable[[Path], Index]) -> Pool:
@@ -109,7 +109,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _source_digest() -> str:
+def source_digest(*patterns: str) -> str:
+    """SHA-256 of the files beside this one that match."""
     folder = Path(__file__).parent
-    sources = sorted(path for pattern in MAKES_PIXELS for path in folder.glob(pattern))
+    sources = sorted(path for pattern in patterns for path in folder.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from meddef.data.cache import Pool, cached_pool, content_key, find_cache_dir
+from meddef.data.cache import Pool, cached_pool, content_key, find_cache_dir, source_digest
 from meddef.data.cards import SPLITS, Card, find_card
 from meddef.data.file_digests import file_digests
 from meddef.data.images import ImageSet
@@ -127,12 +127,13 @@ def _find_source(
     """What identifies the contents, and a function that opens them."""
     if card.kind == "phantom":
         counts = check_sizes(sizes)
-        return [seed, counts], lambda: phantom_source(
-            card.name, image_size=image_size, seed=seed, sizes=counts
-        )
+        drawn_by = source_digest("phantom*.py", "source_phantom.py")
+        contents: list[object] = [seed, counts, drawn_by]
+        return contents, lambda: phantom_source(card.name, image_size=image_size, seed=seed, sizes=counts)
     if card.kind == "medmnist":
         path = find_npz(card, image_size, data_dir)
-        return file_digests(path.parent, [path.name], cache), lambda: medmnist_source(card, path)
+        contents = [file_digests(path.parent, [path.name], cache), source_digest("source_medmnist.py")]
+        return contents, lambda: medmnist_source(card, path)
     root = find_root(card, data_dir)
     items = list_items(card, root)
     digests = file_digests(root, [item.name for item in items], cache)
