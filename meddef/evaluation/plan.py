@@ -26,10 +26,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "architecture": ("data",),
     "training": ("data", "train"),
-    "ablation": ("data", "train", "test", "epsilon"),
-    "epsilon": ("data", "train", "test", "epsilon"),
+    "ablation": ("data", "train", "test", "epsilon", "jsma"),
+    "epsilon": ("data", "train", "test", "epsilon", "jsma"),
     "pruning": ("data", "train", "pruning"),
-    "confusion": ("data", "train", "test", "epsilon"),
+    "confusion": ("data", "train", "test", "epsilon", "jsma"),
     "saliency": ("data", "train", "saliency"),
     "comparison": ("data", "train", "pruning"),
 }

@@ -1,0 +1,5 @@
+"""``python -m meddef``: the command line."""
+
+from meddef.cli import main
+
+main()
