@@ -36,7 +36,7 @@ def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     if images.ndim < 2 or 0 in images.shape[1:]:
         raise InputError(f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}")
     if len(images):
-        check_range(images)
+        check_range(images.detach())
     return check_labels(labels, images, "labels")
 
 

@@ -36,7 +36,7 @@ def jsma(
 
     alpha_i = dZ_t/dx_i and beta_i = sum over j != t of dZ_j/dx_i. For theta > 0 the pair maximises
     -(alpha_p + alpha_q)(beta_p + beta_q) with alpha_p + alpha_q > 0 and beta_p + beta_q < 0; for theta < 0 both signs
-    are turned. A feature leaves the search when it reaches the bound it is moved towards; until then it may be chosen
+    are turned. A feature at the bound it would be moved towards is out of the search; until then it may be chosen
     again. An image leaves the batch when the model is fooled or no pair satisfies the conditions.
 
     Args:
