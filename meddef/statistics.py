@@ -49,7 +49,10 @@ class AttackCounts:
 
     def __post_init__(self) -> None:
         repaired = self.correct_after - (self.correct_before - self.flipped)
-        if not (0 <= self.flipped <= self.correct_before <= self.n and 0 <= repaired <= self.n - self.correct_before):
+        if not (
+            0 <= self.flipped <= self.correct_before <= self.n
+            and 0 <= repaired <= self.n - self.correct_before
+        ):
             raise ValueError(f"counts that cannot be: {self}")
 
     @property
