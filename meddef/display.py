@@ -1,0 +1,113 @@
+"""What a notebook cell shows: text and tables that read well in a terminal, in a notebook and in the book."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+DASH = "–"
+NOTHING = "This profile holds no records for it."
+
+
+class Text(str):
+    """Markdown as the last value of a notebook cell."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of ready cells; ``None`` and NaN show as a dash.
+
+    The first ``header`` columns are row headings, blank where they repeat the row above. With two or more, the first
+    one becomes a line of its own above its rows. Columns in ``left`` are set flush left. Lines of a cell after the
+    first are set small.
+    """
+
+    frame: pd.DataFrame
+    caption: str
+    header: int = 1
+    left: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        if self.frame.empty:
+            return f"{self.caption}\n{NOTHING}"
+        flat = self._cells().map(lambda cell: cell.replace("\n", " "))
+        return f"{self.caption}\n{flat.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        if self.frame.empty:
+            return f"<p>{escape(self.caption)} <em>{NOTHING}</em></p>"
+        first = 1 if self.header > 1 else 0
+        names = [str(name) for name in self.frame.columns]
+        heads = "".join(self._tag("th", i, names[i], ' scope="col"') for i in range(first, len(names)))
+        rows, previous = [], [""] * len(names)
+        for cells in self._cells().itertuples(index=False):
+            row = list(cells)
+            if first and row[0] != previous[0]:
+                span = f'<th colspan="{len(names) - 1}" scope="rowgroup">{_lines(row[0])}</th>'
+                rows.append(f'<tr class="group">{span}</tr>')
+            rows.append(f"<tr>{self._row(row, previous, first)}</tr>")
+            previous = row
+        return (
+            f'<div class="meddef-scroll" tabindex="0"><table class="meddef"><caption>{escape(self.caption)}'
+            f"</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        )
+
+    def _row(self, row: list[str], previous: list[str], first: int) -> str:
+        cells = ""
+        for i in range(first, len(row)):
+            repeated = i < self.header - 1 and row[: i + 1] == previous[: i + 1]
+            heading = i < self.header
+            cells += (
+                self._tag("th", i, "" if repeated else row[i], ' scope="row"')
+                if heading
+                else self._tag("td", i, row[i])
+            )
+        return cells
+
+    def _tag(self, tag: str, column: int, text: str, attributes: str = "") -> str:
+        left = column < self.header or self.frame.columns[column] in self.left
+        return f"<{tag}{_LEFT * left}{attributes}>{_lines(text)}</{tag}>"
+
+    def _cells(self) -> pd.DataFrame:
+        return self.frame.map(lambda value: DASH if pd.isna(value) else str(value))
+
+
+def _lines(cell: str) -> str:
+    first, *below = (escape(line) for line in cell.split("\n"))
+    return first + "".join(f"<br><small{_PAPER * line.startswith('paper ')}>{line}</small>" for line in below)
+
+
+_LEFT, _PAPER = ' class="left"', ' class="paper"'
+
+
+def percent(row: Mapping[Hashable, Any] | pd.Series, rate: str) -> str:
+    """``row[rate]`` with its interval below it: "93.5" and "[90.1, 95.9]"; over seeds "93.5 ± 0.4"."""
+    value, low, high = (row[f"{rate}{end}"] for end in ("", "_low", "_high"))
+    if pd.isna(value):
+        return DASH
+    spread = row.get(f"{rate}_spread", float("nan"))
+    over_seeds = "" if pd.isna(spread) else f" ± {spread:.1f}"
+    return f"{value:.1f}{over_seeds}\n[{low:.1f}, {high:.1f}]"
+
+
+def beside(measured: str, published: Any) -> str:
+    """A measured cell with the published value below it."""
+    return measured if pd.isna(published) else f"{measured}\npaper {published}"
+
+
+def place(section: str) -> str:
+    """Where in the paper, kept on one line: "V-D" -> "Section V-D", "fig6" -> "Fig. 6", "table1" -> "Table 1"."""
+    for short, long in (("fig", "Fig. "), ("table", "Table "), ("abstract", "abstract")):
+        if section.startswith(short):
+            return (long + section.removeprefix(short)).replace(" ", "\u00a0")
+    return f"Section {section}".replace(" ", "\u00a0").replace("-", "\u2011")

@@ -1,0 +1,220 @@
+"""Charts of attack records, one function a figure: published points (hollow, grey) beside measured ones (filled, with
+95 % Wilson intervals). Data, models and training are in ``meddef.figures_setup``, pictures of images in
+``meddef.pictures``. No torch here.
+
+Every function takes a ``Report`` and returns a figure that shows itself as SVG. Axes in percent run from 0 to 100.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from meddef import style
+from meddef.confusion import matrices
+from meddef.paper import PROTOCOL, compression_table, epsilon_table
+from meddef.report import PAPER_DATASETS, Dataset, Report, at_epsilon, ordered_attacks, short_label
+from meddef.style import SvgFigure, styled
+
+
+@styled
+def models_at(report: Report, eps: float) -> SvgFigure:
+    """Accuracy of every model, clean and under each attack at ``eps``; hollow: Tables 1 and 2."""
+    datasets = [d for d in report.datasets if len(beside_paper(report, d, eps))]
+    if not datasets:
+        return style.message(f"This profile holds no attacks at ε = {eps:g}.")
+    figure, axes = style.grid(len(datasets), 1, width=7.4, height=2.6)
+    attacks: list[str] = []
+    for panel, dataset in zip(axes[:, 0], datasets, strict=True):
+        frame = beside_paper(report, dataset, eps)
+        models = list(dict.fromkeys(zip(frame["variant"], frame["training"], strict=True)))
+        attacks = ordered_attacks([*attacks, *frame["attack"]])
+        for i, (variant, training) in enumerate(models):
+            rows = frame[(frame["variant"] == variant) & (frame["training"] == training)]
+            for attack, offset in zip(attacks, _offsets(len(attacks)), strict=True):
+                row = rows[rows["attack"] == attack]
+                style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
+                _points(panel, [i + offset] * len(row), row, "robust", attack, variant, join=False)
+        panel.set_xticks(range(len(models)), [short_label(*model) for model in models])
+        panel.set_title(f"{dataset.label}, ε = {eps:g}, {_n(frame)}")
+        panel.grid(axis="x", visible=False)
+        style.percent_axis(panel, "accuracy (%)")
+    style.attack_legend(figure, attacks)
+    return figure
+
+
+def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
+    """The epsilon grid at ``eps`` with the accuracy that the paper prints for it in ``published`` (percent, or NaN)."""
+    frame = report.attacks("epsilon", dataset.name)
+    if not (frame["eps"] == eps).any():
+        return frame.iloc[:0]
+    frame = at_epsilon(frame, eps)
+    printed = epsilon_table().query("dataset == @dataset.twin and eps == @eps")
+    known = printed.set_index(["variant", "attack"])["accuracy"].to_dict()
+    keys = zip(frame["variant"], frame["attack"], strict=True)
+    return frame.assign(published=[known.get(key, np.nan) for key in keys])
+
+
+@styled
+def security_curves(report: Report) -> SvgFigure:
+    """Accuracy against epsilon: a row a dataset, a column a model, a line an attack; hollow: Tables 1 and 2.
+
+    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band.
+    """
+    table = epsilon_table()
+    frame = report.attacks("epsilon")
+    return _small_multiples(report, frame, "eps", "robust", table, "accuracy", "ε (pixel units)")
+
+
+@styled
+def asr_against_pruning(report: Report, eps: float) -> SvgFigure:
+    """Attack success rate at ``eps`` against the pruning rate: a row a dataset, a column a model.
+
+    Hollow: Tables 3 and 4, at the epsilon of the paper's evaluation.
+    """
+    table = compression_table() if eps == PROTOCOL["attacks"]["pgd"]["eps"] else compression_table()[:0]
+    frame = at_epsilon(report.attacks("pruning"), eps)
+    frame = frame[frame["attack"] != "clean"]
+    return _small_multiples(report, frame, "prune_rate", "asr", table, "asr", "pruned share")
+
+
+TICKS = {"eps": (0, 0.05, 0.1), "prune_rate": (0, 0.4, 0.8)}
+DODGE = {"eps": 0.006, "prune_rate": 0.05}  # so that the intervals of several attacks do not hide each other
+_Y_LABELS = {"robust": "accuracy (%)", "asr": "attack success (%)"}
+
+
+def _small_multiples(
+    report: Report,
+    measured: pd.DataFrame,
+    x: str,
+    rate: str,
+    printed: pd.DataFrame,
+    value: str,
+    x_label: str,
+) -> SvgFigure:
+    datasets = [d for d in report.datasets if (measured["dataset"] == d.name).any()]
+    if not datasets:
+        return style.message("This profile holds no records for this figure.")
+    models = list(dict.fromkeys(m for d in datasets for m in report.models(d.name)))
+    figure, axes = style.grid(len(datasets), len(models), width=1.5, height=1.9, sharex=True, sharey=True)
+    shown: list[str] = []
+    for row, dataset in zip(axes, datasets, strict=True):
+        frame = measured[measured["dataset"] == dataset.name]
+        shown = ordered_attacks([*shown, *frame["attack"]])
+        for panel, (variant, training) in zip(row, models, strict=True):
+            ours = frame[(frame["variant"] == variant) & (frame["training"] == training)]
+            paper = printed.query("dataset == @dataset.twin and variant == @variant")
+            for attack, rows in paper.groupby("attack"):
+                if rate == "robust" and attack == "clean":
+                    rows = rows.iloc[:1].assign(eps=0.0)
+                style.published(panel, rows[x], rows[value], attack=str(attack))
+            dodge = dict(zip(shown, _offsets(len(shown)), strict=True))
+            for attack, rows in ours.groupby("attack"):
+                moved = rows.assign(**{x: rows[x] + dodge[str(attack)] * DODGE[x]})
+                _line_or_band(panel, moved, x, rate, variant)
+            style.percent_axis(panel)
+            panel.set_title(f"{short_label(variant, training)}\n{_n(ours)}")
+        row[0].set_ylabel(f"{dataset.label.replace(' (', chr(10) + '(')}\n{_Y_LABELS[rate]}")
+    for panel in axes[-1]:
+        panel.set_xlabel(x_label)
+        panel.set_xticks(TICKS[x])
+    style.attack_legend(figure, shown)
+    return figure
+
+
+def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str, variant: str) -> None:
+    attack = str(rows["attack"].iloc[0])
+    if not rows[x].isna().any():
+        _points(panel, rows[x], rows, rate, attack, variant)
+        return
+    colour, row = style.model_colour(variant), rows.iloc[0]
+    panel.axhline(row[rate], color=colour, linestyle=style.line(attack))
+    panel.axhspan(row[f"{rate}_low"], row[f"{rate}_high"], color=colour, alpha=0.12, linewidth=0)
+
+
+@styled
+def accuracy_against_pruning(report: Report) -> SvgFigure:
+    """Accuracy without attack against the pruning rate, a panel a dataset, a colour a model."""
+    datasets = [d for d in report.datasets if len(report.attacks("pruning", d.name))]
+    if not datasets:
+        return style.message("This profile holds no pruning grid.")
+    figure, axes = style.grid(1, len(datasets), width=3.7, height=2.6, sharey=True)
+    for panel, dataset in zip(axes[0], datasets, strict=True):
+        frame = report.attacks("pruning", dataset.name).query("attack == 'clean'")
+        for variant, rows in frame.groupby("variant", sort=False):
+            for _, line in rows.groupby("training"):
+                _points(panel, line["prune_rate"], line, "clean", "clean", str(variant))
+        panel.set_title(f"{dataset.label}, {_n(frame)}")
+        panel.set_xlabel("share of weights pruned")
+        style.percent_axis(panel)
+    axes[0][0].set_ylabel("accuracy without attack (%)")
+    handles = [Patch(color=style.model_colour(v), label=short_label(v, t)) for v, t in report.models()]
+    style.legend_below(figure, handles)
+    return figure
+
+
+def _points(
+    panel: Axes, x: Any, rows: pd.DataFrame, rate: str, attack: str, variant: str, *, join: bool = True
+) -> None:
+    ends = rows[f"{rate}_low"], rows[f"{rate}_high"]
+    style.measured(panel, x, rows[rate], *ends, attack=attack, colour=style.model_colour(variant), join=join)
+
+
+def _n(frame: pd.DataFrame) -> str:
+    sizes = sorted(set(frame["n"]))
+    return f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}" if sizes else "not run"
+
+
+def _offsets(count: int) -> list[float]:
+    return list(np.linspace(-0.3, 0.3, count)) if count > 1 else [0.0]
+
+
+@styled
+def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
+    """Counts, true class by row, for the datasets that are or stand for ``twin`` ("roct" or "chest_xray").
+
+    A column a model, a row a condition: no attack, then each attack at ``eps``. Shades are shares of the true class.
+    """
+    found = {d.name: matrices(report, d, eps) for d in report.datasets if d.twin == twin}
+    rows = [
+        (dataset, condition)
+        for dataset in report.datasets
+        for condition in dict.fromkeys(
+            c for by_model in found.get(dataset.name, {}).values() for c in by_model
+        )
+    ]
+    if not rows:
+        return style.message(f"This profile holds no predictions for {PAPER_DATASETS[twin]}.")
+    models = list(dict.fromkeys(model for by_model in found.values() for model in by_model))
+    side = 1.15 + 0.15 * max(len(dataset.classes) for dataset, _ in rows)
+    figure, axes = style.grid(len(rows), len(models), width=side, height=side + 0.15)
+    for row, (dataset, condition) in zip(axes, rows, strict=True):
+        for panel, model in zip(row, models, strict=True):
+            _matrix(panel, found[dataset.name].get(model, {}).get(condition), dataset.classes)
+            panel.tick_params(labelleft=panel is row[0], labelbottom=row is axes[-1])
+        row[0].set_ylabel(f"{condition.replace(', ', chr(10))}\ntrue class")
+    for panel, model in zip(axes[0], models, strict=True):
+        panel.set_title(short_label(*model), fontsize=8)
+    for panel in axes[-1]:
+        panel.set_xlabel("predicted class")
+    figure.suptitle(", ".join(dict.fromkeys(dataset.label for dataset, _ in rows)), fontsize=10)
+    return figure
+
+
+def _matrix(panel: Axes, counts: np.ndarray | None, classes: list[str]) -> None:
+    panel.grid(visible=False)
+    short = [name[:4] for name in classes]
+    panel.set_xticks(range(len(classes)), short, rotation=45)
+    panel.set_yticks(range(len(classes)), short)
+    if counts is None:
+        panel.set_axis_off()
+        return
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(counts):
+        colour = "white" if shares[i, j] > 0.6 else "black"
+        panel.text(j, i, f"{count}", ha="center", va="center", color=colour, fontsize=8)

@@ -1,0 +1,174 @@
+"""The records of one profile, as figures, tables and sentences want them. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from meddef.paper import VARIANT_LABELS
+from meddef.records import Record, attack_frame, load_provenance, load_records
+
+PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
+VARIANTS = tuple(VARIANT_LABELS)
+ATTACKS = ("clean", "fgsm", "pgd", "bim", "jsma")
+RATES = ("clean", "robust", "asr")
+_CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
+_NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread")]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset of a profile.
+
+    ``twin`` is the paper's dataset that it is or stands for; None where there is none.
+    """
+
+    name: str
+    title: str
+    twin: str | None
+    stands_in: bool
+    record: Record
+
+    @property
+    def label(self) -> str:
+        """For titles: "Chest X-Ray", or "X-ray phantoms (for Chest X-Ray)"."""
+        if self.stands_in and self.twin:
+            return f"{self.title} (for {PAPER_DATASETS[self.twin]})"
+        return PAPER_DATASETS.get(self.name, self.title)
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.record["classes"])
+
+    def size(self, split: str) -> int:
+        """Images in a split."""
+        return sum(self.record["counts"][split].values())
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one profile has left behind."""
+
+    profile: str
+    records: list[Record]
+    provenance: list[Record]
+
+    @classmethod
+    def load(cls, profile: str, results_dir: str | Path) -> Report:
+        """Read ``<results_dir>/<profile>/``; ``InputError`` where nothing was exported."""
+        return cls(profile, load_records(results_dir, profile), load_provenance(results_dir, profile))
+
+    def of(self, kind: str, dataset: str | None = None) -> list[Record]:
+        """Records of a kind, in the order of the paper's models."""
+        found = [r for r in self.records if r["kind"] == kind and dataset in (None, r["dataset"])]
+        return sorted(found, key=_model_order)
+
+    @cached_property
+    def datasets(self) -> list[Dataset]:
+        """In the paper's order: retina first, then chest, then others."""
+        found = []
+        for record in self.of("data"):
+            name, stands_for = record["dataset"], record["stands_for"]
+            twin = stands_for or name
+            known = twin if twin in PAPER_DATASETS else None
+            found.append(Dataset(name, record["title"], known, stands_for is not None, record))
+        return sorted(found, key=lambda d: (_rank(d.twin, tuple(PAPER_DATASETS)), d.name))
+
+    @property
+    def is_real(self) -> bool:
+        """Whether a dataset of the paper itself was used, not only one that stands for it."""
+        return any(dataset.name in PAPER_DATASETS for dataset in self.datasets)
+
+    def missing(self) -> str:
+        """Names the paper's datasets that this profile has nothing for, in a sentence; empty when it has both."""
+        have = {dataset.twin for dataset in self.datasets}
+        absent = [name for key, name in PAPER_DATASETS.items() if key not in have]
+        return f"This profile holds no records for {' and '.join(absent)}. " if absent else ""
+
+    def models(self, dataset: str | None = None) -> list[tuple[str, str]]:
+        """(variant, training) of the trained models, in the paper's order."""
+        return list(dict.fromkeys((r["variant"], r["training"]) for r in self.of("train", dataset)))
+
+    def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
+        """Attack records of one grid; JSMA, which has no epsilon, may have been run on a grid of its own."""
+        return [
+            record
+            for record in self.of("attack", dataset)
+            if record["grid"] == grid
+            or (grid == "epsilon" and record["grid"] == "jsma" and record["attack"] == "jsma")
+        ]
+
+    def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
+        """Attack records of one grid, summarised over seeds, in percent; empty when the grid was not run.
+
+        Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n,
+        seeds, and for each of clean, robust and asr: the value, ``_low``, ``_high`` (Wilson, 95 %) and
+        ``_spread`` (standard deviation over seeds, NaN with one). With several seeds, value and ends are means.
+        """
+        if grid not in self._summaries:
+            self._summaries[grid] = self._summary(grid)
+        frame = self._summaries[grid]
+        return frame if dataset is None else frame[frame["dataset"] == dataset].reset_index(drop=True)
+
+    @cached_property
+    def _summaries(self) -> dict[str, pd.DataFrame]:
+        return {}
+
+    def _summary(self, grid: str) -> pd.DataFrame:
+        rows = self.grid(grid)
+        if not rows:
+            return pd.DataFrame(columns=[*_CELL, "n", "seeds", *_NUMBERS])
+        frame = attack_frame(rows)
+        frame["twin"] = frame["dataset"].map({d.name: d.twin for d in self.datasets})
+        frame["eps"] = frame["eps"].astype(float)
+        groups = frame.groupby(_CELL, sort=False, dropna=False)
+        result = groups.agg(n=("n", "min"), seeds=("seed", "nunique"))
+        for rate in RATES:
+            for end in ("", "_low", "_high"):
+                result[f"{rate}{end}"] = 100 * groups[f"{rate}{end}"].mean()
+            result[f"{rate}_spread"] = 100 * groups[rate].std()
+        return _sorted(result.reset_index())
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    """By dataset, model, pruning rate, attack and epsilon, models and attacks in the paper's order."""
+    ranks = {"_model": ("variant", VARIANTS), "_attack": ("attack", ATTACKS)}
+    ranked = frame.assign(
+        **{name: [_rank(value, order) for value in frame[column]] for name, (column, order) in ranks.items()}
+    )
+    columns = ["dataset", "_model", "training", "prune_rate", "_attack", "eps"]
+    return ranked.sort_values(columns, kind="stable", ignore_index=True).drop(columns=list(ranks))
+
+
+def at_epsilon(frame: pd.DataFrame, eps: float) -> pd.DataFrame:
+    """The rows of attacks at ``eps``, without attack, and of attacks that have no epsilon."""
+    return frame[(frame["eps"] == eps) | (frame["attack"] == "clean") | frame["eps"].isna()]
+
+
+def _model_order(record: Record) -> tuple[int, str, int]:
+    return _rank(record.get("variant"), VARIANTS), record.get("training", ""), record.get("seed", 0)
+
+
+def model_label(variant: str, training: str) -> str:
+    """The paper's name of a model; the training is named where it is not the one the name stands for."""
+    label = VARIANT_LABELS.get(variant, variant)
+    usual = "clean" if variant == "resnet18" else "adversarial"
+    return label if training == usual else f"{label}, {training} training"
+
+
+def short_label(variant: str, training: str) -> str:
+    """``model_label`` for narrow places."""
+    return model_label(variant, training).replace("MedDef ", "").replace("(Full DAAM)", "Full DAAM")
+
+
+def ordered_attacks(attacks: Iterable[str]) -> list[str]:
+    """Each attack once, in the paper's order, others behind."""
+    return sorted(set(attacks), key=lambda attack: (_rank(attack, ATTACKS), attack))
+
+
+def _rank(value: str | None, order: tuple[str, ...]) -> int:
+    return order.index(value) if value in order else len(order)

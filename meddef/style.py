@@ -1,0 +1,164 @@
+"""The one visual language of all figures: a colour a model, a marker and a line style an attack.
+
+The colours are those of Okabe and Ito (2008), told apart with every common colour blindness. Measured points are
+filled and carry their 95 % Wilson interval; published points are hollow and grey.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+MODEL_COLOURS = {
+    "resnet18": "#333333",
+    "no_afd_mfe_msf": "#56B4E9",
+    "no_afd_mfe": "#0072B2",
+    "no_afd": "#009E73",
+    "full": "#D55E00",
+}
+ATTACK_NAMES = {"clean": "no attack", "fgsm": "FGSM", "pgd": "PGD", "bim": "BIM", "jsma": "JSMA"}
+_MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v"}
+_LINES = {"clean": "-", "fgsm": "--", "pgd": "-", "bim": "-.", "jsma": ":"}
+PUBLISHED = "#767676"
+OTHER = "#CC79A7"
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "meddef",
+    "svg.fonttype": "path",
+}
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SvgFigure(Figure):
+    """A figure that shows itself as SVG in a notebook, the same bytes for the same drawing."""
+
+    def svg(self) -> str:
+        buffer = io.StringIO()
+        with matplotlib.rc_context(RC):
+            self.savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+
+def styled(function: Callable[P, T]) -> Callable[P, T]:
+    """Run a drawing function under the house style, without changing the caller's settings."""
+
+    @wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> T:
+        with matplotlib.rc_context(RC):
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def new_figure(width: float, height: float) -> SvgFigure:
+    """An empty figure of ``width`` x ``height`` inches that lays itself out."""
+    return SvgFigure(figsize=(width, height), layout="constrained")
+
+
+def grid(rows: int, columns: int, *, width: float, height: float, **kwargs: Any) -> tuple[SvgFigure, Any]:
+    """A figure and its axes (rows, columns); ``width`` and ``height`` are of one panel, in inches."""
+    figure = new_figure(columns * width, rows * height + 0.4)
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def message(text: str) -> SvgFigure:
+    """A figure that says in words why there is nothing to draw."""
+    figure = new_figure(6.0, 0.6)
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=PUBLISHED)
+    return figure
+
+
+def attack_name(attack: str) -> str:
+    return ATTACK_NAMES.get(attack, attack)
+
+
+def marker(attack: str) -> str:
+    return _MARKERS.get(attack, "P")
+
+
+def line(attack: str) -> Any:
+    return _LINES.get(attack, (0, (4, 1, 1, 1, 1, 1)))
+
+
+def model_colour(variant: str) -> str:
+    return MODEL_COLOURS.get(variant, OTHER)
+
+
+def measured(
+    axes: Axes, x: Any, y: Any, low: Any, high: Any, *, attack: str, colour: str, join: bool = True
+) -> None:
+    """Filled points in percent with their interval as a bar, joined by the attack's line."""
+    style: dict[str, Any] = {
+        "marker": marker(attack),
+        "linestyle": line(attack) if join else "none",
+        "color": colour,
+    }
+    below = [max(a - b, 0.0) for a, b in zip(y, low, strict=True)]
+    above = [max(b - a, 0.0) for a, b in zip(y, high, strict=True)]
+    bars = axes.errorbar(x, y, yerr=[below, above], elinewidth=0.9, zorder=3, **style)
+    for part in bars.lines[2]:
+        part.set_alpha(0.6)
+
+
+def published(axes: Axes, x: Any, y: Any, *, attack: str) -> None:
+    """Hollow grey points."""
+    axes.plot(
+        x, y, linestyle="none", marker=marker(attack), markerfacecolor="white", color=PUBLISHED, zorder=2
+    )
+
+
+def percent_axis(axes: Axes, label: str | None = None) -> None:
+    axes.set_ylim(-3, 103)
+    axes.set_yticks(range(0, 101, 20))
+    if label:
+        axes.set_ylabel(label)
+
+
+def attack_legend(figure: Figure, attacks: list[str], *, with_published: bool = True) -> None:
+    """One legend under the figure: the attacks, and what filled and hollow mean."""
+    handles = [
+        Line2D([], [], color="black", marker=marker(a), linestyle=line(a), label=attack_name(a))
+        for a in attacks
+    ]
+    handles.append(Line2D([], [], color="black", marker="o", linestyle="none", label="measured (95 %)"))
+    if with_published:
+        hollow = Line2D([], [], color=PUBLISHED, marker="o", markerfacecolor="white", linestyle="none")
+        hollow.set_label("published")
+        handles.append(hollow)
+    legend_below(figure, handles)
+
+
+def legend_below(figure: Figure, handles: list[Any]) -> None:
+    """A legend under the figure in as many columns as its width holds."""
+    columns = min(len(handles), max(1, int(figure.get_figwidth() / 1.05)))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, columnspacing=1.2
+    )

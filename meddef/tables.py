@@ -1,0 +1,213 @@
+"""Tables of results: each published number beside the measured one. No torch here.
+
+Rates are in percent, intervals are Wilson intervals at 95 %. ``*_pairs`` are tidy tables to compute with, the other
+functions are what a page shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+
+from meddef import paper
+from meddef.display import DASH, Table, beside, percent, place
+from meddef.report import Dataset, Report, at_epsilon, ordered_attacks, short_label
+from meddef.statistics import Proportion
+from meddef.style import attack_name
+
+NOTE = "Measured % with its 95 % interval; below it the paper's value."
+
+
+def epsilon_pairs(report: Report) -> pd.DataFrame:
+    """Every measured accuracy of the epsilon grid with what Table 1 or 2 prints for it, one row a cell.
+
+    Columns of ``Report.attacks``, ``eps`` filled in for attacks that have none (once for each epsilon), and
+    ``printed`` (text as in the paper, or None), ``published`` (percent, or NaN).
+    """
+    frame = report.attacks("epsilon")
+    grid = sorted(set(frame.loc[frame["eps"] > 0, "eps"]))
+    everywhere = frame[(frame["attack"] == "clean") | frame["eps"].isna()]
+    copies = [everywhere.assign(eps=eps) for eps in grid]
+    full = pd.concat([frame[frame["eps"] > 0], *copies], ignore_index=True)
+    return _with_published(full, paper.epsilon_table(), ["eps"], "accuracy")
+
+
+def compression_pairs(report: Report, eps: float) -> pd.DataFrame:
+    """Every measured attack success rate of the pruning grid at ``eps`` with what Table 3 or 4 prints for it.
+
+    The tables print no epsilon; they are taken to be at that of the paper's evaluation, and twins of no other.
+    """
+    frame = at_epsilon(report.attacks("pruning"), eps)
+    frame = frame[frame["attack"] != "clean"].reset_index(drop=True)
+    table = (
+        paper.compression_table()
+        if eps == paper.PROTOCOL["attacks"]["pgd"]["eps"]
+        else paper.compression_table()[:0]
+    )
+    return _with_published(frame, table, ["prune_rate"], "asr")
+
+
+def _with_published(frame: pd.DataFrame, table: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
+    """``frame`` with ``printed`` and ``published`` of the paper's table for the same dataset, model and attack."""
+    columns = ["twin", "variant", "attack", *keys]
+    table = table.rename(columns={"dataset": "twin"}).assign(published=table[value])
+    return frame.merge(table[[*columns, "printed", "published"]], on=columns, how="left")
+
+
+def epsilon(report: Report) -> Table:
+    """Tables 1 and 2, published and measured in each cell."""
+    pairs = epsilon_pairs(report)
+    caption = f"Accuracy under attack by ε. {NOTE} JSMA has no ε: its one value stands in every group."
+    return _layout(report, pairs, "eps", "ε", "robust", caption)
+
+
+def compression(report: Report, eps: float) -> Table:
+    """Tables 3 and 4 at the paper's pruning rates (the figure has them all)."""
+    pairs = compression_pairs(report, eps)
+    rates = paper.PROTOCOL["pruning"]["tabulated_rates"]
+    pairs = pairs[pairs["prune_rate"].isin([0.0, *rates])]
+    caption = (
+        f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The interval rests on the images that were "
+        "right before the attack. The paper's tables begin at 0.3."
+    )
+    return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
+
+
+def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str, caption: str) -> Table:
+    attacks = ordered_attacks(pairs["attack"])
+    rows = []
+    for dataset in report.datasets:
+        ours = pairs[pairs["dataset"] == dataset.name].sort_values(key, kind="stable")
+        for (value, variant, training), cells in ours.groupby([key, "variant", "training"], sort=False):
+            model = short_label(str(variant), str(training))
+            row = {"dataset": dataset.label, title: f"{value:g}", "model": model}
+            row["n"] = str(cells["n"].mode()[0])
+            for attack in attacks:
+                found = cells[cells["attack"] == attack].to_dict("records")
+                row[attack_name(attack)] = _cell(found[0], rate, row["n"]) if found else DASH
+            rows.append(row)
+    return Table(pd.DataFrame(rows), caption, header=3)
+
+
+def _cell(found: dict[Hashable, Any], rate: str, n: str) -> str:
+    """Measured, interval, published; and n where it is not that of the row."""
+    other_n = "" if str(found["n"]) == n else f"\nn = {found['n']}"
+    return beside(percent(found, rate), found["printed"]) + other_n
+
+
+def caption_claims(report: Report) -> Table:
+    """What captions and text say about attack success rates against pruning, and the range measured at that ε."""
+    frame = at_epsilon(report.attacks("pruning"), paper.PROTOCOL["attacks"]["pgd"]["eps"])
+    rows = []
+    for dataset in report.datasets:
+        for claim in paper.FIGURE_CLAIMS:
+            low, high = claim["prune"]
+            if dataset.twin not in claim["datasets"]:
+                continue
+            ours = frame[
+                (frame["dataset"] == dataset.name)
+                & (frame["variant"] == claim["variant"])
+                & frame["attack"].isin(claim["attacks"])
+                & frame["prune_rate"].between(low, high)
+            ]
+            if ours.empty:
+                continue
+            rows.append(
+                {
+                    "dataset": dataset.label,
+                    "where": place(claim["exhibit"]),
+                    "model": short_label(
+                        claim["variant"], "clean" if claim["variant"] == "resnet18" else "adversarial"
+                    ),
+                    "the paper": claim["quote"],
+                    "measured ASR (%)": f"{ours['asr'].min():.1f} to {ours['asr'].max():.1f}",
+                    "within": within(claim, ours["asr"]),
+                }
+            )
+    return Table(
+        pd.DataFrame(rows),
+        "Captions and text on ASR against pruning: the stated bound, and the measured range.",
+        header=3,
+        left=("the paper",),
+    )
+
+
+def within(claim: dict[str, float | None], values: pd.Series) -> str:
+    """How many of ``values`` (percent) lie within a claim's bounds: "12 of 36"; a dash where it bounds nothing."""
+    low, high = claim["low"], claim["high"]
+    if low is None and high is None:
+        return DASH
+    inside = values.between(
+        -1.0 if low is None else low,
+        101.0 if high is None else high,
+        inclusive="neither" if claim["strict"] else "both",
+    )
+    return f"{int(inside.sum())} of {len(values)}"
+
+
+def comparison(report: Report) -> Table:
+    """Table 5 as printed; beside the paper's own rows the full model's measured PGD success rate, over pruning."""
+    rows = []
+    for row in paper.comparison_table().to_dict("records"):
+        twin = {"MedDef (ROCT)": "roct", "MedDef (Chest X-Ray)": "chest_xray"}.get(row["method"])
+        rows.append(
+            {
+                "method": f"{row['method']} ({row['year']})",
+                "defence": row["defense_strategy"],
+                "dataset": row["dataset"],
+                "metric, as printed": row["performance_metric"],
+                "measured here: PGD ASR": "\n".join(
+                    _full_pgd(report, d) for d in report.datasets if d.twin == twin
+                )
+                or DASH,
+            }
+        )
+    columns = ("defence", "dataset", "metric, as printed", "measured here: PGD ASR")
+    return Table(pd.DataFrame(rows), "Other defences, as the paper's Table 5 prints them.", left=columns)
+
+
+def _full_pgd(report: Report, dataset: Dataset) -> str:
+    frame = report.attacks("pruning", dataset.name)
+    rows = frame[(frame["variant"] == "full") & (frame["attack"] == "pgd")]
+    lines = []
+    for eps, found in rows.groupby("eps"):
+        start = min(found.to_dict("records"), key=lambda row: row["prune_rate"])
+        value = percent(start, "asr").replace("\n", " ")
+        lines.append(f"ε {eps:g}, {start['prune_rate']:.0%} pruned: {value}, n = {start['n']}")
+        lines.append(f"ε {eps:g}, over all rates: {found['asr'].min():.1f} to {found['asr'].max():.1f}")
+    return "\n".join([dataset.label, *lines]) if lines else ""
+
+
+def saliency(report: Report) -> Table:
+    """Where the Grad-CAM heat of each model lies, over phantoms whose lesion is known."""
+    rows = []
+    for dataset in report.datasets:
+        for record in report.of("saliency", dataset.name):
+            images = pd.DataFrame(record["images"])
+            hits = Proportion(int(images["pointing_hit"].sum()), len(images))
+            low, high = hits.interval
+            rows.append(
+                {
+                    "dataset": dataset.label,
+                    "model": short_label(record["variant"], record["training"]),
+                    "n": str(len(images)),
+                    "heat in the lesion (%)": f"{100 * images['energy_in_lesion'].mean():.1f}",
+                    "lesion's area (%)": f"{100 * images['lesion_share'].mean():.1f}",
+                    "maximum in the lesion (%)": f"{100 * hits.value:.1f}\n[{100 * low:.1f}, {100 * high:.1f}]",
+                    "heat in the border (%)": f"{100 * images['border_share'].mean():.1f}",
+                }
+            )
+    caption = "Mean over images with a lesion; the lesion's area is what heat spread evenly would give."
+    return Table(pd.DataFrame(rows), caption, header=2)
+
+
+def front(report: Report, eps: float) -> Table:
+    """The front page's table: every model, clean and under attack at ``eps``, measured and published."""
+    pairs = epsilon_pairs(report)
+    pairs = pairs[pairs["eps"] == eps]
+    table = _layout(
+        report, pairs, "eps", "ε", "robust", f"Accuracy (%) without attack and at ε = {eps:g}. {NOTE}"
+    )
+    return Table(table.frame.drop(columns="ε", errors="ignore"), table.caption, header=2)
