@@ -1,0 +1,167 @@
+"""Builds the report: notebooks on records, the front page, the table of contents, and a book that needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from meddef.atomic import write_text
+from meddef.errors import InputError
+from meddef.frontpage import front_page
+from meddef.notebooks import SECTIONS, find_root, run_notebooks
+from meddef.report import Report
+
+__all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
+
+PAGES = ("howto", "definitions")
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
+INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb")
+
+
+class BookFailed(RuntimeError):
+    """Jupyter Book warned or failed; the last good book is left as it was."""
+
+
+def build_report(
+    runs_dir: Path, profile: str, *, section: str | None = None, jobs: int = 1, root: Path | None = None
+) -> Path:
+    """After ``meddef reproduce``: the book of the published results, with ``profile`` from ``<runs_dir>`` in its place.
+
+    Args:
+        section: run only this section's notebook of ``profile``; its other pages stay as they are.
+
+    Returns:
+        The first page of the book. Raises as ``run_notebooks`` and ``build_book`` do.
+    """
+    root = find_root(root)
+    sources = dict.fromkeys(published_profiles(root), root / "results") | {profile: runs_dir.resolve()}
+    for name, folder in sources.items():
+        run_notebooks(
+            name, folder, root=root, sections=[section] if section and name == profile else None, jobs=jobs
+        )
+    return build_book(sources, root=root)
+
+
+def published_profiles(root: Path) -> list[str]:
+    """Profiles whose records are published under ``results/``."""
+    return sorted(path.parent.name for path in (root / "results").glob("*/records.jsonl"))
+
+
+def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path:
+    """Build the book from the executed notebooks of the profiles in ``sources`` (profile -> folder of its records).
+
+    Warnings are errors. Nothing is built, which is said, when no input changed since the last build.
+
+    Returns:
+        ``_build/html/index.html``.
+
+    Raises:
+        InputError: no profile, or one without executed notebooks.
+        BookFailed: with the end of what Jupyter Book printed.
+    """
+    root = find_root(root)
+    if not sources:
+        raise InputError("no records in results/: run 'meddef reproduce' first")
+    reports = sorted((Report.load(name, folder) for name, folder in sources.items()), key=_real_first)
+    for name, text in front_page(reports[0]).items():
+        _write_if_new(root / "book" / "_generated" / name, text)
+    _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
+    page = root / "_build" / "html" / "index.html"
+    key = _key(root)
+    stamp = root / "_build" / "book.key"
+    if page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+        print(f"book: up to date, {page}")
+        return page
+    stamp.unlink(missing_ok=True)
+    _jupyter_book(root)
+    write_text(stamp, key)
+    print(f"book: {page}")
+    return page
+
+
+def publish_figures(profiles: Iterable[str], *, root: Path | None = None) -> list[Path]:
+    """Copy the figures of the executed notebooks to ``figures/<profile>/``, one SVG a figure, in their order."""
+    root = find_root(root)
+    written = []
+    for profile in profiles:
+        folder = root / "figures" / profile
+        for old in folder.glob("*.svg"):
+            old.unlink()
+        for notebook in _executed(root, profile):
+            outputs = [o for cell in nbformat.read(notebook, 4).cells for o in cell.get("outputs", [])]
+            drawings = [o.data["image/svg+xml"] for o in outputs if "image/svg+xml" in o.get("data", {})]
+            for number, svg in enumerate(drawings, start=1):
+                path = folder / f"{notebook.stem}_{number}.svg"
+                write_text(path, svg)
+                written.append(path)
+    return written
+
+
+def _real_first(report: Report) -> tuple[bool, str]:
+    return not report.is_real, report.profile
+
+
+def _executed(root: Path, profile: str) -> list[Path]:
+    """The executed notebooks of a profile, in the order of the sections."""
+    folder = root / "book" / "notebooks" / profile
+    found = [folder / f"{name}.ipynb" for name in SECTIONS.values()]
+    return [path for path in found if path.is_file()]
+
+
+def _toc(root: Path, reports: list[Report]) -> str:
+    """Jupyter Book's table of contents: the hand-written pages, then a part a profile."""
+    parts = [{"caption": "Start here", "chapters": [{"file": page} for page in PAGES]}]
+    for report in reports:
+        notebooks = _executed(root, report.profile)
+        if not notebooks:
+            raise InputError(f"profile '{report.profile}' has no executed notebooks: run 'meddef book' first")
+        kind = "Real images" if report.is_real else "Phantoms"
+        files = [path.relative_to(root / "book").with_suffix("").as_posix() for path in notebooks]
+        parts.append(
+            {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
+        )
+    return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _key(root: Path) -> str:
+    """Hash of every input of the build."""
+    files = {file for pattern in INPUTS for file in (root / "book").glob(pattern) if file.is_file()}
+    digest = hashlib.sha256(version("jupyter-book").encode())
+    for file in [root / "_config.yml", *sorted(files)]:
+        digest.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _jupyter_book(root: Path) -> None:
+    """Build beside the old book and put the new one in its place when it is whole."""
+    new = root / "_build" / "new"
+    shutil.rmtree(new, ignore_errors=True)
+    command = [
+        sys.executable, "-c", JUPYTER_BOOK, "build", str(root / "book"), "--config", str(root / "_config.yml"),
+        "--path-output", str(new), "--warningiserror", "--nitpick", "--keep-going", "--all",
+    ]  # fmt: skip
+    environment = os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    html, old = root / "_build" / "html", root / "_build" / "old"
+    shutil.rmtree(old, ignore_errors=True)
+    if html.exists():
+        html.rename(old)
+    (new / "_build" / "html").rename(html)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)

@@ -1,0 +1,75 @@
+"""``meddef book``: the report from published records, without computing any of them again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meddef.errors import InputError
+
+
+def book(
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile", "-p", help="Take only this profile; may be repeated. Default: all with records."
+        ),
+    ] = None,
+    results_dir: Annotated[
+        Path, typer.Option("--results-dir", help="Folder with <profile>/records.jsonl.")
+    ] = Path("results"),
+    section: Annotated[
+        list[str] | None,
+        typer.Option("--section", "-s", help="Run only this section's notebook; may be repeated."),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", help="name=value for the notebooks, such as eps=0.1; may be repeated."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Notebooks run at once.")] = 2,
+    store: Annotated[
+        bool,
+        typer.Option(
+            "--store", help="Also refresh the outputs kept in notebooks/ (what nbval compares with)."
+        ),
+    ] = False,
+) -> None:
+    """Run the notebooks on recorded results and build the book in _build/html; what is up to date is skipped.
+
+    Examples:
+
+        meddef book                                        # everything under results/
+
+        meddef book -s epsilon --parameter eps=0.1         # one notebook with another setting, then the book
+    """
+    import yaml
+
+    from meddef.book import BookFailed, build_book, publish_figures, published_profiles
+    from meddef.notebooks import NotebooksFailed, find_root, run_notebooks, store_outputs
+
+    root = find_root()
+    published = results_dir.resolve() == root / "results"
+    profiles = profile or (
+        published_profiles(root)
+        if published
+        else [path.parent.name for path in results_dir.glob("*/records.jsonl")]
+    )
+    parameters: dict[str, Any] = {}
+    for text in parameter or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--parameter '{text}' has no value: write name=value")
+        parameters[name] = yaml.safe_load(value)
+    try:
+        for name in profiles:
+            run_notebooks(name, results_dir, root=root, sections=section, parameters=parameters, jobs=jobs)
+        if store:
+            store_outputs(root=root, sections=section, jobs=jobs)
+        build_book(dict.fromkeys(profiles, results_dir), root=root)
+    except (NotebooksFailed, BookFailed) as error:
+        typer.echo(f"meddef: {error}", err=True)
+        raise typer.Exit(1) from error
+    if published and not parameters:
+        publish_figures(profiles, root=root)
