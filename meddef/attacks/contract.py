@@ -64,7 +64,7 @@ def check_range(images: Tensor) -> None:
 
 def first_bad(good: Tensor) -> int:
     """Index of the first image with any False in ``good`` (N, ...)."""
-    return int((~good.flatten(1)).any(1).nonzero()[0, 0])
+    return int((~good.reshape(len(good), -1)).any(1).nonzero()[0, 0])
 
 
 def check_logits(logits: object, labels: Tensor) -> Tensor:
@@ -90,14 +90,6 @@ def check_logits(logits: object, labels: Tensor) -> Tensor:
             f"label {int(labels.max())} is out of range: the model has {logits.shape[1]} classes"
         )
     return logits
-
-
-def check_finite(images: Tensor) -> Tensor:
-    """Refuse a result with NaN pixels, which only a NaN gradient can cause."""
-    finite = torch.isfinite(images)
-    if not bool(finite.all()):
-        raise InputError(f"the input gradient of image {first_bad(finite)} is NaN; check the model")
-    return images
 
 
 def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float = float("inf")) -> Tensor:
@@ -135,13 +127,18 @@ def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:
-    """d objective / d images, without touching any parameter's ``.grad``; a detached input is refused."""
+    """d objective / d images, leaving every parameter's ``.grad`` alone; refused if it is missing or not finite."""
     gradient = None
     if objective.requires_grad:
         (gradient,) = torch.autograd.grad(objective, images, retain_graph=keep_graph, allow_unused=True)
     if gradient is None:
         raise InputError(
             "the model's output does not depend on its input: detach() or no_grad() inside the model?"
+        )
+    finite = torch.isfinite(gradient)
+    if not bool(finite.all()):
+        raise InputError(
+            f"the input gradient of image {first_bad(finite)} is NaN or infinite: check the model"
         )
     return gradient
 
