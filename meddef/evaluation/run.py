@@ -73,10 +73,12 @@ def run_plan(
     with _locked(options.folder):
         todo = missing(plan, store)
         failures: dict[str, str] = {}
-        with progress_bar(len(todo), f"{plan.profile.name}: cells") as bar:
+        done = 0
+        with progress_bar(sum(cell.work for cell in todo), plan.profile.name, unit="pass") as bar:
             for cells, error in _execute(plan, todo, options, executor, inside=inside):
-                bar.update(len(cells))
-                bar.set_postfix_str(cells[-1].label)
+                done += len(cells)
+                bar.set_postfix_str(f"{done}/{len(todo)} cells, last {cells[-1].label}", refresh=False)
+                bar.update(sum(cell.work for cell in cells))
                 if error is not None:
                     failures |= {cell.label: str(error) for cell in cells}
         keys = [cell.key for cell in plan.cells]
