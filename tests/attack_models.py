@@ -15,8 +15,14 @@ QUICK: dict[str, dict[str, Any]] = {
     "bim": {"eps": EPS, "step_size": 0.02, "steps": 4},
     "pgd": {"eps": EPS, "step_size": 0.02, "steps": 4},
     "jsma": {"theta": 0.3, "gamma": 0.2, "max_steps": 6},
+    "apgd": {"eps": EPS, "steps": 5},
+    "fab": {"eps": EPS, "steps": 3},
+    "square": {"eps": EPS, "queries": 8},
+    "ensemble": {"eps": EPS, "steps": 3, "queries": 4},
+    "noise": {"eps": EPS},
 }
 IN_EPS_BALL = [name for name in QUICK if name != "jsma"]
+USES_GRADIENTS = [name for name in QUICK if name not in ("square", "noise")]
 
 
 def cnn(channels: int = 3, classes: int = 4, seed: int = 0) -> nn.Module:

@@ -1,9 +1,27 @@
 """Attacks in pixel space under one contract: batch in, batch out, the model left as found."""
 
+from meddef.attacks.apgd import apgd
 from meddef.attacks.contract import ZeroGradientWarning
+from meddef.attacks.ensemble import ensemble
+from meddef.attacks.fab import fab
 from meddef.attacks.gradient import bim, fgsm, pgd
 from meddef.attacks.jsma import jsma
 from meddef.attacks.loop import Trace
+from meddef.attacks.noise import noise
 from meddef.attacks.registry import ATTACKS
+from meddef.attacks.square import square
 
-__all__ = ["ATTACKS", "Trace", "ZeroGradientWarning", "bim", "fgsm", "jsma", "pgd"]
+__all__ = [
+    "ATTACKS",
+    "Trace",
+    "ZeroGradientWarning",
+    "apgd",
+    "bim",
+    "ensemble",
+    "fab",
+    "fgsm",
+    "jsma",
+    "noise",
+    "pgd",
+    "square",
+]

@@ -1,0 +1,212 @@
+"""Auto-PGD (Croce & Hein 2020, https://arxiv.org/abs/2003.01690): PGD that sets its own step size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from meddef.attacks import contract
+from meddef.attacks.balls import LinfBall
+from meddef.attacks.loop import finish
+from meddef.attacks.losses import LOSSES, Goal
+from meddef.errors import InputError
+
+MOMENTUM = 0.75
+RISING = 0.75  # share of steps with a rising loss below which the step is halved
+
+
+def apgd(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    steps: int = 100,
+    loss: str = "ce",
+    targets: int = 0,
+    restarts: int = 1,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Momentum, a step of 2 eps halved where progress stalls, each halving resumed from the best point so far.
+
+    Args:
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left as it was found.
+        images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
+        labels: (N,), the true classes.
+        eps: L-infinity radius in pixel units, one number or a tensor (N,).
+        steps: gradient evaluations a run, at most; images leave the batch as soon as the model is fooled.
+        loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4).
+        targets: 0 moves away from the label; m > 0 aims at each of the m most likely other classes in turn, at most
+            K - 1 (APGD-T).
+        restarts: runs from different random starts, for images that resist.
+        generator: source of the random starts; None is a fresh one with seed 0.
+        progress: called with (runs done, runs in all).
+
+    Returns:
+        Images within ``eps`` and [0, 1] exactly: fooling ones, or those of highest loss in the last run.
+
+    Raises:
+        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input.
+    """
+    labels = contract.check_batch(model, images, labels)
+    contract.check_choice(loss, LOSSES, "loss")
+    for value, least, name in ((steps, 1, "steps"), (targets, 0, "targets"), (restarts, 1, "restarts")):
+        contract.check_at_least(value, least, name)
+    radius = contract.per_image(eps, images, "eps", most=1.0)
+    if not radius.any():
+        return images.detach().clone()
+    generator = generator or torch.Generator().manual_seed(0)
+    with contract.attacking(model, images.device):
+        clean = images.detach().clone()
+        whole = LinfBall(clean, radius)
+        aims = _aims(model, clean, labels, loss, targets)
+        result, alive = clean.clone(), torch.arange(len(clean), device=clean.device)
+        for run in range(restarts * len(aims)):
+            aim = aims[run % len(aims)]
+            ball = whole.select(alive)
+            result[alive], fooled = _run(
+                model, ball, labels[alive], None if aim is None else aim[alive], loss, steps, generator
+            )
+            alive = alive[~fooled]
+            if progress is not None:
+                progress(run + 1, restarts * len(aims))
+            if not len(alive):
+                break
+        return torch.empty_like(images).copy_(finish(whole, result))
+
+
+@dataclass
+class _State:
+    """The images still in a run, (m, ...) each; ``rises`` counts steps with a rising loss since the last check."""
+
+    images: Tensor
+    eps: Tensor
+    labels: Tensor
+    target: Tensor
+    place: Tensor
+    x: Tensor
+    before: Tensor
+    gradient: Tensor
+    loss: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    step: Tensor
+    rises: Tensor
+    checked_loss: Tensor
+    halved: Tensor
+
+    def select(self, keep: Tensor) -> "_State":
+        return _State(**{f.name: getattr(self, f.name)[keep] for f in fields(self)})
+
+
+def _run(
+    model: nn.Module,
+    ball: LinfBall,
+    labels: Tensor,
+    target: Tensor | None,
+    loss: str,
+    steps: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """One run from a random start (Algorithm 1): the images reached, and which of them fool the model."""
+    targeted = target is not None
+    aim = labels if target is None else target
+    x = ball.random(generator)
+    result, done = x.clone(), torch.zeros_like(labels, dtype=torch.bool)
+    value, gradient, fooled = _evaluate(model, x, labels, target, loss)
+    contract.warn_if_zero(gradient)
+    no = torch.zeros_like(done)
+    state = _State(
+        ball.images, ball.eps, labels, aim, torch.arange(len(x), device=x.device), x, x, gradient, value,
+        x, gradient, value, 2 * ball.eps, torch.zeros_like(value), value, ~no,
+    )  # fmt: skip
+    wait = max(int(0.22 * steps), 1)
+    until_check = wait
+    for step in range(steps):
+        if fooled.any():
+            result[state.place[fooled]], done[state.place[fooled]] = state.x[fooled], True
+            state = state.select(~fooled)
+            if not len(state.x):
+                return result, done
+        sphere = LinfBall(state.images, state.eps)
+        ahead = sphere.step(state.x, state.gradient, state.step)
+        keep = MOMENTUM if step else 1.0
+        ahead = sphere.project(state.x + keep * (ahead - state.x) + (1 - keep) * (state.x - state.before))
+        state.before, state.x = state.x, ahead
+        target = state.target if targeted else None
+        value, state.gradient, fooled = _evaluate(model, state.x, state.labels, target, loss)
+        state.rises += value > state.loss
+        state.loss = value
+        _keep_best(state)
+        until_check -= 1
+        if not until_check:
+            _halve(state, wait)
+            wait = max(wait - max(int(0.03 * steps), 1), max(int(0.06 * steps), 1))
+            until_check = wait
+    result[state.place] = torch.where(_wide(fooled, state.x), state.x, state.best)
+    done[state.place] = fooled
+    return result, done
+
+
+def _keep_best(state: _State) -> None:
+    better = state.loss > state.best_loss
+    wide = _wide(better, state.x)
+    state.best = torch.where(wide, state.x, state.best)
+    state.best_gradient = torch.where(wide, state.gradient, state.best_gradient)
+    state.best_loss = torch.where(better, state.loss, state.best_loss)
+
+
+def _halve(state: _State, waited: int) -> None:
+    """Conditions 1 and 2 of section 3.1: few rises, or no better best since a check that did not halve."""
+    stalled = ~state.halved & (state.checked_loss >= state.best_loss)
+    halve = (state.rises <= RISING * waited) | stalled
+    wide = _wide(halve, state.x)
+    state.step = torch.where(wide, state.step / 2, state.step)
+    state.x = torch.where(wide, state.best, state.x)
+    state.gradient = torch.where(wide, state.best_gradient, state.gradient)
+    state.rises, state.checked_loss, state.halved = torch.zeros_like(state.rises), state.best_loss, halve
+
+
+def _wide(mask: Tensor, x: Tensor) -> Tensor:
+    return mask.view(-1, *[1] * (x.ndim - 1))
+
+
+def _evaluate(
+    model: nn.Module, x: Tensor, labels: Tensor, target: Tensor | None, loss: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss (N,), its gradient, and success (N,) at x."""
+    leaf = x.detach().requires_grad_()
+    logits = contract.check_logits(model(leaf), labels)
+    if target is None:
+        value = Goal(labels, loss).loss(logits)
+    else:
+        value = targeted_loss(logits, labels, target, loss)
+    return value.detach(), contract.input_gradient(value.sum(), leaf), logits.argmax(1) != labels
+
+
+def targeted_loss(logits: Tensor, labels: Tensor, target: Tensor, loss: str) -> Tensor:
+    """(N,), rising towards ``target``: -CE; z_t - z_y; or that over z_(1) - (z_(3) + z_(4)) / 2 (equation 7)."""
+    if loss == "ce":
+        return -F.cross_entropy(logits, target, reduction="none")
+    rows = torch.arange(len(logits), device=logits.device)
+    gap = logits[rows, target] - logits[rows, labels]
+    if loss == "margin":
+        return gap
+    ordered = logits.sort(dim=1, descending=True).values
+    return gap / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + 1e-12)
+
+
+def _aims(model: nn.Module, images: Tensor, labels: Tensor, loss: str, targets: int) -> list[Tensor | None]:
+    """None (away from the label), or the most likely other classes, one (N,) a run."""
+    if not targets:
+        return [None]
+    with torch.no_grad():
+        logits = contract.check_logits(model(images), labels)
+    if loss == "dlr" and logits.shape[1] < 4:
+        raise InputError("the targeted dlr loss needs at least 4 classes; use loss='margin'")
+    others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
+    return list(others[:, : min(targets, logits.shape[1] - 1)].T)

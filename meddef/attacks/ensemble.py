@@ -1,0 +1,115 @@
+"""The strong ensemble: the worst case an image meets over several attacks, cheap ones first."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks import contract
+from meddef.attacks.apgd import apgd
+from meddef.attacks.fab import fab
+from meddef.attacks.fast import gradient_source
+from meddef.attacks.gradient import pgd
+from meddef.attacks.losses import Goal
+from meddef.attacks.square import square
+
+Attack = Callable[..., Tensor]
+
+
+def members(classes: int, *, steps: int = 100, queries: int = 1000) -> dict[str, Attack]:
+    """The attacks in the order they are run, for a model with ``classes`` classes.
+
+    With two classes there is one logit difference, so cross-entropy and its targets would repeat the margin; the
+    dlr loss has no meaning below three classes, its targeted form below four.
+    """
+    quick: dict[str, Attack] = {"pgd": _quick_pgd}
+    if classes == 2:
+        gradient: dict[str, Attack] = {"apgd_margin": partial(apgd, steps=steps, loss="margin")}
+    else:
+        targeted = "dlr" if classes >= 4 else "margin"
+        gradient = {
+            "apgd_ce": partial(apgd, steps=steps, loss="ce"),
+            f"apgd_{targeted}_targeted": partial(apgd, steps=steps, loss=targeted, targets=classes - 1),
+        }
+    last: dict[str, Attack] = {
+        "fab": partial(fab, steps=max(steps // 5, 1)),
+        "square": partial(square, queries=queries),
+    }
+    return quick | gradient | last
+
+
+def ensemble(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    steps: int = 100,
+    queries: int = 1000,
+    fast: bool = False,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Worst case over PGD, APGD, FAB and Square, after AutoAttack (Croce & Hein 2020, arXiv 2003.01690).
+
+    Every attack gets only the images that resisted those before it; whether they resist is judged by the model as
+    given. Attacks with fewer queries (square) and steps (fab) than AutoAttack's standard version: see ``members``.
+
+    Args:
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K), K >= 2; left as it was found.
+        images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
+        labels: (N,), the true classes.
+        eps: L-infinity radius in pixel units, one number or a tensor (N,).
+        steps: of APGD; FAB takes a fifth as many.
+        queries: of the square attack.
+        fast: attack a private copy with BatchNorm folded into the convolutions (see ``meddef.attacks.fast``).
+        generator: source of all random numbers; None is a fresh one with seed 0.
+        progress: called with (attacks done, attacks in all).
+
+    Returns:
+        Images within ``eps`` and [0, 1] exactly: one that fools the model if any attack found one, else the one with
+        the largest margin.
+
+    Raises:
+        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input.
+    """
+    labels = contract.check_batch(model, images, labels)
+    radius = contract.per_image(eps, images, "eps", most=1.0).flatten()
+    best = images.detach().clone()
+    if not radius.any():
+        return best
+    generator = generator or torch.Generator().manual_seed(0)
+    margin, fooled, classes = _judge(model, best, labels)
+    attacks = members(classes, steps=steps, queries=queries)
+    with contract.attacking(model, images.device):
+        attacked = gradient_source(model, best, fast=fast, precision="float32")
+    for done, attack in enumerate(attacks.values(), start=1):
+        alive = (~fooled).nonzero()[:, 0]
+        if not len(alive):
+            break
+        found = attack(attacked, images[alive], labels[alive], eps=radius[alive], generator=generator)
+        reached, wrong, _ = _judge(model, found, labels[alive])
+        better = wrong | (reached > margin[alive])
+        best[alive[better]], margin[alive[better]] = found[better], reached[better]
+        fooled[alive] = wrong
+        if progress is not None:
+            progress(done, len(attacks))
+    return best
+
+
+def _quick_pgd(
+    model: nn.Module, images: Tensor, labels: Tensor, *, eps: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Ten steps on the margin, which leave little for the rest on an undefended model."""
+    return pgd(
+        model, images, labels, eps=eps, step_size=eps / 4, steps=10, loss="margin", stop="first", generator=generator
+    )  # fmt: skip
+
+
+def _judge(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Margin (N,), success (N,) and the number of classes, by the model as given."""
+    goal = Goal(labels, "margin")
+    with contract.attacking(model, x.device), torch.no_grad():
+        logits = contract.check_logits(model(x), labels)
+        return goal.loss(logits), goal.fooled(logits), logits.shape[1]

@@ -1,0 +1,120 @@
+"""Square attack (Andriushchenko et al. 2020, https://arxiv.org/abs/1912.00049): a black box, no gradients."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks import contract
+from meddef.attacks.balls import LinfBall
+from meddef.attacks.loop import finish
+from meddef.attacks.losses import Goal
+from meddef.errors import InputError
+
+# The share of pixels in a square is halved at these fractions of the queries (their section 5).
+HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+def square(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    queries: int = 5000,
+    share: float = 0.8,
+    targeted: bool = False,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Random squares at the corners of the ball, kept when they raise the margin (Algorithm 1, L-infinity).
+
+    Args:
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); only queried, left as it was found.
+        images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
+        labels: (N,), the true classes or, with ``targeted``, the classes to reach.
+        eps: pixel units, one number or a tensor (N,).
+        queries: most forward passes of an image; it leaves the batch as soon as the model is fooled.
+        share: share of the pixels in the first squares.
+        generator: source of the squares; None is a fresh one with seed 0.
+        progress: called with (queries done, most queries).
+
+    Returns:
+        Images within ``eps`` and [0, 1] exactly.
+
+    Raises:
+        InputError: bad input, NaN or infinite logits.
+    """
+    labels = contract.check_batch(model, images, labels)
+    contract.check_at_least(queries, 1, "queries")
+    if images.ndim != 4:
+        raise InputError(f"the square attack needs images (N, C, H, W), got shape {tuple(images.shape)}")
+    if not 0 < share <= 1:
+        raise InputError(f"share must be in (0, 1], got {share}")
+    radius = contract.per_image(eps, images, "eps", most=1.0)
+    if not radius.any():
+        return images.detach().clone()
+    generator = generator or torch.Generator().manual_seed(0)
+    with contract.attacking(model, images.device), torch.no_grad():
+        sphere = LinfBall(images.detach().clone(), radius)
+        x = _search(model, sphere, Goal(labels, "margin", targeted), queries, share, generator, progress)
+        return torch.empty_like(images).copy_(finish(sphere, x))
+
+
+def _search(
+    model: nn.Module,
+    sphere: LinfBall,
+    goal: Goal,
+    queries: int,
+    share: float,
+    generator: torch.Generator,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    n, channels, height, width = sphere.images.shape
+    x = sphere.step(sphere.images, _signs((n, channels, 1, width), sphere, generator), sphere.eps)  # stripes
+    result, place = x.clone(), torch.arange(n, device=x.device)
+    highest = torch.full((n,), -torch.inf, device=x.device)
+    trial = x
+    for query in range(queries):
+        logits = contract.check_logits(model(trial), goal.labels)
+        margin, fooled = goal.loss(logits).to(highest), goal.fooled(logits)
+        better = margin > highest
+        x = torch.where(better[:, None, None, None], trial, x)
+        highest = torch.where(better, margin, highest)
+        result[place] = x
+        result[place[fooled]] = trial[fooled]
+        if fooled.any():
+            stay = ~fooled
+            place, x, highest = place[stay], x[stay], highest[stay]
+            sphere, goal = sphere.select(stay), goal.select(stay)
+        if progress is not None:
+            progress(query + 1, queries)
+        if not len(place):
+            break
+        side = _side((query + 1) / queries, share, height, width)
+        inside = _windows(len(x), side, height, width, generator).to(x.device)
+        jump = inside * _signs((len(x), channels, 1, 1), sphere, generator)
+        trial = sphere.project(x + 2 * sphere.eps.to(x.dtype) * jump)
+    return result
+
+
+def _side(done: float, share: float, height: int, width: int) -> int:
+    """Side of the square when the fraction ``done`` of the queries is spent."""
+    share /= 2 ** sum(done > fraction for fraction in HALVINGS)
+    return min(max(round(math.sqrt(share * height * width)), 1), height, width)
+
+
+def _windows(n: int, side: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """(n, 1, height, width), bool: one square an image, uniformly placed."""
+    where = generator.device
+    top = torch.randint(height - side + 1, (n, 1, 1, 1), generator=generator, device=where)
+    left = torch.randint(width - side + 1, (n, 1, 1, 1), generator=generator, device=where)
+    rows = torch.arange(height, device=where).view(-1, 1) - top
+    columns = torch.arange(width, device=where) - left
+    return (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
+
+
+def _signs(shape: tuple[int, ...], sphere: LinfBall, generator: torch.Generator) -> Tensor:
+    """-1 or 1, in the dtype and on the device of the images."""
+    return (torch.randint(2, shape, generator=generator, device=generator.device) * 2 - 1).to(sphere.images)
