@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +167,12 @@ def _training(settings: TrainingSettings) -> str:
 def _bound_attack(settings: Any) -> Callable[[nn.Module, Tensor, Tensor], Tensor] | None:
     if settings["attack"] == "clean":
         return None
-    keywords = dict(settings["attack_settings"])
+    attack, keywords = ATTACKS[settings["attack"]], dict(settings["attack_settings"])
     if settings["eps"] is not None:
         keywords["eps"] = settings["eps"]
-    if settings["attack"] in ("pgd",):
+    if "generator" in signature(attack.func).parameters:
         keywords["generator"] = torch.Generator(settings["device"]).manual_seed(settings["seed"])
-    return partial(ATTACKS[settings["attack"]], **keywords)
+    return partial(attack, **keywords)
 
 
 def batches(
