@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 LOG_INTERVAL = 30.0  # seconds between lines when the output is not a screen
 
 
-def progress_bar(total: float, description: str, *, unit: str = "it", enabled: bool = True) -> tqdm[Any]:
+def progress_bar(total: int, description: str, *, unit: str = "it", enabled: bool = True) -> tqdm[Any]:
     """A bar of ``total`` units; outside a terminal or notebook it prints a line every 30 s at most."""
     on_screen = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ def test_two_processes_give_the_same_records(
 
 SCRIPT = """
 import sys
+from functools import partial
 from pathlib import Path
 from meddef.evaluation.executor import InlineExecutor
 from meddef.evaluation.plan import RunOptions, make_plan
@@ -151,7 +153,7 @@ def test_an_attack_that_raises_is_reported_and_the_rest_is_kept(
     def broken(*arguments: object, **keywords: object) -> None:
         raise RuntimeError("no gradient today")
 
-    monkeypatch.setitem(cells.ATTACKS, "fgsm", broken)
+    monkeypatch.setitem(cells.ATTACKS, "fgsm", partial(broken))
     with pytest.raises(CellsFailed, match=r"fgsm 0\.05 0\.0: no gradient today") as failure:
         run_plan(plan, options, InlineExecutor(), inside=False)
     assert f"{len(victims)} cells failed" in str(failure.value)

@@ -74,11 +74,11 @@ def run_plan(
         todo = missing(plan, store)
         failures: dict[str, str] = {}
         done = 0
-        with progress_bar(sum(cell.work for cell in todo), plan.profile.name, unit="pass") as bar:
+        with progress_bar(_whole_passes(todo), plan.profile.name, unit="pass") as bar:
             for cells, error in _execute(plan, todo, options, executor, inside=inside):
                 done += len(cells)
                 bar.set_postfix_str(f"{done}/{len(todo)} cells, last {cells[-1].label}", refresh=False)
-                bar.update(sum(cell.work for cell in cells))
+                bar.update(_whole_passes(cells))
                 if error is not None:
                     failures |= {cell.label: str(error) for cell in cells}
         keys = [cell.key for cell in plan.cells]
@@ -87,6 +87,11 @@ def run_plan(
         lines = "\n".join(f"  {label}: {reason}" for label, reason in failures.items())
         raise CellsFailed(f"{len(failures)} cells failed; run again to retry them:\n{lines}")
     return records
+
+
+def _whole_passes(cells: Iterable[Cell]) -> int:
+    """Work in whole passes: sums of fractions could end a rounding error above the total, which tqdm warns about."""
+    return sum(max(1, round(cell.work)) for cell in cells)
 
 
 def _execute(
