@@ -40,7 +40,8 @@ def reproduce(
         str | None,
         typer.Option(
             "--only",
-            help="One section: data, architecture, training, ablation, epsilon, pruning, confusion, saliency, comparison.",
+            help="One section of the report: data, architecture, training, ablation, epsilon, pruning, "
+            "confusion, saliency or comparison.",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -119,8 +120,9 @@ def train(
     best = records[0]["history"][records[0]["best_epoch"]]
     adversarial = best["val_adversarial"]
     shown = "" if adversarial is None else f", under PGD {adversarial:.1%}"
+    epochs = len(records[0]["history"])
     print(
-        f"{output}: best epoch {best['epoch'] + 1} of {len(records[0]['history'])}, validation accuracy {best['val_clean']:.1%}{shown}"
+        f"{output}: best epoch {best['epoch'] + 1} of {epochs}, validation accuracy {best['val_clean']:.1%}{shown}"
     )
 
 
