@@ -152,9 +152,13 @@ def _jupyter_book(root: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     command = [
         sys.executable, "-c", JUPYTER_BOOK, "build", str(root / "book"), "--config", str(root / "_config.yml"),
-        "--path-output", str(new), "--warningiserror", "--nitpick", "--keep-going", "--all",
+        "--path-output", str(new), "--warningiserror", "--nitpick", "--keep-going", "--all", "--quiet",
     ]  # fmt: skip
-    environment = os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONWARNINGS": "ignore",
+        "NO_COLOR": "1",
+    }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")

@@ -104,4 +104,5 @@ def _entry(counts: np.ndarray | None, classes: list[str], true: str, predicted: 
     if counts is None or true not in classes or predicted not in classes:
         return DASH
     row = counts[classes.index(true)]
-    return f"{row[classes.index(predicted)]} of {row.sum()}\n{100 * row[classes.index(predicted)] / row.sum():.1f} %"
+    count, n = row[classes.index(predicted)], row.sum()
+    return f"{count} of {n}\n{100 * count / n:.1f} %" if n else f"{count} of {n}"

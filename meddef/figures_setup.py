@@ -26,7 +26,7 @@ def class_distribution(report: Report) -> SvgFigure:
     for row, dataset in zip(axes, datasets, strict=True):
         for panel, split in zip(row, SPLITS, strict=True):
             _class_bars(panel, dataset, split)
-        row[0].set_ylabel("share of the split (%)")
+        row[0].set_ylabel(f"{dataset.label.replace(' (', chr(10) + '(')}\nshare (%)")
     handles = [Patch(color="#0072B2", label="here (count on the bar)")]
     handles.append(Patch(facecolor="none", edgecolor=style.PUBLISHED, label="published"))
     style.legend_below(figure, handles)
@@ -44,7 +44,7 @@ def _class_bars(panel: Axes, dataset: Dataset, split: str) -> None:
         panel.bar(
             dataset.classes, paper, width=0.8, facecolor="none", edgecolor=style.PUBLISHED, linewidth=1.2
         )
-    panel.set_title(f"{dataset.label}\n{split}, n = {sum(counts):,}")
+    panel.set_title(f"{split}, n = {sum(counts):,}")
     panel.set_ylim(0, 100)
     panel.tick_params(axis="x", labelrotation=0 if len(counts) < 4 else 20)
     panel.grid(axis="x", visible=False)
@@ -103,9 +103,7 @@ def schedule(report: Report) -> SvgFigure:
             path = y[0] + (y[1] - y[0]) * share ** (2 if quadratic else 1)
             panel.plot(x[0] + (x[1] - x[0]) * share, path, "--", color=style.PUBLISHED, zorder=1)
             style.published(panel, x, y, attack="clean")
-        panel.set_xlabel(
-            f"epoch of the paper's {PROTOCOL['training']['epochs']} (a shorter run is stretched)"
-        )
+        panel.set_xlabel(f"epoch, stretched to the paper's {PROTOCOL['training']['epochs']}")
         panel.set_ylabel(label)
         panel.set_ylim(0, None)
     handles: list[Artist] = [
@@ -142,8 +140,7 @@ def training_curves(report: Report) -> SvgFigure:
         for record in report.of("train", dataset.name):
             history = pd.DataFrame(record["history"])
             colour = style.model_colour(record["variant"])
-            label = short_label(record["variant"], record["training"])
-            panel.plot(history["epoch"] + 1, 100 * history["val_clean"], color=colour, label=label)
+            panel.plot(history["epoch"] + 1, 100 * history["val_clean"], color=colour)
             attacked = history["val_adversarial"].astype(float)
             panel.plot(history["epoch"] + 1, 100 * attacked, "--", color=colour)
         panel.set_title(f"{dataset.label}, n = {dataset.size('val'):,}")
@@ -151,6 +148,6 @@ def training_curves(report: Report) -> SvgFigure:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.percent_axis(panel)
     axes[0][0].set_ylabel("validation accuracy (%)\nsolid: clean, dashed: PGD")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    handles = [Patch(color=style.model_colour(v), label=short_label(v, t)) for v, t in report.models()]
+    style.legend_below(figure, handles)
     return figure

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from meddef.ablation import STEPS, comparisons
@@ -71,6 +74,20 @@ def _range(values: object) -> str:
     return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
 
 
+def easing(report: Report) -> Text:
+    """The rule by which this run eases adversarial training, where the paper gives none."""
+    rules = [r["settings"]["adversarial"] for r in report.of("train") if r["settings"]["adversarial"]]
+    told = {
+        f"after {rule['patience']} epochs in a row whose validation score lies more than {100 * rule['tolerance']:g} "
+        f"points below the best, ε and w are multiplied by {rule['ease_factor']:g}"
+        for rule in rules
+    }
+    text = "The paper speaks of automatic adjustments when validation degrades and gives no rule"
+    return Text(
+        f"{text}. Here: {'; or '.join(sorted(told))}." if told else f"{text}; no model was trained so here."
+    )
+
+
 def ablation(report: Report, eps: float) -> Text:
     """How many of the paired differences could be chance, and the largest one."""
     sentences = []
@@ -109,21 +126,22 @@ def _agreement(pairs: pd.DataFrame, rate: str) -> str:
     if both.empty:
         return "no measured value has a published twin."
     inside = (both["published"] >= both[f"{rate}_low"]) & (both["published"] <= both[f"{rate}_high"])
+    width = both[f"{rate}_high"] - both[f"{rate}_low"]
     gap = (both["published"] - both[rate]).abs()
     return (
         f"of {len(both)} measured values with a published twin, {int(inside.sum())} have it within their 95 % "
-        f"interval; the median difference is {gap.median():.1f} points, the largest {gap.max():.1f}."
+        f"interval; the median difference is {gap.median():.1f} points, the largest {gap.max():.1f}. The intervals are "
+        f"{width.min():.0f} to {width.max():.0f} points wide."
     )
 
 
 def _above_clean(pairs: pd.DataFrame) -> str:
     """In how many rows accuracy under PGD exceeds accuracy without attack, published and measured."""
     keys = ["variant", "training", "eps"]
-    clean = pairs[pairs["attack"] == "clean"].set_index(keys)
-    pgd = pairs[pairs["attack"] == "pgd"].set_index(keys)
+    clean, pgd = (pairs[pairs["attack"] == attack] for attack in ("clean", "pgd"))
     if pgd.empty or clean.empty:
         return ""
-    joined = pgd.join(clean, rsuffix="_clean")
+    joined = pgd.merge(clean, on=keys, suffixes=("", "_clean"))
     measured = int((joined["robust"] > joined["robust_clean"]).sum())
     known = joined.dropna(subset=["published", "published_clean"])
     printed = int((known["published"] > known["published_clean"]).sum())
@@ -145,10 +163,10 @@ def pruning(report: Report, eps: float) -> Text:
                 best = max(rows.to_dict("records"), key=lambda row: row["clean"])
                 start = min(rows.to_dict("records"), key=lambda row: row["prune_rate"])
                 sentences.append(
-                    f"{model_label(str(variant), str(training_kind))} is most accurate without attack at "
-                    f"{best['prune_rate']:.0%} pruned ({best['clean']:.1f} %, "
-                    f"interval {best['clean_low']:.1f} to {best['clean_high']:.1f}; "
-                    f"{start['clean']:.1f} % unpruned, n = {best['n']})."
+                    f"{model_label(str(variant), str(training_kind))} without attack: "
+                    f"{_with_interval(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, "
+                    f"and at most {_with_interval(best, 'clean')}, at {100 * best['prune_rate']:.0f} %; "
+                    f"n = {best['n']}."
                 )
     return _bullets(sentences)
 
@@ -161,8 +179,7 @@ def confusion(report: Report) -> Text:
         if frame.empty:
             continue
         parts = [
-            f"{short_label(row['variant'], row['training'])} {row['clean']:.1f} % "
-            f"[{row['clean_low']:.1f}, {row['clean_high']:.1f}]"
+            f"{short_label(row['variant'], row['training'])} {_with_interval(row, 'clean')}"
             for row in frame.to_dict("records")
         ]
         sentences.append(f"{dataset.label}, n = {frame['n'].iloc[0]}: {'; '.join(parts)}.")
@@ -199,10 +216,15 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
         if variant in ("resnet18", "full"):
             worst = min(rows.to_dict("records"), key=lambda row: row["robust"])
             lines.append(
-                f"{model_label(str(variant), str(training_kind))} keeps {worst['robust']:.1f} % "
-                f"[{worst['robust_low']:.1f}, {worst['robust_high']:.1f}] under {attack_name(worst['attack'])}"
+                f"{model_label(str(variant), str(training_kind))} keeps {_with_interval(worst, 'robust')} "
+                f"under {attack_name(worst['attack'])}"
             )
     return f"At ε = {eps:g}, {' and '.join(lines)} (n = {ours['n'].iloc[0]})." if lines else ""
+
+
+def _with_interval(row: Mapping[Hashable, Any], rate: str) -> str:
+    """ "93.5 % [90.1, 95.9]"."""
+    return f"{row[rate]:.1f} % [{row[f'{rate}_low']:.1f}, {row[f'{rate}_high']:.1f}]"
 
 
 def _bullets(sentences: list[str]) -> Text:
@@ -223,9 +245,8 @@ def comparison(report: Report) -> Text:
     for dataset in report.datasets:
         for row in rows[rows["dataset"] == dataset.name].to_dict("records"):
             sentences.append(
-                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {row['asr']:.1f} % of the images "
-                f"that the unpruned full model had right, interval {row['asr_low']:.1f} to {row['asr_high']:.1f}, "
-                f"n = {row['n']}."
+                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {_with_interval(row, 'asr')} of the "
+                f"{row['right']} images that the unpruned full model had right."
             )
     return _bullets(sentences)
 

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from meddef import style
-from meddef.data import CARDS, Preprocessing
+from meddef.data import Preprocessing
 from meddef.data.phantom import Phantoms
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.records import Record
@@ -28,12 +28,6 @@ def phantoms_of(dataset: Dataset, split: str = "test") -> Phantoms:
         dataset.name, split,
         image_size=record["image_size"], seed=record["split_seed"], sizes=record.get("sizes"),
     )  # fmt: skip
-
-
-def preprocessing_of(dataset: Dataset) -> Preprocessing:
-    """The steps that the profile names, or the paper's for this dataset where it names none."""
-    named = dataset.record["preprocessing"]
-    return Preprocessing.model_validate(named) if named else CARDS[dataset.name].preprocessing
 
 
 def stages(preprocessing: Preprocessing, image: np.ndarray, size: int) -> dict[str, np.ndarray]:
@@ -86,7 +80,7 @@ def preprocessing_steps(report: Report) -> SvgFigure:
     found = []
     for dataset in datasets:
         image = phantoms_of(dataset).images[1]
-        steps = stages(preprocessing_of(dataset), image, dataset.record["image_size"])
+        steps = stages(dataset.preprocessing, image, dataset.record["image_size"])
         found.append((dataset, {"as drawn": image} | steps))
     columns = max(len(steps) for _, steps in found)
     figure, axes = style.grid(len(found), columns, width=1.4, height=1.6)

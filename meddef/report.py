@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from meddef.data import CARDS, Preprocessing
 from meddef.paper import VARIANT_LABELS
 from meddef.records import Record, attack_frame, load_provenance, load_records
 
@@ -43,6 +44,12 @@ class Dataset:
     @property
     def classes(self) -> list[str]:
         return list(self.record["classes"])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The steps that the profile names, or the paper's for this dataset where it names none."""
+        named = self.record["preprocessing"]
+        return Preprocessing.model_validate(named) if named else CARDS[self.name].preprocessing
 
     def size(self, split: str) -> int:
         """Images in a split."""
@@ -105,9 +112,10 @@ class Report:
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
         """Attack records of one grid, summarised over seeds, in percent; empty when the grid was not run.
 
-        Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n,
-        seeds, and for each of clean, robust and asr: the value, ``_low``, ``_high`` (Wilson, 95 %) and
-        ``_spread`` (standard deviation over seeds, NaN with one). With several seeds, value and ends are means.
+        Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n, right
+        (of them right before the attack), seeds, and for each of clean, robust and asr: the value, ``_low``, ``_high``
+        (Wilson, 95 %) and ``_spread`` (standard deviation over seeds, NaN with one). With several seeds, value and ends
+        are means, n and right the smallest.
         """
         if grid not in self._summaries:
             self._summaries[grid] = self._summary(grid)
@@ -121,12 +129,12 @@ class Report:
     def _summary(self, grid: str) -> pd.DataFrame:
         rows = self.grid(grid)
         if not rows:
-            return pd.DataFrame(columns=[*_CELL, "n", "seeds", *_NUMBERS])
+            return pd.DataFrame(columns=[*_CELL, "n", "right", "seeds", *_NUMBERS])
         frame = attack_frame(rows)
         frame["twin"] = frame["dataset"].map({d.name: d.twin for d in self.datasets})
         frame["eps"] = frame["eps"].astype(float)
         groups = frame.groupby(_CELL, sort=False, dropna=False)
-        result = groups.agg(n=("n", "min"), seeds=("seed", "nunique"))
+        result = groups.agg(n=("n", "min"), right=("correct_before", "min"), seeds=("seed", "nunique"))
         for rate in RATES:
             for end in ("", "_low", "_high"):
                 result[f"{rate}{end}"] = 100 * groups[f"{rate}{end}"].mean()

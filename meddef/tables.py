@@ -20,6 +20,9 @@ from meddef.style import attack_name
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
 
+COUNTED = {"robust": "n", "asr": "right"}  # what the rate is a share of: all images, or those right before
+
+
 def epsilon_pairs(report: Report) -> pd.DataFrame:
     """Every measured accuracy of the epsilon grid with what Table 1 or 2 prints for it, one row a cell.
 
@@ -69,8 +72,8 @@ def compression(report: Report, eps: float) -> Table:
     rates = paper.PROTOCOL["pruning"]["tabulated_rates"]
     pairs = pairs[pairs["prune_rate"].isin([0.0, *rates])]
     caption = (
-        f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The interval rests on the images that were "
-        "right before the attack. The paper's tables begin at 0.3."
+        f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
+        "images that were right before the attack, counted in the column right. The paper's tables begin at 0.3."
     )
     return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
 
@@ -83,17 +86,19 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
         for (value, variant, training), cells in ours.groupby([key, "variant", "training"], sort=False):
             model = short_label(str(variant), str(training))
             row = {"dataset": dataset.label, title: f"{value:g}", "model": model}
-            row["n"] = str(cells["n"].mode()[0])
+            n = cells[COUNTED[rate]].mode()[0]
+            row[COUNTED[rate]] = str(n)
             for attack in attacks:
                 found = cells[cells["attack"] == attack].to_dict("records")
-                row[attack_name(attack)] = _cell(found[0], rate, row["n"]) if found else DASH
+                row[attack_name(attack)] = _cell(found[0], rate, n) if found else DASH
             rows.append(row)
     return Table(pd.DataFrame(rows), caption, header=3)
 
 
-def _cell(found: dict[Hashable, Any], rate: str, n: str) -> str:
+def _cell(found: dict[Hashable, Any], rate: str, n: int) -> str:
     """Measured, interval, published; and n where it is not that of the row."""
-    other_n = "" if str(found["n"]) == n else f"\nn = {found['n']}"
+    own = found[COUNTED[rate]]
+    other_n = "" if own == n else f"\nn = {own}"
     return beside(percent(found, rate), found["printed"]) + other_n
 
 
@@ -175,7 +180,7 @@ def _full_pgd(report: Report, dataset: Dataset) -> str:
     for eps, found in rows.groupby("eps"):
         start = min(found.to_dict("records"), key=lambda row: row["prune_rate"])
         value = percent(start, "asr").replace("\n", " ")
-        lines.append(f"ε {eps:g}, {start['prune_rate']:.0%} pruned: {value}, n = {start['n']}")
+        lines.append(f"ε {eps:g}, {100 * start['prune_rate']:.0f} % pruned: {value}, n = {start['right']}")
         lines.append(f"ε {eps:g}, over all rates: {found['asr'].min():.1f} to {found['asr'].max():.1f}")
     return "\n".join([dataset.label, *lines]) if lines else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from meddef.display import DASH, Table
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.report import Report, short_label
+from meddef.report import Dataset, Report, short_label
 
 SPLITS = ("train", "val", "test")
 
@@ -19,12 +20,14 @@ def run(report: Report) -> Table:
     rows = {
         "profile": report.profile,
         "datasets": "\n".join(dataset.label for dataset in report.datasets),
-        "data fingerprints": "\n".join(str(dataset.record["fingerprint"]) for dataset in report.datasets),
+        "data fingerprints": "\n".join(
+            str(dataset.record["fingerprint"])[:16] for dataset in report.datasets
+        ),
         "image size": _each(f"{d.record['image_size']} px" for d in report.datasets),
         "seeds": _each(record["seed"] for record in report.of("train")),
         "models trained": str(len(report.of("train"))),
         "attacks run": f"{len(report.of('attack')):,}",
-        "test images an attack": _each(record["n"] for record in report.of("attack")),
+        "test images an attack": _each(sorted({record["n"] for record in report.of("attack")})),
         **circumstances(report.provenance),
     }
     frame = pd.DataFrame({"": list(rows), "value": list(rows.values())})
@@ -93,18 +96,17 @@ def preparation(report: Report) -> Table:
     """How the images were split and prepared, and what was found in them."""
     columns: dict[str, list[str]] = {"": [*_PREPARATION, *_FINDINGS]}
     for dataset in report.datasets:
-        record = dataset.record
-        values = [_PREPARATION[name](record) for name in _PREPARATION]
-        values += [_look_up(record["report"], path) for path in _FINDINGS.values()]
+        values = [read(dataset) for read in _PREPARATION.values()]
+        values += [_look_up(dataset.record["report"], path) for path in _FINDINGS.values()]
         columns[dataset.label] = values
     return Table(pd.DataFrame(columns), "Preparation, and what the checks found.", left=tuple(columns))
 
 
-_PREPARATION = {
-    "split policy": lambda r: f"{r['split_policy']}, seed {r['split_seed']}",
-    "size": lambda r: f"{r['image_size']} × {r['image_size']} px",
-    "steps": lambda r: _steps(r["preprocessing"] or {}),
-    "mean, std of training pixels": lambda r: f"{r['mean']:.4f}, {r['std']:.4f}",
+_PREPARATION: dict[str, Callable[[Dataset], str]] = {
+    "split policy": lambda d: f"{d.record['split_policy']}, seed {d.record['split_seed']}",
+    "size": lambda d: f"{d.record['image_size']} × {d.record['image_size']} px",
+    "steps": lambda d: _steps(d.preprocessing.model_dump()),
+    "mean, std of training pixels": lambda d: f"{d.record['mean']:.4f}, {d.record['std']:.4f}",
 }
 _FINDINGS = {
     "groups of exact duplicates": ("duplicates", "exact", "groups"),
@@ -151,9 +153,12 @@ def training_settings(report: Report) -> Table:
         "dropout": (f"{paper['dropout']:g}, {PROTOCOL['model']['dropout']:g}", lambda s: f"{s['dropout']:g}"),
         "epochs": (str(paper["epochs"]), lambda s: str(s["epochs"])),
         "batch size": (_each(paper["batch_size"].values()), lambda s: str(s["batch_size"])),
-        "share attacked, training": (f"{paper['adversarial_share']['train']:.0%}", _share("train_share")),
+        "share attacked, training": (
+            f"{100 * paper['adversarial_share']['train']:.0f} %",
+            _share("train_share"),
+        ),
         "share attacked, validation": (
-            f"{paper['adversarial_share']['val']:.0%}",
+            f"{100 * paper['adversarial_share']['val']:.0f} %",
             _share("validation_share"),
         ),
         "PGD steps": (str(pgd["steps"]), _adversarial("steps")),
@@ -174,7 +179,9 @@ def _adversarial(name: str) -> Any:
 
 
 def _share(name: str) -> Any:
-    return lambda settings: f"{settings['adversarial'][name]:.0%}" if settings["adversarial"] else DASH
+    return lambda settings: (
+        f"{settings['adversarial'][name] * 100:.0f} %" if settings["adversarial"] else DASH
+    )
 
 
 def training(report: Report) -> Table:
@@ -193,7 +200,7 @@ def training(report: Report) -> Table:
                     "best epoch": str(record["best_epoch"] + 1),
                     "validation, clean (%)": _percent(best["val_clean"]),
                     "validation, PGD (%)": _percent(best["val_adversarial"]),
-                    "ε eased to": f"{min(row['ease'] for row in record['history']):.0%}",
+                    "ε eased to": f"{100 * min(row['ease'] for row in record['history']):.0f} %",
                 }
             )
     caption = "Each model keeps the weights of its best epoch; 100 % means that ε was never eased."
