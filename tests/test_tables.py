@@ -1,0 +1,238 @@
+"""Tables and sentences of the report, against counts on fingers and values copied by eye from the paper."""
+
+import pandas as pd
+import pytest
+from report_records import (
+    attack_record,
+    data_record,
+    provenance,
+    saliency_record,
+    small_run,
+    train_record,
+)
+
+from meddef import ablation, architecture, confusion, findings, tables, tables_setup
+from meddef.display import NOTHING, Table
+from meddef.report import Report, model_label
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return Report("tiny", small_run("phantom_oct") + small_run("phantom_xray"), provenance())
+
+
+def cell(table: Table, column: str, **where: str) -> str:
+    rows = table.frame
+    for name, value in where.items():
+        rows = rows[rows[name] == value]
+    assert len(rows) == 1, rows
+    return str(rows[column].iloc[0])
+
+
+def test_epsilon_table_sets_the_printed_value_under_the_measured_one(report: Report) -> None:
+    where = {"dataset": "OCT phantoms (for ROCT)", "ε": "0.05", "model": "Full DAAM"}
+    # 3 of 8; the interval by hand as in test_figures
+    assert cell(tables.epsilon(report), "PGD", **where) == "37.5\n[13.7, 69.4]\npaper 99.97"
+    assert cell(tables.epsilon(report), "no attack", **where).endswith("paper 98.97")
+    assert cell(tables.epsilon(report), "JSMA", **where).startswith("50.0\n")  # from the grid of its own
+
+
+def test_compression_table_has_published_twins_at_the_papers_epsilon_only(report: Report) -> None:
+    where = {"dataset": "X-ray phantoms (for Chest X-Ray)", "pruned": "0.3", "model": "Full DAAM"}
+    assert cell(tables.compression(report, 0.05), "BIM", **where).endswith("\npaper 96.34")
+    unpruned = where | {"pruned": "0"}
+    assert "paper" not in cell(tables.compression(report, 0.05), "BIM", **unpruned)
+    assert tables.compression(report, 0.2).frame.empty
+
+
+def test_n_is_told_where_it_is_not_that_of_the_row() -> None:
+    records = small_run("phantom_oct", ("full",))
+    records = [r for r in records if r.get("attack") != "jsma"]
+    records.append(
+        attack_record("phantom_oct", "full", "jsma", "0123", "0123", "0000", eps=None, grid="jsma")
+    )
+    table = tables.epsilon(Report("tiny", records, provenance()))
+    assert cell(table, "JSMA", ε="0.05").endswith("\nn = 4")
+    assert "n =" not in cell(table, "PGD", ε="0.05")
+
+
+def test_over_seeds_the_mean_and_the_spread_are_told() -> None:
+    records = [data_record("phantom_oct")]
+    for seed, after in ((0, "0000"), (1, "0123")):  # 1 of 4 and 4 of 4: mean 62.5, standard deviation 53.0
+        records.append(train_record("phantom_oct", "full", "adversarial", seed))
+        records.append(attack_record("phantom_oct", "full", "pgd", "0123", "0123", after, seed=seed))
+    table = tables.epsilon(Report("tiny", records, provenance()))
+    assert cell(table, "PGD", ε="0.05").startswith("62.5 ± 53.0\n")
+
+
+@pytest.mark.parametrize(
+    ("claim", "told"),
+    [
+        ({"low": 80, "high": None, "strict": True}, "1 of 4"),
+        ({"low": 80, "high": None, "strict": False}, "2 of 4"),
+        ({"low": None, "high": 67, "strict": True}, "2 of 4"),
+        ({"low": 60, "high": 80, "strict": False}, "2 of 4"),
+        ({"low": None, "high": None, "strict": False}, "–"),
+    ],
+)
+def test_within_counts_strict_and_other_bounds(claim: dict, told: str) -> None:
+    assert tables.within(claim, pd.Series([10.0, 66.0, 80.0, 100.0])) == told
+
+
+def test_sentence_on_pgd_above_clean_counts_the_papers_rows_right() -> None:
+    """By hand from Table 2: PGD lies above clean in every row but w/o AFD+MFE at 0.01."""
+    records = [data_record("phantom_xray")]
+    for variant in ("resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"):
+        for eps in (0.01, 0.05, 0.1):
+            records.append(attack_record("phantom_xray", variant, "pgd", "01", "01", "11", eps=eps))
+        records.append(attack_record("phantom_xray", variant, "clean", "01", "01", "01", eps=0.0))
+    text = findings.epsilon(Report("tiny", records, provenance()))
+    assert "in 14 of 15 published rows and in 0 of 15 measured ones" in text
+
+
+def test_agreement_counts_published_values_inside_the_interval() -> None:
+    # 8 of 8 right: Wilson [67.6, 100] holds the 99.97 of Table 1
+    labels = "01230123"
+    records = [
+        data_record("phantom_oct"),
+        attack_record("phantom_oct", "full", "pgd", labels, labels, labels),
+        attack_record("phantom_oct", "full", "fgsm", labels, labels, "10321032"),  # 0 of 8 against 88.45
+    ]
+    text = findings.epsilon(Report("tiny", records, provenance()))
+    assert "of 2 measured values with a published twin, 1 have it within their 95 % interval" in text
+    assert "the largest 88.5" in text
+
+
+def test_a_missing_dataset_is_told() -> None:
+    report = Report("tiny", small_run("chest_xray"), provenance())
+    assert "This profile holds no records for ROCT." in findings.scope(report)
+    assert "Stand-ins" not in findings.scope(report)
+    assert Report("both", small_run("phantom_oct") + small_run("chest_xray"), provenance()).missing() == ""
+
+
+def test_scope_says_where_it_was_computed(report: Report) -> None:
+    text = findings.scope(report)
+    for part in (
+        "`tiny`",
+        "seed 0",
+        "90 s of computing on Some CPU, 2 cores (cpu)",
+        "0123456789ab",
+        "Stand-ins",
+    ):
+        assert part in text
+
+
+def test_quotes_come_from_the_ledger_with_their_place() -> None:
+    text = findings.quotes("abstract.up-to", "fig10.pgd")
+    assert "“up to 97.52% adversarial accuracy” (abstract)" in text
+    assert "(Fig.\u00a010)" in text
+    with pytest.raises(KeyError):
+        findings.quotes("no.such.claim")
+
+
+def test_mcnemar_by_hand() -> None:
+    """Two-sided exact: 2 (C(12,0) + C(12,1) + C(12,2)) / 2^12."""
+    pair = ablation.Paired(n=100, only_without=2, only_with=10)
+    assert pair.p_value == pytest.approx(2 * (1 + 12 + 66) / 4096)
+    assert pair.difference == 8.0
+    assert ablation.Paired(5, 0, 0).p_value == 1.0
+
+
+def test_pairing_compares_image_by_image_and_refuses_other_images() -> None:
+    without = attack_record("phantom_oct", "no_afd", "pgd", "0123", "0123", "0100")
+    having = attack_record("phantom_oct", "full", "pgd", "0123", "0123", "3123")
+    assert ablation.paired(without, having) == ablation.Paired(n=4, only_without=1, only_with=2)
+    with pytest.raises(ValueError, match="different images"):
+        ablation.paired(without, attack_record("phantom_oct", "full", "pgd", "3210", "3210", "0000"))
+
+
+def test_published_steps_are_those_of_the_tables() -> None:
+    frame = ablation.published_steps().frame
+    pgd = frame[frame["number"] == "ROCT, 30 % pruned, PGD ASR"].iloc[0]
+    assert (pgd["without"][:4], pgd["with"][:4]) == ("6.54", "1.25")  # by eye from Table 3
+
+
+def test_confusion_counts_every_image_once() -> None:
+    record = attack_record("phantom_oct", "full", "pgd", "0011233", "0111203", "0011111")
+    assert confusion.matrix(record, "before").tolist() == [
+        [1, 1, 0, 0],
+        [0, 2, 0, 0],
+        [0, 0, 1, 0],
+        [1, 0, 0, 1],
+    ]
+    assert confusion.matrix(record, "after").sum() == 7
+
+
+def test_sensitivity_and_specificity_by_hand() -> None:
+    """Three NORMAL, one taken for PNEUMONIA; two PNEUMONIA, both right."""
+    clean = attack_record("phantom_xray", "full", "clean", "00011", "00111", "00111", eps=0.0, grid="test")
+    table = confusion.per_class(Report("tiny", [data_record("phantom_xray"), clean], provenance()))
+    assert cell(table, "sensitivity", **{"class": "NORMAL"}).startswith("66.7\n")
+    assert cell(table, "specificity", **{"class": "NORMAL"}).startswith("100.0\n")
+    assert cell(table, "specificity", **{"class": "PNEUMONIA"}).startswith("66.7\n")
+    assert cell(table, "n of the class", **{"class": "PNEUMONIA"}) == "2"
+
+
+def test_named_entries_of_the_paper_stand_beside_ours(report: Report) -> None:
+    table = confusion.published_entries(report)
+    where = {"dataset": "X-ray phantoms (for Chest X-Ray)", "true class": "PNEUMONIA", "predicted": "NORMAL"}
+    assert cell(table, "the paper", **where) == "12 of 641\n1.9 %"
+    assert cell(table, "here", **where) == "1 of 4\n25.0 %"
+
+
+def test_counts_stand_beside_the_papers() -> None:
+    record = data_record("chest_xray", {"train": 40, "val": 8, "test": 8})
+    table = tables_setup.counts(Report("tiny", [record], provenance()))
+    assert cell(table, "the paper", **{"split": "train", "class": "NORMAL"}) == "1,108"
+    assert cell(table, "here", **{"split": "train", "class": "NORMAL"}) == "20"
+
+
+def test_training_settings_stand_beside_the_papers(report: Report) -> None:
+    table = tables_setup.training_settings(report)
+    assert cell(table, "the paper", **{"": "PGD steps"}) == "40"
+    assert cell(table, "here", **{"": "PGD steps"}) == "3"
+
+
+def test_circumstances_name_every_value_that_occurs() -> None:
+    cells = [*provenance(), provenance()[0] | {"commit": "ffff00001111", "dirty": True, "seconds": 7110.0}]
+    told = tables_setup.circumstances(cells)
+    assert told["git commit"] == "0123456789ab\nffff00001111, with local changes"
+    assert told["computing time"] == "2.0 h"
+
+
+def test_saliency_without_heat_does_not_spoil_the_mean() -> None:
+    record = saliency_record("phantom_oct", "full", "adversarial")
+    record["images"][0]["energy_in_lesion"] = float("nan")
+    report = Report("tiny", [data_record("phantom_oct"), record], provenance())
+    assert cell(tables.saliency(report), "heat in the lesion (%)") == "30.0"
+
+
+def test_model_label_names_a_training_that_is_not_the_papers() -> None:
+    assert model_label("resnet18", "clean") == "ResNet18"
+    assert model_label("resnet18", "adversarial") == "ResNet18, adversarial training"
+    assert model_label("full", "clean") == "MedDef (Full DAAM), clean training"
+
+
+def test_table_escapes_groups_and_says_when_it_is_empty() -> None:
+    frame = pd.DataFrame({"data": ["a", "a"], "model": ["<m>", "n"], "x": ["1\n[0, 2]\npaper 3", None]})
+    html = Table(frame, "A & B", header=2)._repr_html_()
+    assert html.count('<tr class="group">') == 1
+    assert "&lt;m&gt;" in html
+    assert "A &amp; B" in html
+    assert '<br><small class="paper">paper 3</small>' in html
+    assert "<td>–</td>" in html
+    assert NOTHING in repr(Table(pd.DataFrame(), "Empty"))
+
+
+def test_all_ten_parameter_counts_are_met() -> None:
+    assert architecture.conclusion().startswith("10 of 10 ")
+    blocks = architecture.parameter_blocks(2)
+    assert blocks.loc["full"].drop("published").sum() == 21_838_530
+    assert blocks.loc["no_afd_mfe", "AFD"] == 0
+
+
+def test_shapes_follow_the_image_through_the_model() -> None:
+    frame = architecture.shapes(64, 4).frame.set_index("block")
+    assert tuple(frame.loc["backbone"]) == ("3 × 64 × 64", "512 × 2 × 2")
+    assert tuple(frame.loc["fusion Φ"]) == ("1536 × 2 × 2", "512 × 2 × 2")
+    assert frame.loc["head", "out"] == "4"
