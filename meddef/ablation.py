@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from meddef.display import Table
 from meddef.paper import VARIANT_LABELS, compression_table, epsilon_table
@@ -39,8 +39,8 @@ class Paired:
     @property
     def p_value(self) -> float:
         """Exact McNemar test (McNemar 1947): under no difference, each disagreement is a fair coin."""
-        disagreements = self.only_with + self.only_without
-        return float(binomtest(self.only_with, disagreements).pvalue) if disagreements else 1.0
+        fewer = min(self.only_with, self.only_without)
+        return min(1.0, 2 * float(bdtr(fewer, self.only_with + self.only_without, 0.5)))
 
 
 def right(record: Record) -> np.ndarray:

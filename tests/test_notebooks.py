@@ -85,6 +85,15 @@ def test_failing_notebook_keeps_its_partial_output_and_the_last_good_one(root: P
     assert not list(good.parent.glob("*.partial.ipynb"))
 
 
+def test_a_kernel_that_dies_is_a_failure(root: Path) -> None:
+    """papermill marks the cell of a dead kernel as completed."""
+    make_notebook(root / "notebooks" / "01_data.ipynb", "import os; os._exit(3)")
+    with pytest.raises(NotebooksFailed, match=r"01_data.ipynb: .*died"):
+        run(root, "data")
+    folder = root / "book" / "notebooks" / "smoke"
+    assert [path.name for path in folder.iterdir()] == ["01_data.failed.ipynb"]
+
+
 def test_meddef_book_exits_with_1_when_a_notebook_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     result = CliRunner().invoke(cli.app, ["book", "--section", "epsilon"])
