@@ -82,6 +82,14 @@ def test_hash_alone_is_not_enough() -> None:
     assert near_pairs(hashes, np.stack([image, other])) == []
 
 
+def test_hashes_may_differ_in_six_bits() -> None:
+    image = picture(5, 32, 32)
+    hashes = np.zeros((3, 64), dtype=bool)
+    hashes[1, :6] = True
+    hashes[2, 57:] = True  # seven bits from the first, thirteen from the second
+    assert near_pairs(hashes, np.stack([image] * 3)) == [(0, 1)]
+
+
 @pytest.mark.parametrize("block", [7, 50, 1024])
 def test_matrix_product_agrees_with_imagehash(block: int) -> None:
     """The peer's own distance, pair by pair, on images in which copies are planted at all distances."""

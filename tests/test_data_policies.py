@@ -29,6 +29,14 @@ def test_paper_counts_on_the_chest_xrays(seed: int) -> None:
     assert {split: sum(c) for split, c in found.items()} == {"train": 4099, "val": 878, "test": 879}
 
 
+@pytest.mark.parametrize(
+    ("n", "expected"), [(5, [4, 1, 0]), (10, [7, 2, 1]), (20, [14, 3, 3]), (33, [23, 5, 5])]
+)
+def test_halves_go_up(n: int, expected: list[int]) -> None:
+    found = counts(np.zeros(n, dtype=int), paper_split(np.zeros(n, dtype=int), 0))
+    assert [found[split][0] for split in ("train", "val", "test")] == expected
+
+
 def test_paper_split_depends_on_the_seed_alone() -> None:
     np.testing.assert_array_equal(paper_split(CHEST, 3), paper_split(CHEST, 3))
     assert (paper_split(CHEST, 3) != paper_split(CHEST, 4)).mean() > 0.2
