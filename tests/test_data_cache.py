@@ -115,7 +115,7 @@ def test_renamed_patient_is_another_pool(data: Path, cache: Path) -> None:
     assert "IM-0500" in load(data, cache).train.patients
 
 
-@pytest.mark.parametrize("damage", ["npy cut", "npy noise", "json cut", "json without npy"])
+@pytest.mark.parametrize("damage", ["npy cut", "npy noise", "fewer rows", "json cut", "json without npy"])
 def test_a_damaged_pool_is_made_again(data: Path, cache: Path, damage: str) -> None:
     first = load(data, cache)
     stored = cache / pools(cache)[0]
@@ -123,6 +123,8 @@ def test_a_damaged_pool_is_made_again(data: Path, cache: Path, damage: str) -> N
         stored.write_bytes(stored.read_bytes()[:3000])
     elif damage == "npy noise":
         stored.write_bytes(b"noise")
+    elif damage == "fewer rows":
+        np.save(stored, np.load(stored)[:5])
     elif damage == "json cut":
         index = stored.with_suffix(".json")
         index.write_text(index.read_text()[:100])
@@ -145,16 +147,16 @@ import sys, time
 from pathlib import Path
 from data_folders import make_pool
 from meddef.data import source_folder
-read = source_folder.read_grey
-source_folder.read_grey = lambda path: (time.sleep(0.1), read(path))[1]
+read, decoded = source_folder.read_grey, []
+source_folder.read_grey = lambda path: (time.sleep(0.2), decoded.append(path), read(path))[2]
 make_pool(Path(sys.argv[1]), Path(sys.argv[2]))
+print(len(decoded))
 """
 
 
-def start_slow_pool(data: Path, cache: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SLOW_POOL, str(data), str(cache)], cwd=Path(__file__).parent
-    )
+def start_slow_pool(data: Path, cache: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SLOW_POOL, str(data), str(cache)]
+    return subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True)
 
 
 def test_killed_in_the_middle_leaves_nothing_that_counts(data: Path, cache: Path) -> None:
@@ -165,7 +167,7 @@ def test_killed_in_the_middle_leaves_nothing_that_counts(data: Path, cache: Path
         assert child.poll() is None, "the child ended before it was killed"
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.communicate()
     assert pools(cache) == []
     after = make_pool(data, cache)
     assert list(cache.glob(".*")) == []  # the half-written file is gone
@@ -173,12 +175,11 @@ def test_killed_in_the_middle_leaves_nothing_that_counts(data: Path, cache: Path
     np.testing.assert_array_equal(after.images, make_pool(data, cache.parent / "fresh").images)
 
 
-def test_two_processes_at_once_prepare_once(data: Path, cache: Path, decoded: list[Path]) -> None:
+def test_two_processes_at_once_prepare_once(data: Path, cache: Path) -> None:
     both = [start_slow_pool(data, cache) for _ in range(2)]
-    assert [child.wait(timeout=120) for child in both] == [0, 0]
-    assert len(pools(cache)) == 1
-    make_pool(data, cache)
-    assert decoded == []
+    printed = [child.communicate(timeout=120)[0] for child in both]
+    assert [child.returncode for child in both] == [0, 0]
+    assert sorted(printed) == ["0\n", "24\n"]  # one decoded everything, the other waited and decoded nothing
 
 
 def test_cache_folder_that_cannot_be(data: Path, tmp_path: Path) -> None:
