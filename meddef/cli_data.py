@@ -201,6 +201,8 @@ def _remarks(splits: Splits) -> list[str]:
             f"{kind} duplicates: {found['groups']} groups, {found['surplus_files']} surplus files "
             f"(groups within {within}; across splits {found['groups_across']})"
         )
+    if "near" not in report["duplicates"]:
+        lines.append("near duplicates: not looked for in drawings, which are alike by design")
     lines.append(f"removed from training: {len(report['removed_from_training'])}")
     patients = report["patients"]
     lines.append(f"patients: {patients['patients']:,}; in several splits: {patients['in_several_splits']}")

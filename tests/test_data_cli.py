@@ -63,6 +63,14 @@ def test_show_as_json_is_only_json(data: Path) -> None:
     assert len(shown["fingerprint"]) == 64
 
 
+def test_show_says_what_was_not_looked_for(tmp_path: Path) -> None:
+    cache = ["--image-size", "32", "--cache-dir", str(tmp_path)]
+    code, text = run("show", "--dataset", "phantom_oct", *cache)
+    assert code == 0
+    assert "split policy as drawn" in " ".join(text.split())
+    assert "near duplicates: not looked for" in text
+
+
 def test_prepare_fills_the_cache(data: Path) -> None:
     code, text = run("prepare", *on(data), *size_and_cache(data))
     assert (code, text) == (0, "chest_xray: 24 images ready at 32 x 32 pixels\n")

@@ -30,6 +30,9 @@ def test_sizes_classes_and_patients(dataset: str, tmp_path: Path) -> None:
     assert all(one.isdisjoint(other) for one, other in itertools.combinations(patients, 2))
     assert splits.report["split_policy"] == "as drawn"
     assert splits.report["removed_from_training"] == []
+    assert list(splits.report["duplicates"]) == [
+        "exact"
+    ]  # near ones are not looked for, and not said to be none
 
 
 def test_masks_belong_to_the_images(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Problem(BaseModel):
 
 class Index(BaseModel):
     """What is known about each of the N images of a pool, in their order; groups hold positions.
+    ``near`` is None where near duplicates were not looked for.
 
     ``digests`` are SHA-256 of the prepared pixels; ``sums`` and ``squares`` are sums of grey values and of
     their squares, exact integers, from which mean and standard deviation of any subset follow.
@@ -46,7 +47,7 @@ class Index(BaseModel):
     sums: list[int]
     squares: list[int]
     exact: list[list[int]]
-    near: list[list[int]]
+    near: list[list[int]] | None
     skipped: list[Problem]
 
 
@@ -138,7 +139,7 @@ def _describe(grey: np.ndarray, prepared: np.ndarray, *, with_hash: bool) -> _Pr
 
 def _index(source: Source, kept: list[int], results: list[_Prepared], problems: list[Problem]) -> Index:
     exact = duplicates.exact_groups([result.source_digest for result in results])
-    near: list[list[int]] = []
+    near = None
     if source.find_near_duplicates:
         copies = {index for group in exact for index in group[1:]}
         originals = np.array([index for index in range(len(results)) if index not in copies])

@@ -17,7 +17,7 @@ SHOWN = 10
 def training_repeats(index: Index, splits: np.ndarray) -> list[int]:
     """Training images that repeat an image of val or test, or an earlier training image; ascending."""
     repeats = []
-    for group in merge(index.exact + index.near):
+    for group in merge(index.exact + (index.near or [])):
         training = [member for member in group if splits[member] == "train"]
         kept_elsewhere = len(training) < len(group)
         repeats += training if kept_elsewhere else training[1:]
@@ -67,12 +67,16 @@ def patient_report(index: Index, splits: np.ndarray) -> dict[str, Any]:
 def make_report(
     index: Index, splits: np.ndarray, classes: tuple[str, ...], *, policy: str, seed: int, removed: list[int]
 ) -> dict[str, Any]:
-    """The whole report; ``removed`` are the positions taken out of training."""
+    """The whole report; ``removed`` are the positions taken out of training. ``duplicates`` has no "near" where
+    near duplicates were not looked for."""
     labels = np.array(index.labels)
     kept = np.ones(len(labels), dtype=bool)
     kept[removed] = False
     counts = count(labels[kept], splits[kept], classes)
     empty = {split: [name for name, found in counts[split].items() if not found] for split in SPLITS}
+    duplicates = {"exact": duplicate_report(index.exact, index, splits)}
+    if index.near is not None:
+        duplicates["near"] = duplicate_report(index.near, index, splits)
     return {
         "split_policy": policy,
         "seed": seed,
@@ -81,10 +85,7 @@ def make_report(
         "counts_before_removal": count(labels, splits, classes),
         "counts": counts,
         "classes_without_images": {split: names for split, names in empty.items() if names},
-        "duplicates": {
-            "exact": duplicate_report(index.exact, index, splits),
-            "near": duplicate_report(index.near, index, splits),
-        },
+        "duplicates": duplicates,
         "removed_from_training": [index.names[position] for position in removed],
         "patients": patient_report(index, splits),
     }

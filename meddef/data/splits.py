@@ -154,7 +154,7 @@ def _assign(card: Card, index: Index, policy: str, seed: int) -> np.ndarray:
             f"{card.name} does not say which image is of which patient: use split policy released or paper"
         )
     else:
-        groups = patient_groups(_patients(index), index.exact + index.near)
+        groups = patient_groups(_patients(index), index.exact + (index.near or []))
         where = patient_split(labels, groups, seed)
     if empty := [split for split in SPLITS if not np.any(where == split)]:
         raise InputError(
