@@ -118,7 +118,7 @@ def _small_multiples(
                 _line_or_band(panel, moved, x, rate, variant)
             style.percent_axis(panel)
             panel.set_title(f"{short_label(variant, training)}\n{_n(ours)}")
-        row[0].set_ylabel(f"{dataset.label.replace(' (', chr(10) + '(')}\n{_Y_LABELS[rate]}")
+        row[0].set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
     for panel in axes[-1]:
         panel.set_xlabel(x_label)
         panel.set_xticks(TICKS[x])

@@ -26,7 +26,7 @@ def class_distribution(report: Report) -> SvgFigure:
     for row, dataset in zip(axes, datasets, strict=True):
         for panel, split in zip(row, SPLITS, strict=True):
             _class_bars(panel, dataset, split)
-        row[0].set_ylabel(f"{dataset.label.replace(' (', chr(10) + '(')}\nshare (%)")
+        row[0].set_ylabel(f"{style.wrapped(dataset.label)}\nshare (%)")
     handles = [Patch(color="#0072B2", label="here (count on the bar)")]
     handles.append(Patch(facecolor="none", edgecolor=style.PUBLISHED, label="published"))
     style.legend_below(figure, handles)

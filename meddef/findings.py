@@ -208,18 +208,22 @@ def saliency(report: Report) -> Text:
 
 
 def strongest(report: Report, dataset: Dataset, eps: float) -> str:
-    """Accuracy of the full model under the attack that leaves least of it, in a sentence; empty without records."""
+    """What ResNet18 and the full model keep under the attacks that leave least of them; empty without records."""
     pairs = epsilon_pairs(report)
     ours = pairs[(pairs["dataset"] == dataset.name) & (pairs["eps"] == eps) & (pairs["attack"] != "clean")]
     lines = []
-    for (variant, training_kind), rows in ours.groupby(["variant", "training"], sort=False):
+    for (variant, training_kind), found in ours.groupby(["variant", "training"], sort=False):
         if variant in ("resnet18", "full"):
-            worst = min(rows.to_dict("records"), key=lambda row: row["robust"])
+            rows = found.to_dict("records")
+            worst = min(rows, key=lambda row: row["robust"])
+            attacks = ", ".join(
+                attack_name(row["attack"]) for row in rows if row["robust"] == worst["robust"]
+            )
             lines.append(
                 f"{model_label(str(variant), str(training_kind))} keeps {_with_interval(worst, 'robust')} "
-                f"under {attack_name(worst['attack'])}"
+                f"under {attacks} (n = {worst['n']})"
             )
-    return f"At ε = {eps:g}, {' and '.join(lines)} (n = {ours['n'].iloc[0]})." if lines else ""
+    return f"{dataset.label}, ε = {eps:g}: {'; '.join(lines)}." if lines else ""
 
 
 def _with_interval(row: Mapping[Hashable, Any], rate: str) -> str:

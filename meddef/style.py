@@ -7,6 +7,7 @@ filled and carry their 95 % Wilson interval; published points are hollow and gre
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -94,6 +95,11 @@ def message(text: str) -> SvgFigure:
     figure = new_figure(6.0, 0.6)
     figure.text(0.5, 0.5, text, ha="center", va="center", color=PUBLISHED)
     return figure
+
+
+def wrapped(label: str) -> str:
+    """A long label in lines that fit beside a small panel."""
+    return "\n".join(textwrap.fill(part, 18) for part in label.replace(" (", "\n(").splitlines())
 
 
 def attack_name(attack: str) -> str:
