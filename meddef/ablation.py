@@ -11,8 +11,7 @@ from scipy.special import bdtr
 from meddef.display import Table
 from meddef.paper import VARIANT_LABELS, compression_table, epsilon_table
 from meddef.records import Record
-from meddef.report import Dataset, Report, ordered_attacks
-from meddef.style import attack_name
+from meddef.report import Dataset, Report, attack_name, ordered_attacks
 
 # Each step of the paper's ablation: the component, and the models without and with it.
 STEPS = {

@@ -8,9 +8,8 @@ import pandas as pd
 from meddef.display import DASH, Table
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.report import Dataset, Report, ordered_attacks, short_label
+from meddef.report import Dataset, Report, attack_name, ordered_attacks, short_label
 from meddef.statistics import Proportion
-from meddef.style import attack_name
 
 Matrices = dict[tuple[str, str], dict[str, np.ndarray]]
 

@@ -10,8 +10,7 @@ import pandas as pd
 from meddef.ablation import STEPS, comparisons
 from meddef.display import NOTHING, Text, place
 from meddef.paper import CLAIMS
-from meddef.report import Dataset, Report, model_label, short_label
-from meddef.style import attack_name
+from meddef.report import Dataset, Report, attack_name, model_label, short_label
 from meddef.tables import compression_pairs, epsilon_pairs
 from meddef.tables_setup import circumstances
 
@@ -216,9 +215,8 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
         if variant in ("resnet18", "full"):
             rows = found.to_dict("records")
             worst = min(rows, key=lambda row: row["robust"])
-            attacks = ", ".join(
-                attack_name(row["attack"]) for row in rows if row["robust"] == worst["robust"]
-            )
+            equal = [row for row in rows if (row["robust"], row["n"]) == (worst["robust"], worst["n"])]
+            attacks = ", ".join(attack_name(row["attack"]) for row in equal)
             lines.append(
                 f"{model_label(str(variant), str(training_kind))} keeps {_with_interval(worst, 'robust')} "
                 f"under {attacks} (n = {worst['n']})"

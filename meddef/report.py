@@ -6,16 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from meddef.data import CARDS, Preprocessing
 from meddef.paper import VARIANT_LABELS
 from meddef.records import Record, attack_frame, load_provenance, load_records
 
+if TYPE_CHECKING:
+    from meddef.data import Preprocessing
+
 PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
 VARIANTS = tuple(VARIANT_LABELS)
-ATTACKS = ("clean", "fgsm", "pgd", "bim", "jsma")
+ATTACK_NAMES = {"clean": "no attack", "fgsm": "FGSM", "pgd": "PGD", "bim": "BIM", "jsma": "JSMA"}
+ATTACKS = tuple(ATTACK_NAMES)
 RATES = ("clean", "robust", "asr")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
 _NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread")]
@@ -48,6 +52,8 @@ class Dataset:
     @property
     def preprocessing(self) -> Preprocessing:
         """The steps that the profile names, or the paper's for this dataset where it names none."""
+        from meddef.data import CARDS, Preprocessing  # half a second that most pages do without
+
         named = self.record["preprocessing"]
         return Preprocessing.model_validate(named) if named else CARDS[self.name].preprocessing
 
@@ -171,6 +177,11 @@ def model_label(variant: str, training: str) -> str:
 def short_label(variant: str, training: str) -> str:
     """``model_label`` for narrow places."""
     return model_label(variant, training).replace("MedDef ", "").replace("(Full DAAM)", "Full DAAM")
+
+
+def attack_name(attack: str) -> str:
+    """As the paper writes it."""
+    return ATTACK_NAMES.get(attack, attack)
 
 
 def ordered_attacks(attacks: Iterable[str]) -> list[str]:

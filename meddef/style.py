@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from meddef.report import attack_name
+
 MODEL_COLOURS = {
     "resnet18": "#333333",
     "no_afd_mfe_msf": "#56B4E9",
@@ -24,7 +26,6 @@ MODEL_COLOURS = {
     "no_afd": "#009E73",
     "full": "#D55E00",
 }
-ATTACK_NAMES = {"clean": "no attack", "fgsm": "FGSM", "pgd": "PGD", "bim": "BIM", "jsma": "JSMA"}
 _MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v"}
 _LINES = {"clean": "-", "fgsm": "--", "pgd": "-", "bim": "-.", "jsma": ":"}
 PUBLISHED = "#767676"
@@ -100,10 +101,6 @@ def message(text: str) -> SvgFigure:
 def wrapped(label: str) -> str:
     """A long label in lines that fit beside a small panel."""
     return "\n".join(textwrap.fill(part, 18) for part in label.replace(" (", "\n(").splitlines())
-
-
-def attack_name(attack: str) -> str:
-    return ATTACK_NAMES.get(attack, attack)
 
 
 def marker(attack: str) -> str:

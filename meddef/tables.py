@@ -13,9 +13,8 @@ import pandas as pd
 
 from meddef import paper
 from meddef.display import DASH, Table, beside, percent, place
-from meddef.report import Dataset, Report, at_epsilon, ordered_attacks, short_label
+from meddef.report import Dataset, Report, at_epsilon, attack_name, ordered_attacks, short_label
 from meddef.statistics import Proportion
-from meddef.style import attack_name
 
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
