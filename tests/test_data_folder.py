@@ -299,6 +299,7 @@ def test_batch_equals_single_items(data: Path) -> None:
     assert torch.equal(images[1], train[0][0])
     assert torch.equal(images[0], images[2])
     assert 0 <= images.min() < images.max() <= 1
+    assert images.is_contiguous()  # channels of their own: one can be changed in place
     images.zero_()  # a copy: the set is not changed
     assert train[0][0].max() > 0
 
