@@ -214,8 +214,11 @@ class _Epoch:
         self, images: Tensor, labels: Tensor, eps: float, step: float, generator: torch.Generator
     ) -> Tensor:
         assert self.settings.adversarial is not None
-        steps = self.settings.adversarial.steps
-        return pgd(self.model, images, labels, eps=eps, step_size=step, steps=steps, generator=generator)
+        steps, precision = self.settings.adversarial.steps, self.settings.precision
+        return pgd(
+            self.model, images, labels,
+            eps=eps, step_size=step, steps=steps, precision=precision, generator=generator,
+        )  # fmt: skip
 
     def _step(
         self, clean: Tensor, adversarial: Tensor, labels: Tensor, weights: Tensor | None
