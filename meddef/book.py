@@ -15,7 +15,7 @@ import nbformat
 import yaml
 
 from meddef.atomic import write_text
-from meddef.errors import InputError
+from meddef.errors import InputError, RunFailed
 from meddef.frontpage import front_page
 from meddef.notebooks import SECTIONS, find_root, run_notebooks
 from meddef.report import Report
@@ -27,7 +27,7 @@ JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console s
 INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb")
 
 
-class BookFailed(RuntimeError):
+class BookFailed(RunFailed):
     """Jupyter Book warned or failed; the last good book is left as it was."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from meddef import cli_audit, cli_book, cli_data, cli_run
-from meddef.errors import InputError
+from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
     help="The reproducible companion to the MedDef paper: measure every published number again.",
@@ -39,9 +39,12 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; bad input is one line on stderr and exit code 2."""
+    """Run the command line; bad input is one line on stderr and exit code 2, a run that failed exit code 1."""
     try:
         app()
     except InputError as error:
         print(f"meddef: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except RunFailed as error:
+        print(f"meddef: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -46,8 +46,8 @@ def book(
     """
     import yaml
 
-    from meddef.book import BookFailed, build_book, publish_figures, published_profiles
-    from meddef.notebooks import NotebooksFailed, find_root, run_notebooks, store_outputs
+    from meddef.book import build_book, publish_figures, published_profiles
+    from meddef.notebooks import find_root, run_notebooks, store_outputs
 
     root = find_root()
     published = results_dir.resolve() == root / "results"
@@ -62,14 +62,10 @@ def book(
         if not equals:
             raise InputError(f"--parameter '{text}' has no value: write name=value")
         parameters[name] = yaml.safe_load(value)
-    try:
-        for name in profiles:
-            run_notebooks(name, results_dir, root=root, sections=section, parameters=parameters, jobs=jobs)
-        if store:
-            store_outputs(root=root, sections=section, jobs=jobs)
-        build_book(dict.fromkeys(profiles, results_dir), root=root)
-    except (NotebooksFailed, BookFailed) as error:
-        typer.echo(f"meddef: {error}", err=True)
-        raise typer.Exit(1) from error
+    for name in profiles:
+        run_notebooks(name, results_dir, root=root, sections=section, parameters=parameters, jobs=jobs)
+    if store:
+        store_outputs(root=root, sections=section, jobs=jobs)
+    build_book(dict.fromkeys(profiles, results_dir), root=root)
     if published and not parameters:
         publish_figures(profiles, root=root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -207,7 +206,7 @@ def _run(plan: Plan, options: object, jobs: int, *, dry_run: bool) -> None:
     from meddef.evaluation.estimate import estimate_seconds, humane, seconds_per_pass
     from meddef.evaluation.executor import make_executor
     from meddef.evaluation.plan import RunOptions
-    from meddef.evaluation.run import CellsFailed, missing, run_plan
+    from meddef.evaluation.run import missing, run_plan
     from meddef.records import RecordStore
 
     assert isinstance(options, RunOptions)
@@ -226,12 +225,8 @@ def _run(plan: Plan, options: object, jobs: int, *, dry_run: bool) -> None:
     if dry_run:
         _print_plan(plan, {cell.key for cell in todo})
         return
-    try:
-        with make_executor(workers) as executor:
-            run_plan(plan, options, executor, inside=workers == 1)
-    except CellsFailed as error:
-        print(f"meddef: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+    with make_executor(workers) as executor:
+        run_plan(plan, options, executor, inside=workers == 1)
 
 
 def _print_plan(plan: Plan, todo: set[str]) -> None:

@@ -1,5 +1,9 @@
-"""The one exception that means: the input is wrong, and here is what to do about it."""
+"""The two exceptions that the command line turns into messages; everything else is a bug and shows its traceback."""
 
 
 class InputError(ValueError):
     """Bad user input. The message is one line that names the thing and the remedy; the CLI exits with 2."""
+
+
+class RunFailed(RuntimeError):
+    """The input was fine and the work failed. The message says what is kept and what to do; the CLI exits with 1."""

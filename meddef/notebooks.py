@@ -17,7 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from meddef.atomic import write_text
-from meddef.errors import InputError
+from meddef.errors import InputError, RunFailed
 
 SECTIONS = {
     # section as in "meddef reproduce --only" -> its notebook
@@ -35,7 +35,7 @@ START_TIMEOUT = 180  # seconds; a loaded machine starts kernels slowly
 QUIET = "--IPKernelApp.log_level=50"  # kernels warn about sockets when they start and stop
 
 
-class NotebooksFailed(RuntimeError):
+class NotebooksFailed(RunFailed):
     """At least one notebook did not run to its end; what it left is kept aside."""
 
 

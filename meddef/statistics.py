@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
+from scipy.special import ndtri
 
 CONFIDENCE = 0.95
+Z = float(ndtri((1 + CONFIDENCE) / 2))
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Proportion:
         """Lower and upper end of the 95 % Wilson interval, in [0, 1]."""
         if self.n == 0:
             return float("nan"), float("nan")
-        ends = binomtest(self.hits, self.n).proportion_ci(CONFIDENCE, method="wilson")
-        return float(ends.low), float(ends.high)
+        middle = (self.hits + Z**2 / 2) / (self.n + Z**2)
+        half = Z / (self.n + Z**2) * math.sqrt(self.hits * (self.n - self.hits) / self.n + Z**2 / 4)
+        return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -21,7 +21,7 @@ from meddef.data.splits import Splits
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.plan import Cell
 from meddef.models import build_model
-from meddef.pruning import prune_l1, sparsity
+from meddef.pruning import prune_l1_grid, sparsity
 from meddef.records import Record
 from meddef.saliency import measure_saliency
 from meddef.settings import TrainingSettings
@@ -85,8 +85,10 @@ def run_train(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -
     return [record]
 
 
-def load_trained(train: Cell, splits: Splits, run_folder: Path, rate: float, scope: str) -> nn.Module:
-    """The model of a training cell, pruned at ``rate``, ready to be attacked."""
+def load_trained(
+    train: Cell, splits: Splits, run_folder: Path, rates: Sequence[float], scope: str
+) -> Iterator[nn.Module]:
+    """The model of a training cell, pruned at each of ``rates`` in turn, ready to be attacked."""
     settings = TrainingSettings.model_validate(train.settings["training"])
     model: nn.Module = build_model(
         train.settings["variant"],
@@ -96,10 +98,9 @@ def load_trained(train: Cell, splits: Splits, run_folder: Path, rate: float, sco
         dropout=settings.dropout,
     )
     load_weights(model_folder(run_folder, train.key) / "best.safetensors", model)
-    if rate > 0:
-        model = prune_l1(model, rate, scope=scope)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    return model.to(train.settings["device"]).to(memory_format=layout).eval()
+    model = model.to(train.settings["device"]).to(memory_format=layout).eval()
+    yield from prune_l1_grid(model, rates, scope=scope) if any(rates) else [model]
 
 
 def run_attack(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:

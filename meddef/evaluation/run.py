@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from meddef.data.splits import Splits
-from meddef.errors import InputError
+from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
 from meddef.evaluation.plan import Cell, Plan, RunOptions, splits_of
 from meddef.evaluation.provenance import provenance
@@ -39,7 +40,7 @@ class Task:
     progress: bool
 
 
-class CellsFailed(RuntimeError):
+class CellsFailed(RunFailed):
     """Some cells raised; the others are recorded. The message names each with its error."""
 
 
@@ -134,12 +135,12 @@ def _execute(
 
 
 def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
-    """Attack cells on the same pruned model together, every other cell alone."""
-    groups: dict[tuple[str, ...], list[Cell]] = {}
+    """Attack cells on one model together, its pruned versions apart from the dense one; every other cell alone."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        shared: tuple[str, ...] = (cell.key,)
+        shared: tuple[Any, ...] = (cell.key,)
         if cell.kind == "attack":
-            shared = (str(cell.needs), str(cell.settings["prune_rate"]), str(cell.settings["prune_scope"]))
+            shared = (cell.needs, cell.settings["prune_scope"], cell.settings["prune_rate"] > 0)
         groups.setdefault(shared, []).append(cell)
     for group in groups.values():
         yield tuple(group)
@@ -150,20 +151,23 @@ def run_task(task: Task) -> None:
     torch.set_num_threads(task.profile.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     store = RecordStore(task.options.folder)
-    model: nn.Module | None = None
+    first = task.cells[0]
+    splits = _splits(first.dataset, task.profile, task.options)
+    by_rate: dict[float, list[Cell]] = {}
     for cell in task.cells:
-        started = time.perf_counter()
-        splits = _splits(cell.dataset, task.profile, task.options)
-        if cell.needs and model is None:
-            assert task.train is not None
-            rate, scope = cell.settings.get("prune_rate", 0.0), cell.settings.get("prune_scope", "global")
-            model = load_trained(task.train, splits, task.options.folder, rate, scope)
-        records = _run_cell(cell, task, splits, model)
-        store.put(
-            CellResult(cell.key, records, provenance(task.options.device, time.perf_counter() - started))
-        )
-        if cell.kind == "train":
-            (model_folder(task.options.folder, cell.key) / "checkpoint.safetensors").unlink(missing_ok=True)
+        by_rate.setdefault(cell.settings.get("prune_rate", 0.0), []).append(cell)
+    models: Iterable[nn.Module | None] = [None]
+    if task.train is not None:
+        scope = first.settings.get("prune_scope", "global")
+        models = load_trained(task.train, splits, task.options.folder, list(by_rate), scope)
+    for model, cells in zip(models, by_rate.values(), strict=True):
+        for cell in cells:
+            started = time.perf_counter()
+            records = _run_cell(cell, task, splits, model)
+            seconds = time.perf_counter() - started
+            store.put(CellResult(cell.key, records, provenance(task.options.device, seconds)))
+    if first.kind == "train":
+        (model_folder(task.options.folder, first.key) / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -> list[Record]:
