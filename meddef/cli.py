@@ -1,4 +1,4 @@
-"""The command line: ``meddef data | train | evaluate | reproduce | audit | book``. Imports happen inside commands."""
+"""The command line, one module a group of commands (``cli_*.py``). Imports happen inside commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from meddef import cli_audit, cli_book, cli_data, cli_run
+from meddef import cli_audit, cli_book, cli_data, cli_run, cli_status
 from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(cli_data.app, name="data")
 app.command("train")(cli_run.train)
 app.command("evaluate")(cli_run.evaluate)
 app.command("reproduce")(cli_run.reproduce)
+app.command("status")(cli_status.status)
 app.command("audit")(cli_audit.audit)
 app.command("book")(cli_book.book)
 

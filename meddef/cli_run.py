@@ -68,7 +68,7 @@ def reproduce(
 
     settings = load_profile(profile)
     check_device(device)
-    options = RunOptions(runs_dir / settings.name, _data_dir(data_dir), device, skip_unreadable)
+    options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
     plan = make_plan(settings, options)
     if only:
         plan = plan.only(only)
@@ -110,7 +110,7 @@ def train(
     settings = settings.model_copy(
         update={"datasets": chosen, "variants": [variant], "seeds": [seed], "grids": {}, "saliency": None}
     )
-    options = RunOptions(runs_dir / settings.name, _data_dir(data_dir), device, skip_unreadable)
+    options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
     plan = make_plan(settings, options)
     cells = tuple(cell for cell in plan.cells if cell.kind == "train")
     records = run_plan(Plan(settings, cells), options, InlineExecutor(), inside=True, export=False)
@@ -155,7 +155,7 @@ def evaluate(
     settings = load_profile(profile)
     check_device(device)
     chosen = next((d for d in settings.datasets if d.name == dataset), DatasetSettings(name=dataset))
-    options = RunOptions(RUNS / settings.name, _data_dir(data_dir), device, skip_unreadable)
+    options = RunOptions(RUNS / settings.name, given_data_dir(data_dir), device, skip_unreadable)
     splits = splits_of(chosen, settings, options, progress=True)
     outcome = evaluate_weights(
         weights, variant, splits, attack=attack, eps=None if eps is None else parse_eps(eps),
@@ -246,7 +246,7 @@ def _workers(jobs: int, profile: Profile) -> int:
     return jobs or max(1, (os.cpu_count() or 1) // profile.threads)
 
 
-def _data_dir(given: Path | None) -> Path | None:
+def given_data_dir(given: Path | None) -> Path | None:
     """``--data-dir``, else $MEDDEF_DATA_DIR, else None (enough for phantoms)."""
     if given is not None and not given.is_dir():
         raise InputError(

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CellResult:
-    """The outcome of one cell: its records and the circumstances they were computed in."""
+    """The outcome of one cell: its records, the circumstances they were computed in, and what the key stands for."""
 
     key: str
     records: list[Record]
     provenance: Record
+    cell: Record = field(default_factory=dict)
 
 
 class RecordStore:
@@ -55,12 +56,16 @@ class RecordStore:
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s): the cell will be computed again", path, error)
             return None
-        return CellResult(key, body["records"], body["provenance"])
+        return CellResult(key, body["records"], body["provenance"], body.get("cell", {}))
 
     def put(self, result: CellResult) -> None:
         """Keep ``result``; it appears whole or not at all."""
-        body = {"records": result.records, "provenance": result.provenance}
+        body = {"records": result.records, "provenance": result.provenance, "cell": result.cell}
         write_text(self.cells / f"{result.key}.json", json.dumps({"sha256": _digest(body), "body": body}))
+
+    def keys(self) -> list[str]:
+        """Of every cell file, whole or damaged, in order."""
+        return sorted(path.stem for path in self.cells.glob("*.json"))
 
     def collect(self, keys: Iterable[str]) -> list[Record]:
         """The records of those of ``keys`` that are done, each with its cell's key, in the order of the keys."""

@@ -1,7 +1,9 @@
 """The engine: keys, resuming, parallel runs, failures. One tiny profile on phantoms at 32 px."""
 
+import fcntl
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from meddef.evaluation.executor import InlineExecutor, make_executor
 from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
 from meddef.evaluation.run import CellsFailed, missing, run_plan
+from meddef.evaluation.status import run_status
 from meddef.records import RecordStore
 from meddef.settings import Profile, load_profile
 
@@ -250,3 +253,33 @@ def test_a_grid_may_be_for_some_seeds_only(profile: Profile, tmp_path: Path) -> 
     plan = make_plan(profile.model_copy(update={"seeds": [0, 1], "grids": grids}), RunOptions(tmp_path))
     assert {cell.settings["seed"] for cell in plan.cells if cell.section == "pruning"} == {1}
     assert {cell.settings["seed"] for cell in plan.cells if cell.section == "epsilon"} == {0, 1}
+
+
+def test_status_names_what_is_missing_damaged_and_stale(
+    profile: Profile, unbroken: tuple[Plan, RunOptions], tmp_path: Path
+) -> None:
+    plan, options = unbroken
+    folder = tmp_path / "tiny"
+    shutil.copytree(options.folder, folder)
+    attacks = [cell for cell in plan.cells if cell.section == "epsilon"]
+    (folder / "cells" / f"{attacks[0].key}.json").unlink()
+    (folder / "cells" / f"{attacks[1].key}.json").write_text("{")
+    parts = {part.part: part for part in run_status(plan, folder).parts}
+    assert (parts["epsilon"].missing, parts["epsilon"].damaged) == (1, 1)
+    assert parts["epsilon"].done == len(attacks) - 2
+    assert not any(part.stale for part in parts.values())
+
+    longer = profile.training.model_copy(update={"epochs": 3})
+    changed = make_plan(profile.model_copy(update={"training": longer}), options)
+    stale = {part.part: dict(part.stale) for part in run_status(changed, options.folder).parts}
+    assert stale["train"] == {"training.epochs": 2}
+    assert stale["pruning"] == {"its model": 8}
+    assert stale["data"] == {}
+
+
+def test_status_sees_a_run_in_progress(unbroken: tuple[Plan, RunOptions]) -> None:
+    plan, options = unbroken
+    assert not run_status(plan, options.folder).running
+    with (options.folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert run_status(plan, options.folder).running

@@ -52,8 +52,12 @@ class Cell:
     @property
     def key(self) -> str:
         """16 hexadecimal digits; equal cells have equal keys on every machine."""
-        content = {k: v for k, v in asdict(self).items() if k != "work"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the key stands for: everything but the work."""
+        return {k: v for k, v in asdict(self).items() if k != "work"}
 
     @property
     def section(self) -> str:

@@ -165,7 +165,8 @@ def run_task(task: Task) -> None:
             started = time.perf_counter()
             records = _run_cell(cell, task, splits, model)
             seconds = time.perf_counter() - started
-            store.put(CellResult(cell.key, records, provenance(task.options.device, seconds)))
+            circumstances = provenance(task.options.device, seconds)
+            store.put(CellResult(cell.key, records, circumstances, cell.content))
     if first.kind == "train":
         (model_folder(task.options.folder, first.key) / "checkpoint.safetensors").unlink(missing_ok=True)
 

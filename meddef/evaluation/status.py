@@ -1,0 +1,111 @@
+"""What a run folder holds of a plan: done, damaged, missing, in work, and what is stale and why."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meddef.evaluation.cells import model_folder
+from meddef.evaluation.plan import Cell, Plan
+from meddef.records import RecordStore
+
+IDENTITY = ("variant", "seed", "grid", "prune_rate", "prune_scope", "attack", "eps")
+
+
+@dataclass
+class PartStatus:
+    """One dataset and part (a section of ``Cell.section``) of the plan, in numbers of cells."""
+
+    dataset: str
+    part: str
+    done: int = 0
+    damaged: int = 0
+    missing: int = 0
+    stale: Counter[str] = field(
+        default_factory=Counter
+    )  # why -> cells on disk that the plan no longer asks for
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """``running``: whether a run holds the folder now; ``training``: label of a model in work -> epochs finished."""
+
+    parts: list[PartStatus]
+    running: bool
+    training: dict[str, int]
+
+
+def run_status(plan: Plan, folder: Path) -> RunStatus:
+    """Compare ``plan`` with what lies in ``folder``. Reads only; the run that may be going on is not disturbed."""
+    store = RecordStore(folder)
+    on_disk = set(store.keys())
+    parts: dict[tuple[str, str], PartStatus] = {}
+    training = {}
+    for cell in plan.cells:
+        part = parts.setdefault((cell.dataset, cell.section), PartStatus(cell.dataset, cell.section))
+        if store.get(cell.key) is not None:
+            part.done += 1
+        elif cell.key in on_disk:
+            part.damaged += 1
+        else:
+            part.missing += 1
+            if epochs := _epochs(model_folder(folder, cell.key) / "metrics.jsonl"):
+                training[cell.label] = epochs
+    for key in sorted(on_disk - {cell.key for cell in plan.cells}):
+        result = store.get(key)
+        if result is None or not result.cell:
+            continue
+        old = result.cell
+        section = old["settings"]["grid"] if old["kind"] == "attack" else old["kind"]
+        part = parts.setdefault((old["dataset"], section), PartStatus(old["dataset"], section))
+        part.stale[_why(old, plan.cells)] += 1
+    return RunStatus(list(parts.values()), _is_locked(folder), training)
+
+
+def _why(old: Mapping[str, Any], cells: Iterable[Cell]) -> str:
+    """What differs between a cell on disk and the one of the plan that stands in its place."""
+    for cell in cells:
+        if _identity(cell.content) == _identity(old):
+            changed = _differences(old["settings"], json.loads(json.dumps(cell.content["settings"])))
+            if not changed:
+                changed = ["its model"]
+            return ", ".join(changed)
+    return "not in the plan"
+
+
+def _identity(content: Mapping[str, Any]) -> tuple[Any, ...]:
+    trained = bool((content["settings"].get("training") or {}).get("adversarial"))
+    named = tuple(content["settings"].get(name) for name in IDENTITY)
+    return (content["kind"], content["dataset"], trained, *named)
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the settings that differ, in alphabetical order."""
+    found = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += _differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def _epochs(metrics: Path) -> int:
+    return len(metrics.read_text(encoding="utf-8").splitlines()) if metrics.is_file() else 0
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
