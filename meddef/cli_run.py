@@ -48,6 +48,12 @@ def reproduce(
     jobs: Jobs = 0,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
+    adopt: Annotated[
+        Path | None,
+        typer.Option(
+            "--adopt", help="Folder of an earlier export, such as results/cpu: its cells count as done."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")
     ] = False,
@@ -64,11 +70,15 @@ def reproduce(
         meddef reproduce --profile cpu --only epsilon --dry-run     # what would that cost?
     """
     from meddef.evaluation.plan import RunOptions, make_plan
+    from meddef.records import RecordStore
     from meddef.settings import load_profile
 
     settings = load_profile(profile)
     check_device(device)
     options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
+    if adopt is not None:
+        count = RecordStore(options.folder).adopt(adopt.resolve())
+        print(f"{count} cells taken over from {adopt}")
     plan = make_plan(settings, options)
     if only:
         plan = plan.only(only)

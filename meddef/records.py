@@ -67,6 +67,21 @@ class RecordStore:
         """Of every cell file, whole or damaged, in order."""
         return sorted(path.stem for path in self.cells.glob("*.json"))
 
+    def adopt(self, folder: Path) -> int:
+        """Take over the cells exported to ``folder`` that are not here yet; returns how many.
+
+        Raises:
+            InputError: nothing was exported there, or a line is not JSON.
+        """
+        by_key: dict[str, list[Record]] = {}
+        for record in _read_rows(folder.parent, folder.name, "records"):
+            by_key.setdefault(record["key"], []).append(_without_key(record))
+        circumstances = {row["key"]: row for row in _read_rows(folder.parent, folder.name, "provenance")}
+        new = [key for key in by_key if self.get(key) is None and key in circumstances]
+        for key in new:
+            self.put(CellResult(key, by_key[key], _without_key(circumstances[key])))
+        return len(new)
+
     def collect(self, keys: Iterable[str]) -> list[Record]:
         """The records of those of ``keys`` that are done, each with its cell's key, in the order of the keys."""
         results = [result for key in keys if (result := self.get(key))]
@@ -84,6 +99,10 @@ class RecordStore:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 write_text(path, text)
         return records
+
+
+def _without_key(row: Record) -> Record:
+    return {name: value for name, value in row.items() if name != "key"}
 
 
 def _digest(body: Record) -> str:

@@ -66,3 +66,18 @@ def test_frame_has_rates_by_hand() -> None:
     row = frame.iloc[0]
     assert (row.clean, row.robust, row.asr) == (0.8, 0.3, 0.75)
     assert row.asr_low < 0.75 < row.asr_high
+
+
+def test_an_export_can_be_adopted(tmp_path: Path) -> None:
+    first = RecordStore(tmp_path / "first" / "p")
+    result = CellResult("a" * 16, [{"kind": "train", "n": 1}, {"kind": "train", "n": 2}], {"seconds": 1.0})
+    first.put(result)
+    first.put(CellResult("b" * 16, [{"kind": "data"}], {"seconds": 2.0}))
+    first.export(["a" * 16])
+    second = RecordStore(tmp_path / "second" / "p")
+    assert second.adopt(first.folder) == 1
+    assert second.get("a" * 16) == result
+    assert second.get("b" * 16) is None
+    assert second.adopt(first.folder) == 0
+    with pytest.raises(InputError, match="no records"):
+        second.adopt(tmp_path)
