@@ -46,6 +46,12 @@ def reproduce(
     data_dir: DataDir = None,
     runs_dir: RunsDir = RUNS,
     jobs: Jobs = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", help="Address of a Dask scheduler whose workers run the cells, not this machine."
+        ),
+    ] = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
     adopt: Annotated[
@@ -75,14 +81,17 @@ def reproduce(
 
     settings = load_profile(profile)
     check_device(device)
-    options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
+    folder = runs_dir / settings.name
+    if scheduler is not None:
+        folder = folder.resolve()  # workers have working directories of their own
+    options = RunOptions(folder, given_data_dir(data_dir), device, skip_unreadable)
     if adopt is not None:
         count = RecordStore(options.folder).adopt(adopt.resolve())
         print(f"{count} cells taken over from {adopt}")
     plan = make_plan(settings, options)
     if only:
         plan = plan.only(only)
-    _run(plan, options, jobs, dry_run=dry_run)
+    _run(plan, options, jobs, scheduler, dry_run=dry_run)
     if report and not dry_run:
         from meddef.book import build_report
 
@@ -212,31 +221,30 @@ def check_device(device: str) -> None:
         raise InputError(f"device '{device}': PyTorch sees no CUDA GPU here, use --device cpu")
 
 
-def _run(plan: Plan, options: object, jobs: int, *, dry_run: bool) -> None:
+def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_run: bool) -> None:
     from meddef.evaluation.estimate import estimate_seconds, humane, seconds_per_pass
-    from meddef.evaluation.executor import make_executor
+    from meddef.evaluation.executor import InlineExecutor, make_executor
     from meddef.evaluation.plan import RunOptions
     from meddef.evaluation.run import missing, run_plan
     from meddef.records import RecordStore
 
     assert isinstance(options, RunOptions)
-    workers = _workers(jobs, plan.profile)
     todo = missing(plan, RecordStore(options.folder))
-    if not todo:
-        print(f"{plan.profile.name}: all {len(plan.cells)} cells are up to date in {options.folder}")
-    else:
-        per_pass = seconds_per_pass(plan.profile, options.device)
-        total = estimate_seconds(todo, per_pass, workers)
-        print(f"{plan.profile.name}: {plan.profile.description}")
-        print(
-            f"{len(plan.cells)} cells, {len(todo)} to compute with {workers} worker(s): about {humane(total)} "
-            f"({1 / per_pass:.0f} passes a second and worker measured)"
-        )
-    if dry_run:
-        _print_plan(plan, {cell.key for cell in todo})
-        return
-    with make_executor(workers) as executor:
-        run_plan(plan, options, executor, inside=workers == 1)
+    with make_executor(_workers(jobs, plan.profile), scheduler) as (executor, workers):
+        if not todo:
+            print(f"{plan.profile.name}: all {len(plan.cells)} cells are up to date in {options.folder}")
+        else:
+            per_pass = seconds_per_pass(plan.profile, options.device)
+            total = estimate_seconds(todo, per_pass, workers)
+            print(f"{plan.profile.name}: {plan.profile.description}")
+            print(
+                f"{len(plan.cells)} cells, {len(todo)} to compute with {workers} worker(s): about {humane(total)} "
+                f"({1 / per_pass:.0f} passes a second measured here)"
+            )
+        if dry_run:
+            _print_plan(plan, {cell.key for cell in todo})
+        else:
+            run_plan(plan, options, executor, inside=isinstance(executor, InlineExecutor))
 
 
 def _print_plan(plan: Plan, todo: set[str]) -> None:

@@ -98,7 +98,7 @@ def test_two_processes_give_the_same_records(
 ) -> None:
     plan, reference = unbroken
     options = RunOptions(tmp_path / "tiny")
-    with make_executor(2) as executor:
+    with make_executor(2) as (executor, _):
         run_plan(plan, options, executor, inside=False)
     assert exported(options) == exported(reference)
 

@@ -1,11 +1,16 @@
-"""Where tasks run: in this process, or in several on this machine, behind ``concurrent.futures.Executor``."""
+"""Where tasks run: in this process, in several, or on a Dask cluster, behind ``concurrent.futures.Executor``."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any
+
+from meddef.errors import InputError
+
+CONNECT_SECONDS = 10
 
 
 class InlineExecutor(Executor):
@@ -20,8 +25,46 @@ class InlineExecutor(Executor):
         return future
 
 
-def make_executor(jobs: int) -> Executor:
-    """``jobs`` processes, or none beside this one for ``jobs=1``."""
-    if jobs == 1:
-        return InlineExecutor()
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+@contextmanager
+def make_executor(jobs: int, scheduler: str | None = None) -> Iterator[tuple[Executor, int]]:
+    """An executor and how many tasks it runs at once: ``jobs`` processes (none beside this one for 1), or a cluster."""
+    if scheduler is not None:
+        with _dask(scheduler) as cluster:
+            yield cluster
+    elif jobs == 1:
+        yield InlineExecutor(), 1
+    else:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as executor:
+            yield executor, jobs
+
+
+@contextmanager
+def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
+    """The Dask cluster at ``scheduler`` ("tcp://host:8786"), and how many workers it has.
+
+    The run folder and the data must have the same paths on every worker. A task whose worker dies is run again on
+    another one; after three such deaths it fails.
+
+    Raises:
+        InputError: ``distributed`` is not installed, nothing answers, no worker, or one that runs several threads
+            (warnings, thread counts and determinism are a process's, so a process can do one cell at a time).
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError("a Dask cluster needs the extra 'cluster': pip install meddef[cluster]") from error
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at '{scheduler}' ({error}): start 'dask scheduler'"
+        ) from error
+    with client:
+        threads = client.nthreads()
+        if not threads:
+            raise InputError(
+                f"the Dask scheduler at '{scheduler}' has no worker: start 'dask worker --nthreads 1'"
+            )
+        if max(threads.values()) > 1:
+            raise InputError("a Dask worker runs several threads: start it with --nthreads 1")
+        yield client.get_executor(pure=False), len(threads)

@@ -1,0 +1,96 @@
+"""The engine on a Dask cluster of two worker processes on this machine."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from meddef.errors import InputError
+from meddef.evaluation.executor import InlineExecutor, make_executor
+from meddef.evaluation.plan import Plan, RunOptions, make_plan
+from meddef.evaluation.run import run_plan
+from meddef.records import RecordStore
+from meddef.settings import load_profile
+
+distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Dask's own, at shutdown and when a worker is killed
+
+PROFILE = """
+name: tiny
+description: a test
+image_size: 32
+datasets:
+  - {name: phantom_oct, split_policy: released, sizes: {train: 16, val: 8, test: 12}}
+variants: [resnet18, no_afd_mfe]
+training: {epochs: 2, batch_size: 8, adversarial: {steps: 1}}
+grids:
+  epsilon: {images: 8, eps: [0.01, 0.05], attacks: {fgsm: {}, pgd: {steps: 2}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = tmp_path_factory.mktemp("profile")
+    (folder / "tiny.yaml").write_text(PROFILE)
+    return make_plan(load_profile(str(folder / "tiny.yaml")), RunOptions(folder / "runs"))
+
+
+@pytest.fixture(scope="module")
+def in_process(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    torch.set_num_threads(1)
+    options = RunOptions(tmp_path_factory.mktemp("inline") / "tiny")
+    run_plan(plan, options, InlineExecutor(), inside=False)
+    return (options.folder / "records.jsonl").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator["distributed.LocalCluster"]:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
+def test_a_cluster_gives_the_same_records(
+    plan: Plan, in_process: bytes, cluster: "distributed.LocalCluster", tmp_path: Path
+) -> None:
+    options = RunOptions(tmp_path / "tiny")
+    with make_executor(0, cluster.scheduler_address) as (executor, workers):
+        assert workers == 2
+        run_plan(plan, options, executor, inside=False)
+    assert (options.folder / "records.jsonl").read_bytes() == in_process
+
+
+def test_a_worker_killed_in_mid_cell_loses_nothing(
+    plan: Plan, in_process: bytes, cluster: "distributed.LocalCluster", tmp_path: Path
+) -> None:
+    options = RunOptions(tmp_path / "tiny")
+    victim = next(iter(cluster.workers.values())).pid
+    training = options.folder / "models"
+    killed = threading.Event()
+
+    def kill_when_training() -> None:
+        while not list(training.glob("*/checkpoint.safetensors")):
+            time.sleep(0.02)
+        os.kill(victim, signal.SIGKILL)
+        killed.set()
+
+    killer = threading.Thread(target=kill_when_training, daemon=True)
+    killer.start()
+    with make_executor(0, cluster.scheduler_address) as (executor, _):
+        run_plan(plan, options, executor, inside=False)
+    killer.join(10)
+    assert killed.is_set()
+    assert (options.folder / "records.jsonl").read_bytes() == in_process
+    assert len(RecordStore(options.folder).keys()) == len(plan.cells)
+
+
+def test_an_address_where_nothing_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meddef.evaluation.executor.CONNECT_SECONDS", 0.5)
+    with pytest.raises(InputError, match=r"127\.0\.0\.1:9"), make_executor(0, "tcp://127.0.0.1:9"):
+        pass
