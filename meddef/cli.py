@@ -49,3 +49,6 @@ def main() -> None:
     except RunFailed as error:
         print(f"meddef: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that is read-only: what is recorded is whole
+        print(f"meddef: {error}: mend that and run the same command again", file=sys.stderr)
+        sys.exit(1)

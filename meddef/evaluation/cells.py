@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -106,11 +106,9 @@ def load_trained(
 def run_attack(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
     """One attack on one model at one epsilon."""
     settings = cell.settings
-    layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
-    loader = batches(splits.test, settings["images"], settings["batch_size"], settings["device"], layout)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        outcome = evaluate(model, loader, _bound_attack(settings))
+        outcome = _evaluate_in_memory(model, splits.test, settings)
     counts = outcome.counts
     record = {
         **_head(cell, "attack"),
@@ -130,6 +128,25 @@ def run_attack(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> lis
         "data_fingerprint": splits.fingerprint,
     }
     return [record]
+
+
+def _evaluate_in_memory(model: nn.Module, test: ImageSet, settings: Mapping[str, Any]) -> Evaluation:
+    """Evaluate in batches of the size that was asked for, or of half of it until they fit into memory."""
+    layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
+    size = settings["batch_size"]
+    while True:
+        loader = batches(test, settings["images"], size, settings["device"], layout)
+        try:
+            return evaluate(model, loader, _bound_attack(settings))
+        except RuntimeError as error:
+            if size == 1 or not _is_out_of_memory(error):
+                raise
+            size //= 2
+        warnings.warn(f"out of memory: attacked in batches of {size} images", stacklevel=2)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
