@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from meddef import cli_audit, cli_book, cli_data, cli_run, cli_status
+from meddef import cli_audit, cli_book, cli_data, cli_evaluate, cli_run, cli_status
 from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -19,7 +19,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.command("train")(cli_run.train)
-app.command("evaluate")(cli_run.evaluate)
+app.command("evaluate")(cli_evaluate.evaluate)
+app.command("attacks")(cli_evaluate.attacks)
 app.command("reproduce")(cli_run.reproduce)
 app.command("status")(cli_status.status)
 app.command("audit")(cli_audit.audit)

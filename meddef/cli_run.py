@@ -1,9 +1,8 @@
-"""The commands that compute: ``reproduce``, ``train`` and ``evaluate``."""
+"""The commands that run a profile or a part of it: ``reproduce`` and ``train``."""
 
 from __future__ import annotations
 
 import os
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -142,69 +141,6 @@ def train(
     print(
         f"{output}: best epoch {best['epoch'] + 1} of {epochs}, validation accuracy {best['val_clean']:.1%}{shown}"
     )
-
-
-def evaluate(
-    dataset: Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")],
-    weights: Annotated[
-        Path, typer.Option("--weights", "-w", help="A .safetensors file from 'meddef train'.")
-    ],
-    variant: Annotated[str, typer.Option("--variant", help="The model that the weights belong to.")],
-    attack: Annotated[
-        str, typer.Option("--attack", help="clean, or an attack by name (a wrong name lists them).")
-    ] = "pgd",
-    eps: Annotated[
-        str | None, typer.Option("--eps", help="Budget in pixel units: 0.05 or 8/255. Default: the paper's.")
-    ] = None,
-    prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many test images.")] = 100,
-    profile: ProfileOption = "smoke",
-    data_dir: DataDir = None,
-    device: Device = "cpu",
-    skip_unreadable: Skip = False,
-) -> None:
-    """Attack saved weights and print counts, rates and their 95 % Wilson intervals.
-
-    Example: meddef evaluate --dataset phantom_oct --variant full -w full.safetensors --attack pgd --eps 8/255
-    """
-    from meddef.evaluation.plan import RunOptions, splits_of
-    from meddef.evaluation.single import evaluate_weights
-    from meddef.settings import DatasetSettings, load_profile
-
-    settings = load_profile(profile)
-    check_device(device)
-    chosen = next((d for d in settings.datasets if d.name == dataset), DatasetSettings(name=dataset))
-    options = RunOptions(RUNS / settings.name, given_data_dir(data_dir), device, skip_unreadable)
-    splits = splits_of(chosen, settings, options, progress=True)
-    outcome = evaluate_weights(
-        weights, variant, splits, attack=attack, eps=None if eps is None else parse_eps(eps),
-        rate=prune_rate, images=images, batch_size=settings.batch_size, device=device,
-    )  # fmt: skip
-    table = Table(title=f"{attack} on {variant}, {dataset}, {outcome.counts.n} test images")
-    for column in ("measure", "count", "rate", "95 % interval"):
-        table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, rate in (
-        ("clean accuracy", outcome.clean_accuracy),
-        ("robust accuracy", outcome.robust_accuracy),
-        ("attack success rate", outcome.asr),
-    ):
-        low, high = rate.interval
-        table.add_row(name, f"{rate.hits}/{rate.n}", f"{rate.value:.2%}", f"{low:.2%} to {high:.2%}")
-    Console().print(table)
-    print(f"largest change of a pixel {outcome.linf:.4f}, most features changed {outcome.l0}")
-
-
-def parse_eps(text: str) -> float:
-    """A perturbation budget written as a number or a fraction: "0.05", "8/255"."""
-    try:
-        value = float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"--eps '{text}' is not a number: write 0.03 or 8/255") from error
-    if not 0 <= value <= 1:
-        raise InputError(
-            f"--eps {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8)"
-        )
-    return value
 
 
 def check_device(device: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from meddef.cli import app, main
-from meddef.cli_run import parse_eps
+from meddef.cli_evaluate import parse_eps
 from meddef.errors import InputError
 
 TINY = """
@@ -40,7 +40,7 @@ def refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
     return lines[0]
 
 
-@pytest.mark.parametrize("command", ["data", "train", "evaluate", "reproduce", "audit", "book"])
+@pytest.mark.parametrize("command", ["data", "train", "evaluate", "attacks", "reproduce", "audit", "book"])
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0

@@ -233,6 +233,7 @@ def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:
     [
         ("variants: [resnet19]", "unknown variant 'resnet19'"),
         ("grids: {epsilon: {attacks: {cw: {}}}}", "unknown attack 'cw'"),
+        ("grids: {epsilon: {attacks: {pgd: {step: 3}}}}", "attack 'pgd' takes no setting 'step'"),
     ],
 )
 def test_unknown_names_are_refused(tmp_path: Path, change: str, message: str) -> None:

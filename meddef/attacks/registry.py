@@ -23,3 +23,14 @@ ATTACKS: dict[str, partial[Tensor]] = {
     "ensemble": partial(ensemble, eps=0.05),
     "noise": partial(noise, eps=0.05),
 }
+SOURCES: dict[str, str] = {
+    "fgsm": "Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572",
+    "bim": "Kurakin et al. 2017, https://arxiv.org/abs/1607.02533",
+    "pgd": "Madry et al. 2018, https://arxiv.org/abs/1706.06083",
+    "jsma": "Papernot et al. 2016, https://arxiv.org/abs/1511.07528",
+    "apgd": "Croce & Hein 2020, https://arxiv.org/abs/2003.01690",
+    "fab": "Croce & Hein 2020, https://arxiv.org/abs/1907.02044",
+    "square": "Andriushchenko et al. 2020, https://arxiv.org/abs/1912.00049",
+    "ensemble": "after AutoAttack, Croce & Hein 2020, https://arxiv.org/abs/2003.01690",
+    "noise": "no attack: random signs of FGSM's size, the control",
+}

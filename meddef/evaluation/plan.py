@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meddef.attacks import ATTACKS
+from meddef.attacks.options import check_options
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
@@ -125,9 +126,10 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
             raise InputError(
                 f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(VARIANTS)}"
             )
-    for name in [attack for grid in profile.grids.values() for attack in grid.attacks]:
+    for name, settings in [item for grid in profile.grids.values() for item in grid.attacks.items()]:
         if name not in ATTACKS:
             raise InputError(f"profile '{profile.name}': unknown attack '{name}', use {', '.join(ATTACKS)}")
+        check_options(name, settings)
     cells: list[Cell] = []
     for dataset in profile.datasets:
         cells += _dataset_cells(

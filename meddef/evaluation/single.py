@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from meddef.attacks import ATTACKS
+from meddef.attacks.options import check_options
 from meddef.data.splits import Splits
 from meddef.errors import InputError
 from meddef.evaluation.cells import batches
 from meddef.evaluation.metrics import Evaluation, evaluate
+from meddef.evaluation.own_model import check_classes
 from meddef.models import build_model
 from meddef.pruning import prune_l1
 from meddef.training import load_weights
 
+PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+
+
+def bind_attack(name: str, eps: float | None, settings: Mapping[str, Any]) -> partial[Tensor] | None:
+    """An attack by name with eps (None: the default) and ``settings`` over those of ``ATTACKS``; None for "clean".
+
+    Raises:
+        InputError: unknown attack, an eps or a setting that it does not take.
+    """
+    if name == "clean":
+        if eps is not None or settings:
+            raise InputError("attack 'clean' has no --eps and no settings: leave them out")
+        return None
+    if name not in ATTACKS:
+        raise InputError(f"unknown attack '{name}': use clean, {', '.join(ATTACKS)}")
+    check_options(name, settings)
+    if eps is None:
+        return partial(ATTACKS[name], **settings)
+    if "eps" not in ATTACKS[name].keywords:
+        raise InputError(f"attack '{name}' has no --eps: leave it out")
+    return partial(ATTACKS[name], eps=eps, **settings)
+
+
+def check_weights(path: Path) -> None:
+    """Refuse a file that is not there, or that only unpickling could read: unpickling runs what is in it."""
+    if path.suffix.lower() in PICKLED:
+        raise InputError(
+            f"{path} looks pickled and is not opened, since that could run foreign code: "
+            "save it anew with safetensors.torch.save_file(model.state_dict(), 'x.safetensors')"
+        )
+    if not path.is_file():
+        raise InputError(f"no weights at {path}: train the model first, or give another file")
+
 
 def evaluate_weights(
     weights: Path,
-    variant: str,
+    model: str | nn.Module,
     splits: Splits,
+    attack: partial[Tensor] | None,
     *,
-    attack: str,
-    eps: float | None,
     rate: float,
     images: int,
     batch_size: int,
@@ -32,18 +68,26 @@ def evaluate_weights(
 ) -> Evaluation:
     """Load, prune and attack a model on the first ``images`` of the seeded order of the test split.
 
+    Args:
+        weights: a safetensors file with the names of the model's state.
+        model: a variant of the paper's, or a model of one's own from images (N, 3, H, W) in [0, 1] to logits (N, K).
+        splits: the data; K is its number of classes.
+        attack: from ``bind_attack``.
+        rate: share of the weights to prune first, in [0, 1).
+        images, batch_size: how many test images, and how many at once.
+        device: such as "cpu".
+
     Raises:
-        InputError: unknown attack, an attack without eps was given one, wrong weights.
+        InputError: unknown variant, wrong weights, another number of classes.
     """
-    if attack != "clean" and attack not in ATTACKS:
-        raise InputError(f"unknown attack '{attack}': use clean, {', '.join(ATTACKS)}")
-    keywords: dict[str, Any] = {} if eps is None else {"eps": eps}
-    if eps is not None and (attack == "clean" or "eps" not in ATTACKS[attack].keywords):
-        raise InputError(f"attack '{attack}' has no --eps: leave it out")
-    model: torch.nn.Module = build_model(variant, len(splits.classes), mean=splits.mean, std=splits.std)
-    load_weights(weights, model)
+    layout = torch.channels_last
+    if isinstance(model, nn.Module):
+        net, layout = model, torch.contiguous_format  # its forward() may rely on contiguous tensors (view)
+    else:
+        net = build_model(model, len(splits.classes), mean=splits.mean, std=splits.std)
+    load_weights(weights, net)
     if rate > 0:
-        model = prune_l1(model, rate)
-    model = model.to(device).to(memory_format=torch.channels_last).eval()
-    bound = None if attack == "clean" else partial(ATTACKS[attack], **keywords)
-    return evaluate(model, batches(splits.test, images, batch_size, device), bound)
+        net = prune_l1(net, rate)
+    net = net.to(device).to(memory_format=layout).eval()
+    check_classes(net, splits, device)
+    return evaluate(net, batches(splits.test, images, batch_size, device, layout), attack)

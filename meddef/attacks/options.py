@@ -1,0 +1,45 @@
+"""The settings of an attack that a profile or a command line may give, checked against its signature."""
+
+from collections.abc import Mapping
+from inspect import signature
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from meddef.attacks.registry import ATTACKS
+from meddef.errors import InputError
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", NoneType: "none"}
+ELSEWHERE = {"eps": "eps is given apart from the settings", "targeted": "labels here are the true classes"}
+
+
+def options(attack: str) -> dict[str, Any]:
+    """Name -> default of each setting of ``ATTACKS[attack]`` that is a plain value; eps is not among them."""
+    names = _kinds(attack)
+    return {name: p.default for name, p in signature(ATTACKS[attack]).parameters.items() if name in names}
+
+
+def check_options(attack: str, given: Mapping[str, Any]) -> None:
+    """Refuse a setting that the attack does not take, or of the wrong kind; its range is the attack's business.
+
+    Raises:
+        InputError: one line that names the setting and what would fit.
+    """
+    kinds = _kinds(attack)
+    for name, value in given.items():
+        if name not in kinds:
+            reason = ELSEWHERE.get(name) or f"it takes {', '.join(kinds) or 'none'}"
+            raise InputError(f"attack '{attack}' takes no setting '{name}': {reason}")
+        fits = type(value) in kinds[name] or (type(value) is int and float in kinds[name])
+        if not fits:
+            wanted = " or ".join(KINDS[kind] for kind in kinds[name])
+            raise InputError(f"setting '{name}' of attack '{attack}' must be {wanted}, got {value!r}")
+
+
+def _kinds(attack: str) -> dict[str, list[type]]:
+    """Name -> the plain types it takes."""
+    hints = get_type_hints(ATTACKS[attack].func)
+    found = {
+        name: [kind for kind in KINDS if kind in (get_args(hint) or (hint,))] for name, hint in hints.items()
+    }
+    plain = {name: kinds for name, kinds in found.items() if set(kinds) - {NoneType}}
+    return {name: kinds for name, kinds in plain.items() if name not in ELSEWHERE}
