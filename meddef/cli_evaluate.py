@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from meddef.cli_run import RUNS, DataDir, Device, Skip, given_data_dir, check_device
+from meddef.cli_run import RUNS, DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError
 
 if TYPE_CHECKING:

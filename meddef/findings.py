@@ -13,6 +13,7 @@ from meddef.paper import CLAIMS
 from meddef.report import Dataset, Report, attack_name, model_label, short_label
 from meddef.tables import compression_pairs, epsilon_pairs
 from meddef.tables_setup import circumstances
+from meddef.worst_case import ENSEMBLE
 
 PHANTOM_NOTE = (
     "Stand-ins are not the paper's data: here the comparison shows how the method behaves, "
@@ -117,6 +118,7 @@ def epsilon(report: Report) -> Text:
         ours = pairs[pairs["dataset"] == dataset.name]
         sentences.append(f"{dataset.label}: {_agreement(ours, 'robust')}")
         sentences.append(_above_clean(ours))
+        sentences.append(_worst_case(ours))
     return _bullets([sentence for sentence in sentences if sentence])
 
 
@@ -147,6 +149,22 @@ def _above_clean(pairs: pd.DataFrame) -> str:
     return (
         f"Accuracy under PGD lies above accuracy without attack in {printed} of {len(known)} published rows "
         f"and in {measured} of {len(joined)} measured ones."
+    )
+
+
+def _worst_case(pairs: pd.DataFrame) -> str:
+    """How far the worst case lies below the strongest single attack at the same epsilon."""
+    keys = ["variant", "training", "eps"]
+    worst = pairs[pairs["attack"] == ENSEMBLE].set_index(keys)["robust"]
+    single = pairs[~pairs["attack"].isin(["clean", "jsma", ENSEMBLE])].groupby(keys)["robust"].min()
+    gap = (single - worst).dropna()
+    if gap.empty:
+        return ""
+    lower = int((gap > 0).sum())
+    by = f", by at most {gap.max():.1f} points" if lower else ""
+    return (
+        f"{attack_name(ENSEMBLE)}: accuracy is lower than under the strongest single attack at the same ε in "
+        f"{lower} of {len(gap)} rows{by}."
     )
 
 

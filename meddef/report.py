@@ -12,13 +12,21 @@ import pandas as pd
 
 from meddef.paper import VARIANT_LABELS
 from meddef.records import Record, attack_frame, load_provenance, load_records
+from meddef.worst_case import ENSEMBLE, with_worst_case
 
 if TYPE_CHECKING:
     from meddef.data import Preprocessing
 
 PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
 VARIANTS = tuple(VARIANT_LABELS)
-ATTACK_NAMES = {"clean": "no attack", "fgsm": "FGSM", "pgd": "PGD", "bim": "BIM", "jsma": "JSMA"}
+ATTACK_NAMES = {
+    "clean": "no attack",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "bim": "BIM",
+    "jsma": "JSMA",
+    ENSEMBLE: "Ensemble (worst case)",
+}
 ATTACKS = tuple(ATTACK_NAMES)
 RATES = ("clean", "robust", "asr")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
@@ -107,13 +115,16 @@ class Report:
         return list(dict.fromkeys((r["variant"], r["training"]) for r in self.of("train", dataset)))
 
     def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
-        """Attack records of one grid; JSMA, which has no epsilon, may have been run on a grid of its own."""
-        return [
+        """Attack records of one grid, those of the ensemble widened to the worst case over it and the other attacks.
+
+        JSMA, which has no epsilon, may have been run on a grid of its own.
+        """
+        return with_worst_case(
             record
             for record in self.of("attack", dataset)
             if record["grid"] == grid
             or (grid == "epsilon" and record["grid"] == "jsma" and record["attack"] == "jsma")
-        ]
+        )
 
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
         """Attack records of one grid, summarised over seeds, in percent; empty when the grid was not run.
@@ -185,7 +196,7 @@ def attack_name(attack: str) -> str:
 
 
 def ordered_attacks(attacks: Iterable[str]) -> list[str]:
-    """Each attack once, in the paper's order, others behind."""
+    """Each attack once, in the paper's order, then the ensemble, others behind."""
     return sorted(set(attacks), key=lambda attack: (_rank(attack, ATTACKS), attack))
 
 

@@ -7,6 +7,7 @@ filled and carry their 95 % Wilson interval; published points are hollow and gre
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Callable
 from functools import wraps
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from meddef.report import attack_name
+from meddef.worst_case import ENSEMBLE
 
 MODEL_COLOURS = {
     "resnet18": "#333333",
@@ -26,8 +28,15 @@ MODEL_COLOURS = {
     "no_afd": "#009E73",
     "full": "#D55E00",
 }
-_MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v"}
-_LINES = {"clean": "-", "fgsm": "--", "pgd": "-", "bim": "-.", "jsma": ":"}
+_MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v", ENSEMBLE: "*"}
+_LINES: dict[str, Any] = {
+    "clean": "-",
+    "fgsm": "--",
+    "pgd": "-",
+    "bim": "-.",
+    "jsma": ":",
+    ENSEMBLE: (0, (6, 1.5)),
+}
 PUBLISHED = "#767676"
 OTHER = "#CC79A7"
 
@@ -160,8 +169,9 @@ def attack_legend(figure: Figure, attacks: list[str], *, with_published: bool = 
 
 
 def legend_below(figure: Figure, handles: list[Any]) -> None:
-    """A legend under the figure in as many columns as its width holds."""
-    columns = min(len(handles), max(1, int(figure.get_figwidth() / 1.05)))
+    """A legend under the figure in as few rows as its width allows, of equal length where that is possible."""
+    rows = max(1, math.ceil(len(handles) / max(1, int(figure.get_figwidth() / 1.05))))
+    columns = math.ceil(len(handles) / rows)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, columnspacing=1.2
     )

@@ -15,6 +15,7 @@ from meddef import paper
 from meddef.display import DASH, Table, beside, percent, place
 from meddef.report import Dataset, Report, at_epsilon, attack_name, ordered_attacks, short_label
 from meddef.statistics import Proportion
+from meddef.worst_case import DEFINITION, ENSEMBLE
 
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
@@ -62,7 +63,12 @@ def epsilon(report: Report) -> Table:
     """Tables 1 and 2, published and measured in each cell."""
     pairs = epsilon_pairs(report)
     caption = f"Accuracy under attack by ε. {NOTE} JSMA has no ε: its one value stands in every group."
+    caption += _worst_case_note(pairs)
     return _layout(report, pairs, "eps", "ε", "robust", caption)
+
+
+def _worst_case_note(pairs: pd.DataFrame) -> str:
+    return f" {DEFINITION}" if ENSEMBLE in set(pairs["attack"]) else ""
 
 
 def compression(report: Report, eps: float) -> Table:
@@ -211,7 +217,6 @@ def front(report: Report, eps: float) -> Table:
     """The front page's table: every model, clean and under attack at ``eps``, measured and published."""
     pairs = epsilon_pairs(report)
     pairs = pairs[pairs["eps"] == eps]
-    table = _layout(
-        report, pairs, "eps", "ε", "robust", f"Accuracy (%) without attack and at ε = {eps:g}. {NOTE}"
-    )
+    caption = f"Accuracy (%) without attack and at ε = {eps:g}. {NOTE}{_worst_case_note(pairs)}"
+    table = _layout(report, pairs, "eps", "ε", "robust", caption)
     return Table(table.frame.drop(columns="ε", errors="ignore"), table.caption, header=2)

@@ -77,6 +77,17 @@ def test_security_curves_hold_the_records_and_table_1(report: Report) -> None:
     assert len(printed) == 13
 
 
+def test_the_worst_case_has_a_mark_of_its_own_and_no_published_twin() -> None:
+    records = small_run("phantom_oct", ("full",))
+    (pgd,) = (r for r in records if r.get("attack") == "pgd" and r["grid"] == "epsilon" and r["eps"] == 0.05)
+    after = "11" + pgd["after"][2:]
+    records.append({**pgd, "attack": "ensemble", "after": after})
+    panel = figures.security_curves(Report("tiny", records, provenance())).axes[0]
+    # 3 of 8 right under PGD, of which the first is not under the ensemble
+    assert (0.05, 25.0) in points(panel, hollow=False)
+    assert len(points(panel, hollow=True)) == 13
+
+
 def test_wilson_bars_reach_as_far_as_by_hand(report: Report) -> None:
     panel = figures.security_curves(report).axes[2]
     (pgd,) = (c for c in panel.containers if c.lines[0].get_marker() == style.marker("pgd"))

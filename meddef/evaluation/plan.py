@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from meddef.attacks import ATTACKS
-from meddef.attacks.options import check_options
+from meddef.attacks.options import check_options, options
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
 from meddef.evaluation.fingerprint import source_fingerprint
+from meddef.evaluation.work import FORWARD, passes
 from meddef.models import VARIANTS
 from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
 
@@ -202,21 +203,22 @@ def _grid_cells(
         }
         code = source_fingerprint(*ATTACK_CODE)
         clean = {**base, "attack": "clean", "eps": 0.0, "attack_settings": {}, "code": code}
-        yield Cell("attack", train.dataset, clean, needs=train.key, work=0.4 * images)
+        yield Cell("attack", train.dataset, clean, needs=train.key, work=FORWARD * images)
         for attack, given in grid.attacks.items():
-            yield from _attack_cells(train, base, attack, given, grid.eps, images)
+            for cell in _attack_cells(train, base, attack, given, grid.eps):
+                work = passes(attack, options(attack) | given, 3 * profile.image_size**2) + 2 * FORWARD
+                yield replace(cell, work=images * work)
 
 
 def _attack_cells(
-    train: Cell, base: Mapping[str, Any], attack: str, given: dict[str, Any], grid: list[float], images: int
+    train: Cell, base: Mapping[str, Any], attack: str, given: dict[str, Any], grid: list[float]
 ) -> Iterable[Cell]:
     registered = ATTACKS[attack]
     settings = {k: v for k, v in registered.keywords.items() if k != "eps"} | given
     code = source_fingerprint(*ATTACK_CODE, registered.func.__module__)
     for eps in grid if "eps" in registered.keywords else [None]:
         cell = {**base, "attack": attack, "eps": eps, "attack_settings": settings, "code": code}
-        passes = float(settings.get("steps", 1)) * float(settings.get("restarts", 1))
-        yield Cell("attack", train.dataset, cell, needs=train.key, work=images * (passes + 0.8))
+        yield Cell("attack", train.dataset, cell, needs=train.key)
 
 
 def _saliency_cell(
