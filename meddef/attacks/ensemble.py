@@ -63,7 +63,8 @@ def ensemble(
         eps: L-infinity radius in pixel units, one number or a tensor (N,).
         steps: of APGD; FAB takes a fifth as many.
         queries: of the square attack.
-        fast: attack a private copy with BatchNorm folded into the convolutions (see ``meddef.attacks.fast``).
+        fast: attack a private copy with BatchNorm folded into the convolutions (see ``meddef.attacks.fast``
+            and, for its loss in attack success, the cost page).
         generator: source of all random numbers; None is a fresh one with seed 0.
         progress: called with (attacks done, attacks in all).
 

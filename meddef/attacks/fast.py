@@ -1,4 +1,8 @@
-"""Where an attack takes its gradients from: the model itself, a faster copy of it, or bfloat16 arithmetic."""
+"""Where an attack takes its gradients from: the model itself, a faster copy of it, or bfloat16 arithmetic.
+
+Gradients that are only nearly the model's find other images, and may fool the model less often. How much less was
+measured: see the cost page of the book.
+"""
 
 import copy
 from collections.abc import Callable
@@ -20,9 +24,10 @@ def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: 
     Args:
         model: in evaluation mode.
         images: (N, C, H, W); the first two are used to check the stand-in.
-        fast: take a private copy with every BatchNorm folded into its convolution, channels-last.
+        fast: take a private copy with every BatchNorm folded into its convolution, channels-last; for its gain and its
+            loss in attack success see the cost page.
         precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which
-            pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere.
+            pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere; for both see the cost page.
 
     Raises:
         InputError: unknown precision; ``torch.fx`` cannot trace the model, or the copy's logits differ from its.

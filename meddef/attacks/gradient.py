@@ -8,7 +8,8 @@ Settings shared by the three:
 - ``labels``: (N,), the true classes or, with ``targeted=True``, the classes to reach.
 - ``eps``: radius in pixel units, one number or a tensor (N,); 0 gives back the image bit for bit.
 - ``loss``: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``).
-- ``fast``, ``precision``: see ``meddef.attacks.fast``; success is judged by the model as given, in its own precision.
+- ``fast``, ``precision``: where gradients come from (see ``meddef.attacks.fast``; for the loss in attack success see
+  the cost page); success is judged by the model as given, in its own precision.
 
 They return images of the same shape, within ``eps`` and [0, 1] exactly, and raise ``meddef.errors.InputError``
 on bad input, NaN or infinite logits, or a model whose output does not depend on its input. Images whose first
