@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from meddef.attacks import ATTACKS
+
 torch.set_num_threads(1)
 
 EPS = 0.05
@@ -64,6 +66,19 @@ def images(n: int = 6, channels: int = 3, size: int = 8, seed: int = 1) -> Tenso
     return (torch.rand(n, channels, size, size, generator=generator) * 1.2 - 0.1).clamp(0, 1).mul(
         255
     ).round() / 255
+
+
+def attack(name: str, model: nn.Module, x: Tensor, labels: Tensor, **changes: Any) -> Tensor:
+    """The attack of that name in its quick settings."""
+    return ATTACKS[name](model, x, labels, **{**QUICK[name], **changes})
+
+
+def assert_within(adv: Tensor, x: Tensor, eps: float) -> None:
+    """By exact arithmetic (float64 holds the difference of two float32) and by a plain float32 comparison."""
+    assert adv.min() >= 0
+    assert adv.max() <= 1
+    assert (adv.double() - x.double()).abs().max().item() <= eps
+    assert (adv - x).abs().max().item() <= eps
 
 
 def answers(model: nn.Module, x: Tensor) -> Tensor:

@@ -1,13 +1,22 @@
-"""What every attack promises: bounds, determinism, a model left as found, refusals that say what is wrong."""
+"""What every attack promises: determinism, a model left as found, refusals that say what is wrong."""
 
 import warnings
 from typing import Any
 
 import pytest
 import torch
-from attack_models import EPS, IN_EPS_BALL, QUICK, USES_GRADIENTS, Linear, cnn, images, labels_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from attack_models import (
+    EPS,
+    IN_EPS_BALL,
+    QUICK,
+    USES_GRADIENTS,
+    Linear,
+    assert_within,
+    attack,
+    cnn,
+    images,
+    labels_of,
+)
 from torch import Tensor, nn
 
 from meddef.attacks import ATTACKS, ZeroGradientWarning, fgsm, jsma, pgd
@@ -17,46 +26,8 @@ every_attack = pytest.mark.parametrize("name", list(QUICK))
 every_querying_attack = pytest.mark.parametrize("name", [name for name in QUICK if name != "noise"])
 
 
-def attack(name: str, model: nn.Module, x: Tensor, labels: Tensor, **changes: Any) -> Tensor:
-    return ATTACKS[name](model, x, labels, **{**QUICK[name], **changes})
-
-
-def assert_within(adv: Tensor, x: Tensor, eps: float) -> None:
-    """By exact arithmetic (float64 holds the difference of two float32) and by a plain float32 comparison."""
-    assert adv.min() >= 0
-    assert adv.max() <= 1
-    assert (adv.double() - x.double()).abs().max().item() <= eps
-    assert (adv - x).abs().max().item() <= eps
-
-
 def test_every_attack_is_tested() -> None:
     assert set(QUICK) == set(ATTACKS)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    name=st.sampled_from(IN_EPS_BALL),
-    n=st.integers(1, 5),
-    channels=st.sampled_from([1, 3, 4]),
-    size=st.integers(4, 12),
-    classes=st.sampled_from([2, 3, 4, 8]),
-    eps=st.one_of(st.just(0.0), st.just(8 / 255), st.just(1.0), st.floats(1e-7, 1)),
-    double=st.booleans(),
-    memory_format=st.sampled_from([torch.contiguous_format, torch.channels_last]),
-)
-def test_any_batch_comes_back_within_bounds(
-    name: str, n: int, channels: int, size: int, classes: int, eps: float, double: bool, memory_format: Any
-) -> None:
-    dtype = torch.float64 if double else torch.float32
-    model = cnn(channels, classes).to(dtype)
-    x = images(n, channels, size).to(dtype).contiguous(memory_format=memory_format)
-    labels = torch.arange(n) % classes
-    adv = attack(name, model, x, labels, eps=eps)
-    assert (adv.shape, adv.dtype, adv.stride()) == (x.shape, x.dtype, x.stride())
-    assert not adv.requires_grad
-    assert_within(adv, x, eps)
-    if eps == 0:
-        assert torch.equal(adv, x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -78,18 +49,6 @@ def test_zero_budget_returns_the_input_bit_for_bit(name: str) -> None:
     adv = attack(name, cnn(), x, torch.zeros(3, dtype=torch.int64), **none)
     assert torch.equal(adv.view(torch.int32), x.view(torch.int32))
     assert adv.data_ptr() != x.data_ptr()
-
-
-@pytest.mark.parametrize("name", IN_EPS_BALL)
-def test_one_eps_an_image(name: str) -> None:
-    model, x = cnn(), images(3)
-    radii = torch.tensor([0.0, 0.02, 0.3])
-    adv = attack(name, model, x, labels_of(model, x), eps=radii)
-    assert torch.equal(adv[0], x[0])
-    for i in (1, 2):
-        assert_within(adv[i], x[i], radii[i].item())
-    if name in ("fgsm", "bim", "pgd", "square", "noise"):
-        assert (adv[2] - x[2]).abs().max() > 0.02
 
 
 @every_attack
