@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .bench
 PROFILE ?= smoke
 
 .DEFAULT_GOAL := help
@@ -37,8 +38,12 @@ unit: $(READY)
 notebooks: $(READY)
 	cd notebooks && ../$(BIN)/pytest --nbval --nbval-current-env -W default -p no:cacheprovider .
 
-bench: $(READY)  ## speed, as ratios measured side by side; minutes
-	$(BIN)/python -m tests.bench
+bench: $(READY) $(PEERS)/.ready  ## speed, as ratios measured side by side; minutes
+	PYTHONPATH=$(PEERS) $(BIN)/python -m tests.bench
+
+$(PEERS)/.ready: Makefile $(READY)  # a folder of its own and no dependencies: torchattacks pins old ones
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1
+	touch $@
 
 publish: $(READY)  ## copy the records of a finished run (PROFILE=cpu) from runs/ to results/
 	mkdir -p results/$(PROFILE)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from meddef.errors import InputError
 
@@ -74,32 +76,43 @@ def prune_l1_grid(model: nn.Module, rates: Sequence[float], *, scope: str = "glo
         pruned = copy.deepcopy(model)
         targets = prunable_weights(pruned)
         for group, cuts in zip(groups, ranked, strict=True):
-            _zero([targets[name] for name in group], [magnitudes[name] for name in group], *cuts[index])
+            _zero([targets[name] for name in group], [magnitudes[name] for name in group], cuts[index])
         yield pruned
 
 
-def _cuts(magnitudes: np.ndarray, rates: Sequence[float]) -> list[tuple[float, int]]:
-    """For each rate the cut and how many weights equal to it are pruned (those below it all are)."""
-    counts = [round(rate * len(magnitudes)) for rate in rates]
-    wanted = sorted({count - 1 for count in counts if count})
-    ordered = np.partition(magnitudes, wanted) if wanted else magnitudes
+@dataclass(frozen=True)
+class _Cut:
+    """Magnitudes up to ``below`` are pruned, and of those equal to ``tied`` the first ``ties``."""
+
+    below: float
+    tied: float
+    ties: int
+
+
+def _cuts(magnitudes: np.ndarray, rates: Sequence[float]) -> list[_Cut]:
+    ordered = np.sort(magnitudes)  # at several rates faster than a partition
     cuts = []
-    for count in counts:
-        if count == 0:
-            cuts.append((0.0, 0))
-            continue
-        cut = ordered[count - 1]
-        cuts.append((float(cut), count - int((magnitudes < cut).sum())))
+    for rate in rates:
+        count = round(rate * len(ordered))
+        cut = ordered[max(count - 1, 0)]
+        first, end = np.searchsorted(ordered, cut, "left"), np.searchsorted(ordered, cut, "right")
+        if count == end:
+            cuts.append(_Cut(float(cut), 0.0, 0))
+        else:
+            cuts.append(
+                _Cut(float(ordered[first - 1]) if first else 0.0, float(cut), max(count - int(first), 0))
+            )
     return cuts
 
 
-def _zero(weights: list[torch.Tensor], magnitudes: list[np.ndarray], cut: float, ties: int) -> None:
+@torch.no_grad()
+def _zero(weights: list[torch.Tensor], magnitudes: list[np.ndarray], cut: _Cut) -> None:
+    ties = cut.ties
     for weight, values in zip(weights, magnitudes, strict=True):
-        drop = values < cut
+        weight.copy_(F.hardshrink(weight, cut.below))
         if ties:
-            equal = np.flatnonzero(values == cut)[:ties]
-            drop[equal] = True
+            equal = np.flatnonzero(values == cut.tied)[:ties]
+            mask = torch.zeros(values.size, dtype=torch.bool)
+            mask[torch.from_numpy(equal)] = True
+            weight.masked_fill_(mask.reshape(weight.shape).to(weight.device), 0.0)
             ties -= len(equal)
-        mask = torch.from_numpy(drop).reshape(weight.shape).to(weight.device)
-        with torch.no_grad():
-            weight.masked_fill_(mask, 0.0)

@@ -65,6 +65,21 @@ def test_the_smallest_go_first_and_ties_by_position() -> None:
     assert torch.equal(half, torch.tensor([[0.5, 0.0, 0.0, 0.0, 0.2, 3.0]]))
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.4, 0.9])
+def test_ties_across_layers_in_any_memory_format(rate: float) -> None:
+    """Magnitudes of a few values only: the count is exact, and it is the first of the equal ones that go."""
+    layers = nn.Sequential(nn.Conv2d(4, 4, 2), nn.Conv2d(4, 4, 2))
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(-3, 4, (128,), generator=generator).float()
+    with torch.no_grad():
+        for layer, part in zip(layers, values.split(64), strict=True):
+            layer.weight.copy_(part.reshape(4, 4, 2, 2))
+    pruned = prune_l1(layers.to(memory_format=torch.channels_last), rate)
+    order = values.abs().argsort(stable=True)[: round(rate * 128)]
+    expected = values.index_fill(0, order, 0.0)
+    assert torch.equal(torch.cat([weight.flatten() for weight in weights(pruned).values()]), expected)
+
+
 def test_biases_and_batchnorm_stay(model: nn.Module) -> None:
     pruned = prune_l1(model, 0.8)
     kept = [name for name in model.state_dict() if name not in weights(model)]

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from meddef.attacks import contract
+from meddef.attacks.first_layer import FirstLayer, pays
 from meddef.errors import InputError
 
 PRECISIONS = ("float32", "bf16")
@@ -24,8 +25,9 @@ def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: 
     Args:
         model: in evaluation mode.
         images: (N, C, H, W); the first two are used to check the stand-in.
-        fast: take a private copy with every BatchNorm folded into its convolution, channels-last; for its gain and its
-            loss in attack success see the cost page.
+        fast: take a private copy with every BatchNorm folded into its convolution, channels-last, the gradient of the
+            first layer computed as in ``meddef.attacks.first_layer``; for its gain and its loss in attack success see
+            the cost page.
         precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which
             pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere; for both see the cost page.
 
@@ -33,9 +35,13 @@ def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: 
         InputError: unknown precision; ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
     """
     contract.check_choice(precision, PRECISIONS, "precision")
-    source: Source = _folded(model, images) if fast else model
+    source = _folded(model, images) if fast else model
     if precision == "float32":
         return source
+    if fast:
+        for module in source.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.to(torch.bfloat16)  # as autocast would, once rather than in every step
 
     def in_bfloat16(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16):
@@ -51,9 +57,12 @@ def layout(images: Tensor, fast: bool) -> Tensor:
 
 def _folded(model: nn.Module, images: Tensor) -> nn.Module:
     try:
-        folded = fuse(copy.deepcopy(model)).to(memory_format=torch.channels_last)
+        folded = fuse(copy.deepcopy(model)).requires_grad_(False).to(memory_format=torch.channels_last)
     except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
         raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
+    for name, module in list(folded.named_modules()):
+        if isinstance(module, nn.Conv2d) and pays(module):
+            folded.set_submodule(name, FirstLayer(module))
     some = images[:2]
     with torch.no_grad():
         if not torch.allclose(model(some), folded(layout(some, True)), rtol=1e-3, atol=1e-3):

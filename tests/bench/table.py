@@ -3,51 +3,86 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
+_STARTED = time.perf_counter()
+
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement beside what was asked of it."""
+    """One measurement beside what was asked of it; ``measured`` is None where it could not be made, see ``note``."""
 
     workload: str
-    measured: str
-    wanted: str
-    met: bool
+    measured: float | None
+    unit: str
+    least: float | None = None
+    most: float | None = None
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """PASS, BELOW or ABOVE; a dash where nothing was asked, "not measured" where something was."""
+        if self.least is None and self.most is None:
+            return "–"
+        if self.measured is None:
+            return "not measured"
+        if self.least is not None and self.measured < self.least:
+            return "BELOW"
+        return "ABOVE" if self.most is not None and self.measured > self.most else "PASS"
+
+    @property
+    def wanted(self) -> str:
+        bounds = (("at least", self.least), ("at most", self.most))
+        return " and ".join(f"{words} {bound:.4g}" for words, bound in bounds if bound is not None)
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
-    """Median seconds of each candidate over ``repeats`` rounds in which each runs once; one round warms up."""
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]], repeats: int = 5, *, warm_up: bool = True
+) -> dict[str, float]:
+    """Median seconds of each candidate over ``repeats`` rounds in which each runs once, after one that warms up."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(repeats + 1):
+    for turn in range(-warm_up, repeats):
         for name, run in candidates.items():
             started = time.perf_counter()
             run()
-            if turn:
+            if turn >= 0:
                 times[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def at_most(workload: str, seconds: float, limit: float) -> Row:
-    """A row for a duration with an upper limit."""
-    return Row(workload, f"{seconds:.1f} s", f"at most {limit:g} s", seconds <= limit)
+def ratio(
+    workload: str,
+    times: Mapping[str, float],
+    peer: str,
+    ours: str,
+    *,
+    least: float | None = None,
+    note: str = "",
+) -> Row:
+    """How many times faster ``ours`` is than ``peer``; a row without a number where one of them was not timed."""
+    for name in (peer, ours):
+        if name not in times:
+            return Row(workload, None, "x", least=least, note=f"peer not installed: {name}")
+    return Row(workload, times[peer] / times[ours], "x", least=least, note=note)
 
 
-def at_least(workload: str, value: float, limit: float, unit: str) -> Row:
-    """A row for a rate or ratio with a lower limit."""
-    return Row(workload, f"{value:.1f} {unit}", f"at least {limit:g} {unit}", value >= limit)
+def say(text: str) -> None:
+    """Progress, with the seconds since the start."""
+    print(f"[{time.perf_counter() - _STARTED:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 
-def show(title: str, rows: list[Row]) -> None:
+def show(title: str, rows: Iterable[Row]) -> None:
     """Print the rows."""
     table = Table(title=title)
-    for column in ("workload", "measured", "wanted", "met"):
+    for column in ("workload", "measured", "wanted", "verdict", "note"):
         table.add_column(column)
     for row in rows:
-        table.add_row(row.workload, row.measured, row.wanted, "yes" if row.met else "no")
-    Console(width=140).print(table)
+        measured = "–" if row.measured is None else f"{row.measured:.4g} {row.unit}"
+        table.add_row(row.workload, measured, row.wanted, row.verdict, row.note)
+    Console(width=160).print(table)

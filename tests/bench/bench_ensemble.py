@@ -1,0 +1,42 @@
+"""The strong ensemble against torchattacks' AutoAttack, on an adversarially trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from meddef.attacks import ensemble
+from tests.bench import peers
+from tests.bench.table import Row, interleaved, ratio, say
+from tests.bench.workload import DEFENDED_EPS, Scale, defended, right, robust
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    """One run each, as the peer takes minutes; robust accuracy from the same runs."""
+    say("ensemble and torchattacks' AutoAttack")
+    model = defended(4, scale.small, scale.training)
+    x, labels = right(model, scale.ensemble, 4, scale.small)
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, attack: Callable[[], Tensor]) -> Callable[[], Any]:
+        return lambda: found.__setitem__(name, attack())
+
+    ours = partial(ensemble, model, x, labels, eps=DEFENDED_EPS)
+    calls = {
+        "meddef": keep("meddef", ours),
+        "fast": keep("fast", partial(ours, fast=True)),
+    }
+    peer = peers.torchattacks("AutoAttack", model, x, labels, eps=DEFENDED_EPS, n_classes=4, seed=0)
+    calls |= {name: keep(name, call) for name, call in peer.items()}
+    times = interleaved(calls, 1, warm_up=False)
+    left = {name: robust(model, adv, labels) for name, adv in found.items()}
+    label = f"ensemble, {len(x)} images of {scale.small} px, K = 4"
+    peer_left = f"{left['torchattacks']:.1f} %" if peer else "not measured"
+    for name in ("meddef", "fast"):
+        note = f"robust accuracy {left[name]:.1f} %, torchattacks' {peer_left}; one run each"
+        yield ratio(f"{label}: {name} against AutoAttack", times, "torchattacks", name, least=3, note=note)
+        difference = left[name] - left["torchattacks"] if peer else None
+        yield Row(f"{label}: {name}, robust accuracy less AutoAttack's", difference, "points", most=0)

@@ -1,0 +1,178 @@
+"""FGSM, BIM and PGD against the floor (the passes that cannot be avoided) and against their peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from meddef.attacks import bim, fgsm, pgd
+from tests.bench import peers
+from tests.bench.table import Row, interleaved, ratio, say
+from tests.bench.workload import EPS, STEP_SIZE, Scale, defended, floor, right, robust, undefended
+
+FAST: dict[str, dict[str, Any]] = {"fast": {"fast": True}, "fast bf16": {"fast": True, "precision": "bf16"}}
+GRID = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1]
+SIGNS = "gradient signs differ in a few pixels, so images differ"
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    """The rows of the table that are about gradient attacks."""
+    yield from iterated("fgsm", 4, scale)
+    yield from iterated("bim", 4, scale)
+    yield from iterated("pgd", 2, scale)
+    yield from against_all(scale)
+    yield from epsilon_grid(scale)
+    yield from agreement(scale)
+    yield from first_success(scale)
+
+
+def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
+    """One attack on a model without defence: reference mode, the fast modes, stop="first"."""
+    steps = 1 if name == "fgsm" else scale.steps
+    label = f"{name}, K = {classes}" if name == "fgsm" else f"{name}-{steps}, K = {classes}"
+    say(label)
+    model = undefended(classes, scale.size, scale.training)
+    x, labels = right(model, scale.batch * (4 if name == "fgsm" else 1), classes, scale.size)
+    ours = _attack(name, model, x, labels, scale)
+    calls: peers.Calls = {"floor": partial(floor, model, x, labels, steps), "reference": ours}
+    calls |= {mode: partial(ours, **settings) for mode, settings in FAST.items()}
+    if name != "fgsm":
+        calls["first"] = partial(ours, stop="first")
+    peer = _torchattacks(name, model, x, labels, scale)
+    times = interleaved(calls | peer, scale.repeats)
+    where = f"{len(x)} images of {scale.size} px"
+    yield ratio(
+        f"{label}: reference mode against the floor", times, "floor", "reference", least=0.97, note=where
+    )
+    yield ratio(f"{label}: torchattacks against the floor", times, "floor", "torchattacks")
+    yield ratio(f"{label}: fast, float32, against torchattacks", times, "torchattacks", "fast", least=1.25)
+    yield ratio(f"{label}: fast, bf16, against torchattacks", times, "torchattacks", "fast bf16", least=2.1)
+    if name == "bim":
+        yield identical(f"{label}: images identical to torchattacks'", ours, peer)
+    if name != "fgsm":
+        note = "undefended model, every image right before"
+        yield ratio(
+            f'{label}: stop="first" against torchattacks', times, "torchattacks", "first", least=15, note=note
+        )
+
+
+def identical(workload: str, ours: Callable[[], Tensor], peer: peers.Calls) -> Row:
+    """Share of images that are the peer's, bit for bit, in percent."""
+    if not peer:
+        return Row(workload, None, "%", least=100, note="peer not installed: torchattacks")
+    equal = (ours() == peer["torchattacks"]()).flatten(1).all(1)
+    return Row(workload, 100 * equal.float().mean().item(), "%", least=100, note=f"{len(equal)} images")
+
+
+def against_all(scale: Scale) -> Iterator[Row]:
+    """How near to the floor each library's BIM is."""
+    steps = min(scale.steps, 10)
+    say(f"bim-{steps} of every library against the floor")
+    model = undefended(4, scale.size, scale.training)
+    x, labels = right(model, scale.batch, 4, scale.size)
+    settings = {"eps": EPS, "step": STEP_SIZE, "steps": steps}
+    calls: peers.Calls = {
+        "floor": partial(floor, model, x, labels, steps),
+        "meddef": partial(bim, model, x, labels, eps=EPS, step_size=STEP_SIZE, steps=steps),
+        **peers.torchattacks("BIM", model, x, labels, eps=EPS, alpha=STEP_SIZE, steps=steps),
+        **peers.foolbox_bim(model, x, labels, **settings),
+        **peers.art_bim(model, x, labels, **settings),
+    }
+    times = interleaved(calls, scale.repeats)
+    for name in ("meddef", "torchattacks", "foolbox", "ART"):
+        yield ratio(f"bim-{steps}, K = 4: {name} against the floor", times, "floor", name)
+
+
+def epsilon_grid(scale: Scale) -> Iterator[Row]:
+    """FGSM at eight eps from one gradient against eight calls."""
+    say("fgsm at eight eps")
+    model = undefended(4, scale.size, scale.training)
+    x, labels = right(model, 4 * scale.batch, 4, scale.size)
+    together = partial(fgsm, model, x, labels, eps=GRID)
+    attacks = [peers.torchattacks("FGSM", model, x, labels, eps=eps) for eps in GRID]
+    calls: peers.Calls = {
+        "one floor": partial(floor, model, x, labels, 1),
+        "eight floors": partial(floor, model, x, labels, len(GRID)),
+        "reference": together,
+        "fast": partial(together, fast=True),
+        "eight calls": lambda: [fgsm(model, x, labels, eps=eps) for eps in GRID],
+    }
+    if attacks[0]:
+        calls["torchattacks"] = lambda: [attack["torchattacks"]() for attack in attacks]
+    times = interleaved(calls, scale.repeats)
+    bare = times["eight floors"] / times["one floor"]
+    note = f"eight bare gradients take {bare:.2f} times as long as one, the most that sharing one can give"
+    yield ratio(
+        "fgsm at eight eps: one call against eight calls",
+        times,
+        "eight calls",
+        "reference",
+        least=8,
+        note=note,
+    )
+    yield ratio(
+        "fgsm at eight eps: one call against torchattacks'", times, "torchattacks", "reference", note=note
+    )
+    yield ratio(
+        "fgsm at eight eps: one fast call against torchattacks'", times, "torchattacks", "fast", least=8
+    )
+
+
+def agreement(scale: Scale) -> Iterator[Row]:
+    """Robust accuracy of an adversarially trained model under BIM in the three modes, on the same images."""
+    say(f"robust accuracy of {scale.many} images in every mode")
+    model = defended(4, scale.small, scale.training)
+    x, labels = right(model, scale.many, 4, scale.small)
+    attack = _attack("bim", model, x, labels, scale)
+    reference = attack()
+    left = robust(model, reference, labels)
+    for mode, settings in FAST.items():
+        adv = attack(**settings)
+        lost = robust(model, adv, labels) - left
+        differ = 100 * (adv != reference).float().mean().item()
+        yield Row(
+            f"bim-{scale.steps}, {mode}: robust accuracy less that of the reference mode",
+            lost,
+            "points",
+            least=-0.5,
+            most=0.5,
+            note=f"{len(x)} images right before, {left:.1f} % after in reference mode, so ASR changes by {-lost:+.1f} "
+            f"points; {differ:.2g} % of the pixels differ in the end: {SIGNS}",
+        )
+
+
+def first_success(scale: Scale) -> Iterator[Row]:
+    """stop="first" on an adversarially trained model, where some images resist all the steps."""
+    say('stop="first" on a defended model')
+    model = defended(4, scale.small, scale.training)
+    x, labels = right(model, 4 * scale.batch, 4, scale.small)
+    ours = partial(_attack("bim", model, x, labels, scale), stop="first")
+    share = robust(model, ours(), labels) / 100
+    peer = _torchattacks("bim", model, x, labels, scale)
+    times = interleaved({"first": ours, **peer}, scale.slow_repeats)
+    yield ratio(
+        f'bim-{scale.steps}, stop="first", against torchattacks: defended model',
+        times,
+        "torchattacks",
+        "first",
+        least=0.8 / max(share, 1 / len(x)),
+        note=f"{len(x)} images of {scale.small} px right before, {100 * share:.0f} % resist; medians of "
+        f"{scale.slow_repeats} runs",
+    )
+
+
+def _attack(name: str, model: nn.Module, x: Tensor, labels: Tensor, scale: Scale) -> Callable[..., Tensor]:
+    if name == "fgsm":
+        return partial(fgsm, model, x, labels, eps=EPS)
+    attack = {"bim": bim, "pgd": pgd}[name]
+    return partial(attack, model, x, labels, eps=EPS, step_size=STEP_SIZE, steps=scale.steps)
+
+
+def _torchattacks(name: str, model: nn.Module, x: Tensor, labels: Tensor, scale: Scale) -> peers.Calls:
+    settings: dict[str, Any] = {"eps": EPS}
+    if name != "fgsm":
+        settings |= {"alpha": STEP_SIZE, "steps": scale.steps}
+    return peers.torchattacks(name.upper(), model, x, labels, **settings)

@@ -1,0 +1,69 @@
+"""The page on cost shows what the bench wrote, and says so where there is nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from report_records import provenance
+
+from meddef import cost
+
+ROW = {
+    "workload": "bim-40, K = 4: fast", "measured": 1.5, "unit": "x", "least": 1.25, "most": None,
+    "note": "8 images", "verdict": "PASS",
+}  # fmt: skip
+
+
+@pytest.fixture
+def bench() -> dict:
+    origin = provenance()[0] | {"threads": 2}
+    origin["hardware"] |= {"instructions": "AVX512"}
+    rows = [
+        ROW,
+        ROW | {"workload": "jsma: against ART", "measured": None, "verdict": "not measured"},
+        ROW | {"workload": "ensemble: against AutoAttack", "verdict": "BELOW", "measured": 0.5},
+        ROW | {"workload": "bim-10: foolbox", "least": None, "verdict": "–"},
+    ]
+    growth = [
+        {"axis": axis, "value": value, "mode": mode, "ms": 2.0 * value}
+        for axis in cost.AXES
+        for value in (1, 2, 4)
+        for mode in ("floor", "reference")
+    ]
+    return {"provenance": origin, "rows": rows, "growth": growth}
+
+
+def test_the_summary_counts_and_names_what_is_missed(bench: dict) -> None:
+    assert cost.summary(bench) == (
+        "1 of 3 bounds are met. Below: ensemble: against AutoAttack. Not measured: jsma: against ART."
+    )
+
+
+def test_the_table_keeps_every_row(bench: dict) -> None:
+    frame = cost.table(bench).frame
+    assert frame["workload"].tolist() == ["bim-40, K = 4", "jsma", "ensemble", "bim-10"]
+    assert frame["measured"].tolist() == ["1.5 x", "–", "0.5 x", "1.5 x"]
+    assert frame["wanted"].tolist() == ["at least 1.25"] * 3 + ["–"]
+
+
+def test_the_figure_draws_only_what_was_measured_the_same_twice(bench: dict) -> None:
+    figure = cost.growth(bench)
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata())]
+    assert [line.get_ydata().tolist() for line in drawn] == [[2.0, 4.0, 8.0]] * 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["floor", "reference"]
+    assert all(panel.get_xlabel() for panel in figure.axes)
+    assert figure.svg() == cost.growth(bench).svg()
+
+
+def test_the_page_holds_the_table_the_picture_and_the_origin(bench: dict, tmp_path: Path) -> None:
+    path = tmp_path / cost.PLACE
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(bench))
+    page = cost.cost_page(tmp_path)
+    assert set(page) == {"cost.md", "cost.svg"}
+    assert "8 images" in page["cost.md"]
+    assert "Where these numbers come from" in page["cost.md"]
+
+
+def test_without_a_measurement_the_page_says_so(tmp_path: Path) -> None:
+    assert cost.cost_page(tmp_path) == {"cost.md": f"{cost.NOTHING}\n"}
