@@ -88,7 +88,8 @@ def evaluate(
         weights, judged, splits, bound,
         rate=prune_rate, images=images, batch_size=settings.batch_size, device=device,
     )  # fmt: skip
-    told = ", ".join(f"{name}={value}" for name, value in (bound.keywords if bound else {}).items())
+    used = bound.keywords if bound else {}
+    told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in used.items())
     _print(outcome, f"{attack} ({told})" if told else attack, f"{variant or model}, {dataset}")
 
 

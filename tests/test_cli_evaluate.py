@@ -74,7 +74,7 @@ def test_a_model_of_ones_own_is_evaluated(folder: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     told = " ".join(result.output.split())
-    assert "step_size=0.01, steps=2" in told
+    assert "bim (eps=0.03137, step_size=0.01, steps=2) on" in told
     assert "largest change of a pixel 0.0200" in told  # two steps of 0.01
     assert "own_models:net, phantom_xray, 8 test images" in told
 
