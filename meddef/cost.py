@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from meddef import style
 from meddef.display import DASH, Table
@@ -106,6 +107,8 @@ def growth(bench: Bench) -> SvgFigure:
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xticks(values, [str(value) for value in values])
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.minorticks_off()
         panel.set_xlabel(label)
     axes[0][0].set_ylabel("milliseconds an image")

@@ -11,7 +11,7 @@ from torch import Tensor
 from meddef.attacks import ensemble
 from tests.bench import peers
 from tests.bench.table import Row, interleaved, ratio, say
-from tests.bench.workload import DEFENDED_EPS, Scale, defended, right, robust
+from tests.bench.workload import EPS, Scale, defended, right, robust
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -24,12 +24,12 @@ def rows(scale: Scale) -> Iterator[Row]:
     def keep(name: str, attack: Callable[[], Tensor]) -> Callable[[], Any]:
         return lambda: found.__setitem__(name, attack())
 
-    ours = partial(ensemble, model, x, labels, eps=DEFENDED_EPS)
+    ours = partial(ensemble, model, x, labels, eps=EPS)
     calls = {
         "meddef": keep("meddef", ours),
         "fast": keep("fast", partial(ours, fast=True)),
     }
-    peer = peers.torchattacks("AutoAttack", model, x, labels, eps=DEFENDED_EPS, n_classes=4, seed=0)
+    peer = peers.torchattacks("AutoAttack", model, x, labels, eps=EPS, n_classes=4, seed=0)
     calls |= {name: keep(name, call) for name, call in peer.items()}
     times = interleaved(calls, 1, warm_up=False)
     left = {name: robust(model, adv, labels) for name, adv in found.items()}

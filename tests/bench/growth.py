@@ -11,7 +11,7 @@ from tests.bench.bench_gradient import FAST
 from tests.bench.table import interleaved, say
 from tests.bench.workload import EPS, STEP_SIZE, Scale, bands, floor, undefended
 
-BATCHES, SIZES, STEPS = (1, 2, 4, 8, 16, 32, 64), (32, 64, 96, 128, 160, 224), (1, 2, 5, 10, 20, 40)
+BATCHES, SIZES, STEPS = (1, 2, 4, 8, 16, 32, 64), (32, 64, 128, 224), (1, 2, 5, 10, 20, 40)
 Point = dict[str, str | int | float]
 
 
