@@ -60,13 +60,14 @@ def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
 
 
 @styled
-def security_curves(report: Report) -> SvgFigure:
+def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
     """Accuracy against epsilon: a row a dataset, a column a model, a line an attack; hollow: Tables 1 and 2.
 
-    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band.
+    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The grid
+    "small_epsilon" holds budgets below the paper's.
     """
-    table = epsilon_table()
-    frame = report.attacks("epsilon")
+    table = epsilon_table() if grid == "epsilon" else epsilon_table()[:0]
+    frame = report.attacks(grid)
     return _small_multiples(report, frame, "eps", "robust", table, "accuracy", "ε (pixel units)")
 
 
@@ -82,8 +83,7 @@ def asr_against_pruning(report: Report, eps: float) -> SvgFigure:
     return _small_multiples(report, frame, "prune_rate", "asr", table, "asr", "pruned share")
 
 
-TICKS = {"eps": (0, 0.05, 0.1), "prune_rate": (0, 0.4, 0.8)}
-DODGE = {"eps": 0.006, "prune_rate": 0.05}  # so that the intervals of several attacks do not hide each other
+DODGE = 0.06  # share of the axis, so that the intervals of several attacks do not hide each other
 _Y_LABELS = {"robust": "accuracy (%)", "asr": "attack success (%)"}
 
 
@@ -100,6 +100,7 @@ def _small_multiples(
     if not datasets:
         return style.message("This profile holds no records for this figure.")
     models = list(dict.fromkeys(m for d in datasets for m in report.models(d.name)))
+    end = measured[x].max()
     figure, axes = style.grid(len(datasets), len(models), width=1.5, height=1.9, sharex=True, sharey=True)
     shown: list[str] = []
     for row, dataset in zip(axes, datasets, strict=True):
@@ -114,14 +115,14 @@ def _small_multiples(
                 style.published(panel, rows[x], rows[value], attack=str(attack))
             dodge = dict(zip(shown, _offsets(len(shown)), strict=True))
             for attack, rows in ours.groupby("attack"):
-                moved = rows.assign(**{x: rows[x] + dodge[str(attack)] * DODGE[x]})
+                moved = rows.assign(**{x: rows[x] + dodge[str(attack)] * DODGE * end})
                 _line_or_band(panel, moved, x, rate, variant)
             style.percent_axis(panel)
             panel.set_title(f"{short_label(variant, training)}\n{_n(ours)}")
         row[0].set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
     for panel in axes[-1]:
         panel.set_xlabel(x_label)
-        panel.set_xticks(TICKS[x])
+        panel.set_xticks([0, end / 2, end], [f"{tick:.2g}" for tick in (0, end / 2, end)])
     style.attack_legend(figure, shown)
     return figure
 

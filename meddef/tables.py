@@ -23,16 +23,16 @@ NOTE = "Measured % with its 95 % interval; below it the paper's value."
 COUNTED = {"robust": "n", "asr": "right"}  # what the rate is a share of: all images, or those right before
 
 
-def epsilon_pairs(report: Report) -> pd.DataFrame:
-    """Every measured accuracy of the epsilon grid with what Table 1 or 2 prints for it, one row a cell.
+def epsilon_pairs(report: Report, grid: str = "epsilon") -> pd.DataFrame:
+    """Every measured accuracy of a grid of epsilons with what Table 1 or 2 prints for it, one row a cell.
 
     Columns of ``Report.attacks``, ``eps`` filled in for attacks that have none (once for each epsilon), and
     ``printed`` (text as in the paper, or None), ``published`` (percent, or NaN).
     """
-    frame = report.attacks("epsilon")
-    grid = sorted(set(frame.loc[frame["eps"] > 0, "eps"]))
+    frame = report.attacks(grid)
+    budgets = sorted(set(frame.loc[frame["eps"] > 0, "eps"]))
     everywhere = frame[(frame["attack"] == "clean") | frame["eps"].isna()]
-    copies = [everywhere.assign(eps=eps) for eps in grid]
+    copies = [everywhere.assign(eps=eps) for eps in budgets]
     full = pd.concat([frame[frame["eps"] > 0], *copies], ignore_index=True)
     return _with_published(full, paper.epsilon_table(), ["eps"], "accuracy")
 
@@ -59,10 +59,12 @@ def _with_published(frame: pd.DataFrame, table: pd.DataFrame, keys: list[str], v
     return frame.merge(table[[*columns, "printed", "published"]], on=columns, how="left")
 
 
-def epsilon(report: Report) -> Table:
-    """Tables 1 and 2, published and measured in each cell."""
-    pairs = epsilon_pairs(report)
-    caption = f"Accuracy under attack by ε. {NOTE} JSMA has no ε: its one value stands in every group."
+def epsilon(report: Report, grid: str = "epsilon") -> Table:
+    """Tables 1 and 2, published and measured in each cell, or a grid of other epsilons."""
+    pairs = epsilon_pairs(report, grid)
+    caption = f"Accuracy under attack by ε. {NOTE}"
+    if grid == "epsilon":
+        caption += " JSMA has no ε: its one value stands in every group."
     caption += _worst_case_note(pairs)
     return _layout(report, pairs, "eps", "ε", "robust", caption)
 

@@ -29,7 +29,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "architecture": ("data",),
     "training": ("data", "train"),
     "ablation": ("data", "train", "test", "epsilon", "jsma"),
-    "epsilon": ("data", "train", "test", "epsilon", "jsma"),
+    "epsilon": ("data", "train", "test", "epsilon", "small_epsilon", "jsma"),
     "pruning": ("data", "train", "pruning"),
     "confusion": ("data", "train", "test", "epsilon", "jsma"),
     "saliency": ("data", "train", "saliency"),
