@@ -10,7 +10,6 @@ from pathlib import Path
 import nbformat
 import pytest
 from report_records import data_record, write_run
-from typer.testing import CliRunner
 
 from meddef import cli, notebooks
 from meddef.errors import InputError
@@ -94,11 +93,14 @@ def test_a_kernel_that_dies_is_a_failure(root: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["01_data.failed.ipynb"]
 
 
-def test_meddef_book_exits_with_1_when_a_notebook_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_meddef_book_exits_with_1_when_a_notebook_fails(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(root)
-    result = CliRunner().invoke(cli.app, ["book", "--section", "epsilon"])
-    assert result.exit_code == 1
-    assert "no such thing" in result.stderr
+    monkeypatch.setattr(sys, "argv", ["meddef", "book", "--section", "epsilon"])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert "no such thing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
