@@ -204,7 +204,20 @@ def training(report: Report) -> Table:
                 }
             )
     caption = "Each model keeps the weights of its best epoch; 100 % means that ε was never eased."
-    return Table(pd.DataFrame(rows), caption, header=2)
+    return Table(pd.DataFrame(rows), f"{caption}{_reach(report)}", header=2)
+
+
+def _reach(report: Report) -> str:
+    """A sentence where the training's PGD cannot cross its own ball, so that accuracy under it overstates robustness."""
+    for record in report.of("train"):
+        last, rule = record["history"][-1], record["settings"]["adversarial"]
+        if rule and rule["steps"] * last["step_size"] < last["epsilon"]:
+            return (
+                f" PGD of {rule['steps']} steps of {last['step_size']:g} moves a pixel by at most "
+                f"{rule['steps'] * last['step_size']:g} from its random start in a ball of ε = {last['epsilon']:g}: "
+                "accuracy under it overstates robustness."
+            )
+    return ""
 
 
 def _percent(value: float | None) -> str:

@@ -75,7 +75,7 @@ def run_plan(
         todo = missing(plan, store)
         failures: dict[str, str] = {}
         done = 0
-        with progress_bar(_whole_passes(todo), plan.profile.name, unit="pass") as bar:
+        with progress_bar(_whole_passes(todo), plan.profile.name, unit="pass", enabled=bool(todo)) as bar:
             for cells, error in _execute(plan, todo, options, executor, inside=inside):
                 done += len(cells)
                 bar.set_postfix_str(f"{done}/{len(todo)} cells, last {cells[-1].label}", refresh=False)
