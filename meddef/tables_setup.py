@@ -208,7 +208,7 @@ def training(report: Report) -> Table:
 
 
 def _reach(report: Report) -> str:
-    """A sentence where the training's PGD cannot cross its own ball, so that accuracy under it overstates robustness."""
+    """A sentence where the training's PGD cannot cross its own ball: accuracy under it overstates robustness."""
     for record in report.of("train"):
         last, rule = record["history"][-1], record["settings"]["adversarial"]
         if rule and rule["steps"] * last["step_size"] < last["epsilon"]:
