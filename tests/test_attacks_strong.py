@@ -114,6 +114,20 @@ def test_the_ensemble_is_at_least_as_strong_as_pgd_100_with_5_restarts(defended:
     assert robust(model, worst, labels) > 0  # some images resist, so the comparison says something
 
 
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"fast": True, "precision": "bf16"}])
+def test_the_cheap_modes_of_the_ensemble_are_judged_by_the_model_as_given(
+    defended: Any, options: dict[str, Any]
+) -> None:
+    model, x, labels = defended
+    settings: dict[str, Any] = {"eps": DEFENDED_EPS, "steps": 10, "queries": 20}
+    reference, cheap = (
+        ensemble(model, x, labels, **settings),
+        ensemble(model, x, labels, **settings, **options),
+    )
+    assert abs(robust(model, cheap, labels) - robust(model, reference, labels)) <= 2  # of 48 images
+    assert (cheap - x).abs().max() <= DEFENDED_EPS
+
+
 @pytest.mark.parametrize(
     ("attack", "settings"),
     [

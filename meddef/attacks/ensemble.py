@@ -48,6 +48,7 @@ def ensemble(
     steps: int = 100,
     queries: int = 1000,
     fast: bool = False,
+    precision: str = "float32",
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
@@ -63,8 +64,8 @@ def ensemble(
         eps: L-infinity radius in pixel units, one number or a tensor (N,).
         steps: of APGD; FAB takes a fifth as many.
         queries: of the square attack.
-        fast: attack a private copy with BatchNorm folded into the convolutions (see ``meddef.attacks.fast``
-            and, for its loss in attack success, the cost page).
+        fast, precision: attack a faster copy, or in bfloat16 (see ``meddef.attacks.fast`` and, for the loss in attack
+            success, the cost page).
         generator: source of all random numbers; None is a fresh one with seed 0.
         progress: called with (attacks done, attacks in all).
 
@@ -84,7 +85,7 @@ def ensemble(
     margin, fooled, classes = _judge(model, best, labels)
     attacks = members(classes, steps=steps, queries=queries)
     with contract.attacking(model, images.device):
-        attacked = gradient_source(model, best, fast=fast, precision="float32")
+        attacked = gradient_source(model, best, fast=fast, precision=precision)
     for done, attack in enumerate(attacks.values(), start=1):
         alive = (~fooled).nonzero()[:, 0]
         if not len(alive):

@@ -5,7 +5,6 @@ measured: see the cost page of the book.
 """
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,10 +15,9 @@ from meddef.attacks.first_layer import FirstLayer, pays
 from meddef.errors import InputError
 
 PRECISIONS = ("float32", "bf16")
-Source = Callable[[Tensor], Tensor]
 
 
-def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: str) -> Source:
+def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: str) -> nn.Module:
     """The model, or a stand-in whose gradients are nearly the same and cheaper.
 
     Args:
@@ -42,17 +40,22 @@ def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: 
         for module in source.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)  # as autocast would, once rather than in every step
-
-    def in_bfloat16(x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            return source(x).float()
-
-    return in_bfloat16
+    return _InBfloat16(source).eval()
 
 
 def layout(images: Tensor, fast: bool) -> Tensor:
     """The memory format the source is fastest in."""
     return images.contiguous(memory_format=torch.channels_last) if fast and images.ndim == 4 else images
+
+
+class _InBfloat16(nn.Module):
+    def __init__(self, source: nn.Module) -> None:
+        super().__init__()
+        self.source = source
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.source(x).float()
 
 
 def _folded(model: nn.Module, images: Tensor) -> nn.Module:

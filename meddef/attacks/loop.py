@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.balls import Ball
-from meddef.attacks.fast import Source
 from meddef.attacks.losses import Goal
 
 
@@ -38,7 +37,7 @@ class Run:
     """
 
     model: nn.Module
-    source: Source
+    source: nn.Module
     goal: Goal
     sphere: Ball
     size: Tensor

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from meddef.attacks import ensemble
 from tests.bench import peers
+from tests.bench.bench_gradient import FAST
 from tests.bench.table import Row, interleaved, ratio, say
-from tests.bench.workload import EPS, Scale, defended, right, robust
+from tests.bench.workload import ENSEMBLE_EPS, Scale, defended, right, robust
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -24,18 +25,16 @@ def rows(scale: Scale) -> Iterator[Row]:
     def keep(name: str, attack: Callable[[], Tensor]) -> Callable[[], Any]:
         return lambda: found.__setitem__(name, attack())
 
-    ours = partial(ensemble, model, x, labels, eps=EPS)
-    calls = {
-        "meddef": keep("meddef", ours),
-        "fast": keep("fast", partial(ours, fast=True)),
-    }
-    peer = peers.torchattacks("AutoAttack", model, x, labels, eps=EPS, n_classes=4, seed=0)
+    ours = partial(ensemble, model, x, labels, eps=ENSEMBLE_EPS)
+    modes: dict[str, dict[str, Any]] = {"reference": {}, **FAST}
+    calls = {mode: keep(mode, partial(ours, **settings)) for mode, settings in modes.items()}
+    peer = peers.torchattacks("AutoAttack", model, x, labels, eps=ENSEMBLE_EPS, n_classes=4, seed=0)
     calls |= {name: keep(name, call) for name, call in peer.items()}
     times = interleaved(calls, 1, warm_up=False)
     left = {name: robust(model, adv, labels) for name, adv in found.items()}
     label = f"ensemble, {len(x)} images of {scale.small} px, K = 4"
     peer_left = f"{left['torchattacks']:.1f} %" if peer else "not measured"
-    for name in ("meddef", "fast"):
+    for name in modes:
         note = f"robust accuracy {left[name]:.1f} %, torchattacks' {peer_left}; one run each"
         yield ratio(f"{label}: {name} against AutoAttack", times, "torchattacks", name, least=3, note=note)
         difference = left[name] - left["torchattacks"] if peer else None

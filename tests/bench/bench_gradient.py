@@ -35,14 +35,14 @@ def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
     label = f"{name}, K = {classes}" if name == "fgsm" else f"{name}-{steps}, K = {classes}"
     say(label)
     model = undefended(classes, scale.size, scale.training)
-    x, labels = right(model, scale.batch * (4 if name == "fgsm" else 1), classes, scale.size)
+    x, labels = right(model, scale.batch * (4 if steps == 1 else 1), classes, scale.size)
     ours = _attack(name, model, x, labels, scale)
     calls: peers.Calls = {"floor": partial(floor, model, x, labels, steps), "reference": ours}
     calls |= {mode: partial(ours, **settings) for mode, settings in FAST.items()}
     if name != "fgsm":
         calls["first"] = partial(ours, stop="first")
     peer = _torchattacks(name, model, x, labels, scale)
-    times = interleaved(calls | peer, scale.repeats)
+    times = interleaved(calls | peer, scale.repeats, warm_up=steps == 1)
     where = f"{len(x)} images of {scale.size} px"
     yield ratio(
         f"{label}: reference mode against the floor", times, "floor", "reference", least=0.97, note=where
@@ -69,7 +69,7 @@ def identical(workload: str, ours: Callable[[], Tensor], peer: peers.Calls) -> R
 
 def against_all(scale: Scale) -> Iterator[Row]:
     """How near to the floor each library's BIM is."""
-    steps = min(scale.steps, 10)
+    steps = min(scale.steps, 5)
     say(f"bim-{steps} of every library against the floor")
     model = undefended(4, scale.size, scale.training)
     x, labels = right(model, scale.batch, 4, scale.size)
@@ -90,7 +90,7 @@ def epsilon_grid(scale: Scale) -> Iterator[Row]:
     """FGSM at eight eps from one gradient against eight calls."""
     say("fgsm at eight eps")
     model = undefended(4, scale.size, scale.training)
-    x, labels = right(model, 4 * scale.batch, 4, scale.size)
+    x, labels = right(model, 2 * scale.batch, 4, scale.size)
     together = partial(fgsm, model, x, labels, eps=GRID)
     attacks = [peers.torchattacks("FGSM", model, x, labels, eps=eps) for eps in GRID]
     calls: peers.Calls = {

@@ -11,7 +11,7 @@ from tests.bench.bench_gradient import FAST
 from tests.bench.table import interleaved, say
 from tests.bench.workload import EPS, STEP_SIZE, Scale, bands, floor, undefended
 
-BATCHES, SIZES, STEPS = (1, 2, 4, 8, 16, 32, 64), (32, 64, 128, 224), (1, 2, 5, 10, 20, 40)
+BATCHES, SIZES, STEPS = (1, 2, 4, 8, 16, 32, 64), (32, 64, 128, 224), (1, 2, 5, 10, 20)
 Point = dict[str, str | int | float]
 
 
@@ -25,7 +25,7 @@ def points(scale: Scale) -> Iterator[Point]:
                 value if name == axis else usual
                 for name, usual in zip(("batch", "size", "steps"), small, strict=True)
             )
-            if size <= scale.largest and batch * steps <= 8 * scale.steps:
+            if size <= scale.largest and batch * steps <= 5 * scale.steps:
                 yield from _point(axis, value, batch, size, steps, scale)
 
 

@@ -15,6 +15,7 @@ from meddef.models import build_model
 
 EPS, STEP_SIZE = 0.05, 0.01  # the paper's evaluation
 DEFENDED_EPS = 0.04  # in training
+ENSEMBLE_EPS = 0.06  # some images resist it, and some do not
 BRIGHTEST = 0.2  # of a band, above the noise
 
 
@@ -24,7 +25,7 @@ class Scale:
 
     size: int = 64  # px, where speed is measured
     small: int = 32  # px, where hundreds of images are attacked
-    batch: int = 16
+    batch: int = 32
     steps: int = 40
     many: int = 256
     ensemble: int = 128
