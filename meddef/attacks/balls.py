@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 NORMS = ("linf", "l2")
+_BLOCK = 16  # images whose intermediate results stay in the cache
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,18 @@ class LinfBall(Ball):
 
     def exact(self, x: Tensor) -> Tensor:
         """Into the largest interval of representable numbers whose ends are at most eps from the image."""
-        eps, images = self._eps, self.images.double()
-        eps = torch.where(eps.double() > self.eps, eps.nextafter(torch.zeros_like(eps)), eps).double()
-        low, high = (images - eps).to(x.dtype), (images + eps).to(x.dtype)
-        low = torch.where(images - low.double() > eps, low.nextafter(self.images), low)
-        high = torch.where(high.double() - images > eps, high.nextafter(self.images), high)
-        return x.clamp(low, high)
+        parts = zip(self.images.split(_BLOCK), self.eps.split(_BLOCK), x.split(_BLOCK), strict=True)
+        return torch.cat([_exact(images, eps, part) for images, eps, part in parts])
+
+
+def _exact(images: Tensor, radius: Tensor, x: Tensor) -> Tensor:
+    eps = radius.to(images.dtype)
+    eps = torch.where(eps.double() > radius, eps.nextafter(torch.zeros_like(eps)), eps).double()
+    wide = images.double()
+    low, high = (wide - eps).to(x.dtype), (wide + eps).to(x.dtype)
+    low = torch.where(wide - low.double() > eps, low.nextafter(images), low)
+    high = torch.where(high.double() - wide > eps, high.nextafter(images), high)
+    return x.clamp(low, high)
 
 
 @dataclass(frozen=True)

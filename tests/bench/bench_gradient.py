@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from meddef.attacks import bim, fgsm, pgd
+from meddef.attacks.balls import LinfBall
+from meddef.attacks.contract import per_image
+from meddef.attacks.fast import gradient_source, layout
 from tests.bench import peers
 from tests.bench.table import Row, interleaved, ratio, say
 from tests.bench.workload import EPS, STEP_SIZE, Scale, defended, floor, right, robust, undefended
@@ -39,7 +42,9 @@ def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
     ours = _attack(name, model, x, labels, scale)
     calls: peers.Calls = {"floor": partial(floor, model, x, labels, steps), "reference": ours}
     calls |= {mode: partial(ours, **settings) for mode, settings in FAST.items()}
-    if name != "fgsm":
+    if name == "fgsm":
+        calls |= _bare_copies(model, x, labels)
+    else:
         calls["first"] = partial(ours, stop="first")
     peer = _torchattacks(name, model, x, labels, scale)
     times = interleaved(calls | peer, scale.repeats, warm_up=steps == 1)
@@ -48,23 +53,67 @@ def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
         f"{label}: reference mode against the floor", times, "floor", "reference", least=0.97, note=where
     )
     yield ratio(f"{label}: torchattacks against the floor", times, "floor", "torchattacks")
-    yield ratio(f"{label}: fast, float32, against torchattacks", times, "torchattacks", "fast", least=1.25)
-    yield ratio(f"{label}: fast, bf16, against torchattacks", times, "torchattacks", "fast bf16", least=2.1)
+    for mode, least in (("fast", 1.25), ("fast bf16", 2.1)):
+        note = _most(times, mode) if name == "fgsm" else ""
+        yield ratio(
+            f"{label}: {mode} against torchattacks", times, "torchattacks", mode, least=least, note=note
+        )
     if name == "bim":
-        yield identical(f"{label}: images identical to torchattacks'", ours, peer)
+        yield from identical(label, ours, peer, LinfBall(x, per_image(EPS, x, "eps")))
     if name != "fgsm":
-        note = "undefended model, every image right before"
+        passes = _passes(model, calls["first"]) / len(x)
+        note = f"undefended model, every image right before; {passes:.1f} forward passes an image"
         yield ratio(
             f'{label}: stop="first" against torchattacks', times, "torchattacks", "first", least=15, note=note
         )
 
 
-def identical(workload: str, ours: Callable[[], Tensor], peer: peers.Calls) -> Row:
-    """Share of images that are the peer's, bit for bit, in percent."""
+def _bare_copies(model: nn.Module, x: Tensor, labels: Tensor) -> peers.Calls:
+    """What bounds the fast modes from below: making the copy, and one bare gradient of it."""
+    calls: peers.Calls = {"copy": partial(gradient_source, model, x, fast=True, precision="float32")}
+    for mode, settings in FAST.items():
+        copy = gradient_source(model, x, **{"precision": "float32", **settings})
+        calls[f"bare {mode}"] = partial(floor, copy, layout(x, fast=True), labels, 1)
+    return calls
+
+
+def _most(times: Mapping[str, float], mode: str) -> str:
+    bare = times["floor"] / times[f"bare {mode}"]
+    copying = 1000 * times["copy"]
+    return (
+        f"one bare gradient of the copy is {bare:.2f} times as fast; making the copy takes {copying:.0f} ms"
+    )
+
+
+def _passes(model: nn.Module, attack: Callable[[], object]) -> int:
+    """Images that go through the model while ``attack`` runs."""
+    seen: list[int] = []
+    hook = model.register_forward_hook(lambda module, given, logits: seen.append(len(logits)))
+    attack()
+    hook.remove()
+    return sum(seen)
+
+
+def identical(label: str, ours: Callable[[], Tensor], peer: peers.Calls, ball: LinfBall) -> Iterator[Row]:
+    """Share of images that are the peer's, bit for bit, in percent: as returned, and both held to the ball exactly."""
+    names = (
+        f"{label}: images identical to torchattacks'",
+        f"{label}: the same, its images held to eps exactly",
+    )
     if not peer:
-        return Row(workload, None, "%", least=100, note="peer not installed: torchattacks")
-    equal = (ours() == peer["torchattacks"]()).flatten(1).all(1)
-    return Row(workload, 100 * equal.float().mean().item(), "%", least=100, note=f"{len(equal)} images")
+        for name in names:
+            yield Row(name, None, "%", least=100, note="peer not installed: torchattacks")
+        return
+    mine, theirs = ours(), peer["torchattacks"]()
+    apart = (mine - theirs).abs().max().item()
+    outside = 100 * (theirs != ball.exact(theirs)).float().mean().item()
+    notes = (
+        f"largest difference {apart:.1g}: by rounding, {outside:.0f} % of torchattacks' pixels are farther than eps",
+        f"{len(mine)} images",
+    )
+    for name, other, note in zip(names, (theirs, ball.exact(theirs)), notes, strict=True):
+        equal = (mine == other).flatten(1).all(1).float().mean().item()
+        yield Row(name, 100 * equal, "%", least=100, note=note)
 
 
 def against_all(scale: Scale) -> Iterator[Row]:

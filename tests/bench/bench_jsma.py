@@ -34,9 +34,9 @@ class Grey(nn.Module):
 
 def rows(scale: Scale) -> Iterator[Row]:
     for size, channels, images, moves, least, repeats in (
-        (28, 1, 8, 8, 8, scale.repeats),
-        (32, 3, 4, 4, 30, scale.slow_repeats),
-        (64, 3, 1, 2, 50, scale.slow_repeats),
+        (28, 1, 16, 4, 8, scale.repeats),
+        (32, 3, 16, 2, 30, scale.slow_repeats),
+        (64, 3, 4, 1, 50, scale.slow_repeats),
     ):
         if size <= scale.jsma_size:
             yield from against_torchattacks(size, channels, images, moves, least, repeats)
