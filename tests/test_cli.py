@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from meddef.cli import app, main
 from meddef.cli_evaluate import parse_eps
+from meddef.cli_run import check_device
 from meddef.errors import InputError
 
 TINY = """
@@ -59,6 +60,7 @@ def test_help_does_not_import_torch() -> None:
         (["reproduce", "--profile", "none.yaml"], "'none.yaml' does not exist"),
         (["reproduce", "--profile", "tiny.yaml", "--only", "tables"], "unknown section 'tables'"),
         (["reproduce", "--profile", "tiny.yaml", "--device", "tpu9"], "device 'tpu9'"),
+        (["reproduce", "--profile", "tiny.yaml", "--device", "meta"], "'meta' is not supported"),
         (["reproduce", "--profile", "tiny.yaml", "--data-dir", "nowhere"], "'nowhere' is not a folder"),
         (
             ["train", "--dataset", "cats", "--variant", "full", "-o", "x", "-p", "tiny.yaml"],
@@ -113,6 +115,12 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     assert message in refused(arguments, monkeypatch, capsys)
     assert not Path("runs").exists()  # nothing half-written
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="sees no CUDA GPU here"):
+        check_device("cuda")
 
 
 @pytest.mark.parametrize(
