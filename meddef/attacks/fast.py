@@ -4,7 +4,8 @@ Gradients that are only nearly the model's find other images, and may fool the m
 measured: see the cost page of the book.
 """
 
-import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,6 +16,7 @@ from meddef.attacks.first_layer import FirstLayer, pays
 from meddef.errors import InputError
 
 PRECISIONS = ("float32", "bf16")
+_FEW = 16  # positions
 
 
 def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: str) -> nn.Module:
@@ -23,9 +25,9 @@ def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: 
     Args:
         model: in evaluation mode.
         images: (N, C, H, W); the first two are used to check the stand-in.
-        fast: take a private copy with every BatchNorm folded into its convolution, channels-last, the gradient of the
-            first layer computed as in ``meddef.attacks.first_layer``; for its gain and its loss in attack success see
-            the cost page.
+        fast: take a private copy with every BatchNorm folded into its convolution, channels-last where that pays, the
+            gradient of the first layer computed as in ``meddef.attacks.first_layer``; for its gain and its loss in
+            attack success see the cost page.
         precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which
             pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere; for both see the cost page.
 
@@ -60,14 +62,49 @@ class _InBfloat16(nn.Module):
 
 def _folded(model: nn.Module, images: Tensor) -> nn.Module:
     try:
-        folded = fuse(copy.deepcopy(model)).requires_grad_(False).to(memory_format=torch.channels_last)
+        folded = fuse(model).requires_grad_(False).to(memory_format=torch.channels_last)  # fuse copies first
     except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
         raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
     for name, module in list(folded.named_modules()):
         if isinstance(module, nn.Conv2d) and pays(module):
             folded.set_submodule(name, FirstLayer(module))
     some = images[:2]
-    with torch.no_grad():
+    with torch.no_grad(), _positions(folded) as positions:
         if not torch.allclose(model(some), folded(layout(some, True)), rtol=1e-3, atol=1e-3):
             raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
+    for name, count in positions.items():
+        if count <= _FEW:
+            folded.set_submodule(name, _Plain(folded.get_submodule(name)))
     return folded
+
+
+@contextmanager
+def _positions(model: nn.Module) -> Iterator[dict[str, int]]:
+    """Fills a dictionary: name of each convolution that runs -> height times width of its last output."""
+    found: dict[str, int] = {}
+
+    def note(name: str, output: Tensor) -> None:
+        found[name] = output[0, 0].numel()
+
+    hooks = [
+        module.register_forward_hook(lambda module, given, output, name=name: note(name, output))
+        for name, module in model.named_modules()
+        if type(module) is nn.Conv2d
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Plain(nn.Module):
+    """A convolution that is not channels-last: with few positions its time goes into reordering the weights, which
+    is quicker so."""
+
+    def __init__(self, convolution: nn.Module) -> None:
+        super().__init__()
+        self.convolution = convolution.to(memory_format=torch.contiguous_format)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x.contiguous())
