@@ -14,6 +14,8 @@ from tests.bench.bench_gradient import FAST
 from tests.bench.table import Row, interleaved, ratio, say
 from tests.bench.workload import ENSEMBLE_EPS, Scale, defended, right, robust
 
+SETTINGS = "defaults: APGD 100 steps, FAB 20, 1,000 square queries; torchattacks 10, 10, 5,000"
+
 
 def rows(scale: Scale) -> Iterator[Row]:
     """One run each, as the peer takes minutes; robust accuracy from the same runs."""
@@ -35,7 +37,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     label = f"ensemble, {len(x)} images of {scale.small} px, K = 4"
     peer_left = f"{left['torchattacks']:.1f} %" if peer else "not measured"
     for name in modes:
-        note = f"robust accuracy {left[name]:.1f} %, torchattacks' {peer_left}; one run each"
+        note = f"robust accuracy {left[name]:.1f} %, torchattacks' {peer_left}; {SETTINGS}; one run each"
         yield ratio(f"{label}: {name} against AutoAttack", times, "torchattacks", name, least=3, note=note)
         difference = left[name] - left["torchattacks"] if peer else None
         yield Row(f"{label}: {name}, robust accuracy less AutoAttack's", difference, "points", most=0)
