@@ -49,14 +49,11 @@ def cost_page(root: Path) -> dict[str, str]:
 
 
 def summary(bench: Bench) -> str:
-    """How many bounds were met, and by name those that were not."""
+    """How many bounds were met, missed or not measured."""
     asked = [row for row in bench["rows"] if row["verdict"] != DASH]
-    verdicts = Counter(row["verdict"] for row in asked)
-    lines = [f"{verdicts['PASS']} of {len(asked)} bounds are met."]
-    for verdict in sorted(set(verdicts) - {"PASS"}):
-        names = "; ".join(row["workload"] for row in asked if row["verdict"] == verdict)
-        lines.append(f"{verdict[0].upper()}{verdict[1:].lower()}: {names}.")
-    return " ".join(lines)
+    verdicts = Counter(row["verdict"].lower() for row in asked)
+    others = [f"{count} {verdict}" for verdict, count in sorted(verdicts.items()) if verdict != "pass"]
+    return ", ".join([f"{verdicts['pass']} of {len(asked)} bounds are met", *others]) + "."
 
 
 def table(bench: Bench) -> Table:
