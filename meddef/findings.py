@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from meddef.ablation import STEPS, comparisons
 from meddef.display import NOTHING, Text, place
-from meddef.paper import CLAIMS
+from meddef.paper import CLAIMS, PROTOCOL
 from meddef.report import Dataset, Report, attack_name, model_label, short_label
 from meddef.tables import compression_pairs, epsilon_pairs
 from meddef.tables_setup import circumstances
@@ -107,7 +108,20 @@ def ablation(report: Report, eps: float) -> Text:
             f"correction. The largest is {step} under {attack_name(attack)}: "
             f"{found[step, attack].difference:+.1f} points on n = {found[step, attack].n}."
         )
+    sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]
     return _bullets(sentences)
+
+
+def _feature_map(size: int) -> str:
+    """What the components have to work on: the backbone halves the image five times."""
+    printed = PROTOCOL["preprocessing"]["image_size"]
+    here, there = (math.ceil(side / 2**5) for side in (size, printed))
+    if here == there:
+        return f"The components work on {here} × {here} positions, as in the paper."
+    return (
+        f"At {size} px the components work on {here} × {here} positions, at the paper's {printed} px on "
+        f"{there} × {there}: what is not seen here may show there."
+    )
 
 
 def epsilon(report: Report) -> Text:
