@@ -89,16 +89,18 @@ class Profile(Settings):
     batch_size: Positive = 32  # images per attack batch
     threads: Positive = 1  # per process; part of the key, since float sums depend on it
     clean_variants: list[str] = ["resnet18"]  # trained without adversarial examples
+    controls: list[str] = []  # variants also trained the other way, which the paper lacks
     training: TrainingSettings
     clean_training: TrainingSettings | None = None  # None: ``training`` without its adversarial part
     grids: dict[str, GridSettings]
     saliency: SaliencySettings | None = None
 
-    def training_for(self, variant: str) -> TrainingSettings:
-        """The settings that ``variant`` is trained with."""
-        if variant not in self.clean_variants:
-            return self.training
-        return self.clean_training or self.training.model_copy(update={"adversarial": None})
+    def models(self) -> list[tuple[str, TrainingSettings]]:
+        """Every variant with the settings it is trained with, the controls last."""
+        clean = self.clean_training or self.training.model_copy(update={"adversarial": None})
+        cleanly = [(variant, variant in self.clean_variants) for variant in self.variants]
+        cleanly += [(variant, variant not in self.clean_variants) for variant in self.controls]
+        return [(variant, clean if is_clean else self.training) for variant, is_clean in cleanly]
 
 
 def profile_names() -> list[str]:

@@ -13,8 +13,17 @@ def test_bundled_profiles_load(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
     assert profile.variants == ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
-    assert profile.training_for("resnet18").adversarial is None
-    assert profile.training_for("full").adversarial is not None
+    trained = dict(profile.models())
+    assert trained["resnet18"].adversarial is None
+    assert trained["full"].adversarial is not None
+
+
+def test_controls_are_trained_the_other_way() -> None:
+    profile = load_profile("smoke").model_copy(update={"controls": ["full", "resnet18"]})
+    (full, clean), (resnet18, adversarial) = profile.models()[-2:]
+    assert (full, clean.adversarial) == ("full", None)
+    assert resnet18 == "resnet18"
+    assert adversarial == profile.training
 
 
 def test_the_paper_profile_is_the_paper_s_protocol() -> None:

@@ -15,7 +15,7 @@ from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
 from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.models import VARIANTS
-from meddef.settings import DatasetSettings, GridSettings, Profile
+from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
 
 TRAIN_CODE = ("meddef.models.meddef", "meddef.training.trainer")
 ATTACK_CODE = ("meddef.evaluation.metrics", "meddef.pruning")
@@ -116,7 +116,7 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
     Raises:
         InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
     """
-    for variant in [*profile.variants, *profile.clean_variants]:
+    for variant in [*profile.variants, *profile.clean_variants, *profile.controls]:
         if variant not in VARIANTS:
             raise InputError(
                 f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(VARIANTS)}"
@@ -142,9 +142,9 @@ def _dataset_cells(
     }
     yield Cell("data", dataset.name, data)
     shared = {"data": splits.fingerprint, "device": options.device, "threads": profile.threads}
-    for variant in profile.variants:
+    for variant, training in profile.models():
         for seed in profile.seeds:
-            train = _train_cell(profile, dataset.name, variant, seed, splits, shared)
+            train = _train_cell(dataset.name, variant, training, seed, splits, shared)
             yield train
             for grid_name, grid in {TEST_GRID: GridSettings(attacks={}), **profile.grids}.items():
                 yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
@@ -153,9 +153,13 @@ def _dataset_cells(
 
 
 def _train_cell(
-    profile: Profile, dataset: str, variant: str, seed: int, splits: Splits, shared: Mapping[str, Any]
+    dataset: str,
+    variant: str,
+    training: TrainingSettings,
+    seed: int,
+    splits: Splits,
+    shared: Mapping[str, Any],
 ) -> Cell:
-    training = profile.training_for(variant)
     settings = {
         **shared,
         "variant": variant,
