@@ -68,6 +68,7 @@ class GridSettings(Settings):
     rates: list[Rate] = [0.0]
     attacks: dict[str, dict[str, Any]]
     scope: Literal["global", "layer"] = "global"
+    seeds: list[int] | None = None  # only models of these seeds; None is every seed
 
 
 class SaliencySettings(Settings):

@@ -243,3 +243,10 @@ def test_unknown_names_are_refused(tmp_path: Path, change: str, message: str) ->
     path.write_text("\n".join([*lines, change]))
     with pytest.raises(InputError, match=message):
         make_plan(load_profile(str(path)), RunOptions(tmp_path))
+
+
+def test_a_grid_may_be_for_some_seeds_only(profile: Profile, tmp_path: Path) -> None:
+    grids = {**profile.grids, "pruning": profile.grids["pruning"].model_copy(update={"seeds": [1]})}
+    plan = make_plan(profile.model_copy(update={"seeds": [0, 1], "grids": grids}), RunOptions(tmp_path))
+    assert {cell.settings["seed"] for cell in plan.cells if cell.section == "pruning"} == {1}
+    assert {cell.settings["seed"] for cell in plan.cells if cell.section == "epsilon"} == {0, 1}

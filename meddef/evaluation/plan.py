@@ -147,7 +147,8 @@ def _dataset_cells(
             train = _train_cell(dataset.name, variant, training, seed, splits, shared)
             yield train
             for grid_name, grid in {TEST_GRID: GridSettings(attacks={}), **profile.grids}.items():
-                yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
+                if grid.seeds is None or seed in grid.seeds:
+                    yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
             if profile.saliency is not None and dataset.name.startswith("phantom"):
                 yield _saliency_cell(profile, dataset, train, shared)
 
