@@ -41,7 +41,9 @@ def refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
     return lines[0]
 
 
-@pytest.mark.parametrize("command", ["data", "train", "evaluate", "attacks", "reproduce", "audit", "book"])
+@pytest.mark.parametrize(
+    "command", ["data", "train", "evaluate", "attacks", "reproduce", "status", "audit", "book"]
+)
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0

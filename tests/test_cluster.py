@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_profile import TINY
 
 from meddef.errors import InputError
 from meddef.evaluation.executor import InlineExecutor, make_executor
@@ -20,23 +21,11 @@ from meddef.settings import load_profile
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Dask's own, at shutdown and when a worker is killed
 
-PROFILE = """
-name: tiny
-description: a test
-image_size: 32
-datasets:
-  - {name: phantom_oct, split_policy: released, sizes: {train: 16, val: 8, test: 12}}
-variants: [resnet18, no_afd_mfe]
-training: {epochs: 2, batch_size: 8, adversarial: {steps: 1}}
-grids:
-  epsilon: {images: 8, eps: [0.01, 0.05], attacks: {fgsm: {}, pgd: {steps: 2}}}
-"""
-
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("profile")
-    (folder / "tiny.yaml").write_text(PROFILE)
+    (folder / "tiny.yaml").write_text(TINY)
     return make_plan(load_profile(str(folder / "tiny.yaml")), RunOptions(folder / "runs"))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_profile import TINY
 
 import meddef.evaluation.cells as cells
 import meddef.evaluation.plan as planning
@@ -24,20 +25,6 @@ from meddef.evaluation.run import CellsFailed, missing, run_plan
 from meddef.evaluation.status import run_status
 from meddef.records import RecordStore
 from meddef.settings import Profile, load_profile
-
-TINY = """
-name: tiny
-description: a test
-image_size: 32
-datasets:
-  - {name: phantom_oct, split_policy: released, sizes: {train: 16, val: 8, test: 12}}
-variants: [resnet18, no_afd_mfe]
-training: {epochs: 2, batch_size: 8, adversarial: {steps: 1}}
-grids:
-  epsilon: {images: 8, eps: [0.01, 0.05], attacks: {fgsm: {}, pgd: {steps: 2}}}
-  pruning: {images: 8, eps: [0.05], rates: [0.0, 0.5], attacks: {fgsm: {}}}
-saliency: {images: 4, layer: layer2}
-"""
 
 
 @pytest.fixture(scope="module")

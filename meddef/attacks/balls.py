@@ -1,5 +1,6 @@
 """The threat model: images within eps of the original, in a norm, and within [0, 1]."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -11,23 +12,23 @@ _BLOCK = 16  # images whose intermediate results stay in the cache
 
 
 @dataclass(frozen=True)
-class Ball:
+class Ball(ABC):
     """Images and the radius around each; ``eps`` is float64, (N, 1, 1, 1). See the two norms below."""
 
     images: Tensor
     eps: Tensor
 
-    def random(self, generator: torch.Generator) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def random(self, generator: torch.Generator) -> Tensor: ...
 
-    def step(self, x: Tensor, gradient: Tensor, size: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def step(self, x: Tensor, gradient: Tensor, size: Tensor) -> Tensor: ...
 
-    def project(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def project(self, x: Tensor) -> Tensor: ...
 
-    def exact(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def exact(self, x: Tensor) -> Tensor: ...
 
     def select(self, keep: Tensor) -> Self:
         return replace(self, images=self.images[keep], eps=self.eps[keep])
