@@ -1,0 +1,114 @@
+"""Refusals that come from the surroundings: folders, data, extras, downloads, clusters."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import meddef.data.cache as cache
+import meddef.models.backbone as backbone
+from meddef.attacks import pgd
+from meddef.book import build_book
+from meddef.data import CARDS
+from meddef.data.splits import _assign, _splits
+from meddef.errors import InputError
+from meddef.evaluation.executor import make_executor
+from meddef.models import build_model
+from meddef.saliency import grad_cam
+
+
+def test_a_book_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="no records in results/: run 'meddef reproduce' first"):
+        build_book({})
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InputError, match=r"cannot write to the cache folder .*set MEDDEF_CACHE_DIR"):
+        cache.find_cache_dir(tmp_path)
+
+
+def test_a_cache_that_does_not_read_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_load", lambda images, index: None)
+    index = SimpleNamespace(model_dump_json=lambda: "{}")
+    with pytest.raises(InputError, match="cannot be read back: is the disk full"):
+        cache.cached_pool(tmp_path, "p", "k" * 20, lambda path: index)  # type: ignore[arg-type, return-value]
+
+
+def test_splits_without_images_are_refused() -> None:
+    card, where = CARDS["chest_xray"], np.array(["train", "train", "val", "test"])
+    index = SimpleNamespace(labels=[0, 1], splits=["train", "train"])
+    with pytest.raises(InputError, match="leaves val, test without images"):
+        _assign(card, index, "released", 0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="every training image repeats one of val or test"):
+        _splits(card, None, where, [0, 1], {})  # type: ignore[arg-type]
+
+
+def test_weights_that_cannot_be_downloaded_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(**arguments: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(backbone, "resnet18", offline)
+    with pytest.raises(InputError, match=r"could not be downloaded .*no network.*pretrained=False"):
+        build_model("resnet18", 2, pretrained=True)
+
+
+@pytest.mark.parametrize("module", ["pytorch_grad_cam", "distributed"])
+def test_a_missing_extra_is_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    if module == "distributed":
+        with (
+            pytest.raises(InputError, match=r"needs the extra 'cluster'"),
+            make_executor(1, "tcp://127.0.0.1:9"),
+        ):
+            pass
+    else:
+        with pytest.raises(InputError, match=r"meddef\[book\]"):
+            grad_cam(build_model("resnet18", 2), torch.rand(1, 3, 32, 32), layer="layer3")
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's own, at shutdown
+@pytest.mark.parametrize(
+    ("workers", "threads", "message"), [(0, 1, "has no worker"), (1, 2, "start it with --nthreads 1")]
+)
+def test_a_cluster_that_cannot_do_the_work_is_refused(workers: int, threads: int, message: str) -> None:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=False,
+            dashboard_address=None,
+            protocol="tcp",
+            host="127.0.0.1",
+        ) as cluster,
+        pytest.raises(InputError, match=message),
+        make_executor(1, cluster.scheduler_address),
+    ):
+        pass  # fmt: skip
+
+
+class SharedConvolution(nn.Module):
+    """Folding BatchNorm into the convolution changes its second use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        nn.init.constant_(self.norm.weight, 3.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(self.norm(self.convolution(x))).mean((2, 3))
+
+
+def test_a_fast_copy_that_differs_is_refused() -> None:
+    torch.manual_seed(0)
+    images, labels = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
+    with pytest.raises(InputError, match="changes this model's logits"):
+        pgd(SharedConvolution().eval(), images, labels, eps=0.1, step_size=0.1, steps=1, fast=True)
