@@ -70,7 +70,7 @@ def reproduce(
 
         meddef reproduce                                            # phantoms, minutes, needs no data
 
-        meddef reproduce --profile cpu --data-dir ~/data            # the real chest X-rays, an hour or two on two cores
+        meddef reproduce --profile cpu --data-dir ~/data            # the real chest X-rays, hours on two cores
 
         meddef reproduce --profile cpu --only epsilon --dry-run     # what would that cost?
     """

@@ -28,6 +28,7 @@ ATTACK_NAMES = {
     ENSEMBLE: "Ensemble (worst case)",
 }
 ATTACKS = tuple(ATTACK_NAMES)
+_GRIDS_OF_EPSILON = ("jsma", "ensemble")
 RATES = ("clean", "robust", "asr")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
 _NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread")]
@@ -117,13 +118,13 @@ class Report:
     def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
         """Attack records of one grid, those of the ensemble widened to the worst case over it and the other attacks.
 
-        JSMA, which has no epsilon, may have been run on a grid of its own.
+        JSMA and the ensemble, which cost more, may have been run on grids of their own that belong to "epsilon".
         """
+        also = _GRIDS_OF_EPSILON if grid == "epsilon" else ()
         return with_worst_case(
-            record
+            {**record, "grid": grid}
             for record in self.of("attack", dataset)
-            if record["grid"] == grid
-            or (grid == "epsilon" and record["grid"] == "jsma" and record["attack"] == "jsma")
+            if record["grid"] == grid or (record["grid"] in also and record["attack"] != "clean")
         )
 
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:

@@ -8,12 +8,13 @@ from meddef.errors import InputError
 from meddef.settings import load_profile, profile_names
 
 
-@pytest.mark.parametrize("name", ["cpu", "paper", "smoke"])
+@pytest.mark.parametrize("name", ["cpu", "cpu_oct", "cpu_patient", "paper", "smoke"])
 def test_bundled_profiles_load(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
-    assert profile.variants == ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
-    trained = dict(profile.models())
+    every = ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
+    assert profile.variants == (["resnet18", "full"] if name == "cpu_patient" else every)
+    trained = dict(profile.models()[: len(profile.variants)])
     assert trained["resnet18"].adversarial is None
     assert trained["full"].adversarial is not None
 
@@ -77,8 +78,8 @@ def test_faults_are_named(tmp_path: Path, change: str, message: str) -> None:
 
 
 def test_unknown_profiles_are_named(tmp_path: Path) -> None:
-    assert profile_names() == ["cpu", "paper", "smoke"]
-    with pytest.raises(InputError, match="unknown profile 'smok': use one of cpu, paper, smoke"):
+    assert profile_names() == ["cpu", "cpu_oct", "cpu_patient", "paper", "smoke"]
+    with pytest.raises(InputError, match="unknown profile 'smok': use one of cpu, cpu_oct, cpu_patient, paper, smoke"):
         load_profile("smok")
     with pytest.raises(InputError, match="does not exist"):
         load_profile(str(tmp_path / "none.yaml"))

@@ -28,10 +28,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "architecture": ("data",),
     "training": ("data", "train"),
-    "ablation": ("data", "train", "test", "epsilon", "jsma"),
-    "epsilon": ("data", "train", "test", "epsilon", "small_epsilon", "jsma"),
+    "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
+    "epsilon": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
     "pruning": ("data", "train", "pruning"),
-    "confusion": ("data", "train", "test", "epsilon", "jsma"),
+    "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
     "saliency": ("data", "train", "saliency"),
     "comparison": ("data", "train", "pruning"),
 }
