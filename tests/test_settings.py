@@ -79,7 +79,9 @@ def test_faults_are_named(tmp_path: Path, change: str, message: str) -> None:
 
 def test_unknown_profiles_are_named(tmp_path: Path) -> None:
     assert profile_names() == ["cpu", "cpu_oct", "cpu_patient", "paper", "smoke"]
-    with pytest.raises(InputError, match="unknown profile 'smok': use one of cpu, cpu_oct, cpu_patient, paper, smoke"):
+    with pytest.raises(
+        InputError, match="unknown profile 'smok': use one of cpu, cpu_oct, cpu_patient, paper, smoke"
+    ):
         load_profile("smok")
     with pytest.raises(InputError, match="does not exist"):
         load_profile(str(tmp_path / "none.yaml"))
