@@ -1,14 +1,16 @@
 """The threat model: images within eps of the original, in a norm, and within [0, 1]."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import torch
 from torch import Tensor
 
 NORMS = ("linf", "l2")
-_BLOCK = 16  # images whose intermediate results stay in the cache
+_BLOCK = 2**18  # numbers whose intermediate results stay in the cache, in memory that is used again
 
 
 @dataclass(frozen=True)
@@ -53,27 +55,64 @@ class LinfBall(Ball):
         )
         return (self.images + self._eps * (2 * noise - 1).to(self.images)).clamp_(0, 1)
 
+    @cached_property
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        return (self.images - self._eps).clamp_(min=0), (self.images + self._eps).clamp_(max=1)
+
     def step(self, x: Tensor, gradient: Tensor, size: Tensor) -> Tensor:
         """Steepest ascent: ``size`` along the sign of the gradient, then back into the ball."""
-        return self.project(x + size.to(x.dtype) * gradient.sign())
+        return (x + gradient.sign().mul_(size.to(x.dtype))).clamp_(*self._ends)
 
     def project(self, x: Tensor) -> Tensor:
-        return x.clamp(self.images - self._eps, self.images + self._eps).clamp_(0, 1)
+        return x.clamp(*self._ends)
 
     def exact(self, x: Tensor) -> Tensor:
-        """Into the largest interval of representable numbers whose ends are at most eps from the image."""
-        parts = zip(self.images.split(_BLOCK), self.eps.split(_BLOCK), x.split(_BLOCK), strict=True)
-        return torch.cat([_exact(images, eps, part) for images, eps, part in parts])
+        """x in [0, 1] into the largest interval of representable numbers whose ends are at most eps from the image."""
+        return torch.cat([_exact(*part) for part in self._blocks(x)])
+
+    def corner(self, sign: Tensor, out: Tensor) -> None:
+        """Into ``out`` what ``exact(step(images, sign, eps))`` is for FGSM: as far as the ball goes along ``sign``."""
+        for part in self._blocks(sign, out):
+            _corner(*part)
+
+    def _blocks(self, *given: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Images, eps and what is given, a few images at a time."""
+        count = max(1, _BLOCK // max(1, self.images[:1].numel()))
+        return zip(*(x.split(count) for x in (self.images, self.eps, *given)), strict=True)
 
 
 def _exact(images: Tensor, radius: Tensor, x: Tensor) -> Tensor:
-    eps = radius.to(images.dtype)
-    eps = torch.where(eps.double() > radius, eps.nextafter(torch.zeros_like(eps)), eps).double()
-    wide = images.double()
-    low, high = (wide - eps).to(x.dtype), (wide + eps).to(x.dtype)
-    low = torch.where(wide - low.double() > eps, low.nextafter(images), low)
-    high = torch.where(high.double() - wide > eps, high.nextafter(images), high)
+    eps = _at_most(radius, images.dtype)
+    low, error = _sum(images, -eps)
+    _bits(low).add_(error > 0)
+    high, error = _sum(images, eps)
+    _bits(high).add_(error < 0, alpha=-1)
     return x.clamp(low, high)
+
+
+def _corner(images: Tensor, radius: Tensor, sign: Tensor, out: Tensor) -> None:
+    x, error = _sum(images, _at_most(radius, images.dtype) * sign)
+    bits = _bits(x)
+    bits.sub_((error.mul_(sign) < 0).to(bits.dtype).mul_(sign.to(bits.dtype)))
+    torch.clamp(x, 0, 1, out=out)
+
+
+def _at_most(radius: Tensor, dtype: torch.dtype) -> Tensor:
+    """The largest number of ``dtype`` that is no larger than ``radius`` (float64)."""
+    eps = radius.to(dtype)
+    return torch.where(eps.double() > radius, eps.nextafter(torch.zeros_like(eps)), eps)
+
+
+def _sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """a + b, and the rounding error that is left to the exact sum (Knuth's TwoSum; float64 would cost thrice)."""
+    total = a + b
+    part = total - a
+    return total, (total - part).neg_().add_(a).add_(b - part)
+
+
+def _bits(x: Tensor) -> Tensor:
+    """The same memory as integers: for x > 0, one more is the next larger number."""
+    return x.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What every attack here promises: checked input, a model left as found, logits that can be trusted."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def check_labels(labels: Tensor, images: Tensor, name: str) -> Tensor:
 
 def check_range(images: Tensor) -> None:
     """Refuse NaN and values outside [0, 1], which is how normalised and 0-255 input shows."""
-    low, high = float(images.min()), float(images.max())
+    low, high = (float(end) for end in images.aminmax())
     if low != low or high != high:
         raise InputError(f"image {first_bad(torch.isfinite(images))} holds NaN; pixels must be in [0, 1]")
     if low < 0:
@@ -135,8 +136,7 @@ def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = Fals
         raise InputError(
             "the model's output does not depend on its input: detach() or no_grad() inside the model?"
         )
-    finite = torch.isfinite(gradient)
-    if not bool(finite.all()):
+    if not math.isfinite(float(gradient.sum())) and not bool((finite := torch.isfinite(gradient)).all()):
         raise InputError(
             f"the input gradient of image {first_bad(finite)} is NaN or infinite: check the model"
         )
@@ -145,7 +145,7 @@ def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = Fals
 
 def warn_if_zero(gradient: Tensor) -> None:
     """Count the images whose gradient is zero everywhere: for them an attack proves nothing."""
-    zero = int((gradient.flatten(1) == 0).all(1).sum())
+    zero = len(gradient) - int(gradient.flatten(1).any(1).sum())
     if zero:
         warnings.warn(
             f"the input gradient is exactly zero for {zero} of {len(gradient)} images: a gradient attack cannot "

@@ -24,7 +24,7 @@ def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: 
 
     Args:
         model: in evaluation mode.
-        images: (N, C, H, W); the first two are used to check the stand-in.
+        images: (N, C, H, W); the first is used to check the stand-in.
         fast: take a private copy with every BatchNorm folded into its convolution, channels-last where that pays, the
             gradient of the first layer computed as in ``meddef.attacks.first_layer``; for its gain and its loss in
             attack success see the cost page.
@@ -68,7 +68,7 @@ def _folded(model: nn.Module, images: Tensor) -> nn.Module:
     for name, module in list(folded.named_modules()):
         if isinstance(module, nn.Conv2d) and pays(module):
             folded.set_submodule(name, FirstLayer(module))
-    some = images[:2]
+    some = images[:1]
     with torch.no_grad(), _positions(folded) as positions:
         if not torch.allclose(model(some), folded(layout(some, True)), rtol=1e-3, atol=1e-3):
             raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")

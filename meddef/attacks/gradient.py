@@ -50,7 +50,7 @@ def fgsm(
     images = images.detach()
     grid = list(eps) if isinstance(eps, Sequence) else [eps]
     spheres = [LinfBall(images, contract.per_image(radius, images, "eps", most=1.0)) for radius in grid]
-    results = [images.clone() for _ in grid]
+    sign = torch.zeros_like(images)
     if any(bool(sphere.eps.any()) for sphere in spheres):
         with contract.attacking(model, images.device):
             x = layout(images.clone(), fast).requires_grad_()
@@ -58,8 +58,14 @@ def fgsm(
             logits = contract.check_logits(source(x), goal.labels)
             gradient = contract.input_gradient(goal.loss(logits).sum(), x)
         contract.warn_if_zero(gradient)
-        results = [finish(sphere, sphere.step(images, gradient, sphere.eps)) for sphere in spheres]
-    return torch.stack(results) if isinstance(eps, Sequence) else results[0]
+        sign = gradient.sign()
+    several = isinstance(eps, Sequence)
+    results = images.new_empty((len(grid), *images.shape)) if several else torch.empty_like(images)[None]
+    for sphere, result in zip(spheres, results, strict=True):
+        sphere.corner(sign, result)
+        still = (sphere.eps == 0).flatten()
+        result[still] = images[still]  # -0.0 too
+    return results if several else results[0]
 
 
 def bim(

@@ -38,7 +38,7 @@ def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
     label = f"{name}, K = {classes}" if name == "fgsm" else f"{name}-{steps}, K = {classes}"
     say(label)
     model = undefended(classes, scale.size, scale.training)
-    x, labels = right(model, scale.batch * (4 if steps == 1 else 1), classes, scale.size)
+    x, labels = right(model, scale.batch * (8 if steps == 1 else 1), classes, scale.size)
     ours = _attack(name, model, x, labels, scale)
     calls: peers.Calls = {"floor": partial(floor, model, x, labels, steps), "reference": ours}
     calls |= {mode: partial(ours, **settings) for mode, settings in FAST.items()}
@@ -139,7 +139,7 @@ def epsilon_grid(scale: Scale) -> Iterator[Row]:
     """FGSM at eight eps from one gradient against eight calls."""
     say("fgsm at eight eps")
     model = undefended(4, scale.size, scale.training)
-    x, labels = right(model, 2 * scale.batch, 4, scale.size)
+    x, labels = right(model, 4 * scale.batch, 4, scale.size)
     together = partial(fgsm, model, x, labels, eps=GRID)
     attacks = [peers.torchattacks("FGSM", model, x, labels, eps=eps) for eps in GRID]
     calls: peers.Calls = {
