@@ -103,8 +103,8 @@ def table(report: Report) -> Table:
     ]
     caption = (
         f"Profile {report.profile}: {duration(found['seconds'].sum())} of one worker. A thousand passes took "
-        f"{1000 * cost_of_a_pass(cells):.1f} s in all; the dearest part took {each.max() / each.min():.1f} times as long "
-        "for a pass as the cheapest."
+        f"{1000 * cost_of_a_pass(cells):.1f} s in all; a pass of the dearest part took {each.max() / each.min():.1f} "
+        "times as long as one of the cheapest."
     )
     return Table(pd.DataFrame(rows), caption, header=1, left=("part",))
 

@@ -1,4 +1,4 @@
-"""The book's page on faults: the table is read from the tests that commit them. Neither torch nor the tests are imported.
+"""The book's page on faults: the table is read from the tests that commit them, which are not imported.
 
 A test of a fault is marked ``@pytest.mark.fault(tried, outcome, says=...)``: what is done, what happens then, and the
 words that the message must hold, which the test gets as the fixture ``says`` and checks.

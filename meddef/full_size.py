@@ -166,7 +166,7 @@ def limits(loads: Sequence[Load]) -> Table:
 
 def storage(loads: Sequence[Load], report: Report) -> Table:
     """Bytes of each load, from the length of the published lines and the size of the models."""
-    attacks = [record for record in report.of("attack")]
+    attacks = list(report.of("attack"))
     head = np.mean([len(json.dumps(record)) - 3 * record["n"] for record in attacks])
     trained = report.of("train")
     train = np.mean([len(json.dumps({**r, "history": []})) for r in trained])
@@ -192,8 +192,8 @@ def storage(loads: Sequence[Load], report: Report) -> Table:
         )
     caption = (
         f"From profile {report.profile}: {head:.0f} bytes for an attack and 3 more for each image, {epoch:.0f} for an "
-        f"epoch, {origin:.0f} for the circumstances of a cell, {_bytes(weights)} for a model; the files of the cells in "
-        "the run folder hold the text once more. Images are one byte a pixel."
+        f"epoch, {origin:.0f} for the circumstances of a cell, {_bytes(weights)} for a model; the files of the cells "
+        "in the run folder hold the text once more. Images are one byte a pixel."
     )
     return Table(pd.DataFrame(rows), caption)
 

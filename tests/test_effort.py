@@ -114,7 +114,7 @@ def test_the_pages_hold_shares_that_add_up_and_the_verdict(tmp_path: Path) -> No
 
 
 def test_hours_by_hand() -> None:
-    """ROCT's trainings: 100 epochs; 83,484 and 32 images; five adversarial models and two clean ones, three seeds each."""
+    """ROCT's trainings: 100 epochs; 83,484 and 32 images; three seeds of five adversarial models and two clean ones."""
     clean = 1.8 * 83484 + 0.4 * 32
     adversarial = clean + 0.35 * 83484 * 41.8 + 0.7 * 32 * 40
     load = full_size.full_paper()
