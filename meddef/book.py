@@ -75,7 +75,7 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     if not sources:
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = sorted((Report.load(name, folder) for name, folder in sources.items()), key=_real_first)
-    pages = front_page(reports[0]) | cost_page(root) | full_size.pages(reports) | faults_page(root)
+    pages = front_page(reports[0]) | cost_page(root) | full_size.pages(reports, root) | faults_page(root)
     for name, text in pages.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))

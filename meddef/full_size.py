@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from meddef.tables_setup import duration
 SEEDS = [0, 1, 2]
 BEYOND_VARIANTS, BEYOND_DATASETS = 100, 10
 AGREEMENT = 0.30  # how far a predicted time may be from the measured one
+ENGINE = Path("results") / "bench" / "engine.json"
+NOTHING = "No measurement is published: `python -m tests.bench.bench_plan` makes one.\n"
 RATE = 1000.0  # passes a second that the reader can divide by his own
 
 
-def pages(reports: Sequence[Report]) -> dict[str, str]:
+def pages(reports: Sequence[Report], root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``; the first report's throughput is the CPU's in the tables."""
     loads = (full_paper(), beyond())
     parts = {
@@ -36,9 +39,11 @@ def pages(reports: Sequence[Report]) -> dict[str, str]:
     found = {name: [table] for name, table in parts.items()} | {
         "effort": [effort.table(report) for report in reports]
     }
-    return {
-        f"{name}.md": "\n\n".join(t._repr_html_() for t in tables) + "\n" for name, tables in found.items()
-    }
+    path = root / ENGINE
+    if path.is_file():
+        found["engine"] = [engine(json.loads(path.read_text(encoding="utf-8")))]
+    texts = {f"{name}.md": "\n\n".join(t._repr_html_() for t in tables) for name, tables in found.items()}
+    return {"engine.md": NOTHING} | {name: f"{text}\n" for name, text in texts.items()}
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,26 @@ def storage(loads: Sequence[Load], report: Report) -> Table:
         f"From profile {report.profile}: {head:.0f} bytes for an attack and 3 more for each image, {epoch:.0f} for an "
         f"epoch, {origin:.0f} for the circumstances of a cell, {_bytes(weights)} for a model; the files of the cells "
         "in the run folder hold the text once more. Images are one byte a pixel."
+    )
+    return Table(pd.DataFrame(rows), caption)
+
+
+def engine(bench: dict[str, Any]) -> Table:
+    """CPU time of the planning process for each cell."""
+    rows = [
+        {
+            "each cell is": step,
+            **{
+                f"{row['cells']:,} cells (ms)": f"{1000 * row[step] / row['cells']:.2g}"
+                for row in bench["rows"]
+            },
+        }
+        for step in bench["rows"][0]
+        if step != "cells"
+    ]
+    origin = bench["provenance"]
+    caption = (
+        f"CPU time of one process for each cell; {origin['hardware']['cpu']}, commit {origin['commit'][:12]}."
     )
     return Table(pd.DataFrame(rows), caption)
 

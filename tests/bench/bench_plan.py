@@ -1,4 +1,4 @@
-"""What the planner needs for each cell: CPU seconds of one process (so that other work on the machine does not count)."""
+"""What the planner needs for each cell, in CPU seconds of one process: other work on the machine does not count."""
 
 import json
 import tempfile
@@ -35,7 +35,7 @@ def measure(seeds: int, folder: Path) -> dict[str, float]:
     """CPU seconds of planning, of keys, of writing and of reading every cell once."""
     made: list[Plan] = []
     store = RecordStore(folder)
-    answers = {name: "0" * IMAGES for name in ("labels", "before", "after")}
+    answers = dict.fromkeys(("labels", "before", "after"), "0" * IMAGES)
     steps: dict[str, Callable[[], object]] = {
         "planned": lambda: made.append(plan(seeds)),
         "key computed": lambda: [cell.key for cell in made[0].cells],
