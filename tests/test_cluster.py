@@ -99,7 +99,7 @@ def test_two_runs_on_one_store_record_each_cell_once(
 
     first = threading.Thread(target=run)
     first.start()
-    while not (written := cells(options)):
+    while first.is_alive() and not (written := cells(options)):
         time.sleep(0.02)
     with pytest.raises(InputError, match=says):
         run()
