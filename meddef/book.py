@@ -14,16 +14,18 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from meddef import full_size
 from meddef.atomic import write_text
 from meddef.cost import cost_page
 from meddef.errors import InputError, RunFailed
+from meddef.faults import faults_page
 from meddef.frontpage import front_page
 from meddef.notebooks import SECTIONS, find_root, run_notebooks
 from meddef.report import Report
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
-PAGES = ("howto", "definitions", "cost")
+PAGES = ("howto", "definitions", "cost", "cluster", "faults")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
 INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb")
 
@@ -73,7 +75,8 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     if not sources:
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = sorted((Report.load(name, folder) for name, folder in sources.items()), key=_real_first)
-    for name, text in (front_page(reports[0]) | cost_page(root)).items():
+    pages = front_page(reports[0]) | cost_page(root) | full_size.pages(reports, root) | faults_page(root)
+    for name, text in pages.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
     page = root / "_build" / "html" / "index.html"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from meddef import cli_audit, cli_book, cli_data, cli_evaluate, cli_run, cli_status
+from meddef import cli_audit, cli_book, cli_data, cli_estimate, cli_evaluate, cli_run, cli_status
 from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("train")(cli_run.train)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("attacks")(cli_evaluate.attacks)
 app.command("reproduce")(cli_run.reproduce)
+app.command("estimate")(cli_estimate.estimate)
 app.command("status")(cli_status.status)
 app.command("audit")(cli_audit.audit)
 app.command("book")(cli_book.book)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -179,8 +180,12 @@ def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_r
             )
         if dry_run:
             _print_plan(plan, {cell.key for cell in todo})
-        else:
-            run_plan(plan, options, executor, inside=isinstance(executor, InlineExecutor))
+            return
+        started = time.perf_counter()
+        run_plan(plan, options, executor, inside=isinstance(executor, InlineExecutor))
+        if todo:
+            actual = time.perf_counter() - started
+            print(f"took {humane(actual)}, {actual / total:.1f} times the estimate")
 
 
 def _print_plan(plan: Plan, todo: set[str]) -> None:

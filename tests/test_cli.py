@@ -42,7 +42,7 @@ def refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 @pytest.mark.parametrize(
-    "command", ["data", "train", "evaluate", "attacks", "reproduce", "status", "audit", "book"]
+    "command", ["data", "train", "evaluate", "attacks", "reproduce", "estimate", "status", "audit", "book"]
 )
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])

@@ -55,6 +55,10 @@ def test_a_cluster_gives_the_same_records(
     assert (options.folder / "records.jsonl").read_bytes() == in_process
 
 
+@pytest.mark.fault(
+    "a worker of a Dask cluster is killed in mid-cell",
+    "its cell is run again on another worker; the records are those of a run in one process, byte for byte",
+)
 def test_a_worker_killed_in_mid_cell_loses_nothing(
     plan: Plan, in_process: bytes, cluster: "distributed.LocalCluster", tmp_path: Path
 ) -> None:
@@ -77,6 +81,40 @@ def test_a_worker_killed_in_mid_cell_loses_nothing(
     assert killed.is_set()
     assert (options.folder / "records.jsonl").read_bytes() == in_process
     assert len(RecordStore(options.folder).keys()) == len(plan.cells)
+
+
+@pytest.mark.fault(
+    "a second run is started on the folder of a run that a cluster works on",
+    "the second is refused; the first records each cell once, and a third finds nothing to do",
+    says="another run works in",
+)
+def test_two_runs_on_one_store_record_each_cell_once(
+    plan: Plan, in_process: bytes, cluster: "distributed.LocalCluster", tmp_path: Path, says: str
+) -> None:
+    options = RunOptions(tmp_path / "tiny")
+
+    def run() -> None:
+        with make_executor(0, cluster.scheduler_address) as (executor, _):
+            run_plan(plan, options, executor, inside=False)
+
+    first = threading.Thread(target=run)
+    first.start()
+    while first.is_alive() and not (written := cells(options)):
+        time.sleep(0.02)
+    with pytest.raises(InputError, match=says):
+        run()
+    first.join()
+    everything = cells(options)
+    assert everything.items() >= written.items()
+    assert len(everything) == len(plan.cells)
+    run()
+    assert cells(options) == everything
+    assert (options.folder / "records.jsonl").read_bytes() == in_process
+
+
+def cells(options: RunOptions) -> dict[str, int]:
+    """Cell file -> inode; a cell that is recorded again appears as a new file."""
+    return {path.name: path.stat().st_ino for path in (options.folder / "cells").glob("*.json")}
 
 
 def test_an_address_where_nothing_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

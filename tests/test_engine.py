@@ -3,11 +3,14 @@
 import fcntl
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from meddef.errors import InputError
 from meddef.evaluation.executor import InlineExecutor, make_executor
 from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
-from meddef.evaluation.run import CellsFailed, missing, run_plan
+from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
 from meddef.evaluation.status import run_status
 from meddef.records import RecordStore
 from meddef.settings import Profile, load_profile
@@ -90,6 +93,50 @@ def test_two_processes_give_the_same_records(
     assert exported(options) == exported(reference)
 
 
+def test_a_cell_that_is_recorded_is_not_computed_again_by_a_repeated_task(
+    unbroken: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a worker died after it recorded some of its cells: the task is handed out again as a whole."""
+    plan, options = unbroken
+    train = next(cell for cell in plan.cells if cell.kind == "train")
+    first, second = [c for c in plan.cells if c.needs == train.key and c.section == "epsilon"][:2]
+    lost = RecordStore(options.folder).cells / f"{second.key}.json"
+    kept = lost.read_bytes()
+    lost.unlink()
+    computed: list[str] = []
+    monkeypatch.setattr(RecordStore, "put", lambda store, result: computed.append(result.key))
+    run_task(Task((first, second), train, plan.profile, options, progress=False))
+    lost.write_bytes(kept)
+    assert computed == [second.key]
+
+
+@pytest.mark.fault(
+    "a worker process is killed, as the kernel does when memory runs out",
+    "the run ends with exit code 1; what was recorded stays, and the next run goes on",
+    says="a worker process died (out of memory?): run again with fewer --jobs",
+)
+def test_a_killed_worker_process_is_named_and_the_run_goes_on(
+    profile: Profile, unbroken: tuple[Plan, RunOptions], tmp_path: Path, says: str
+) -> None:
+    plan, reference = unbroken
+    options = RunOptions(tmp_path / "tiny")
+
+    def kill(executor: Executor) -> None:
+        while not list(options.folder.rglob("checkpoint.safetensors")):
+            time.sleep(0.02)
+        os.kill(next(iter(executor._processes)), signal.SIGKILL)  # type: ignore[attr-defined]
+
+    with make_executor(2) as (executor, _):
+        killer = threading.Thread(target=kill, args=(executor,), daemon=True)
+        killer.start()
+        with pytest.raises(CellsFailed, match=re.escape(says)):
+            run_plan(plan, options, executor, inside=False)
+        killer.join(10)
+    assert len(missing(plan, RecordStore(options.folder))) > 0
+    run_plan(plan, options, InlineExecutor(), inside=False)
+    assert exported(options) == exported(reference)
+
+
 SCRIPT = """
 import sys
 from functools import partial
@@ -103,6 +150,10 @@ run_plan(make_plan(load_profile(sys.argv[1]), options), options, InlineExecutor(
 """
 
 
+@pytest.mark.fault(
+    "SIGKILL at three random moments, one after the other",
+    "the next run goes on; its records are those of an unbroken run, byte for byte",
+)
 def test_killed_at_three_moments_and_resumed(unbroken: tuple[Plan, RunOptions], tmp_path: Path) -> None:
     """SIGKILL once something has been written, a random moment later; then let it finish."""
     plan, reference = unbroken
@@ -128,8 +179,13 @@ def count_files(folder: Path) -> int:
     return sum(1 for path in folder.rglob("*") if path.suffix in (".json", ".safetensors"))
 
 
+@pytest.mark.fault(
+    "an attack raises an error",
+    "its cells fail and are named, nothing is counted as robust, all other cells are recorded",
+    says="cells failed; run again to retry them",
+)
 def test_an_attack_that_raises_is_reported_and_the_rest_is_kept(
-    unbroken: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch
+    unbroken: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
     plan, options = unbroken
     store = RecordStore(options.folder)
@@ -146,19 +202,22 @@ def test_an_attack_that_raises_is_reported_and_the_rest_is_kept(
     monkeypatch.setitem(cells.ATTACKS, "fgsm", partial(broken))
     with pytest.raises(CellsFailed, match=r"fgsm 0\.05 0\.0: no gradient today") as failure:
         run_plan(plan, options, InlineExecutor(), inside=False)
-    assert f"{len(victims)} cells failed" in str(failure.value)
+    assert f"{len(victims)} {says}" in str(failure.value)
     assert {c.key for c in missing(plan, store)} == {c.key for c in victims}
     for key, content in kept.items():
         (store.cells / f"{key}.json").write_bytes(content)
 
 
-def test_one_run_a_folder(unbroken: tuple[Plan, RunOptions]) -> None:
-    import fcntl
-
+@pytest.mark.fault(
+    "a second run is started in the same folder",
+    "the second is refused and changes nothing; the lock goes with the first, however it ends",
+    says="another run works in",
+)
+def test_one_run_a_folder(unbroken: tuple[Plan, RunOptions], says: str) -> None:
     plan, options = unbroken
     with (options.folder / "lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another run works in"):
+        with pytest.raises(InputError, match=says):
             run_plan(plan, options, InlineExecutor(), inside=False)
 
 

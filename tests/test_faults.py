@@ -3,6 +3,8 @@
 import json
 import os
 import resource
+import shlex
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -50,26 +52,34 @@ def whole(folder: Path) -> tuple[Plan, RunOptions]:
     return plan, options
 
 
+def command(folder: Path, runs_dir: Path) -> list[str]:
+    start = [sys.executable, "-m", "meddef", "reproduce", "--profile", str(folder / "tiny.yaml")]
+    return [*start, "--runs-dir", str(runs_dir), "--no-report", "--jobs", "1"]
+
+
 def reproduce(
     folder: Path, runs_dir: Path, *, file_limit: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "meddef", "reproduce", "--profile", str(folder / "tiny.yaml")]
     limit = None
     if file_limit is not None:
         limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_limit, file_limit))
     return subprocess.run(
-        [*command, "--runs-dir", str(runs_dir), "--no-report", "--jobs", "1"],
-        capture_output=True, text=True, check=False, preexec_fn=limit,
-    )  # fmt: skip
+        command(folder, runs_dir), capture_output=True, text=True, check=False, preexec_fn=limit
+    )
 
 
-def test_a_disk_that_takes_no_more_keeps_what_is_recorded(
-    folder: Path, whole: tuple[Plan, RunOptions], tmp_path: Path
+@pytest.mark.fault(
+    "files may not grow beyond a quota (ulimit -f)",
+    "exit code 1, nothing half-written; with more room the same command gives the records of an unbroken run",
+    says="File too large",
+)
+def test_a_quota_keeps_what_is_recorded(
+    folder: Path, whole: tuple[Plan, RunOptions], tmp_path: Path, says: str
 ) -> None:
     full = reproduce(folder, tmp_path, file_limit=FILE_LIMIT)
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
-    assert "File too large" in full.stderr
+    assert says in full.stderr
     assert "run again" in full.stderr
     written = [path for path in (tmp_path / "tiny").rglob("*") if path.is_file()]
     assert all(path.stat().st_size < FILE_LIMIT for path in written)
@@ -80,14 +90,57 @@ def test_a_disk_that_takes_no_more_keeps_what_is_recorded(
     assert (tmp_path / "tiny" / "records.jsonl").read_bytes() == expected.read_bytes()
 
 
-def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+TMPFS = "set -e; mount -t tmpfs -o size=30m none {runs}; {run} || echo $? > {out}/code; "
+TMPFS += "find {runs} -type f > {out}/left; mount -o remount,size=300m none {runs}; {run}; cp {runs}/tiny/*.jsonl {out}"
+NAMESPACE = ["unshare", "--map-root-user", "--mount"]
+
+
+@pytest.mark.fault(
+    "the disk is full (a small tmpfs)",
+    "exit code 1, nothing half-written; with more room the same command gives the records of an unbroken run",
+    says="No space left on device",
+)
+def test_a_full_disk_keeps_what_is_recorded(
+    folder: Path, whole: tuple[Plan, RunOptions], tmp_path: Path, says: str
+) -> None:
+    if shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"], check=False).returncode:
+        pytest.skip("needs a mount namespace of its own (unshare)")
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    runs.mkdir()
+    out.mkdir()
+    run = shlex.join(command(folder, runs))
+    script = TMPFS.format(runs=runs, out=out, run=run)
+    done = subprocess.run([*NAMESPACE, "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (out / "code").read_text() == "1\n"
+    assert says in done.stderr
+    assert "run again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert ".safetensors" not in (out / "left").read_text()
+    assert (out / "records.jsonl").read_bytes() == (whole[1].folder / "records.jsonl").read_bytes()
+
+
+@pytest.mark.fault(
+    "the run folder cannot be written",
+    "exit code 1 before anything is computed",
+    says="mend that and run the same command again",
+)
+def test_a_folder_that_cannot_be_written_is_named(folder: Path, says: str) -> None:
     refused = reproduce(folder, Path("/sys/runs"))  # not even root can make a folder there
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     assert "/sys/runs" in refused.stderr
+    assert says in refused.stderr
 
 
-def test_a_record_edited_by_hand_is_computed_again(whole: tuple[Plan, RunOptions]) -> None:
+@pytest.mark.fault(
+    "a count in a record is edited by hand",
+    "the checksum tells; that one cell is computed again and the edit is gone",
+    says="its checksum does not match",
+)
+def test_a_record_edited_by_hand_is_computed_again(
+    whole: tuple[Plan, RunOptions], caplog: pytest.LogCaptureFixture, says: str
+) -> None:
     plan, options = whole
     before = (options.folder / "records.jsonl").read_bytes()
     path = next(options.folder / "cells" / f"{c.key}.json" for c in plan.cells if c.section == "epsilon")
@@ -95,22 +148,62 @@ def test_a_record_edited_by_hand_is_computed_again(whole: tuple[Plan, RunOptions
     content["body"]["records"][0]["correct_after"] = 12
     path.write_text(json.dumps(content))
     assert [cell.key for cell in missing(plan, RecordStore(options.folder))] == [path.stem]
+    assert says in caplog.text
     run_plan(plan, options, InlineExecutor(), inside=False)
     assert (options.folder / "records.jsonl").read_bytes() == before
 
 
+@pytest.mark.fault(
+    "one bit of a model's weights flips on the disk",
+    "the model is trained again before the next attack uses it, and has the same weights",
+    says="best.safetensors is damaged: the model will be trained again",
+)
+def test_weights_that_changed_on_the_disk_are_not_attacked(
+    whole: tuple[Plan, RunOptions], caplog: pytest.LogCaptureFixture, says: str
+) -> None:
+    plan, options = whole
+    before = (options.folder / "records.jsonl").read_bytes()
+    (weights,) = options.folder.rglob("best.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert missing(plan, RecordStore(options.folder)) == []  # nothing needs them
+    lost = next(cell for cell in plan.cells if cell.section == "epsilon")
+    (options.folder / "cells" / f"{lost.key}.json").unlink()
+    assert [cell.kind for cell in missing(plan, RecordStore(options.folder))] == ["train", "attack"]
+    assert says in caplog.text
+    run_plan(plan, options, InlineExecutor(), inside=False)
+    assert (options.folder / "records.jsonl").read_bytes() == before
+    content[-1] ^= 1
+    assert weights.read_bytes() == content
+
+
+@pytest.mark.fault(
+    "the clock goes backwards: every file was written in 2096",
+    "nothing is computed again, since keys and checksums decide and not times; a lost cell is computed as before",
+)
 def test_a_clock_that_went_backwards_changes_nothing(whole: tuple[Plan, RunOptions]) -> None:
     plan, options = whole
+    before = (options.folder / "records.jsonl").read_bytes()
+    lost = options.folder / "cells" / f"{plan.cells[-1].key}.json"
+    lost.unlink()
     for path in options.folder.rglob("*"):
-        os.utime(path, (4e9, 4e9))  # written in 2096
-    assert missing(plan, RecordStore(options.folder)) == []
+        os.utime(path, (4e9, 4e9))
+    assert [cell.key for cell in missing(plan, RecordStore(options.folder))] == [lost.stem]
+    run_plan(plan, options, InlineExecutor(), inside=False)
+    assert (options.folder / "records.jsonl").read_bytes() == before
 
 
+@pytest.mark.fault(
+    "a batch of images does not fit into memory",
+    "the batch is halved until it fits, and the record says so",
+    says="out of memory: attacked in batches of",
+)
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("you can't allocate memory")]
 )
 def test_a_batch_that_does_not_fit_is_halved_and_says_so(
-    whole: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+    whole: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch, error: RuntimeError, says: str
 ) -> None:
     plan, options = whole
     sizes = []
@@ -130,6 +223,6 @@ def test_a_batch_that_does_not_fit_is_halved_and_says_so(
     path.write_bytes(kept)
     assert sizes == [12, 12, 8, 4, *[2] * 6]  # the profile asks for batches of 32
     record = next(record for record in records if record["key"] == victim.key)
-    said = [f"UserWarning: out of memory: attacked in batches of {n} images" for n in (16, 8, 4, 2)]
+    said = [f"UserWarning: {says} {n} images" for n in (16, 8, 4, 2)]
     assert record["warnings"] == sorted(said)
     assert record["n"] == 12

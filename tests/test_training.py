@@ -1,5 +1,6 @@
 """Training: the loss is the paper's, a killed run resumes bit for bit, easing follows its rule, refusals."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -139,20 +140,30 @@ def test_class_weights_give_each_class_the_same_total() -> None:
     assert weights.tolist() == pytest.approx([2.0, 2 / 3])
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.fault(
+    "the loss becomes NaN or infinite",
+    "the training stops and records nothing; the other cells are computed",
+    says="lower training.learning_rate",
+)
+def test_a_loss_that_is_not_finite_stops_with_the_remedy(tmp_path: Path, says: str) -> None:
     settings = CLEAN.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(InputError, match=r"lower training\.learning_rate"):
+    with pytest.raises(InputError, match=re.escape(says)):
         run(tmp_path, settings)
 
 
+@pytest.mark.fault(
+    "a checkpoint is overwritten with rubbish",
+    "the model is trained from the start and has the same weights",
+    says="checkpoint.safetensors is damaged",
+)
 def test_a_damaged_checkpoint_is_named_and_training_starts_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, says: str
 ) -> None:
     expected, _ = run(tmp_path / "whole")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "checkpoint.safetensors").write_bytes(b"\x00" * 100)
     model, _ = run(tmp_path / "damaged")
-    assert "checkpoint.safetensors is damaged" in caplog.text
+    assert says in caplog.text
     assert all(torch.equal(model.state_dict()[k], v) for k, v in expected.state_dict().items())
 
 

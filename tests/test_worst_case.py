@@ -4,7 +4,6 @@ import pytest
 from report_records import attack_record, data_record, provenance
 
 from meddef import confusion, findings, tables
-from meddef.evaluation.work import passes
 from meddef.report import Report, attack_name, ordered_attacks
 from meddef.worst_case import with_worst_case
 
@@ -83,12 +82,3 @@ def test_nothing_is_said_where_the_ensemble_was_not_run() -> None:
 def test_the_ensemble_stands_behind_the_papers_attacks() -> None:
     names = ordered_attacks(["apgd", "ensemble", "jsma", "clean"])
     assert [attack_name(name) for name in names] == ["no attack", "JSMA", "Ensemble (worst case)", "apgd"]
-
-
-def test_work_counts_passes() -> None:
-    assert passes("pgd", {"steps": 40, "restarts": 2}, 12) == 80
-    assert passes("fgsm", {}, 12) == 1
-    assert passes("square", {"queries": 100}, 12) == pytest.approx(40)
-    assert passes("ensemble", {"steps": 50, "queries": 500}, 12) == pytest.approx(10 + 50 + 20 + 200)
-    jsma = {"gamma": 0.5, "features": 2, "max_steps": None, "pairs_per_step": 1}
-    assert passes("jsma", jsma, 12) == pytest.approx(3 * 1.6)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from meddef.attacks import ATTACKS
-from meddef.attacks.options import check_options, options
+from meddef.attacks.options import check_options
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
 from meddef.evaluation.fingerprint import source_fingerprint
-from meddef.evaluation.work import FORWARD, passes
 from meddef.models import VARIANTS
 from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
+from meddef.work import grid_runs, passes, saliency_passes, train_passes
 
 TRAIN_CODE = ("meddef.models.meddef", "meddef.training.trainer")
 ATTACK_CODE = ("meddef.evaluation.metrics", "meddef.pruning")
@@ -175,22 +175,17 @@ def _train_cell(
         "training": training.model_dump(),
         "code": source_fingerprint(*TRAIN_CODE),
     }
-    n_train, n_val, rule = len(splits.train), len(splits.val), training.adversarial
-    passes = 1.8 * n_train + 0.4 * n_val
-    if rule is not None:
-        attacked = (
-            rule.train_share * n_train * (rule.steps + 1.8) + rule.validation_share * n_val * rule.steps
-        )
-        passes += attacked
-    return Cell("train", dataset, settings, work=training.epochs * passes)
+    work = train_passes(training, len(splits.train), len(splits.val))
+    return Cell("train", dataset, settings, work=work)
 
 
 def _grid_cells(
     profile: Profile, train: Cell, name: str, grid: GridSettings, test: ImageSet, shared: Mapping[str, Any]
 ) -> Iterable[Cell]:
     images = min(grid.images or len(test), len(test))
-    for rate in grid.rates:
-        base = {
+    for rate, attack, eps in grid_runs(grid):
+        given = grid.attacks.get(attack, {})
+        settings = {
             **shared,
             "grid": name,
             "variant": train.settings["variant"],
@@ -200,25 +195,24 @@ def _grid_cells(
             "images": images,
             "batch_size": profile.batch_size,
             "channels_last": profile.training.channels_last,
+            "attack": attack,
+            "eps": eps,
+            **_attack_settings(attack, given),
         }
-        code = source_fingerprint(*ATTACK_CODE)
-        clean = {**base, "attack": "clean", "eps": 0.0, "attack_settings": {}, "code": code}
-        yield Cell("attack", train.dataset, clean, needs=train.key, work=FORWARD * images)
-        for attack, given in grid.attacks.items():
-            for cell in _attack_cells(train, base, attack, given, grid.eps):
-                work = passes(attack, options(attack) | given, 3 * profile.image_size**2) + 2 * FORWARD
-                yield replace(cell, work=images * work)
+        work = images * passes(attack, given, 3 * profile.image_size**2)
+        yield Cell("attack", train.dataset, settings, needs=train.key, work=work)
 
 
-def _attack_cells(
-    train: Cell, base: Mapping[str, Any], attack: str, given: dict[str, Any], grid: list[float]
-) -> Iterable[Cell]:
+def _attack_settings(attack: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of an attack but eps, and the fingerprint of its code."""
+    if attack == "clean":
+        return {"attack_settings": {}, "code": source_fingerprint(*ATTACK_CODE)}
     registered = ATTACKS[attack]
-    settings = {k: v for k, v in registered.keywords.items() if k != "eps"} | given
-    code = source_fingerprint(*ATTACK_CODE, registered.func.__module__)
-    for eps in grid if "eps" in registered.keywords else [None]:
-        cell = {**base, "attack": attack, "eps": eps, "attack_settings": settings, "code": code}
-        yield Cell("attack", train.dataset, cell, needs=train.key)
+    settings = {k: v for k, v in registered.keywords.items() if k != "eps"} | dict(given)
+    return {
+        "attack_settings": settings,
+        "code": source_fingerprint(*ATTACK_CODE, registered.func.__module__),
+    }
 
 
 def _saliency_cell(
@@ -234,4 +228,5 @@ def _saliency_cell(
         "code": source_fingerprint(*SALIENCY_CODE),
         **profile.saliency.model_dump(),
     }
-    return Cell("saliency", train.dataset, settings, needs=train.key, work=2.0 * profile.saliency.images)
+    work = saliency_passes(profile.saliency.images)
+    return Cell("saliency", train.dataset, settings, needs=train.key, work=work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -54,9 +55,25 @@ def missing(plan: Plan, store: RecordStore) -> list[Cell]:
         if cell.kind == "train"
         and cell.key in needed
         and cell not in lacking
-        and not (model_folder(store.folder, cell.key) / "best.safetensors").is_file()
+        and not _weights_are_whole(store, cell.key)
     ]
     return models + lacking
+
+
+def _weights_are_whole(store: RecordStore, key: str) -> bool:
+    """Whether the weights of a recorded training are there, and are those that it left (other ones are logged)."""
+    path, result = model_folder(store.folder, key) / "best.safetensors", store.get(key)
+    if result is None or not path.is_file():
+        return False
+    whole = result.provenance.get("weights") in (None, _digest(path))
+    if not whole:
+        logger.warning("%s is damaged: the model will be trained again", path)
+    return whole
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_plan(
@@ -162,10 +179,16 @@ def run_task(task: Task) -> None:
         models = load_trained(task.train, splits, task.options.folder, list(by_rate), scope)
     for model, cells in zip(models, by_rate.values(), strict=True):
         for cell in cells:
+            if cell.kind != "train" and store.get(cell.key) is not None:
+                continue  # recorded by a worker that died before it could say so
             started = time.perf_counter()
             records = _run_cell(cell, task, splits, model)
             seconds = time.perf_counter() - started
             circumstances = provenance(task.options.device, seconds)
+            if cell.kind == "train":
+                circumstances["weights"] = _digest(
+                    model_folder(task.options.folder, cell.key) / "best.safetensors"
+                )
             store.put(CellResult(cell.key, records, circumstances, cell.content))
     if first.kind == "train":
         (model_folder(task.options.folder, first.key) / "checkpoint.safetensors").unlink(missing_ok=True)

@@ -1,0 +1,78 @@
+"""How much work a cell is, and which attacks a grid holds. No result and no key depends on the amount. No torch here.
+
+The unit is a *pass*: one image forward and backward through the full model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meddef.settings import GridSettings, TrainingSettings
+
+FORWARD = 0.4  # a forward pass alone, as a share of a pass with its gradient
+UPDATE = 1.8  # a training step on an image: gradients of the weights too, and the optimizer
+WITHOUT_EPS = ("jsma",)
+DEFAULTS: dict[str, dict[str, Any]] = {  # those of ``ATTACKS`` that decide the work
+    "bim": {"steps": 40},
+    "pgd": {"steps": 40},
+    "jsma": {"gamma": 0.14, "features": 2, "max_steps": None, "pairs_per_step": 1},
+    "apgd": {"steps": 100},
+    "fab": {"steps": 100},
+    "square": {"queries": 5000},
+    "ensemble": {"steps": 100, "queries": 1000},
+}
+
+
+def grid_runs(grid: GridSettings) -> Iterator[tuple[float, str, float | None]]:
+    """(prune rate, attack, eps) of every cell of a grid on one model; eps is None for an attack that has none."""
+    for rate in grid.rates:
+        yield rate, "clean", 0.0
+        for attack in grid.attacks:
+            budgets: list[float | None] = [None] if attack in WITHOUT_EPS else [*grid.eps]
+            for eps in budgets:
+                yield rate, attack, eps
+
+
+def passes(attack: str, settings: Mapping[str, Any], features: int) -> float:
+    """Passes for one image of ``features`` pixels times channels, if it resists to the end.
+
+    ``settings`` are those given; the others have their defaults. An attacked image is judged before and after.
+    """
+    if attack == "clean":
+        return FORWARD
+    return _searching(attack, DEFAULTS.get(attack, {}) | dict(settings), features) + 2 * FORWARD
+
+
+def _searching(attack: str, settings: Mapping[str, Any], features: int) -> float:
+    steps, restarts = settings.get("steps", 1), settings.get("restarts", 1)
+    queries = FORWARD * settings.get("queries", 0)
+    match attack:
+        case "noise":
+            return 0
+        case "square":
+            return queries
+        case "fab":  # beside each gradient a forward pass, and a sort of all features for each projection
+            return 2 * steps * restarts
+        case "ensemble":  # ten quick steps of PGD, APGD, FAB with a fifth of its steps, Square
+            return 10 + steps + 2 * steps / 5 + queries
+        case "jsma":  # two backward passes a move
+            most = settings["gamma"] * features // settings["features"]
+            moves = most if settings["max_steps"] is None else settings["max_steps"]
+            return moves / settings["pairs_per_step"] * (2 - FORWARD)
+    return steps * restarts
+
+
+def train_passes(settings: TrainingSettings, n_train: int, n_val: int) -> float:
+    """Passes of all epochs on ``n_train`` images, each of which is followed by validation on ``n_val``."""
+    rule = settings.adversarial
+    an_epoch = UPDATE * n_train + FORWARD * n_val
+    if rule is not None:
+        an_epoch += rule.train_share * n_train * (rule.steps + UPDATE)
+        an_epoch += rule.validation_share * n_val * rule.steps
+    return settings.epochs * an_epoch
+
+
+def saliency_passes(images: int) -> float:
+    """Passes of Grad-CAM on ``images``."""
+    return 2.0 * images

@@ -1,0 +1,125 @@
+"""Work counted and time taken: the counts agree with the plan's, and the formula with the published runs."""
+
+from pathlib import Path
+
+import pytest
+from report_records import small_run, write_run
+from tiny_profile import TINY
+
+from meddef import effort, full_size
+from meddef.attacks import ATTACKS
+from meddef.attacks.options import options
+from meddef.capacity import Scale, planned, scale, split_sizes
+from meddef.errors import InputError
+from meddef.evaluation.plan import Plan, RunOptions, make_plan
+from meddef.evaluation.run import _grouped
+from meddef.report import Report
+from meddef.settings import DatasetSettings, TrainingSettings, load_profile
+from meddef.work import WITHOUT_EPS, passes, train_passes
+
+RESULTS = Path(__file__).parents[1] / "results"
+PROFILES = sorted(path.parent.name for path in RESULTS.glob("*/records.jsonl"))
+
+
+def test_work_counts_passes() -> None:
+    judged = 0.8
+    assert passes("clean", {}, 12) == pytest.approx(0.4)
+    assert passes("pgd", {"steps": 40, "restarts": 2}, 12) == pytest.approx(80 + judged)
+    assert passes("fgsm", {}, 12) == pytest.approx(1 + judged)
+    assert passes("square", {"queries": 100}, 12) == pytest.approx(40 + judged)
+    settings = {"steps": 50, "queries": 500}
+    assert passes("ensemble", settings, 12) == pytest.approx(10 + 50 + 20 + 200 + judged)
+    assert passes("jsma", {"gamma": 0.5}, 12) == pytest.approx(3 * 1.6 + judged)
+
+
+def test_a_training_counts_every_image_of_every_epoch() -> None:
+    clean = TrainingSettings(epochs=2, adversarial=None)
+    assert train_passes(clean, 100, 10) == pytest.approx(2 * (180 + 4))
+    attacked = TrainingSettings(
+        epochs=2
+    )  # 35 % of 100 images, 40 steps and an update each; 7 of 10 in validation
+    assert train_passes(attacked, 100, 10) == pytest.approx(2 * (184 + 35 * 41.8 + 7 * 40))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_defaults_are_those_of_the_attacks(attack: str) -> None:
+    assert passes(attack, {}, 1000) == passes(attack, options(attack), 1000)
+    assert ("eps" in ATTACKS[attack].keywords) == (attack not in WITHOUT_EPS)
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = tmp_path_factory.mktemp("effort")
+    (folder / "tiny.yaml").write_text(f"{TINY}seeds: [0, 1]\ncontrols: [resnet18]\n")
+    return make_plan(load_profile(str(folder / "tiny.yaml")), RunOptions(folder / "runs"))
+
+
+def test_what_is_planned_without_images_is_what_is_planned_with_them(plan: Plan) -> None:
+    cells = planned(plan.profile)
+    wanted: dict[str, list[float]] = {}
+    for cell in plan.cells:
+        if cell.kind != "data":
+            wanted.setdefault(cell.section, []).append(cell.work)
+    assert {s: sorted(found["passes"]) for s, found in cells.groupby("section")} == {
+        section: pytest.approx(sorted(work)) for section, work in wanted.items()
+    }
+    tasks = cells.groupby(["variant", "training", "seed", "task"])
+    assert len(tasks) == len([group for group in _grouped(plan.cells) if group[0].kind != "data"])
+    chains = [
+        cell.work
+        + max(sum(c.work for c in group) for group in _grouped(plan.cells) if group[0].needs == cell.key)
+        for cell in plan.cells
+        if cell.kind == "train"
+    ]
+    assert scale(cells).chain == pytest.approx(max(chains))
+    assert scale(cells).total == pytest.approx(sum(cell.work for cell in plan.cells))
+
+
+def test_more_workers_help_until_the_longest_chain_is_all_there_is() -> None:
+    assert [Scale(100.0, 20.0).passes(workers) for workers in (1, 4, 5, 50)] == [100, 25, 20, 20]
+    assert Scale(100.0, 20.0).useful == 5
+
+
+def test_sizes_are_the_published_ones() -> None:
+    roct = DatasetSettings(name="roct", split_policy="released")
+    assert split_sizes(roct) == {"train": 83484, "val": 32, "test": 968}
+    chest = DatasetSettings(name="chest_xray", split_policy="paper")
+    assert split_sizes(chest) == {"train": 4099, "val": 878, "test": 879}
+    octdl = DatasetSettings(name="octdl4", split_policy="patient")
+    assert sum(split_sizes(octdl).values()) == 1231 + 147 + 155 + 332
+    with pytest.raises(InputError, match="nobody says how many images 'phantom_oct' has"):
+        split_sizes(DatasetSettings(name="phantom_oct"))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_formula_predicts_a_published_run_from_a_part_of_it(profile: str) -> None:
+    """Every second model from the others, and the attacks from the trainings; both ways, within 30 %."""
+    cells = effort.in_order(Report.load(profile, RESULTS))
+    trained = cells["section"] == "train"
+    for one, other in (effort.halves(cells), (cells[trained], cells[~trained])):
+        assert len(one) + len(other) == len(cells)
+        assert effort.predicted(one, other) == pytest.approx(1, abs=full_size.AGREEMENT)
+        assert effort.predicted(other, one) == pytest.approx(1, abs=full_size.AGREEMENT)
+
+
+def test_the_pages_hold_shares_that_add_up_and_the_verdict(tmp_path: Path) -> None:
+    report = Report.load("cpu", write_run(tmp_path, "cpu", small_run("chest_xray")))
+    frame = effort.table(report).frame
+    for share in ("estimated (% of work)", "actual (% of time)"):
+        assert frame[share].astype(float).sum() == pytest.approx(100, abs=1)
+    assert frame["cells"].astype(int).sum() == len(report.records) - 1
+    names = ("throughput", "full_size", "limits", "storage", "effort", "engine")
+    pages = full_size.pages([report], tmp_path)
+    assert set(pages) == {f"{name}.md" for name in names}
+    assert pages["engine.md"] == full_size.NOTHING
+    assert "2 datasets × 7 models × 3 seeds" in pages["full_size.md"]
+
+
+def test_hours_by_hand() -> None:
+    """ROCT's trainings: 100 epochs; 83,484 and 32 images; three seeds of five adversarial models and two clean ones."""
+    clean = 1.8 * 83484 + 0.4 * 32
+    adversarial = clean + 0.35 * 83484 * 41.8 + 0.7 * 32 * 40
+    load = full_size.full_paper()
+    cells = load.cells[(load.cells["dataset"] == "roct") & (load.cells["section"] == "train")]
+    assert len(cells) == 21
+    assert cells["passes"].sum() == pytest.approx(3 * 100 * (5 * adversarial + 2 * clean))
