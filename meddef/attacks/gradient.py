@@ -50,10 +50,10 @@ def fgsm(
     images = images.detach()
     grid = list(eps) if isinstance(eps, Sequence) else [eps]
     spheres = [LinfBall(images, contract.per_image(radius, images, "eps", most=1.0)) for radius in grid]
-    sign = torch.zeros_like(images)
+    sign = images.new_zeros(()).expand(images.shape)
     if any(bool(sphere.eps.any()) for sphere in spheres):
         with contract.attacking(model, images.device):
-            x = layout(images.clone(), fast).requires_grad_()
+            x = layout(images, fast).detach().requires_grad_()
             source = gradient_source(model, x.detach(), fast=fast, precision=precision)
             logits = contract.check_logits(source(x), goal.labels)
             gradient = contract.input_gradient(goal.loss(logits).sum(), x)
