@@ -53,7 +53,8 @@ def fgsm(
     sign = images.new_zeros(()).expand(images.shape)
     if any(bool(sphere.eps.any()) for sphere in spheres):
         with contract.attacking(model, images.device):
-            x = layout(images, fast).detach().requires_grad_()
+            start = images.clone() if images.is_inference() else images
+            x = layout(start, fast).detach().requires_grad_()
             source = gradient_source(model, x.detach(), fast=fast, precision=precision)
             logits = contract.check_logits(source(x), goal.labels)
             gradient = contract.input_gradient(goal.loss(logits).sum(), x)
