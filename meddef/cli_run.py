@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 ProfileOption = Annotated[
-    str, typer.Option("--profile", "-p", help="smoke, cpu, paper, or a path to a YAML file.")
+    str,
+    typer.Option(
+        "--profile", "-p", help="smoke, cpu, cpu_oct, cpu_patient, paper, or a path to a YAML file."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
@@ -63,6 +66,13 @@ def reproduce(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")
     ] = False,
+    trial: Annotated[
+        bool,
+        typer.Option(
+            "--trial",
+            help="Two steps of every kind of cell, on phantoms, no report: does the profile run here?",
+        ),
+    ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Build the report afterwards.")] = True,
 ) -> None:
     """Turn images into the report: train, prune, attack, record, then run the notebooks and build the book.
@@ -74,12 +84,15 @@ def reproduce(
         meddef reproduce --profile cpu --data-dir ~/data            # the real chest X-rays, hours on two cores
 
         meddef reproduce --profile cpu --only epsilon --dry-run     # what would that cost?
+
+        meddef reproduce --profile paper --trial --device cuda      # does it run on this GPU? minutes, needs no data
     """
     from meddef.evaluation.plan import RunOptions, make_plan
     from meddef.records import RecordStore
     from meddef.settings import load_profile
+    from meddef.trial import trial as cut
 
-    settings = load_profile(profile)
+    settings = cut(load_profile(profile)) if trial else load_profile(profile)
     check_device(device)
     folder = runs_dir / settings.name
     if scheduler is not None:
@@ -92,7 +105,7 @@ def reproduce(
     if only:
         plan = plan.only(only)
     _run(plan, options, jobs, scheduler, dry_run=dry_run)
-    if report and not dry_run:
+    if report and not dry_run and not trial:
         from meddef.book import build_report
 
         build_report(runs_dir, settings.name, section=only, jobs=_workers(jobs, settings))

@@ -1,0 +1,66 @@
+"""A profile cut to two steps of every kind of cell, on phantoms: does it run on this machine? To be tried before days
+of computing are paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meddef.attacks.options import options
+from meddef.data import CARDS
+from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
+
+SIZES = {"train": 8, "val": 4, "test": 4}  # images
+FEW = 2  # images attacked, steps, queries, moves
+COUNTS = ("steps", "queries", "max_steps")
+
+
+def trial(profile: Profile) -> Profile:
+    """All models of ``profile`` at its image size, on one seed, on phantoms instead of its data.
+
+    One epoch, two steps of every attack on two images at the first epsilon; a grid of pruning rates keeps its first and
+    last. Its name ends in ``-trial``, so that its records lie in a folder of their own.
+    """
+    clean = profile.clean_training
+    return profile.model_copy(
+        update={
+            "name": f"{profile.name}-trial",
+            "description": f"two steps of every kind of cell of {profile.name}, on phantoms: numbers mean nothing",
+            "datasets": _phantoms(profile),
+            "seeds": profile.seeds[:1],
+            "batch_size": FEW,
+            "training": _training(profile.training),
+            "clean_training": _training(clean) if clean else None,
+            "grids": {name: _grid(grid) for name, grid in profile.grids.items()},
+            "saliency": profile.saliency and profile.saliency.model_copy(update={"images": FEW}),
+        }
+    )
+
+
+def _phantoms(profile: Profile) -> list[DatasetSettings]:
+    """The phantoms that stand for the same as the profile's datasets do."""
+    kinds = {card.stands_for: name for name, card in CARDS.items() if card.kind == "phantom"}
+    wanted = [CARDS[dataset.name].stands_for or dataset.name for dataset in profile.datasets]
+    names = dict.fromkeys(kinds[name] for name in wanted)
+    return [DatasetSettings(name=name, split_policy="released", sizes=SIZES) for name in names]
+
+
+def _training(settings: TrainingSettings) -> TrainingSettings:
+    rule = settings.adversarial and settings.adversarial.model_copy(update={"steps": FEW})
+    return settings.model_copy(
+        update={"epochs": 1, "batch_size": 2 * FEW, "pretrained": False, "adversarial": rule}
+    )
+
+
+def _grid(grid: GridSettings) -> GridSettings:
+    attacks = {name: given | _few(name) for name, given in grid.attacks.items()}
+    few = {
+        "images": FEW,
+        "eps": grid.eps[:1],
+        "rates": sorted({grid.rates[0], grid.rates[-1]}),
+        "seeds": None,
+    }
+    return grid.model_copy(update={**few, "attacks": attacks})
+
+
+def _few(attack: str) -> dict[str, Any]:
+    return {name: FEW for name in COUNTS if name in options(attack)}
