@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch.distributed.launcher.api", "meddef.evaluation.together", "meddef.models"])
+CONTEXT.set_forkserver_preload(
+    ["torch.distributed.launcher.api", "meddef.evaluation.together", "meddef.models"]
+)
 
 
 def start(size: int, log: Path, function: Any, *arguments: Any) -> BaseProcess:
@@ -20,7 +22,7 @@ def start(size: int, log: Path, function: Any, *arguments: Any) -> BaseProcess:
     return agent
 
 
-def finish(agent: BaseProcess, seconds: float = 120) -> int:
+def finish(agent: BaseProcess, seconds: float = 600) -> int:
     """Its exit code: 0 if every process ended well."""
     agent.join(seconds)
     assert agent.exitcode is not None, "still running"

@@ -149,10 +149,27 @@ def test_class_weights_give_each_class_the_same_total() -> None:
     "the training stops and records nothing; the other cells are computed",
     says="lower training.learning_rate",
 )
-def test_a_loss_that_is_not_finite_stops_with_the_remedy(tmp_path: Path, says: str) -> None:
-    settings = CLEAN.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(InputError, match=re.escape(says)):
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [(CLEAN, "the loss is nan in epoch 0: "), (SETTINGS, "epoch 0: the model returned NaN .*: ")],
+)
+def test_training_that_diverges_stops_with_the_remedy(
+    tmp_path: Path, settings: TrainingSettings, what: str, says: str
+) -> None:
+    settings = settings.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(InputError, match=what + re.escape(says)):
         run(tmp_path, settings)
+
+
+def test_float32_is_not_tf32_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        epoch_module.Epoch, "plan", lambda epoch: seen.append(torch.backends.cudnn.conv.fp32_precision) or {}
+    )
+    before = torch.backends.cudnn.conv.fp32_precision
+    run(tmp_path, CLEAN.model_copy(update={"epochs": 1}))
+    assert seen == ["ieee"]
+    assert torch.backends.cudnn.conv.fp32_precision == before
 
 
 @pytest.mark.fault(

@@ -38,7 +38,7 @@ class Together:
         self.forward = model
         if team.size > 1:
             _replace(model, team, self.batch)
-            self.forward = DistributedDataParallel(model, broadcast_buffers=False)
+            self.forward = DistributedDataParallel(model)
 
     def __call__(self, share: Tensor, *counts: int) -> Tensor:
         """Logits of ``share``: of this process's shares of ``counts[0]`` images, then of ``counts[1]``, and so on."""
