@@ -66,7 +66,7 @@ def _ending_together() -> Iterator[None]:
         reason = " ".join(str(error).split())
         if not any(word in reason.lower() for word in LOST):
             raise
-        raise _failure(reason[:200]) from error
+        raise _failure(reason.split(". ")[0]) from error
     signal.signal(signal.SIGTERM, before)
 
 
