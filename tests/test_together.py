@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from launching import finish, start, workers
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from meddef.data.images import ImageSet
@@ -55,17 +56,16 @@ def small_model() -> nn.Module:
     )
 
 
-def images(count: int, seed: int, size: int = 16) -> ImageSet:
+def images(count: int, seed: int) -> ImageSet:
     random = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (count, size, size), generator=random, dtype=torch.uint8).numpy()
+    pixels = torch.randint(0, 256, (count, 16, 16), generator=random, dtype=torch.uint8).numpy()
     labels = torch.randint(0, 2, (count,), generator=random).numpy()
     names = tuple(map(str, range(count)))
     return ImageSet(pixels, labels, names, names)
 
 
-def train_small(folder: Path, settings: TrainingSettings, variant: str | None) -> None:
+def train_small(folder: Path, settings: TrainingSettings) -> None:
     """In a worker: a training whose last batch is of two images, so that one of three processes has none."""
-    from meddef.models import build_model
     from meddef.training import save_weights, train, trainer
     from meddef.training.launch import joined
 
@@ -75,26 +75,18 @@ def train_small(folder: Path, settings: TrainingSettings, variant: str | None) -
         written.append(header["epoch"]),
         save(*given, **header),
     )
-    count, size = (34, 16) if variant is None else (10, 32)
-    torch.manual_seed(0)
-    model = small_model() if variant is None else build_model(variant, 2, mean=0.5, std=0.3)
+    model = small_model()
     with joined("cpu") as team:
-        state = train(
-            model, images(count, 0, size), images(5, 1, size), settings, seed=3, folder=folder, progress=False
-        )
+        state = train(model, images(34, 0), images(5, 1), settings, seed=3, folder=folder, progress=False)
     save_weights(folder / f"final{team.rank}.safetensors", model)
     outcome = {"history": state.history, "written": written}
     (folder / f"outcome{team.rank}.json").write_text(json.dumps(outcome))
 
 
-def trained(
-    folder: Path, size: int, settings: TrainingSettings, variant: str | None = None
-) -> list[dict[str, Any]]:
+def trained(folder: Path, size: int, settings: TrainingSettings) -> list[dict[str, Any]]:
     """What each of ``size`` processes ends with: history, epochs it wrote a checkpoint after, weights."""
-    from safetensors.torch import load_file
-
     folder.mkdir()
-    agent = start(size, folder / "log", train_small, folder, settings, variant)
+    agent = start(size, folder / "log", train_small, folder, settings)
     assert finish(agent) == 0, (folder / "log").read_text()
     outcomes = []
     for rank in range(size):
@@ -121,11 +113,34 @@ def test_the_curve_and_the_weights_are_those_of_one_process(
     assert [outcome["written"] for outcome in together] == [[1, 2]] + [[]] * (size - 1)
 
 
-def test_the_full_model_too(tmp_path: Path) -> None:
-    settings = ADVERSARIAL.model_copy(update={"epochs": 1})
-    (alone,) = trained(tmp_path / "alone", 1, settings, "full")
-    for outcome in trained(tmp_path / "together", 3, settings, "full"):
-        assert_same_curve(outcome["history"], alone["history"])
+def step_of_the_full_model(folder: Path) -> None:
+    """In a worker: gradients and running statistics, in float64, after one batch of 5 and 2 images."""
+    from meddef.models import build_model
+    from meddef.training.launch import joined
+    from meddef.training.together import Together
+
+    torch.manual_seed(0)
+    model = build_model("full", 2).double()
+    batch = torch.rand(7, 3, 64, 64, dtype=torch.float64)
+    with joined("cpu") as team:
+        mine = torch.cat([batch[:5][team.share(5)], batch[5:][team.share(2)]])
+        together = Together(model, team)
+        torch.manual_seed(1)
+        together.backward(together(mine, 5, 2).square().sum())
+    gradients = {f"gradient of {name}": value.grad for name, value in model.named_parameters()}
+    save_file(gradients | dict(model.named_buffers()), folder / f"step{team.rank}.safetensors")
+
+
+def test_a_step_of_the_full_model_is_that_of_one_process(tmp_path: Path) -> None:
+    steps = []
+    for size in (1, 3):
+        agent = start(size, tmp_path / "log", step_of_the_full_model, tmp_path)
+        assert finish(agent) == 0, (tmp_path / "log").read_text()
+        steps += [load_file(tmp_path / f"step{rank}.safetensors") for rank in range(size)]
+    for step in steps[1:]:
+        assert step.keys() == steps[0].keys()
+        for name, value in steps[0].items():
+            assert torch.allclose(step[name].double(), value.double(), rtol=1e-9, atol=1e-12), name
 
 
 def assert_same_curve(curve: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
@@ -222,7 +237,7 @@ def test_processes_that_differ_are_refused(
     with pytest.raises(InputError, match="have other images, code or settings"):
         train_cell(*tiny_plan(unbroken), Team())
     with pytest.raises(InputError, match=r"do not see the same .*put it on a disk that all of them share"):
-        train_small(tmp_path, CLEAN, None)
+        train_small(tmp_path, CLEAN)
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ class _BatchNorm(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        values = x.float()
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
         count = self.batch.length * x.shape[2] * x.shape[3]
         mean = _Sum.apply(values.sum((0, 2, 3)), self.team) / count
         centred = values - mean[:, None, None]
