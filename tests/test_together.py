@@ -201,8 +201,13 @@ def test_the_command_leaves_what_reproduce_finds(unbroken: Path) -> None:
     assert printed.count("best epoch") == 1
 
 
+@pytest.mark.fault(
+    "a process of several that train one model together is killed in mid-epoch",
+    "the others end too; the same command goes on, to the record of an unbroken run bit for bit",
+    says="another process of this training has ended",
+)
 def test_a_killed_process_ends_all_of_them_and_the_same_command_goes_on(
-    unbroken: Path, tmp_path: Path
+    unbroken: Path, tmp_path: Path, says: str
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(PROFILE)
     plan, options = tiny_plan(tmp_path / "runs")
@@ -217,7 +222,7 @@ def test_a_killed_process_ends_all_of_them_and_the_same_command_goes_on(
         assert finish(agent) != 0
         told = re.findall("meddef: .*", log.read_text())
         assert len(told) == 1
-        assert told[0].startswith(f"meddef: process {1 - victim}: another process of this training has ended")
+        assert told[0].startswith(f"meddef: process {1 - victim}: {says}")
         assert told[0].endswith("run the same command again, it goes on after the last whole epoch")
         assert RecordStore(options.folder).keys() == []
     assert epochs_done(model) == 2
