@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from meddef import cli_audit, cli_book, cli_data, cli_estimate, cli_evaluate, cli_run, cli_status
+from meddef import (
+    cli_audit,
+    cli_book,
+    cli_data,
+    cli_estimate,
+    cli_evaluate,
+    cli_run,
+    cli_status,
+    cli_train,
+)
 from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -18,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_data.app, name="data")
-app.command("train")(cli_run.train)
+app.command("train")(cli_train.train)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("attacks")(cli_evaluate.attacks)
 app.command("reproduce")(cli_run.reproduce)

@@ -1,4 +1,4 @@
-"""The commands that run a profile or a part of it: ``reproduce`` and ``train``."""
+"""``meddef reproduce``: run a profile or a part of it."""
 
 from __future__ import annotations
 
@@ -109,52 +109,6 @@ def reproduce(
         from meddef.book import build_report
 
         build_report(runs_dir, settings.name, section=only, jobs=_workers(jobs, settings))
-
-
-def train(
-    dataset: Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")],
-    variant: Annotated[
-        str, typer.Option("--variant", help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd or full.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the weights go (.safetensors).")],
-    profile: ProfileOption = "smoke",
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    data_dir: DataDir = None,
-    runs_dir: RunsDir = RUNS,
-    device: Device = "cpu",
-    skip_unreadable: Skip = False,
-) -> None:
-    """Train one model with a profile's settings and save its weights.
-
-    Example: meddef train --dataset phantom_oct --variant full -o full.safetensors
-    """
-    import shutil
-
-    from meddef.evaluation.cells import model_folder
-    from meddef.evaluation.executor import InlineExecutor
-    from meddef.evaluation.plan import Plan, RunOptions, make_plan
-    from meddef.evaluation.run import run_plan
-    from meddef.settings import DatasetSettings, load_profile
-
-    settings = load_profile(profile)
-    check_device(device)
-    chosen = [d for d in settings.datasets if d.name == dataset] or [DatasetSettings(name=dataset)]
-    settings = settings.model_copy(
-        update={"datasets": chosen, "variants": [variant], "seeds": [seed], "grids": {}, "saliency": None}
-    )
-    options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
-    plan = make_plan(settings, options)
-    cells = tuple(cell for cell in plan.cells if cell.kind == "train")
-    records = run_plan(Plan(settings, cells), options, InlineExecutor(), inside=True, export=False)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(model_folder(options.folder, cells[0].key) / "best.safetensors", output)
-    best = records[0]["history"][records[0]["best_epoch"]]
-    adversarial = best["val_adversarial"]
-    shown = "" if adversarial is None else f", under PGD {adversarial:.1%}"
-    epochs = len(records[0]["history"])
-    print(
-        f"{output}: best epoch {best['epoch'] + 1} of {epochs}, validation accuracy {best['val_clean']:.1%}{shown}"
-    )
 
 
 def check_device(device: str) -> None:

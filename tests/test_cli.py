@@ -18,7 +18,7 @@ description: a test
 image_size: 32
 datasets: [{name: phantom_xray, split_policy: released, sizes: {train: 16, val: 8, test: 8}}]
 variants: [resnet18]
-training: {epochs: 1, batch_size: 8}
+training: {epochs: 1, batch_size: 8, adversarial: {steps: 1}}
 grids: {epsilon: {images: 4, eps: [0.05], attacks: {fgsm: {}}}}
 """
 
@@ -71,6 +71,10 @@ def test_help_does_not_import_torch() -> None:
         (
             ["train", "--dataset", "phantom_xray", "--variant", "ful", "-o", "x", "-p", "tiny.yaml"],
             "unknown variant 'ful'",
+        ),
+        (
+            ["train", "--variant", "full"],
+            "profile 'smoke' has several datasets: give --dataset, one of phantom_oct",
         ),
         (
             ["evaluate", "--dataset", "phantom_xray", "--variant", "full", "-w", "x", "--eps", "8"],
@@ -143,6 +147,13 @@ def test_dry_run_prints_the_plan_and_computes_nothing(tiny: str) -> None:
     assert result.exit_code == 0, result.output
     assert "5 cells, 5 to compute" in result.output
     assert not list(Path("runs").rglob("*.json"))
+
+
+def test_a_control_is_trained_the_other_way(tiny: str) -> None:
+    trained = CliRunner().invoke(app, ["train", "--variant", "resnet18", "--control", "-p", tiny])
+    assert trained.exit_code == 0, trained.output
+    assert "best.safetensors: best epoch 1 of 1" in trained.output
+    assert "under PGD" in trained.output
 
 
 def test_train_then_evaluate_then_reproduce_reuses_the_model(tiny: str) -> None:

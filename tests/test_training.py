@@ -8,11 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+import meddef.training.epoch as epoch_module
 import meddef.training.trainer as trainer
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import TrainingState, load_weights, save_weights, train
+from meddef.training.team import Team
+from meddef.training.together import Together
 
 SETTINGS = TrainingSettings(
     epochs=3, batch_size=8, learning_rate=0.01, adversarial=AdversarialSettings(steps=2)
@@ -88,28 +91,29 @@ def test_a_share_of_each_batch_is_attacked_with_the_schedule_s_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    attack = trainer.pgd
+    attack = epoch_module.pgd
 
     def spy(model: nn.Module, batch: torch.Tensor, labels: torch.Tensor, **keywords: float) -> torch.Tensor:
         calls.append((len(batch), keywords["eps"], keywords["step_size"], keywords["steps"]))
         return attack(model, batch, labels, **keywords)
 
-    monkeypatch.setattr(trainer, "pgd", spy)
+    monkeypatch.setattr(epoch_module, "pgd", spy)
     run(tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
     training, validation = calls[:5], calls[5:]
     assert training == [(round(0.35 * 8), 0.01, 0.01 / 6, 2)] * 5
     assert sum(count for count, *_ in validation) == round(0.70 * 20)
-    assert {eps for _, eps, *_ in validation} == {trainer.VALIDATION_EPSILON}
+    assert {eps for _, eps, *_ in validation} == {epoch_module.VALIDATION_EPSILON}
 
 
 def test_the_loss_weighs_clean_and_adversarial_as_printed() -> None:
     model = tiny_model().eval()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     settings = SETTINGS.model_copy(update={"epochs": 100})
-    epoch = trainer._Epoch(model, optimizer, settings, TrainingState(epoch=50), 0, "cpu")
+    together = Together(model, Team())
+    epoch = epoch_module.Epoch(together, optimizer, settings, 50, 1.0, 0, torch.device("cpu"))
     clean, labels = images(6, 0).batch(range(6))
     adversarial = clean[:2].flip(-1)
-    clean_loss, adversarial_loss, _ = epoch._step(clean, adversarial, labels, None)
+    clean_loss, adversarial_loss, _ = epoch._step(clean, adversarial, labels, None).tolist()
     by_hand = nn.functional.cross_entropy(model(clean), labels).item()
     assert clean_loss == pytest.approx(by_hand)
     gradient = model[5].bias.grad.clone()
@@ -136,7 +140,7 @@ def test_easing_after_two_epochs_well_below_the_best() -> None:
 
 def test_class_weights_give_each_class_the_same_total() -> None:
     labels = np.array([0, 1, 1, 1])
-    weights = trainer.class_weights(labels)
+    weights = epoch_module.class_weights(labels)
     assert weights.tolist() == pytest.approx([2.0, 2 / 3])
 
 
@@ -145,10 +149,27 @@ def test_class_weights_give_each_class_the_same_total() -> None:
     "the training stops and records nothing; the other cells are computed",
     says="lower training.learning_rate",
 )
-def test_a_loss_that_is_not_finite_stops_with_the_remedy(tmp_path: Path, says: str) -> None:
-    settings = CLEAN.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(InputError, match=re.escape(says)):
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [(CLEAN, "the loss is nan in epoch 0: "), (SETTINGS, "epoch 0: the model returned NaN .*: ")],
+)
+def test_training_that_diverges_stops_with_the_remedy(
+    tmp_path: Path, settings: TrainingSettings, what: str, says: str
+) -> None:
+    settings = settings.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(InputError, match=what + re.escape(says)):
         run(tmp_path, settings)
+
+
+def test_float32_is_not_tf32_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        epoch_module.Epoch, "plan", lambda epoch: seen.append(torch.backends.cudnn.conv.fp32_precision) or {}
+    )
+    before = torch.backends.cudnn.conv.fp32_precision
+    run(tmp_path, CLEAN.model_copy(update={"epochs": 1}))
+    assert seen == ["ieee"]
+    assert torch.backends.cudnn.conv.fp32_precision == before
 
 
 @pytest.mark.fault(

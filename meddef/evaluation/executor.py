@@ -13,16 +13,25 @@ from meddef.errors import InputError
 CONNECT_SECONDS = 10
 
 
-class InlineExecutor(Executor):
-    """Runs each task when it is submitted, in this process."""
+class DirectExecutor(Executor):
+    """Runs each task when it is submitted, in this process; an error ends the run."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # the future carries it to whoever asks for the result
-            future.set_exception(error)
+        future.set_result(fn(*args, **kwargs))
         return future
+
+
+class InlineExecutor(DirectExecutor):
+    """Runs each task when it is submitted, in this process; an error is that task's."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except Exception as error:  # the future carries it to whoever asks for the result
+            future: Future[Any] = Future()
+            future.set_exception(error)
+            return future
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from meddef.training.team import Team
+
 PACKAGES = ("meddef", "torch", "torchvision", "numpy", "opencv-python-headless")
 
 
@@ -38,7 +40,12 @@ def _environment(device: str) -> dict[str, Any]:
 def provenance(device: str, seconds: float) -> dict[str, Any]:
     """A JSON-able description of this process and of the time a cell took."""
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return {**_environment(device), "seconds": round(seconds, 3), "finished": finished}
+    return {
+        **_environment(device),
+        "processes": Team.current().size,
+        "seconds": round(seconds, 3),
+        "finished": finished,
+    }
 
 
 def _git(*arguments: str) -> str:

@@ -26,6 +26,7 @@ from meddef.evaluation.provenance import provenance
 from meddef.progress import progress_bar
 from meddef.records import CellResult, Record, RecordStore
 from meddef.settings import Profile
+from meddef.training.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,10 @@ def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
 
 
 def run_task(task: Task) -> None:
-    """Run the cells of one task and store each result as soon as it is there (in a worker process)."""
+    """Run the cells of one task and store each result as soon as it is there (in a worker process).
+
+    Of several processes that train together the first stores.
+    """
     torch.set_num_threads(task.profile.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     store = RecordStore(task.options.folder)
@@ -184,13 +188,15 @@ def run_task(task: Task) -> None:
             started = time.perf_counter()
             records = _run_cell(cell, task, splits, model)
             seconds = time.perf_counter() - started
+            if not Team.current().leads:
+                continue
             circumstances = provenance(task.options.device, seconds)
             if cell.kind == "train":
                 circumstances["weights"] = _digest(
                     model_folder(task.options.folder, cell.key) / "best.safetensors"
                 )
             store.put(CellResult(cell.key, records, circumstances, cell.content))
-    if first.kind == "train":
+    if first.kind == "train" and Team.current().leads:
         (model_folder(task.options.folder, first.key) / "checkpoint.safetensors").unlink(missing_ok=True)
 
 

@@ -1,0 +1,196 @@
+"""One epoch of clean or adversarial training.
+
+Source: the paper, Sections III-B "Adversarial Training" and IV-B. In every batch the first 35 % of the (shuffled)
+images are also attacked with PGD; clean and adversarial images pass through the model together and the loss is
+(1 - w) * clean + w * adversarial, with epsilon and w from the schedule. All randomness of an epoch derives from
+(seed, epoch), so a run that resumes from a checkpoint ends where an unbroken run ends.
+
+Several processes each draw the random numbers of the whole batch, then attack and learn from their share of it, so
+that the curve is the same, within rounding, however many they are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from meddef.attacks.gradient import pgd
+from meddef.data.images import ImageSet
+from meddef.errors import InputError
+from meddef.settings import TrainingSettings
+from meddef.training.schedule import STEP_CAP, STEP_DIVISOR, EpsilonSchedule
+from meddef.training.together import Together
+
+VALIDATION_EPSILON = (
+    0.03  # the last phase's budget in every epoch, so that scores can be compared between epochs
+)
+SEED_STRIDE = 100_003  # more epochs than any run has, so that (seed, epoch) pairs never share random numbers
+
+
+def class_weights(labels: np.ndarray) -> Tensor:
+    """Weights that give each class the same total, n / (K * n_class): int64 (N,) -> float32 (K,)."""
+    counts = torch.bincount(torch.as_tensor(labels)).float()
+    return counts.sum() / (len(counts) * counts)
+
+
+class Epoch:
+    """One pass over the training images and one over the validation images."""
+
+    def __init__(
+        self,
+        together: Together,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainingSettings,
+        number: int,
+        ease: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.together, self.model, self.team = together, together.model, together.team
+        self.optimizer, self.settings, self.device = optimizer, settings, device
+        self.number, self.ease = number, ease
+        self.seed = seed * SEED_STRIDE + number
+        self.schedule = EpsilonSchedule(settings.epochs, ease=ease)
+
+    def plan(self) -> dict[str, Any]:
+        """What the schedule says about this epoch; None for clean training."""
+        names = ("phase", "epsilon", "step_size", "adversarial_weight")
+        adversarial = self.settings.adversarial is not None
+        values = {name: getattr(self.schedule, name)(self.number) if adversarial else None for name in names}
+        return {"epoch": self.number, "ease": self.ease, **values}
+
+    def fit(self, images: ImageSet) -> dict[str, Any]:
+        """Train on every image once; returns mean losses and the accuracy on clean images as seen while training."""
+        self.model.train()
+        weights = class_weights(images.labels).to(self.device) if self.settings.class_weights else None
+        generator = torch.Generator().manual_seed(self.seed)
+        sizes, parts = [], []  # the parts stay on the device until the epoch ends
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)  # dropout
+            for indices in torch.randperm(len(images), generator=generator).split(self.settings.batch_size):
+                if len(indices) < 2:
+                    continue  # BatchNorm needs two values a channel
+                clean, labels = images.batch(indices)
+                clean = self._augment(clean, generator)
+                adversarial = self._attack_share(clean, labels, generator)
+                share = clean[self.team.share(len(clean))].to(self.device)
+                parts.append(self._step(share, adversarial, labels.to(self.device), weights))
+                sizes.append(len(clean))
+        return self._summary(sizes, self.team.sum(torch.stack(parts).double()).tolist())
+
+    def _summary(self, sizes: list[int], parts: list[list[float]]) -> dict[str, Any]:
+        """Mean losses and accuracy of an epoch, from each batch's length, mean losses and hits."""
+        attacked = [self._attacked(size) for size in sizes]
+        clean_loss = sum(part[0] * size for part, size in zip(parts, sizes, strict=True))
+        adversarial_loss = sum(part[1] * size for part, size in zip(parts, attacked, strict=True))
+        loss = (clean_loss + adversarial_loss) / sum(sizes)
+        if not math.isfinite(loss):
+            raise InputError(f"the loss is {loss} in epoch {self.number}: lower training.learning_rate")
+        return {
+            "loss_clean": clean_loss / sum(sizes),
+            "loss_adversarial": adversarial_loss / sum(attacked) if sum(attacked) else None,
+            "train_accuracy": sum(int(part[2]) for part in parts) / sum(sizes),
+        }
+
+    def validate(self, images: ImageSet) -> dict[str, Any]:
+        """Clean accuracy on all images; accuracy under PGD on a fixed, seeded 70 % of them; the score."""
+        rule = self.settings.adversarial
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(images), generator=generator)
+        attacked = round(rule.validation_share * len(images)) if rule else 0
+        hits = torch.zeros(2, dtype=torch.long, device=self.device)  # clean, adversarial
+        self.model.eval()
+        for start in range(0, len(images), self.settings.batch_size):
+            indices = order[start : start + self.settings.batch_size]
+            clean, labels = images.batch(indices)
+            mine = self.team.share(len(clean))
+            hits[0] += self._hits(clean[mine], labels[mine])
+            count = min(len(clean), attacked - start)
+            if rule and count > 0:
+                step = min(VALIDATION_EPSILON / STEP_DIVISOR, STEP_CAP)
+                found = self._pgd(clean[:count], labels[:count], VALIDATION_EPSILON, step, generator)
+                hits[1] += self._hits(found, labels[self.team.share(count)])
+        clean_hits, adversarial_hits = self.team.sum(hits).tolist()
+        clean_accuracy = clean_hits / len(images)
+        if not attacked:
+            return {"val_clean": clean_accuracy, "val_adversarial": None, "score": clean_accuracy}
+        robust_accuracy = adversarial_hits / attacked
+        score = (clean_accuracy + robust_accuracy) / 2
+        return {"val_clean": clean_accuracy, "val_adversarial": robust_accuracy, "score": score}
+
+    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        if self.settings.horizontal_flip:
+            flip = torch.rand(len(images), generator=generator) < 0.5
+            images[flip] = images[flip].flip(-1)
+        return images
+
+    def _attacked(self, count: int) -> int:
+        """How many images, the first of a batch of ``count``, are attacked: 35 % of them, none for clean training."""
+        rule = self.settings.adversarial
+        return max(1, round(rule.train_share * count)) if rule else 0
+
+    def _attack_share(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """PGD versions of this process's share of the images of a batch that are attacked."""
+        count = self._attacked(len(images))
+        if not count:
+            return images[:0].to(self.device)
+        epsilon, step = self.schedule.epsilon(self.number), self.schedule.step_size(self.number)
+        return self._pgd(images[:count], labels[:count], epsilon, step, generator)
+
+    def _pgd(
+        self, images: Tensor, labels: Tensor, eps: float, step: float, generator: torch.Generator
+    ) -> Tensor:
+        """PGD versions of this process's share; the random starts of the other shares are drawn and left."""
+        assert self.settings.adversarial is not None
+        mine = self.team.share(len(images))
+        torch.rand(images[: mine.start].shape, generator=generator)
+        try:
+            found = pgd(
+                self.model, images[mine].to(self.device), labels[mine].to(self.device),
+                eps=eps, step_size=step, steps=self.settings.adversarial.steps,
+                precision=self.settings.precision, generator=generator,
+            )  # fmt: skip
+        except InputError as error:  # weights that are no longer finite
+            raise InputError(f"epoch {self.number}: {error}: lower training.learning_rate") from error
+        torch.rand(images[mine.stop :].shape, generator=generator)
+        return found
+
+    def _step(self, clean: Tensor, adversarial: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """One optimizer step on this process's ``clean`` and ``adversarial`` images; ``labels`` are the whole batch's.
+
+        Returns this process's part of the mean clean loss, of the mean adversarial loss and of the clean images got
+        right, (3,).
+        """
+        attacked = self._attacked(len(labels))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            logits = self.together(torch.cat([clean, adversarial]), len(labels), attacked).float()
+        loss = loss_clean = self._mean_loss(logits[: len(clean)], labels, weights)
+        loss_adversarial = torch.zeros_like(loss_clean)
+        if attacked:
+            loss_adversarial = self._mean_loss(logits[len(clean) :], labels[:attacked], weights)
+            share = self.schedule.adversarial_weight(self.number)
+            loss = (1 - share) * loss_clean + share * loss_adversarial
+        self.optimizer.zero_grad()
+        self.together.backward(loss)
+        self.optimizer.step()
+        hits = (logits[: len(clean)].argmax(1) == labels[self.team.share(len(labels))]).sum()
+        return torch.stack([loss_clean.detach(), loss_adversarial.detach(), hits.float()])
+
+    def _mean_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """This process's part of the mean cross-entropy over all ``labels``; ``logits`` are those of its share."""
+        if self.team.size == 1:
+            return F.cross_entropy(
+                logits, labels, weights
+            )  # what follows, but for the rounding of weighted means
+        mine = labels[self.team.share(len(labels))]
+        total = len(labels) if weights is None else weights[labels].sum()
+        return F.cross_entropy(logits, mine, weights, reduction="sum") / total
+
+    def _hits(self, images: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            return (self.model(images.to(self.device)).argmax(1) == labels.to(self.device)).sum()

@@ -1,0 +1,83 @@
+"""Joining the processes that torchrun started, and ending with a message when one of them dies.
+
+``DistributedDataParallel`` is used as it is. Accelerate would be a further dependency, would bring its own way of
+sharing out batches (it repeats images to fill the last one), and has no BatchNorm that runs on CPUs either.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+from meddef.errors import InputError, RunFailed
+from meddef.training.team import Team
+
+TIMEOUT = timedelta(minutes=10)  # to notice a process that hangs; one that dies is noticed at once
+LOST = ("gloo", "nccl", "connection", "timed out")  # what the messages of a broken group have in common
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Team]:
+    """The team of this process until the block ends: gloo on CPUs, NCCL on GPUs, one GPU a process.
+
+    Without torchrun it is a team of one. Raises:
+        InputError: ``device`` names one GPU for all processes, or there are more processes than GPUs.
+        RunFailed: another process died, or none of them came on for ``TIMEOUT``.
+    """
+    if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
+        yield Team()
+        return
+    if device != "cpu":
+        _take_gpu(device, int(os.environ["LOCAL_RANK"]))
+    with _ending_together():
+        dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=TIMEOUT)
+        yield Team.current()
+        dist.destroy_process_group()
+
+
+def _take_gpu(device: str, number: int) -> None:
+    """Make "cuda" mean the GPU of this process."""
+    if device != "cuda":
+        raise InputError(
+            f"--device {device} with several processes: use cuda, each then takes a GPU of its own"
+        )
+    if number >= (count := torch.cuda.device_count()):
+        raise InputError(f"process {number} of this machine has no GPU: use --nproc-per-node {count} at most")
+    torch.cuda.set_device(number)
+
+
+@contextmanager
+def _ending_together() -> Iterator[None]:
+    """Turn a broken group, and torchrun's signal that another process died, into one line that says what to do."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending: let it say why
+        if type(error) is RunFailed or not isinstance(error, RuntimeError):
+            raise
+        reason = " ".join(str(error).split())
+        if not any(word in reason.lower() for word in LOST):
+            raise
+        raise _failure(reason.split(". ")[0]) from error
+    signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _failure("told to stop")
+
+
+def _failure(reason: str) -> RunFailed:
+    rank = os.environ["RANK"]
+    return RunFailed(
+        f"process {rank}: another process of this training has ended ({reason}): "
+        "run the same command again, it goes on after the last whole epoch"
+    )
