@@ -7,7 +7,7 @@ import pandas as pd
 from meddef.display import Table, Text, p_text
 from meddef.paired import METHOD, Effect, corrected, effect
 from meddef.records import Record
-from meddef.report import ATTACKS, Dataset, Report, attack_name, short_label
+from meddef.report import ATTACKS, Dataset, Report, attack_name, short_label, usual_training
 
 ATTACK = "pgd"  # at every budget; the other attacks at one
 ARCHITECTURES = ("resnet18", "full")
@@ -94,15 +94,16 @@ def table(report: Report, eps: float) -> Table:
             rows.append(
                 {
                     "dataset": dataset.label,
-                    "condition": attack_name(attack) + (f", ε = {budget:g}" if budget else ""),
+                    "condition": attack_name(attack) + (f", ε = {budget:.2g}" if budget else ""),
                     "n": str(first.n),
                     "seeds": str(len(first.by_seed)),
                     **cells,
                 }
             )
     caption = (
-        "What moves accuracy, in percentage points: DAAM added to ResNet18 under each training, adversarial in place of "
-        f"clean training of each architecture, and how much more DAAM adds under the one than under the other. {METHOD}"
+        "What moves accuracy, in percentage points: DAAM added to ResNet18 under each training, adversarial in place "
+        "of clean training of each architecture, and how much more DAAM adds where training is adversarial than where "
+        f"it is clean (interaction). {METHOD}"
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
@@ -120,16 +121,17 @@ def verdict(report: Report, eps: float) -> Text:
 def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
     first = found[INTERACTION]
     seeds = f", {len(first.by_seed)} seeds" if len(first.by_seed) > 1 else ""
-    training = " and ".join(f"{found[TRAINING[v]].words()} for {_plain(v)}" for v in ARCHITECTURES)
+    training = " and ".join(f"{found[TRAINING[v]].words()} for {plain_label(v)}" for v in ARCHITECTURES)
+    daam = f"{found[DAAM['adversarial']].words()} where training is adversarial and by {found[DAAM['clean']].words()}"
     return (
-        f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training moves accuracy "
-        f"by {training}; DAAM moves it by {found[DAAM['adversarial']].words()} where training is adversarial and by "
-        f"{found[DAAM['clean']].words()} where it is clean."
+        f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training moves "
+        f"accuracy by {training}; DAAM moves it by {daam} where it is clean."
     )
 
 
-def _plain(variant: str) -> str:
-    return short_label(variant, "clean" if variant == "resnet18" else "adversarial")
+def plain_label(variant: str) -> str:
+    """The name of an architecture, however it was trained."""
+    return short_label(variant, usual_training(variant))
 
 
 def _over_all(found: dict[Condition, dict[str, Effect]]) -> str:
@@ -140,9 +142,10 @@ def _over_all(found: dict[Condition, dict[str, Effect]]) -> str:
     }
     of = len(ARCHITECTURES) * len(found)
     (attack, budget), most = max(found.items(), key=lambda item: abs(item[1][DAAM["adversarial"]].value))
-    where = attack_name(attack) + (f" at ε = {budget:g}" if budget else "")
+    largest = most[DAAM["adversarial"]].words()
+    where = attack_name(attack) + (f" at ε = {budget:.2g}" if budget else "")
     return (
         f"Over the conditions of the table, the effect of adversarial training is clear in {clear['training']} of {of} "
-        f"comparisons, that of DAAM in {clear['daam']} of {of} (p below 0.05 after correction, and the same sign for every "
-        f"seed). The largest effect of DAAM with adversarial training: {most[DAAM['adversarial']].words()}, {where}."
+        f"comparisons, that of DAAM in {clear['daam']} of {of} (p below 0.05 after correction, and the same sign for "
+        f"every seed). The largest effect of DAAM with adversarial training: {largest}, {where}."
     )

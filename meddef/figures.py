@@ -52,7 +52,7 @@ def models_at(report: Report, eps: float) -> SvgFigure:
         panel.set_title(f"{dataset.label}, ε = {eps:g}, {_n(frame)}")
         panel.grid(axis="x", visible=False)
         style.percent_axis(panel, "accuracy (%)")
-    style.attack_legend(figure, attacks)
+    style.attack_legend(figure, attacks, several_seeds=report.attacks("epsilon")["seeds"].max() > 1)
     return figure
 
 
@@ -133,7 +133,7 @@ def _small_multiples(
             if panel.get_subplotspec().is_first_col():
                 panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
     _x_axes(blocks, measured[x].max(), x_label)
-    style.attack_legend(figure, shown)
+    style.attack_legend(figure, shown, several_seeds=measured["seeds"].max() > 1)
     return figure
 
 

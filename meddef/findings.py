@@ -24,7 +24,7 @@ PHANTOM_NOTE = (
 
 def scope(report: Report) -> Text:
     """Profile, data, models, n, where it was computed: the first thing each page says."""
-    data = "; ".join(f"{d.label}, n = {d.size('test'):,} test images" for d in report.datasets)
+    data = "; ".join(f"{d.label}{d.split}, n = {d.size('test'):,} test images" for d in report.datasets)
     seeds = sorted({record["seed"] for record in report.of("train")})
     models = (
         f"{len(report.models())} models, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, "
@@ -252,9 +252,14 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
             attacks = ", ".join(attack_name(row["attack"]) for row in equal)
             lines.append(
                 f"{model_label(str(variant), str(training_kind))} keeps {in_words(worst, 'robust')} "
-                f"under {attacks} (n = {worst['n']})"
+                f"under {attacks} (n = {worst['n']}{_seeds(worst['seeds'], max(row['seeds'] for row in rows))})"
             )
     return f"{dataset.label}, ε = {eps:g}: {'; '.join(lines)}." if lines else ""
+
+
+def _seeds(count: int, most: int) -> str:
+    """ ", 3 seeds" or ", 1 of 3 seeds"; nothing where all is of one seed."""
+    return "" if most == 1 else f", {most} seeds" if count == most else f", {count} of {most} seeds"
 
 
 def _bullets(sentences: list[str]) -> Text:

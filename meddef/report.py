@@ -28,6 +28,11 @@ ATTACK_NAMES = {
     ENSEMBLE: "Ensemble (worst case)",
 }
 ATTACKS = tuple(ATTACK_NAMES)
+SPLITS = {
+    "paper": "split at random as in the paper",
+    "patient": "split by patient",
+    "released": "split as released",
+}
 _GRIDS_OF_EPSILON = ("jsma", "ensemble")
 RATES = ("clean", "robust", "asr")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
@@ -58,6 +63,11 @@ class Dataset:
     def is_drawn(self) -> bool:
         """Whether its images are phantoms, drawn by this package."""
         return self.name.startswith("phantom")
+
+    @property
+    def split(self) -> str:
+        """For sentences: ", split by patient"; nothing for phantoms, which have no patients."""
+        return "" if self.is_drawn else f", {SPLITS[self.record['split_policy']]}"
 
     @property
     def classes(self) -> list[str]:

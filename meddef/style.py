@@ -161,17 +161,19 @@ def percent_axis(axes: Axes, label: str | None = None) -> None:
         axes.set_ylabel(label)
 
 
-def attack_legend(figure: Figure, attacks: list[str], *, with_published: bool = True) -> None:
-    """One legend under the figure: the attacks, and what filled and hollow mean."""
+def attack_legend(figure: Figure, attacks: list[str], *, several_seeds: bool) -> None:
+    """One legend under the figure: the attacks, and what filled, hollow and dashes mean."""
     handles = [
         Line2D([], [], color="black", marker=marker(a), linestyle=line(a), label=attack_name(a))
         for a in attacks
     ]
     handles.append(Line2D([], [], color="black", marker="o", linestyle="none", label="measured (95 %)"))
-    if with_published:
-        hollow = Line2D([], [], color=PUBLISHED, marker="o", markerfacecolor="white", linestyle="none")
-        hollow.set_label("published")
-        handles.append(hollow)
+    hollow = Line2D([], [], color=PUBLISHED, marker="o", markerfacecolor="white", linestyle="none")
+    hollow.set_label("published")
+    handles.append(hollow)
+    if several_seeds:
+        label = "lowest, highest seed"
+        handles.append(Line2D([], [], color="black", marker="_", linestyle="none", label=label))
     legend_below(figure, handles)
 
 
