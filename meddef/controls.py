@@ -70,12 +70,14 @@ def effects(report: Report, dataset: Dataset, eps: float) -> dict[Condition, dic
     """(attack, epsilon) -> the five effects of ``EFFECTS``, their p-values corrected for all of them (Holm)."""
     if not has_all(report, dataset):
         return {}
-    found = {
-        (condition, name): difference
-        for condition, records in conditions(report, dataset, eps).items()
-        for name, parts in EFFECTS.items()
-        if (difference := effect([(sign, records.get(model, {})) for sign, model in parts]))
-    }
+    found: dict[tuple[Condition, str], Effect] = {}
+    for condition, records in conditions(report, dataset, eps).items():
+        ours = {
+            name: effect([(sign, records.get(model, {})) for sign, model in parts])
+            for name, parts in EFFECTS.items()
+        }
+        if all(ours.values()):  # an unfinished run may lack a model here
+            found |= {(condition, name): each for name, each in ours.items() if each}
     result: dict[Condition, dict[str, Effect]] = {}
     for (condition, name), difference in corrected(found).items():
         result.setdefault(condition, {})[name] = difference

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 
 from meddef import style
 from meddef.confusion import matrices
+from meddef.display import DASH
 from meddef.paper import PROTOCOL, compression_table, epsilon_table
 from meddef.report import (
     PAPER_DATASETS,
@@ -119,7 +120,7 @@ def _small_multiples(
         frame = measured[measured["dataset"] == dataset.name]
         shown = ordered_attacks([*shown, *frame["attack"]])
         dodge = dict(zip(shown, _offsets(len(shown)), strict=True))
-        for panel, (variant, training) in zip(block, models, strict=True):
+        for number, (panel, (variant, training)) in enumerate(zip(block, models, strict=True)):
             ours = frame[(frame["variant"] == variant) & (frame["training"] == training)]
             if not is_control(variant, training):
                 _published_lines(
@@ -130,7 +131,7 @@ def _small_multiples(
                 _line_or_band(panel, moved, x, rate)
             style.percent_axis(panel)
             panel.set_title(f"{_stacked(variant, training)}\n{_n(ours)}")
-            if panel.get_subplotspec().is_first_col():
+            if number % _columns(len(models)) == 0:
                 panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
     _x_axes(blocks, measured[x].max(), x_label)
     style.attack_legend(figure, shown, several_seeds=measured["seeds"].max() > 1)
@@ -138,9 +139,9 @@ def _small_multiples(
 
 
 def _panels(rows: int, models: int) -> tuple[SvgFigure, list[list[Axes]]]:
-    """A panel a model in each of ``rows`` blocks; more than six models go on two lines, so that the page holds them."""
-    lines = 1 if models <= 6 else 2
-    columns = math.ceil(models / lines)
+    """A panel a model in each of ``rows`` blocks of one line or two."""
+    columns = _columns(models)
+    lines = math.ceil(models / columns)
     width = max(1.5, 7.5 / columns)
     figure, axes = style.grid(rows * lines, columns, width=width, height=1.9, sharex=True, sharey=True)
     blocks = [list(block.ravel()) for block in np.split(axes, rows)]
@@ -150,9 +151,15 @@ def _panels(rows: int, models: int) -> tuple[SvgFigure, list[list[Axes]]]:
     return figure, [block[:models] for block in blocks]
 
 
+def _columns(models: int) -> int:
+    """More than six models go on two lines, so that the page holds them."""
+    return models if models <= 6 else math.ceil(models / 2)
+
+
 def _x_axes(blocks: list[list[Axes]], end: float, label: str) -> None:
     """Ticks at both ends and in the middle; label and numbers under the lowest panel of each column."""
-    lowest = {panel.get_subplotspec().colspan.start: panel for block in blocks for panel in block}
+    columns = _columns(len(blocks[0]))
+    lowest = {number % columns: panel for block in blocks for number, panel in enumerate(block)}
     for panel in lowest.values():
         panel.set_xlabel(label)
         panel.set_xticks([0, end / 2, end], [f"{tick:.2g}" for tick in (0, end / 2, end)])
@@ -215,7 +222,7 @@ def _points(panel: Axes, x: Any, rows: pd.DataFrame, rate: str, *, join: bool = 
 
 
 def _n(frame: pd.DataFrame) -> str:
-    """ "n = 200", "n = 20 to 200", with how many seeds where there are several."""
+    """ "n = 200", or "n = 20-200" where attacks differ, with how many seeds where there are several."""
     sizes = sorted({int(size) for text in frame["n"] for size in text.split(" to ")})
     if not sizes:
         return "not run"
@@ -225,7 +232,7 @@ def _n(frame: pd.DataFrame) -> str:
 
 
 def _range(low: int, high: int) -> str:
-    return f"{low}" if low == high else f"{low} to {high}"
+    return f"{low}" if low == high else f"{low}{DASH}{high}"
 
 
 def _offsets(count: int) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meddef import controls, figures, findings, tables
+from meddef import claims_measured, controls, figures, findings, tables
 from meddef.report import Report
 
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
@@ -31,6 +31,9 @@ def front_page(reports: Sequence[Report]) -> dict[str, str]:
     for report in others:
         if report.is_real:
             parts += [str(findings.scope(report)), _headline(report)]
+    judged = claims_measured.table([report for report in reports if report.is_real], EPS)
+    if not judged.frame.empty:
+        parts.append(judged._repr_html_())
     splits = tables.split_policies(reports, EPS)
     if not splits.frame.empty:
         parts.append(splits._repr_html_())

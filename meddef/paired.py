@@ -20,12 +20,8 @@ from meddef.statistics import holm
 K = TypeVar("K")
 DRAWS = 4000
 METHOD = (
-    "Intervals are 95 % percentile bootstrap intervals: images are drawn anew, the same for all models, and with "
-    "several seeds the trainings of each model too; two made-up images, one for each side, keep an interval open where "
-    "models never disagree (Bonett and Price 2012). p is that of the exact sign-flip test over images (Pitman 1937), "
-    "the seeds of an image kept together (with one seed, McNemar's exact test), corrected for the number of "
-    "comparisons on a dataset (Holm 1979). It speaks about these trained models on other images; what another training "
-    "would change shows in the range over seeds."
+    "Intervals: 95 %, bootstrap over images and, with several seeds, trainings. p: exact sign-flip test over images "
+    "(with one seed McNemar's), corrected for the number of comparisons on a dataset. More under Definitions."
 )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from report_records import attack_record, data_record, provenance, small_run, train_record
 
-from meddef import controls, figures_controls, tables
+from meddef import claims_measured, controls, figures_controls, tables
 from meddef.frontpage import front_page
 from meddef.notebooks import SECTIONS
 from meddef.pages import HOLDS, in_order, pages
@@ -75,6 +75,20 @@ def test_the_verdict_is_made_of_the_effects(report: Report) -> None:
     assert row[controls.HEADINGS[controls.INTERACTION]].startswith("+5.0\n[")
 
 
+def test_a_condition_that_lacks_a_model_is_left_out() -> None:
+    records = [
+        r
+        for r in experiment()
+        if r["kind"] != "attack" or (r["variant"], r["training"], r["eps"]) != ("full", "clean", 0.1)
+    ]
+    unfinished = Report("unfinished", records, provenance())
+    assert list(controls.effects(unfinished, unfinished.datasets[0], 0.05)) == [
+        ("clean", None),
+        ("pgd", 0.01),
+        ("pgd", 0.05),
+    ]
+
+
 def test_a_profile_without_controls_says_so() -> None:
     plain = Report("tiny", small_run("chest_xray"), provenance())
     assert controls.verdict(plain, 0.05) == controls.NONE
@@ -127,3 +141,37 @@ def test_the_front_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so(
     assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2
     assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2
     assert tables.split_policies([first], 0.05).frame.empty
+
+
+def test_claims_that_take_a_run_are_judged_by_it(report: Report) -> None:
+    """Clean accuracy is the same everywhere; adversarial training adds 22 of 40 images to the full model under PGD."""
+    rows = {row["the paper"]: row for row in claims_measured.table([report], 0.05).frame.to_dict("records")}
+    verdicts = {quote.split("\n")[0]: row["verdict"] for quote, row in rows.items()}
+    assert verdicts == {
+        "robustness is not achieved at the expense of diagnostic performance, but rather enhances it": "not shown here",
+        "defensive capabilities can enhance diagnostic performance": "not shown here",
+        "significantly enhances the resilience of our model": "holds here",
+    }
+    worse = [
+        {**r, "after": "0" * 20 + "1" * 20}
+        if (r["kind"], r.get("grid"), r.get("variant"), r.get("training"))
+        == ("attack", "test", "full", "adversarial")
+        else r
+        for r in experiment()
+    ]
+    judged = claims_measured.table([Report("worse", worse, provenance())], 0.05).frame["verdict"]
+    assert list(judged).count("does not hold here") == 2
+
+
+def test_a_component_is_essential_only_if_each_helps() -> None:
+    right = {"no_afd_mfe_msf": 5, "no_afd_mfe": 15, "no_afd": 25, "full": 35}
+    records = [data_record("chest_xray")]
+    for variant, count in right.items():
+        after = "0" * count + "1" * (40 - count)
+        records.append(attack_record("chest_xray", variant, "pgd", LABELS, LABELS, after))
+    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
+    assert row["verdict"] == "holds here"
+    records[-1] = attack_record("chest_xray", "full", "pgd", LABELS, LABELS, "0" * 25 + "1" * 15)
+    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
+    assert row["verdict"] == "not shown here"
+    assert "MSF, MFE; with a clear loss: none" in row["measured"]
