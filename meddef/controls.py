@@ -147,7 +147,8 @@ def _over_all(found: dict[Condition, dict[str, Effect]]) -> str:
     largest = most[DAAM["adversarial"]].words()
     where = attack_name(attack) + (f" at ε = {budget:.2g}" if budget else "")
     return (
-        f"Over the conditions of the table, the effect of adversarial training is clear in {clear['training']} of {of} "
-        f"comparisons, that of DAAM in {clear['daam']} of {of} (p below 0.05 after correction, and the same sign for "
-        f"every seed). The largest effect of DAAM with adversarial training: {largest}, {where}."
+        f"Over {len(found)} conditions, without attack and under attacks, the effect of adversarial training is clear "
+        f"in {clear['training']} of {of} comparisons, that of DAAM in {clear['daam']} of {of} (p below 0.05 after "
+        f"correction, and the same sign for every seed). The largest effect of DAAM with adversarial training: "
+        f"{largest}, {where}."
     )

@@ -20,8 +20,9 @@ from meddef.statistics import holm
 K = TypeVar("K")
 DRAWS = 4000
 METHOD = (
-    "Intervals: 95 %, bootstrap over images and, with several seeds, trainings. p: exact sign-flip test over images "
-    "(with one seed McNemar's), corrected for the number of comparisons on a dataset. More under Definitions."
+    "Below a difference stand its 95 % interval (bootstrap over images and, with several seeds, trainings) and the "
+    "range over seeds. p: exact sign-flip test over images (with one seed McNemar's), corrected for the number of "
+    "comparisons on a dataset. More under Definitions."
 )
 
 
@@ -46,8 +47,8 @@ class Effect:
         return self.p_value < 0.05 and len({np.sign(value) for value in self.by_seed}) == 1
 
     def cell(self) -> str:
-        """For tables, a line each: "+4.5", "[+1.2, +7.9]" and, with several seeds, "seeds +3.0 to +6.0"."""
-        seeds = f"\nseeds {min(self.by_seed):+.1f} to {max(self.by_seed):+.1f}"
+        """For tables, a line each: "+4.5", "[+1.2, +7.9]" and, with several seeds, "+3.0 to +6.0"."""
+        seeds = f"\n{min(self.by_seed):+.1f} to {max(self.by_seed):+.1f}"
         several = seeds if len(self.by_seed) > 1 else ""
         return f"{self.value:+.1f}\n[{self.low:+.1f}, {self.high:+.1f}]{several}"
 
