@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import pandas as pd
-from scipy.special import bdtr
 
-from meddef.display import Table
+from meddef.display import Table, p_text
+from meddef.paired import METHOD, Effect, corrected, effect
 from meddef.paper import VARIANT_LABELS, compression_table, epsilon_table
 from meddef.records import Record
 from meddef.report import Dataset, Report, attack_name, ordered_attacks
@@ -22,60 +19,24 @@ STEPS = {
 }
 
 
-@dataclass(frozen=True)
-class Paired:
-    """Two models on the same n images: how many only the one, only the other got right."""
+def comparisons(report: Report, dataset: Dataset, eps: float) -> dict[tuple[str, str], Effect]:
+    """(step, attack) -> accuracy with the component minus accuracy without it, clean and at ``eps``.
 
-    n: int
-    only_without: int
-    only_with: int
-
-    @property
-    def difference(self) -> float:
-        """Accuracy with the component minus accuracy without, in percentage points."""
-        return 100 * (self.only_with - self.only_without) / self.n
-
-    @property
-    def p_value(self) -> float:
-        """Exact McNemar test (McNemar 1947): under no difference, each disagreement is a fair coin."""
-        fewer = min(self.only_with, self.only_without)
-        return min(1.0, 2 * float(bdtr(fewer, self.only_with + self.only_without, 0.5)))
-
-
-def right(record: Record) -> np.ndarray:
-    """Which images are right after the attack, bool (n,)."""
-    return np.array([a == b for a, b in zip(record["labels"], record["after"], strict=True)])
-
-
-def paired(without: Record, having: Record) -> Paired:
-    """Raises ValueError when the two records do not hold the same images (their labels differ)."""
-    if without["labels"] != having["labels"] or without["data_fingerprint"] != having["data_fingerprint"]:
-        raise ValueError("the two records hold different images and cannot be paired")
-    a, b = right(without), right(having)
-    return Paired(len(a), int((a & ~b).sum()), int((b & ~a).sum()))
-
-
-def comparisons(report: Report, dataset: Dataset, step: str, eps: float) -> dict[str, Paired]:
-    """Attack -> the paired comparison of one step, clean and at ``eps``, added up over seeds.
-
-    Only adversarially trained models are compared; a step whose models were not both run gives nothing.
+    Only adversarially trained models are compared; a step whose models were not both run gives nothing. The p-values
+    are corrected for the number of comparisons (Holm).
     """
-    found: dict[tuple[str, str, int], Record] = {}
+    found: dict[tuple[str, str], dict[int, Record]] = {}
     for record in report.grid("epsilon", dataset.name):
-        at_eps = record["eps"] in (eps, None) or record["attack"] == "clean"
+        at_eps = record["attack"] == "clean" or record["eps"] in (eps, None)
         if record["training"] == "adversarial" and at_eps:
-            found[record["variant"], record["attack"], record["seed"]] = record
-    without, having = STEPS[step]
-    result = {}
-    for attack in ordered_attacks(attack for _, attack, _ in found):
-        seeds = sorted({seed for _, _, seed in found})
-        keys = [((without, attack, seed), (having, attack, seed)) for seed in seeds]
-        pairs = [paired(found[a], found[b]) for a, b in keys if a in found and b in found]
-        if pairs:
-            result[attack] = Paired(
-                sum(p.n for p in pairs), sum(p.only_without for p in pairs), sum(p.only_with for p in pairs)
-            )
-    return result
+            found.setdefault((record["variant"], record["attack"]), {})[record["seed"]] = record
+    effects = {}
+    for step, (without, having) in STEPS.items():
+        for attack in ordered_attacks(attack for _, attack in found):
+            with_it, without_it = (found.get((variant, attack), {}) for variant in (having, without))
+            if difference := effect([(1, with_it), (-1, without_it)]):
+                effects[step, attack] = difference
+    return corrected(effects)
 
 
 def paired_differences(report: Report, eps: float) -> Table:
@@ -85,19 +46,17 @@ def paired_differences(report: Report, eps: float) -> Table:
             "dataset": dataset.label,
             "component": step,
             "condition": attack_name(attack),
-            "n": str(total.n),
-            "only right with": str(total.only_with),
-            "only right without": str(total.only_without),
-            "difference (points)": f"{total.difference:+.1f}",
-            "p (McNemar)": f"{total.p_value:.3f}" if total.p_value >= 0.001 else "< 0.001",
+            "n": str(found.n),
+            "seeds": str(len(found.by_seed)),
+            "difference (points)": found.cell(),
+            "p, corrected": p_text(found.p_value),
         }
         for dataset in report.datasets
-        for step in STEPS
-        for attack, total in comparisons(report, dataset, step, eps).items()
+        for (step, attack), found in comparisons(report, dataset, eps).items()
     ]
     caption = (
-        f"The same images before two models that differ in one component, at ε = {eps:g}. "
-        "p is not corrected for the number of comparisons."
+        f"The same images before two models that differ in one component, at ε = {eps:g}: accuracy with it minus "
+        f"accuracy without it. {METHOD}"
     )
     return Table(pd.DataFrame(rows), caption, header=3)
 

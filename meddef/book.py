@@ -20,7 +20,8 @@ from meddef.cost import cost_page
 from meddef.errors import InputError, RunFailed
 from meddef.faults import faults_page
 from meddef.frontpage import front_page
-from meddef.notebooks import SECTIONS, find_root, run_notebooks
+from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks
+from meddef.pages import in_order, pages
 from meddef.report import Report
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
@@ -47,10 +48,10 @@ def build_report(
     """
     root = find_root(root)
     sources = dict.fromkeys(published_profiles(root), root / "results") | {profile: runs_dir.resolve()}
-    for name, folder in sources.items():
-        run_notebooks(
-            name, folder, root=root, sections=[section] if section and name == profile else None, jobs=jobs
-        )
+    wanted = pages(Report.load(name, folder) for name, folder in sources.items())
+    if section:
+        wanted[profile] = [section]
+    run_notebooks(sources, root=root, sections=wanted, jobs=jobs)
     return build_book(sources, root=root)
 
 
@@ -74,9 +75,9 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     root = find_root(root)
     if not sources:
         raise InputError("no records in results/: run 'meddef reproduce' first")
-    reports = sorted((Report.load(name, folder) for name, folder in sources.items()), key=_real_first)
-    pages = front_page(reports[0]) | cost_page(root) | full_size.pages(reports, root) | faults_page(root)
-    for name, text in pages.items():
+    reports = in_order(Report.load(name, folder) for name, folder in sources.items())
+    texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root) | faults_page(root)
+    for name, text in texts.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
     page = root / "_build" / "html" / "index.html"
@@ -92,15 +93,16 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     return page
 
 
-def publish_figures(profiles: Iterable[str], *, root: Path | None = None) -> list[Path]:
+def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) -> list[Path]:
     """Copy the figures of the executed notebooks to ``figures/<profile>/``, one SVG a figure, in their order."""
     root = find_root(root)
     written = []
-    for profile in profiles:
+    wanted = pages(Report.load(name, folder) for name, folder in sources.items())
+    for profile, sections in wanted.items():
         folder = root / "figures" / profile
         for old in folder.glob("*.svg"):
             old.unlink()
-        for notebook in _executed(root, profile):
+        for notebook in _executed(root, profile, sections):
             outputs = [o for cell in nbformat.read(notebook, 4).cells for o in cell.get("outputs", [])]
             drawings = [o.data["image/svg+xml"] for o in outputs if "image/svg+xml" in o.get("data", {})]
             for number, svg in enumerate(drawings, start=1):
@@ -110,30 +112,34 @@ def publish_figures(profiles: Iterable[str], *, root: Path | None = None) -> lis
     return written
 
 
-def _real_first(report: Report) -> tuple[bool, str]:
-    return not report.is_real, report.profile
-
-
-def _executed(root: Path, profile: str) -> list[Path]:
-    """The executed notebooks of a profile, in the order of the sections."""
+def _executed(root: Path, profile: str, sections: Iterable[str]) -> list[Path]:
+    """The executed notebooks of ``sections`` of a profile, in their order."""
     folder = root / "book" / "notebooks" / profile
-    found = [folder / f"{name}.ipynb" for name in SECTIONS.values()]
+    found = [folder / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
     return [path for path in found if path.is_file()]
 
 
 def _toc(root: Path, reports: list[Report]) -> str:
     """Jupyter Book's table of contents: the hand-written pages, then a part a profile."""
     parts = [{"caption": "Start here", "chapters": [{"file": page} for page in PAGES]}]
+    wanted = pages(reports)
     for report in reports:
-        notebooks = _executed(root, report.profile)
+        notebooks = _executed(root, report.profile, wanted[report.profile])
         if not notebooks:
             raise InputError(f"profile '{report.profile}' has no executed notebooks: run 'meddef book' first")
-        kind = "Real images" if report.is_real else "Phantoms"
+        kind = _kind(report)
         files = [path.relative_to(root / "book").with_suffix("").as_posix() for path in notebooks]
         parts.append(
             {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
         )
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
+
+
+def _kind(report: Report) -> str:
+    """What a part of the book is called."""
+    if report.is_of_the_paper:
+        return "Real images"
+    return "Real stand-ins" if report.is_real else "Phantoms"
 
 
 def _write_if_new(path: Path, text: str) -> None:

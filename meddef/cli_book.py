@@ -48,6 +48,8 @@ def book(
 
     from meddef.book import build_book, publish_figures, published_profiles
     from meddef.notebooks import find_root, run_notebooks, store_outputs
+    from meddef.pages import pages
+    from meddef.report import Report
 
     root = find_root()
     published = results_dir.resolve() == root / "results"
@@ -62,10 +64,15 @@ def book(
         if not equals:
             raise InputError(f"--parameter '{text}' has no value: write name=value")
         parameters[name] = yaml.safe_load(value)
-    for name in profiles:
-        run_notebooks(name, results_dir, root=root, sections=section, parameters=parameters, jobs=jobs)
+    sources = dict.fromkeys(profiles, results_dir)
+    wanted = (
+        dict.fromkeys(profiles, section)
+        if section
+        else pages(Report.load(*source) for source in sources.items())
+    )
+    run_notebooks(sources, root=root, sections=wanted, parameters=parameters, jobs=jobs)
     if store:
         store_outputs(root=root, sections=section, jobs=jobs)
-    build_book(dict.fromkeys(profiles, results_dir), root=root)
+    build_book(sources, root=root)
     if published and not parameters:
-        publish_figures(profiles, root=root)
+        publish_figures(sources, root=root)

@@ -42,7 +42,7 @@ def reproduce(
         str | None,
         typer.Option(
             "--only",
-            help="One section of the report: data, architecture, training, ablation, epsilon, pruning, "
+            help="One section of the report: data, architecture, training, ablation, controls, epsilon, pruning, "
             "confusion, saliency or comparison.",
         ),
     ] = None,

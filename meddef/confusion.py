@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from meddef.display import DASH, Table
+from meddef.display import DASH, Table, percent, seeds_note
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.report import Dataset, Report, attack_name, ordered_attacks, short_label
-from meddef.statistics import Proportion
+from meddef.report import Dataset, Report, attack_name, by_model, ordered_attacks, short_label
+from meddef.statistics import Proportion, mean_over_seeds
 
 Matrices = dict[tuple[str, str], dict[str, np.ndarray]]
 
@@ -24,18 +24,22 @@ def matrix(record: Record, which: str = "after") -> np.ndarray:
 
 
 def matrices(report: Report, dataset: Dataset, eps: float) -> Matrices:
-    """Model -> condition -> counts: the whole test split without attack, and the epsilon grid at ``eps``."""
+    """Model -> condition -> counts: the whole test split without attack, and the epsilon grid at ``eps``.
+
+    Counts are added up over seeds, which the condition says: "PGD, n = 3 seeds × 200".
+    """
     found: Matrices = {}
     attacked = [
         r for r in report.grid("epsilon", dataset.name) if r["attack"] != "clean" and r["eps"] in (eps, None)
     ]
     order = ordered_attacks(record["attack"] for record in attacked)
     attacked.sort(key=lambda record: order.index(record["attack"]))
-    for record in [*clean_records(report, dataset), *attacked]:
-        model = found.setdefault((record["variant"], record["training"]), {})
-        name = f"{attack_name(record['attack'])}, n = {record['n']}"
-        counts = matrix(record)
-        model[name] = model[name] + counts if name in model else counts
+    for model, records in by_model([*clean_records(report, dataset), *attacked]).items():
+        for attack in dict.fromkeys(record["attack"] for record in records):
+            ours = [record for record in records if record["attack"] == attack]
+            times = f"{len(ours)} seeds × " if len(ours) > 1 else ""
+            name = f"{attack_name(attack)}, n = {times}{ours[0]['n']}"
+            found.setdefault(model, {})[name] = np.sum([matrix(record) for record in ours], axis=0)
     return found
 
 
@@ -45,45 +49,52 @@ def clean_records(report: Report, dataset: Dataset) -> list[Record]:
 
 
 def per_class(report: Report) -> Table:
-    """Sensitivity and specificity of every class on the whole clean test split."""
-    rows = []
+    """Sensitivity and specificity of every class on the whole clean test split, a row a class and model."""
+    rows, seeds = [], []
     for dataset in report.datasets:
         for i, name in enumerate(dataset.classes):
-            for record in clean_records(report, dataset):
-                counts = matrix(record)
-                inside, outside = counts[i].sum(), counts.sum() - counts[i].sum()
-                wrongly = counts[:, i].sum() - counts[i, i]
+            for model, records in by_model(clean_records(report, dataset)).items():
+                seeds.append(len(records))
+                counts = [matrix(record) for record in records]
                 rows.append(
                     {
                         "dataset": dataset.label,
                         "class": name,
-                        "model": short_label(record["variant"], record["training"]),
-                        "n of the class": str(inside),
-                        "sensitivity": _rate(int(counts[i, i]), int(inside)),
-                        "specificity": _rate(int(outside - wrongly), int(outside)),
+                        "model": short_label(*model),
+                        "n of the class": str(counts[0][i].sum()),
+                        "sensitivity": _rate([sensitivity(c, i) for c in counts]),
+                        "specificity": _rate([specificity(c, i) for c in counts]),
                     }
                 )
     caption = "Sensitivity and specificity (%) of each class without attack, with 95 % intervals."
-    return Table(pd.DataFrame(rows), caption, header=3)
+    return Table(pd.DataFrame(rows), f"{caption}{seeds_note(seeds)}", header=3)
 
 
-def _rate(hits: int, n: int) -> str:
-    if n == 0:
-        return DASH
-    rate = Proportion(hits, n)
-    low, high = (100 * end for end in rate.interval)
-    return f"{100 * rate.value:.1f}\n[{low:.1f}, {high:.1f}]"
+def sensitivity(counts: np.ndarray, i: int) -> Proportion:
+    """Of the images of class ``i``, the share that is taken for it; ``counts`` as ``matrix`` gives them."""
+    return Proportion(int(counts[i, i]), int(counts[i].sum()))
+
+
+def specificity(counts: np.ndarray, i: int) -> Proportion:
+    """Of the images of other classes, the share that is not taken for class ``i``."""
+    outside = int(counts.sum() - counts[i].sum())
+    return Proportion(outside - int(counts[:, i].sum() - counts[i, i]), outside)
+
+
+def _rate(rates: list[Proportion]) -> str:
+    return percent(mean_over_seeds(rates, "rate"), "rate")
 
 
 def published_entries(report: Report) -> Table:
     """The entries that the paper's text names for the full model, beside the same entries here."""
-    rows = []
+    rows, seeds = [], []
     for dataset in report.datasets:
         if dataset.twin is None:
             continue
         printed = PROTOCOL["datasets"][dataset.twin]["class_counts"]["test"]
-        ours = [matrix(r) for r in clean_records(report, dataset) if r["variant"] == "full"]
-        counts = np.sum(ours, axis=0) if ours else None
+        ours = by_model(clean_records(report, dataset)).get(("full", "adversarial"), [])
+        seeds.append(len(ours))
+        counts = np.mean([matrix(record) for record in ours], axis=0) if ours else None
         for entry in PROTOCOL["confusion"][dataset.twin]["named_entries"]:
             true, predicted, count = entry["actual"], entry["predicted"], entry["count"]
             rows.append(
@@ -96,6 +107,8 @@ def published_entries(report: Report) -> Table:
                 }
             )
     caption = "Full DAAM without attack: the entries named in the paper's text, and ours."
+    if max(seeds, default=0) > 1:
+        caption += f" Our counts are means over {max(seeds)} seeds."
     return Table(pd.DataFrame(rows), caption, header=2)
 
 
@@ -103,5 +116,6 @@ def _entry(counts: np.ndarray | None, classes: list[str], true: str, predicted: 
     if counts is None or true not in classes or predicted not in classes:
         return DASH
     row = counts[classes.index(true)]
-    count, n = row[classes.index(predicted)], row.sum()
-    return f"{count} of {n}\n{100 * count / n:.1f} %" if n else f"{count} of {n}"
+    count, n = row[classes.index(predicted)], int(row.sum())
+    shown = f"{count:.1f}".removesuffix(".0")
+    return f"{shown} of {n}\n{100 * count / n:.1f} %" if n else f"{shown} of {n}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -90,7 +90,7 @@ def _lines(cell: str) -> str:
 _LEFT, _PAPER = ' class="left"', ' class="paper"'
 
 
-def percent(row: Mapping[Hashable, Any] | pd.Series, rate: str) -> str:
+def percent(row: Mapping[Any, Any] | pd.Series, rate: str) -> str:
     """``row[rate]`` with its interval below it: "93.5" and "[90.1, 95.9]"; over seeds "93.5 ± 0.4"."""
     value, low, high = (row[f"{rate}{end}"] for end in ("", "_low", "_high"))
     if pd.isna(value):
@@ -98,6 +98,28 @@ def percent(row: Mapping[Hashable, Any] | pd.Series, rate: str) -> str:
     spread = row.get(f"{rate}_spread", float("nan"))
     over_seeds = "" if pd.isna(spread) else f" ± {spread:.1f}"
     return f"{value:.1f}{over_seeds}\n[{low:.1f}, {high:.1f}]"
+
+
+def in_words(row: Mapping[Any, Any], rate: str) -> str:
+    """``percent`` in a sentence: "93.5 % [90.1, 95.9]"; over seeds "93.5 ± 0.4 % [90.1, 95.9]"."""
+    return percent(row, rate).replace("\n", " % ")
+
+
+def seeds_note(seeds: Iterable[int]) -> str:
+    """What a caption says where cells are means over seeds; empty with one. ``seeds`` are how many each cell has."""
+    counts = sorted(set(seeds))
+    if not counts or counts[-1] == 1:
+        return ""
+    fewer = " A cell computed with fewer seeds says so." if len(counts) > 1 else ""
+    return (
+        f" Means over {counts[-1]} seeds ± their standard deviation, the spread of training; the interval, that of one "
+        f"seed averaged, is for the choice of images, which seeds share.{fewer}"
+    )
+
+
+def p_text(p_value: float) -> str:
+    """ "0.042" or "< 0.001"."""
+    return f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
 
 
 def beside(measured: str, published: Any) -> str:

@@ -7,17 +7,26 @@ Every function takes a ``Report`` and returns a figure that shows itself as SVG.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
 from meddef import style
 from meddef.confusion import matrices
+from meddef.display import DASH
 from meddef.paper import PROTOCOL, compression_table, epsilon_table
-from meddef.report import PAPER_DATASETS, Dataset, Report, at_epsilon, ordered_attacks, short_label
+from meddef.report import (
+    PAPER_DATASETS,
+    Dataset,
+    Report,
+    at_epsilon,
+    is_control,
+    ordered_attacks,
+    short_label,
+)
 from meddef.style import SvgFigure, styled
 
 
@@ -27,7 +36,8 @@ def models_at(report: Report, eps: float) -> SvgFigure:
     datasets = [d for d in report.datasets if len(beside_paper(report, d, eps))]
     if not datasets:
         return style.message(f"This profile holds no attacks at ε = {eps:g}.")
-    figure, axes = style.grid(len(datasets), 1, width=7.4, height=2.6)
+    across = max(len(report.models(dataset.name)) for dataset in datasets)
+    figure, axes = style.grid(len(datasets), 1, width=max(7.4, 1.2 * across), height=2.6)
     attacks: list[str] = []
     for panel, dataset in zip(axes[:, 0], datasets, strict=True):
         frame = beside_paper(report, dataset, eps)
@@ -38,12 +48,12 @@ def models_at(report: Report, eps: float) -> SvgFigure:
             for attack, offset in zip(attacks, _offsets(len(attacks)), strict=True):
                 row = rows[rows["attack"] == attack]
                 style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
-                _points(panel, [i + offset] * len(row), row, "robust", attack, variant, join=False)
-        panel.set_xticks(range(len(models)), [short_label(*model) for model in models])
+                _points(panel, [i + offset] * len(row), row, "robust", join=False)
+        panel.set_xticks(range(len(models)), [_stacked(*model, lines=3) for model in models])
         panel.set_title(f"{dataset.label}, ε = {eps:g}, {_n(frame)}")
         panel.grid(axis="x", visible=False)
         style.percent_axis(panel, "accuracy (%)")
-    style.attack_legend(figure, attacks)
+    style.attack_legend(figure, attacks, several_seeds=report.attacks("epsilon")["seeds"].max() > 1)
     return figure
 
 
@@ -55,8 +65,11 @@ def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
     frame = at_epsilon(frame, eps)
     printed = epsilon_table().query("dataset == @dataset.twin and eps == @eps")
     known = printed.set_index(["variant", "attack"])["accuracy"].to_dict()
-    keys = zip(frame["variant"], frame["attack"], strict=True)
-    return frame.assign(published=[known.get(key, np.nan) for key in keys])
+    cells = zip(frame["variant"], frame["training"], frame["attack"], strict=True)
+    published = [
+        np.nan if is_control(v, training) else known.get((v, attack), np.nan) for v, training, attack in cells
+    ]
+    return frame.assign(published=published)
 
 
 @styled
@@ -83,6 +96,7 @@ def asr_against_pruning(report: Report, eps: float) -> SvgFigure:
     return _small_multiples(report, frame, "prune_rate", "asr", table, "asr", "pruned share")
 
 
+PAGE = 8.75  # inches that a figure may be wide
 DODGE = 0.06  # share of the axis, so that the intervals of several attacks do not hide each other
 _Y_LABELS = {"robust": "accuracy (%)", "asr": "attack success (%)"}
 
@@ -100,74 +114,125 @@ def _small_multiples(
     if not datasets:
         return style.message("This profile holds no records for this figure.")
     models = list(dict.fromkeys(m for d in datasets for m in report.models(d.name)))
-    end = measured[x].max()
-    figure, axes = style.grid(len(datasets), len(models), width=1.5, height=1.9, sharex=True, sharey=True)
+    figure, blocks = _panels(len(datasets), len(models))
     shown: list[str] = []
-    for row, dataset in zip(axes, datasets, strict=True):
+    for dataset, block in zip(datasets, blocks, strict=True):
         frame = measured[measured["dataset"] == dataset.name]
         shown = ordered_attacks([*shown, *frame["attack"]])
-        for panel, (variant, training) in zip(row, models, strict=True):
+        dodge = dict(zip(shown, _offsets(len(shown)), strict=True))
+        for number, (panel, (variant, training)) in enumerate(zip(block, models, strict=True)):
             ours = frame[(frame["variant"] == variant) & (frame["training"] == training)]
-            paper = printed.query("dataset == @dataset.twin and variant == @variant")
-            for attack, rows in paper.groupby("attack"):
-                if rate == "robust" and attack == "clean":
-                    rows = rows.iloc[:1].assign(eps=0.0)
-                style.published(panel, rows[x], rows[value], attack=str(attack))
-            dodge = dict(zip(shown, _offsets(len(shown)), strict=True))
+            if not is_control(variant, training):
+                _published_lines(
+                    panel, printed.query("dataset == @dataset.twin and variant == @variant"), x, value
+                )
             for attack, rows in ours.groupby("attack"):
-                moved = rows.assign(**{x: rows[x] + dodge[str(attack)] * DODGE * end})
-                _line_or_band(panel, moved, x, rate, variant)
+                moved = rows.assign(**{x: rows[x] + dodge[str(attack)] * DODGE * measured[x].max()})
+                _line_or_band(panel, moved, x, rate)
             style.percent_axis(panel)
-            panel.set_title(f"{short_label(variant, training)}\n{_n(ours)}")
-        row[0].set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
-    for panel in axes[-1]:
-        panel.set_xlabel(x_label)
-        panel.set_xticks([0, end / 2, end], [f"{tick:.2g}" for tick in (0, end / 2, end)])
-    style.attack_legend(figure, shown)
+            panel.set_title(f"{_stacked(variant, training)}\n{_n(ours)}")
+            if number % _columns(len(models)) == 0:
+                panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
+    _x_axes(blocks, measured[x].max(), x_label)
+    style.attack_legend(figure, shown, several_seeds=measured["seeds"].max() > 1)
     return figure
 
 
-def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str, variant: str) -> None:
-    attack = str(rows["attack"].iloc[0])
+def _panels(rows: int, models: int) -> tuple[SvgFigure, list[list[Axes]]]:
+    """A panel a model in each of ``rows`` blocks of one line or two."""
+    columns = _columns(models)
+    lines = math.ceil(models / columns)
+    width = max(1.5, 7.5 / columns)
+    figure, axes = style.grid(rows * lines, columns, width=width, height=1.9, sharex=True, sharey=True)
+    blocks = [list(block.ravel()) for block in np.split(axes, rows)]
+    for block in blocks:
+        for panel in block[models:]:
+            panel.remove()
+    return figure, [block[:models] for block in blocks]
+
+
+def _columns(models: int) -> int:
+    """More than six models go on two lines, so that the page holds them."""
+    return models if models <= 6 else math.ceil(models / 2)
+
+
+def _x_axes(blocks: list[list[Axes]], end: float, label: str) -> None:
+    """Ticks at both ends and in the middle; label and numbers under the lowest panel of each column."""
+    columns = _columns(len(blocks[0]))
+    lowest = {number % columns: panel for block in blocks for number, panel in enumerate(block)}
+    for panel in lowest.values():
+        panel.set_xlabel(label)
+        panel.set_xticks([0, end / 2, end], [f"{tick:.2g}" for tick in (0, end / 2, end)])
+        panel.tick_params(labelbottom=True)
+
+
+def _stacked(variant: str, training: str, lines: int = 2) -> str:
+    """``short_label`` on two or three lines where it names the training."""
+    label = short_label(variant, training).replace(", ", ",\n")
+    return label.replace(" training", "\ntraining") if lines == 3 else label
+
+
+def _published_lines(panel: Axes, paper: pd.DataFrame, x: str, value: str) -> None:
+    for attack, rows in paper.groupby("attack"):
+        if attack == "clean":
+            rows = rows.iloc[:1].assign(eps=0.0)
+        style.published(panel, rows[x], rows[value], attack=str(attack))
+
+
+def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
     if not rows[x].isna().any():
-        _points(panel, rows[x], rows, rate, attack, variant)
+        _points(panel, rows[x], rows, rate)
         return
-    colour, row = style.model_colour(variant), rows.iloc[0]
-    panel.axhline(row[rate], color=colour, linestyle=style.line(attack))
+    row = rows.iloc[0]
+    colour = style.model_colour(row["variant"], row["training"])
+    panel.axhline(row[rate], color=colour, linestyle=style.line(row["attack"]))
     panel.axhspan(row[f"{rate}_low"], row[f"{rate}_high"], color=colour, alpha=0.12, linewidth=0)
 
 
 @styled
 def accuracy_against_pruning(report: Report) -> SvgFigure:
     """Accuracy without attack against the pruning rate, a panel a dataset, a colour a model."""
-    datasets = [d for d in report.datasets if len(report.attacks("pruning", d.name))]
+    shown = report.attacks("pruning").query("attack == 'clean'")
+    datasets = [d for d in report.datasets if (shown["dataset"] == d.name).any()]
     if not datasets:
         return style.message("This profile holds no pruning grid.")
-    figure, axes = style.grid(1, len(datasets), width=3.7, height=2.6, sharey=True)
+    figure, axes = style.grid(1, len(datasets), width=max(3.7, 5.6 / len(datasets)), height=2.6, sharey=True)
     for panel, dataset in zip(axes[0], datasets, strict=True):
-        frame = report.attacks("pruning", dataset.name).query("attack == 'clean'")
-        for variant, rows in frame.groupby("variant", sort=False):
-            for _, line in rows.groupby("training"):
-                _points(panel, line["prune_rate"], line, "clean", "clean", str(variant))
+        frame = shown[shown["dataset"] == dataset.name]
+        for _, line in frame.groupby(["variant", "training"], sort=False):
+            _points(panel, line["prune_rate"], line, "clean")
         panel.set_title(f"{dataset.label}, {_n(frame)}")
         panel.set_xlabel("share of weights pruned")
         style.percent_axis(panel)
     axes[0][0].set_ylabel("accuracy without attack (%)")
-    handles = [Patch(color=style.model_colour(v), label=short_label(v, t)) for v, t in report.models()]
-    style.legend_below(figure, handles)
+    models = dict.fromkeys(zip(shown["variant"], shown["training"], strict=True))
+    style.legend_below(figure, style.model_patches(models))
     return figure
 
 
-def _points(
-    panel: Axes, x: Any, rows: pd.DataFrame, rate: str, attack: str, variant: str, *, join: bool = True
-) -> None:
-    ends = rows[f"{rate}_low"], rows[f"{rate}_high"]
-    style.measured(panel, x, rows[rate], *ends, attack=attack, colour=style.model_colour(variant), join=join)
+def _points(panel: Axes, x: Any, rows: pd.DataFrame, rate: str, *, join: bool = True) -> None:
+    """Points of one model and attack, with their intervals, and dashes at the lowest and highest seed."""
+    for _, row in rows.iloc[:1].iterrows():
+        colour, attack = style.model_colour(row["variant"], row["training"]), row["attack"]
+        ends = rows[f"{rate}_low"], rows[f"{rate}_high"]
+        style.measured(panel, x, rows[rate], *ends, attack=attack, colour=colour, join=join)
+        if (rows["seeds"] > 1).any():
+            for end in ("least", "most"):
+                panel.plot(x, rows[f"{rate}_{end}"], "_", color=colour, markersize=5, zorder=3)
 
 
 def _n(frame: pd.DataFrame) -> str:
-    sizes = sorted(set(frame["n"]))
-    return f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}" if sizes else "not run"
+    """ "n = 200", or "n = 20-200" where attacks differ, with how many seeds where there are several."""
+    sizes = sorted({int(size) for text in frame["n"] for size in text.split(" to ")})
+    if not sizes:
+        return "not run"
+    seeds = frame["seeds"].min(), frame["seeds"].max()
+    several = f", {_range(*seeds)} seeds" if seeds[1] > 1 else ""
+    return f"n = {_range(sizes[0], sizes[-1])}{several}"
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low}" if low == high else f"{low}{DASH}{high}"
 
 
 def _offsets(count: int) -> list[float]:
@@ -191,7 +256,7 @@ def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
     if not rows:
         return style.message(f"This profile holds no predictions for {PAPER_DATASETS[twin]}.")
     models = list(dict.fromkeys(model for by_model in found.values() for model in by_model))
-    side = 1.15 + 0.15 * max(len(dataset.classes) for dataset, _ in rows)
+    side = min(1.15 + 0.15 * max(len(dataset.classes) for dataset, _ in rows), PAGE / len(models))
     figure, axes = style.grid(len(rows), len(models), width=side, height=side + 0.15)
     for row, (dataset, condition) in zip(axes, rows, strict=True):
         for panel, model in zip(row, models, strict=True):
@@ -199,7 +264,7 @@ def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
             panel.tick_params(labelleft=panel is row[0], labelbottom=row is axes[-1])
         row[0].set_ylabel(f"{condition.replace(', ', chr(10))}\ntrue class")
     for panel, model in zip(axes[0], models, strict=True):
-        panel.set_title(short_label(*model), fontsize=8)
+        panel.set_title(_stacked(*model), fontsize=8)
     for panel in axes[-1]:
         panel.set_xlabel("predicted class")
     figure.suptitle(", ".join(dict.fromkeys(dataset.label for dataset, _ in rows)), fontsize=10)
@@ -218,4 +283,5 @@ def _matrix(panel: Axes, counts: np.ndarray | None, classes: list[str]) -> None:
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(counts):
         colour = "white" if shares[i, j] > 0.6 else "black"
-        panel.text(j, i, f"{count}", ha="center", va="center", color=colour, fontsize=8)
+        size = 8 if len(counts) < 4 else 6.5
+        panel.text(j, i, f"{count}", ha="center", va="center", color=colour, fontsize=size)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from meddef import style
 from meddef.paper import PROTOCOL
-from meddef.report import Dataset, Report, short_label
+from meddef.report import Dataset, Report, short_label, usual_training
 from meddef.style import SvgFigure, styled
 
 SPLITS = ("train", "val", "test")
@@ -69,7 +69,7 @@ def parameter_blocks(table: pd.DataFrame) -> SvgFigure:
         "#D55E00",
         "#999999",
     ]
-    names = [short_label(str(v), "clean" if v == "resnet18" else "adversarial") for v in table.index]
+    names = [short_label(str(v), usual_training(str(v))) for v in table.index]
     for block, shade in zip(blocks, shades, strict=False):
         values = table[block].to_numpy() / 1e6
         panel.barh(names, values, left=left, color=shade, edgecolor="white", linewidth=0.5, label=block)
@@ -96,7 +96,7 @@ def schedule(report: Report) -> SvgFigure:
         for record in trained:
             epochs = [row["epoch"] * 100 / record["epochs"] for row in record["history"]]
             values = [row[name] for row in record["history"]]
-            colour = style.model_colour(record["variant"])
+            colour = style.model_colour(record["variant"], record["training"])
             panel.plot(epochs, values, marker="o", color=colour, alpha=0.7, drawstyle="steps-post")
         for x, y, quadratic in _published_schedule("eps" if name == "epsilon" else "weight"):
             share = np.linspace(0, 1, 20)
@@ -106,11 +106,7 @@ def schedule(report: Report) -> SvgFigure:
         panel.set_xlabel(f"epoch, stretched to the paper's {PROTOCOL['training']['epochs']}")
         panel.set_ylabel(label)
         panel.set_ylim(0, None)
-    handles: list[Artist] = [
-        Patch(color=style.model_colour(v), label=short_label(v, t))
-        for v, t in report.models()
-        if t != "clean"
-    ]
+    handles: list[Artist] = [*style.model_patches(m for m in report.models() if m[1] != "clean")]
     handles.append(Line2D([], [], color=style.PUBLISHED, linestyle="--", label="published phases"))
     style.legend_below(figure, handles)
     return figure
@@ -133,13 +129,13 @@ def _published_schedule(what: str) -> list[tuple[list[float], list[float], bool]
 
 @styled
 def training_curves(report: Report) -> SvgFigure:
-    """Validation accuracy an epoch, clean (solid) and under PGD (dashed), one panel a dataset."""
+    """Validation accuracy an epoch, clean (solid) and under PGD (dashed): a panel a dataset, a line a seed."""
     datasets = report.datasets
-    figure, axes = style.grid(1, len(datasets), width=3.7, height=2.8)
+    figure, axes = style.grid(1, len(datasets), width=max(3.7, 5.6 / len(datasets)), height=2.8)
     for panel, dataset in zip(axes[0], datasets, strict=True):
         for record in report.of("train", dataset.name):
             history = pd.DataFrame(record["history"])
-            colour = style.model_colour(record["variant"])
+            colour = style.model_colour(record["variant"], record["training"])
             panel.plot(history["epoch"] + 1, 100 * history["val_clean"], color=colour)
             attacked = history["val_adversarial"].astype(float)
             panel.plot(history["epoch"] + 1, 100 * attacked, "--", color=colour)
@@ -148,6 +144,5 @@ def training_curves(report: Report) -> SvgFigure:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.percent_axis(panel)
     axes[0][0].set_ylabel("validation accuracy (%)\nsolid: clean, dashed: PGD")
-    handles = [Patch(color=style.model_colour(v), label=short_label(v, t)) for v, t in report.models()]
-    style.legend_below(figure, handles)
+    style.legend_below(figure, style.model_patches(report.models()))
     return figure

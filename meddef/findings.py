@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from meddef.ablation import STEPS, comparisons
-from meddef.display import NOTHING, Text, place
+from meddef.ablation import comparisons
+from meddef.display import NOTHING, Text, in_words, place
 from meddef.paper import CLAIMS, PROTOCOL
-from meddef.report import Dataset, Report, attack_name, model_label, short_label
+from meddef.records import Record
+from meddef.report import Dataset, Report, attack_name, by_model, model_label, short_label
 from meddef.tables import compression_pairs, epsilon_pairs
 from meddef.tables_setup import circumstances
 from meddef.worst_case import ENSEMBLE
@@ -24,7 +24,7 @@ PHANTOM_NOTE = (
 
 def scope(report: Report) -> Text:
     """Profile, data, models, n, where it was computed: the first thing each page says."""
-    data = "; ".join(f"{d.label}, n = {d.size('test'):,} test images" for d in report.datasets)
+    data = "; ".join(f"{d.label}{d.split}, n = {d.size('test'):,} test images" for d in report.datasets)
     seeds = sorted({record["seed"] for record in report.of("train")})
     models = (
         f"{len(report.models())} models, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, "
@@ -93,20 +93,17 @@ def ablation(report: Report, eps: float) -> Text:
     """How many of the paired differences could be chance, and the largest one."""
     sentences = []
     for dataset in report.datasets:
-        found = {
-            (step, attack): total
-            for step in STEPS
-            for attack, total in comparisons(report, dataset, step, eps).items()
-        }
+        found = comparisons(report, dataset, eps)
         if not found:
             sentences.append(f"{dataset.label}: the models of the ablation were not all trained.")
             continue
-        clear = [key for key, total in found.items() if total.p_value < 0.05 / len(found)]
-        step, attack = max(found, key=lambda key: abs(found[key].difference))
+        clear = sum(difference.is_clear for difference in found.values())
+        step, attack = max(found, key=lambda key: abs(found[key].value))
         sentences.append(
-            f"{dataset.label}: {len(clear)} of {len(found)} paired differences are clear at 5 % after Bonferroni's "
-            f"correction. The largest is {step} under {attack_name(attack)}: "
-            f"{found[step, attack].difference:+.1f} points on n = {found[step, attack].n}."
+            f"{dataset.label}: {clear} of {len(found)} paired differences are clear at 5 % after Holm's correction"
+            f"{', with the same sign for every seed' * any(len(f.by_seed) > 1 for f in found.values())}. "
+            f"The largest is {step} under {attack_name(attack)}: {found[step, attack].words()} on "
+            f"n = {found[step, attack].n}."
         )
     sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]
     return _bullets(sentences)
@@ -132,7 +129,7 @@ def epsilon(report: Report) -> Text:
         ours = pairs[pairs["dataset"] == dataset.name]
         sentences.append(f"{dataset.label}: {_agreement(ours, 'robust')}")
         sentences.append(_above_clean(ours))
-        sentences.append(_worst_case(ours))
+        sentences.append(_worst_case(report, dataset))
     return _bullets([sentence for sentence in sentences if sentence])
 
 
@@ -166,19 +163,24 @@ def _above_clean(pairs: pd.DataFrame) -> str:
     )
 
 
-def _worst_case(pairs: pd.DataFrame) -> str:
-    """How far the worst case lies below the strongest single attack at the same epsilon."""
-    keys = ["variant", "training", "eps"]
-    worst = pairs[pairs["attack"] == ENSEMBLE].set_index(keys)["robust"]
-    single = pairs[~pairs["attack"].isin(["clean", "jsma", ENSEMBLE])].groupby(keys)["robust"].min()
-    gap = (single - worst).dropna()
-    if gap.empty:
+def _worst_case(report: Report, dataset: Dataset) -> str:
+    """How far the worst case lies below the strongest single attack on the same training at the same epsilon."""
+    bounded: dict[tuple[Any, ...], list[Record]] = {}
+    for record in report.grid("epsilon", dataset.name):
+        if record["attack"] != "clean" and record["eps"] is not None:
+            place = record["variant"], record["training"], record["seed"], record["eps"]
+            bounded.setdefault(place, []).append(record)
+    gaps = []
+    for records in bounded.values():
+        single = [100 * r["correct_after"] / r["n"] for r in records if r["attack"] != ENSEMBLE]
+        worst = [100 * r["correct_after"] / r["n"] for r in records if r["attack"] == ENSEMBLE]
+        gaps += [min(single) - value for value in worst if single]
+    if not gaps:
         return ""
-    lower = int((gap > 0).sum())
-    by = f", by at most {gap.max():.1f} points" if lower else ""
+    by = f", by at most {max(gaps):.1f} points" if max(gaps) > 0 else ""
     return (
-        f"{attack_name(ENSEMBLE)}: accuracy is lower than under the strongest single attack at the same ε in "
-        f"{lower} of {len(gap)} rows{by}."
+        f"{attack_name(ENSEMBLE)}: accuracy is lower than under the strongest single attack on the same model at the "
+        f"same ε in {sum(gap > 0 for gap in gaps)} of {len(gaps)} rows{by}."
     )
 
 
@@ -189,16 +191,15 @@ def pruning(report: Report, eps: float) -> Text:
     for dataset in report.datasets:
         sentences.append(f"{dataset.label}: {_agreement(pairs[pairs['dataset'] == dataset.name], 'asr')}")
         clean = report.attacks("pruning", dataset.name).query("attack == 'clean'")
-        for (variant, training_kind), rows in clean.groupby(["variant", "training"], sort=False):
-            if variant == "full" and len(rows) > 1:
-                best = max(rows.to_dict("records"), key=lambda row: row["clean"])
-                start = min(rows.to_dict("records"), key=lambda row: row["prune_rate"])
-                sentences.append(
-                    f"{model_label(str(variant), str(training_kind))} without attack: "
-                    f"{_with_interval(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, "
-                    f"and at most {_with_interval(best, 'clean')}, at {100 * best['prune_rate']:.0f} %; "
-                    f"n = {best['n']}."
-                )
+        rows = clean.query("variant == 'full' and training == 'adversarial'").to_dict("records")
+        if len(rows) > 1:
+            best = max(rows, key=lambda row: row["clean"])
+            start = min(rows, key=lambda row: row["prune_rate"])
+            sentences.append(
+                f"{model_label('full', 'adversarial')} without attack: "
+                f"{in_words(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, "
+                f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %; n = {best['n']}."
+            )
     return _bullets(sentences)
 
 
@@ -210,7 +211,7 @@ def confusion(report: Report) -> Text:
         if frame.empty:
             continue
         parts = [
-            f"{short_label(row['variant'], row['training'])} {_with_interval(row, 'clean')}"
+            f"{short_label(row['variant'], row['training'])} {in_words(row, 'clean')}"
             for row in frame.to_dict("records")
         ]
         sentences.append(f"{dataset.label}, n = {frame['n'].iloc[0]}: {'; '.join(parts)}.")
@@ -226,10 +227,10 @@ def saliency(report: Report) -> Text:
             sentences.append(f"{dataset.label}: no saliency was measured, since no lesion masks are known.")
             continue
         shares = {}
-        for record in records:
-            images = pd.DataFrame(record["images"])
+        for model, ours in by_model(records).items():
+            images = pd.concat([pd.DataFrame(record["images"]) for record in ours])
             gain = images["energy_in_lesion"].mean() / images["lesion_share"].mean()
-            shares[short_label(record["variant"], record["training"])] = gain
+            shares[short_label(*model)] = gain
         order = sorted(shares, key=lambda name: shares[name], reverse=True)
         sentences.append(
             f"{dataset.label}, n = {records[0]['n']} images: heat in the lesion over the lesion's area, "
@@ -250,15 +251,15 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
             equal = [row for row in rows if (row["robust"], row["n"]) == (worst["robust"], worst["n"])]
             attacks = ", ".join(attack_name(row["attack"]) for row in equal)
             lines.append(
-                f"{model_label(str(variant), str(training_kind))} keeps {_with_interval(worst, 'robust')} "
-                f"under {attacks} (n = {worst['n']})"
+                f"{model_label(str(variant), str(training_kind))} keeps {in_words(worst, 'robust')} "
+                f"under {attacks} (n = {worst['n']}{_seeds(worst['seeds'], max(row['seeds'] for row in rows))})"
             )
     return f"{dataset.label}, ε = {eps:g}: {'; '.join(lines)}." if lines else ""
 
 
-def _with_interval(row: Mapping[Hashable, Any], rate: str) -> str:
-    """ "93.5 % [90.1, 95.9]"."""
-    return f"{row[rate]:.1f} % [{row[f'{rate}_low']:.1f}, {row[f'{rate}_high']:.1f}]"
+def _seeds(count: int, most: int) -> str:
+    """ ", 3 seeds" or ", 1 of 3 seeds"; nothing where all is of one seed."""
+    return "" if most == 1 else f", {most} seeds" if count == most else f", {count} of {most} seeds"
 
 
 def _bullets(sentences: list[str]) -> Text:
@@ -274,12 +275,14 @@ def rerun(report: Report, section: str) -> Text:
 def comparison(report: Report) -> Text:
     """Published and measured PGD success rate of the full model, in words."""
     frame = report.attacks("pruning")
-    rows = frame[(frame["variant"] == "full") & (frame["attack"] == "pgd") & (frame["prune_rate"] == 0)]
+    rows = frame.query(
+        "variant == 'full' and training == 'adversarial' and attack == 'pgd' and prune_rate == 0"
+    )
     sentences = []
     for dataset in report.datasets:
         for row in rows[rows["dataset"] == dataset.name].to_dict("records"):
             sentences.append(
-                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {_with_interval(row, 'asr')} of the "
+                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {in_words(row, 'asr')} of the "
                 f"{row['right']} images that the unpruned full model had right."
             )
     return _bullets(sentences)

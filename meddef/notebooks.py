@@ -25,6 +25,7 @@ SECTIONS = {
     "architecture": "02_architecture",
     "training": "03_adversarial_training",
     "ablation": "04_ablation",
+    "controls": "10_controls",
     "epsilon": "05_epsilon",
     "pruning": "06_pruning",
     "confusion": "07_confusion",
@@ -70,21 +71,25 @@ def find_root(root: Path | None = None) -> Path:
 
 
 def run_notebooks(
-    profile: str,
-    results_dir: Path,
+    sources: Mapping[str, Path],
     *,
     root: Path | None = None,
-    sections: Iterable[str] | None = None,
+    sections: Mapping[str, Iterable[str]],
     parameters: Mapping[str, Any] | None = None,
     jobs: int = 1,
 ) -> list[Path]:
-    """Run the notebooks of ``sections`` (default: all) on the records in ``<results_dir>/<profile>/``.
+    """Run the notebooks of each profile on the records in ``<folder>/<profile>/``.
 
     Results go to ``book/notebooks/<profile>/``. A notebook is skipped, which is said, when its cells, its parameters,
     the records and the code it imports are those of its last run.
 
+    Args:
+        sources: profile -> folder of its records.
+        sections: profile -> which of its notebooks.
+        jobs: how many notebooks run at once.
+
     Returns:
-        The executed notebooks, in the order of the sections.
+        The executed notebooks, profile by profile, in the order of the sections.
 
     Raises:
         InputError: unknown section, no records, or a parameter that a notebook does not declare.
@@ -92,13 +97,14 @@ def run_notebooks(
     """
     root = find_root(root)
     plan = [
-        _job(root, profile, results_dir, section, dict(parameters or {}))
-        for section in check_sections(sections)
+        _job(root, profile, folder, section, dict(parameters or {}))
+        for profile, folder in sources.items()
+        for section in check_sections(sections[profile])
     ]
     todo = [job for job in plan if _key_of(job.output) != job.key]
     for job in plan:
         if job not in todo:
-            print(f"{profile}/{job.source.stem}: up to date")
+            print(f"{job.output.parent.name}/{job.source.stem}: up to date")
     _run_all(todo, jobs)
     return [job.output for job in plan]
 

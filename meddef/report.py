@@ -28,10 +28,15 @@ ATTACK_NAMES = {
     ENSEMBLE: "Ensemble (worst case)",
 }
 ATTACKS = tuple(ATTACK_NAMES)
+SPLITS = {
+    "paper": "split at random as in the paper",
+    "patient": "split by patient",
+    "released": "split as released",
+}
 _GRIDS_OF_EPSILON = ("jsma", "ensemble")
 RATES = ("clean", "robust", "asr")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
-_NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread")]
+_NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread", "_least", "_most")]
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,16 @@ class Dataset:
         if self.stands_in and self.twin:
             return f"{self.title} (for {PAPER_DATASETS[self.twin]})"
         return PAPER_DATASETS.get(self.name, self.title)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its images are phantoms, drawn by this package."""
+        return self.name.startswith("phantom")
+
+    @property
+    def split(self) -> str:
+        """For sentences: ", split by patient"; nothing for phantoms, which have no patients."""
+        return "" if self.is_drawn else f", {SPLITS[self.record['split_policy']]}"
 
     @property
     def classes(self) -> list[str]:
@@ -102,6 +117,11 @@ class Report:
 
     @property
     def is_real(self) -> bool:
+        """Whether images were used that somebody took, not only phantoms."""
+        return not all(dataset.is_drawn for dataset in self.datasets)
+
+    @property
+    def is_of_the_paper(self) -> bool:
         """Whether a dataset of the paper itself was used, not only one that stands for it."""
         return any(dataset.name in PAPER_DATASETS for dataset in self.datasets)
 
@@ -112,7 +132,7 @@ class Report:
         return f"This profile holds no records for {' and '.join(absent)}. " if absent else ""
 
     def models(self, dataset: str | None = None) -> list[tuple[str, str]]:
-        """(variant, training) of the trained models, in the paper's order."""
+        """(variant, training) of the trained models, in the paper's order, the controls last."""
         return list(dict.fromkeys((r["variant"], r["training"]) for r in self.of("train", dataset)))
 
     def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
@@ -130,10 +150,10 @@ class Report:
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
         """Attack records of one grid, summarised over seeds, in percent; empty when the grid was not run.
 
-        Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n, right
-        (of them right before the attack), seeds, and for each of clean, robust and asr: the value, ``_low``, ``_high``
-        (Wilson, 95 %) and ``_spread`` (standard deviation over seeds, NaN with one). With several seeds, value and ends
-        are means, n and right the smallest.
+        Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n and right
+        (of them right before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each of
+        clean, robust and asr: the value, ``_low``, ``_high`` (Wilson, 95 %), ``_spread`` (standard deviation over
+        seeds, NaN with one), ``_least`` and ``_most`` (of the seeds). With several seeds, value and ends are means.
         """
         if grid not in self._summaries:
             self._summaries[grid] = self._summary(grid)
@@ -152,22 +172,30 @@ class Report:
         frame["twin"] = frame["dataset"].map({d.name: d.twin for d in self.datasets})
         frame["eps"] = frame["eps"].astype(float)
         groups = frame.groupby(_CELL, sort=False, dropna=False)
-        result = groups.agg(n=("n", "min"), right=("correct_before", "min"), seeds=("seed", "nunique"))
+        result = groups.agg(n=("n", _text), right=("correct_before", _text), seeds=("seed", "nunique"))
         for rate in RATES:
             for end in ("", "_low", "_high"):
                 result[f"{rate}{end}"] = 100 * groups[f"{rate}{end}"].mean()
-            result[f"{rate}_spread"] = 100 * groups[rate].std()
+            for end, of_seeds in (("_spread", "std"), ("_least", "min"), ("_most", "max")):
+                result[f"{rate}{end}"] = 100 * groups[rate].agg(of_seeds)
         return _sorted(result.reset_index())
 
 
+def _text(counts: pd.Series) -> str:
+    """ "187", or "187 to 190" where seeds differ."""
+    low, high = counts.min(), counts.max()
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
-    """By dataset, model, pruning rate, attack and epsilon, models and attacks in the paper's order."""
-    ranks = {"_model": ("variant", VARIANTS), "_attack": ("attack", ATTACKS)}
+    """By dataset, model, pruning rate, attack and epsilon, models and attacks in the paper's order, controls last."""
+    models = zip(frame["variant"], frame["training"], strict=True)
     ranked = frame.assign(
-        **{name: [_rank(value, order) for value in frame[column]] for name, (column, order) in ranks.items()}
+        _model=[(is_control(*model), _rank(model[0], VARIANTS)) for model in models],
+        _attack=[_rank(attack, ATTACKS) for attack in frame["attack"]],
     )
-    columns = ["dataset", "_model", "training", "prune_rate", "_attack", "eps"]
-    return ranked.sort_values(columns, kind="stable", ignore_index=True).drop(columns=list(ranks))
+    columns = ["dataset", "_model", "prune_rate", "_attack", "eps"]
+    return ranked.sort_values(columns, kind="stable", ignore_index=True).drop(columns=["_model", "_attack"])
 
 
 def at_epsilon(frame: pd.DataFrame, eps: float) -> pd.DataFrame:
@@ -175,20 +203,38 @@ def at_epsilon(frame: pd.DataFrame, eps: float) -> pd.DataFrame:
     return frame[(frame["eps"] == eps) | (frame["attack"] == "clean") | frame["eps"].isna()]
 
 
-def _model_order(record: Record) -> tuple[int, str, int]:
-    return _rank(record.get("variant"), VARIANTS), record.get("training", ""), record.get("seed", 0)
+def _model_order(record: Record) -> tuple[bool, int, int]:
+    variant, training = record.get("variant", ""), record.get("training", "")
+    return is_control(variant, training), _rank(variant, VARIANTS), record.get("seed", 0)
+
+
+def usual_training(variant: str) -> str:
+    """How the paper trains a model: ResNet18 cleanly, every other one adversarially."""
+    return "clean" if variant == "resnet18" else "adversarial"
+
+
+def is_control(variant: str, training: str) -> bool:
+    """Whether a model was trained the other way; the paper has no such model and prints nothing for it."""
+    return training != usual_training(variant)
 
 
 def model_label(variant: str, training: str) -> str:
     """The paper's name of a model; the training is named where it is not the one the name stands for."""
     label = VARIANT_LABELS.get(variant, variant)
-    usual = "clean" if variant == "resnet18" else "adversarial"
-    return label if training == usual else f"{label}, {training} training"
+    return f"{label}, {training} training" if is_control(variant, training) else label
 
 
 def short_label(variant: str, training: str) -> str:
     """``model_label`` for narrow places."""
     return model_label(variant, training).replace("MedDef ", "").replace("(Full DAAM)", "Full DAAM")
+
+
+def by_model(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
+    """(variant, training) -> its records, one a seed, in the order given."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        found.setdefault((record["variant"], record["training"]), []).append(record)
+    return found
 
 
 def attack_name(attack: str) -> str:

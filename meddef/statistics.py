@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, fmean, stdev
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -71,3 +72,24 @@ class AttackCounts:
     def asr(self) -> Proportion:
         """Attack success rate: (correct before and wrong after) / correct before."""
         return Proportion(self.flipped, self.correct_before)
+
+
+def mean_over_seeds(rates: Sequence[Proportion], name: str) -> dict[str, float]:
+    """One rate of several trainings on the same images, in percent: ``name`` and ``_low``, ``_high``, ``_spread``.
+
+    Value and ends of the interval are means, so the interval is as wide as that of one training: the same images seen
+    by three models are not three times as many. The spread is the standard deviation over seeds, NaN with one.
+    """
+    values = [100 * rate.value for rate in rates]
+    low, high = (100 * fmean(ends) for ends in zip(*(rate.interval for rate in rates), strict=True))
+    spread = stdev(values) if len(values) > 1 else math.nan
+    return {name: fmean(values), f"{name}_low": low, f"{name}_high": high, f"{name}_spread": spread}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """``p_values`` corrected for their number (Holm 1979), in the same order: below 0.05 is clear as a family."""
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = least
+    return corrected

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,8 +17,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from meddef.report import attack_name
+from meddef.report import attack_name, is_control, short_label
 from meddef.worst_case import ENSEMBLE
 
 MODEL_COLOURS = {
@@ -28,6 +29,7 @@ MODEL_COLOURS = {
     "no_afd": "#009E73",
     "full": "#D55E00",
 }
+CONTROL_COLOURS = {"resnet18": "#CC79A7", "full": "#E69F00"}  # models trained the other way
 _MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v", ENSEMBLE: "*"}
 _LINES: dict[str, Any] = {
     "clean": "-",
@@ -120,8 +122,13 @@ def line(attack: str) -> Any:
     return _LINES.get(attack, (0, (4, 1, 1, 1, 1, 1)))
 
 
-def model_colour(variant: str) -> str:
-    return MODEL_COLOURS.get(variant, OTHER)
+def model_colour(variant: str, training: str) -> str:
+    return (CONTROL_COLOURS if is_control(variant, training) else MODEL_COLOURS).get(variant, OTHER)
+
+
+def model_patches(models: Iterable[tuple[str, str]]) -> list[Patch]:
+    """For a legend: the colour and name of each (variant, training)."""
+    return [Patch(color=model_colour(*model), label=short_label(*model)) for model in models]
 
 
 def measured(
@@ -154,23 +161,26 @@ def percent_axis(axes: Axes, label: str | None = None) -> None:
         axes.set_ylabel(label)
 
 
-def attack_legend(figure: Figure, attacks: list[str], *, with_published: bool = True) -> None:
-    """One legend under the figure: the attacks, and what filled and hollow mean."""
+def attack_legend(figure: Figure, attacks: list[str], *, several_seeds: bool) -> None:
+    """One legend under the figure: the attacks, and what filled, hollow and dashes mean."""
     handles = [
         Line2D([], [], color="black", marker=marker(a), linestyle=line(a), label=attack_name(a))
         for a in attacks
     ]
     handles.append(Line2D([], [], color="black", marker="o", linestyle="none", label="measured (95 %)"))
-    if with_published:
-        hollow = Line2D([], [], color=PUBLISHED, marker="o", markerfacecolor="white", linestyle="none")
-        hollow.set_label("published")
-        handles.append(hollow)
+    hollow = Line2D([], [], color=PUBLISHED, marker="o", markerfacecolor="white", linestyle="none")
+    hollow.set_label("published")
+    handles.append(hollow)
+    if several_seeds:
+        label = "lowest, highest seed"
+        handles.append(Line2D([], [], color="black", marker="_", linestyle="none", label=label))
     legend_below(figure, handles)
 
 
 def legend_below(figure: Figure, handles: list[Any]) -> None:
     """A legend under the figure in as few rows as its width allows, of equal length where that is possible."""
-    rows = max(1, math.ceil(len(handles) / max(1, int(figure.get_figwidth() / 1.05))))
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    rows = max(1, math.ceil(len(handles) / max(1, int(figure.get_figwidth() / (0.45 + 0.06 * longest)))))
     columns = math.ceil(len(handles) / rows)
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, columnspacing=1.2

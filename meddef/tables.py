@@ -6,15 +6,25 @@ functions are what a page shows.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import pandas as pd
 
 from meddef import paper
-from meddef.display import DASH, Table, beside, percent, place
-from meddef.report import Dataset, Report, at_epsilon, attack_name, ordered_attacks, short_label
-from meddef.statistics import Proportion
+from meddef.display import DASH, Table, beside, percent, place, seeds_note
+from meddef.report import (
+    Dataset,
+    Report,
+    at_epsilon,
+    attack_name,
+    by_model,
+    ordered_attacks,
+    short_label,
+    usual_training,
+)
+from meddef.statistics import Proportion, mean_over_seeds
 from meddef.worst_case import DEFINITION, ENSEMBLE
 
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
@@ -54,8 +64,9 @@ def compression_pairs(report: Report, eps: float) -> pd.DataFrame:
 
 def _with_published(frame: pd.DataFrame, table: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
     """``frame`` with ``printed`` and ``published`` of the paper's table for the same dataset, model and attack."""
-    columns = ["twin", "variant", "attack", *keys]
+    columns = ["twin", "variant", "training", "attack", *keys]
     table = table.rename(columns={"dataset": "twin"}).assign(published=table[value])
+    table["training"] = table["variant"].map(usual_training)
     return frame.merge(table[[*columns, "printed", "published"]], on=columns, how="left")
 
 
@@ -65,7 +76,7 @@ def epsilon(report: Report, grid: str = "epsilon") -> Table:
     caption = f"Accuracy under attack by ε. {NOTE}"
     if grid == "epsilon":
         caption += " JSMA has no ε: its one value stands in every group."
-    caption += _worst_case_note(pairs)
+    caption += _worst_case_note(pairs) + seeds_note(pairs["seeds"])
     return _layout(report, pairs, "eps", "ε", "robust", caption)
 
 
@@ -81,6 +92,7 @@ def compression(report: Report, eps: float) -> Table:
     caption = (
         f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
         "images that were right before the attack, counted in the column right. The paper's tables begin at 0.3."
+        f"{seeds_note(pairs['seeds'])}"
     )
     return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
 
@@ -93,20 +105,21 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
         for (value, variant, training), cells in ours.groupby([key, "variant", "training"], sort=False):
             model = short_label(str(variant), str(training))
             row = {"dataset": dataset.label, title: f"{value:g}", "model": model}
-            n = cells[COUNTED[rate]].mode()[0]
-            row[COUNTED[rate]] = str(n)
+            row[COUNTED[rate]] = n = cells[COUNTED[rate]].mode()[0]
+            seeds = cells["seeds"].max()
             for attack in attacks:
                 found = cells[cells["attack"] == attack].to_dict("records")
-                row[attack_name(attack)] = _cell(found[0], rate, n) if found else DASH
+                row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
             rows.append(row)
     return Table(pd.DataFrame(rows), caption, header=3)
 
 
-def _cell(found: dict[Hashable, Any], rate: str, n: int) -> str:
-    """Measured, interval, published; and n where it is not that of the row."""
+def _cell(found: dict[Hashable, Any], rate: str, n: str, seeds: int) -> str:
+    """Measured, interval, published; and n and how many seeds where they are not those of the row."""
     own = found[COUNTED[rate]]
     other_n = "" if own == n else f"\nn = {own}"
-    return beside(percent(found, rate), found["printed"]) + other_n
+    fewer = "" if found["seeds"] == seeds else f"\n{found['seeds']} of {seeds} seeds"
+    return beside(percent(found, rate), found["printed"]) + other_n + fewer
 
 
 def caption_claims(report: Report) -> Table:
@@ -121,6 +134,7 @@ def caption_claims(report: Report) -> Table:
             ours = frame[
                 (frame["dataset"] == dataset.name)
                 & (frame["variant"] == claim["variant"])
+                & (frame["training"] == usual_training(claim["variant"]))
                 & frame["attack"].isin(claim["attacks"])
                 & frame["prune_rate"].between(low, high)
             ]
@@ -130,9 +144,7 @@ def caption_claims(report: Report) -> Table:
                 {
                     "dataset": dataset.label,
                     "where": place(claim["exhibit"]),
-                    "model": short_label(
-                        claim["variant"], "clean" if claim["variant"] == "resnet18" else "adversarial"
-                    ),
+                    "model": short_label(claim["variant"], usual_training(claim["variant"])),
                     "the paper": claim["quote"],
                     "measured ASR (%)": f"{ours['asr'].min():.1f} to {ours['asr'].max():.1f}",
                     "within": within(claim, ours["asr"]),
@@ -182,7 +194,7 @@ def comparison(report: Report) -> Table:
 
 def _full_pgd(report: Report, dataset: Dataset) -> str:
     frame = report.attacks("pruning", dataset.name)
-    rows = frame[(frame["variant"] == "full") & (frame["attack"] == "pgd")]
+    rows = frame.query("variant == 'full' and training == 'adversarial' and attack == 'pgd'")
     lines = []
     for eps, found in rows.groupby("eps"):
         start = min(found.to_dict("records"), key=lambda row: row["prune_rate"])
@@ -196,22 +208,23 @@ def saliency(report: Report) -> Table:
     """Where the Grad-CAM heat of each model lies, over phantoms whose lesion is known."""
     rows = []
     for dataset in report.datasets:
-        for record in report.of("saliency", dataset.name):
-            images = pd.DataFrame(record["images"])
-            hits = Proportion(int(images["pointing_hit"].sum()), len(images))
-            low, high = hits.interval
+        for model, records in by_model(report.of("saliency", dataset.name)).items():
+            images = pd.concat([pd.DataFrame(record["images"]) for record in records])
+            hits = [Proportion(sum(i["pointing_hit"] for i in r["images"]), r["n"]) for r in records]
             rows.append(
                 {
                     "dataset": dataset.label,
-                    "model": short_label(record["variant"], record["training"]),
-                    "n": str(len(images)),
+                    "model": short_label(*model),
+                    "n": str(records[0]["n"]),
                     "heat in the lesion (%)": f"{100 * images['energy_in_lesion'].mean():.1f}",
                     "lesion's area (%)": f"{100 * images['lesion_share'].mean():.1f}",
-                    "maximum in the lesion (%)": f"{100 * hits.value:.1f}\n[{100 * low:.1f}, {100 * high:.1f}]",
+                    "maximum in the lesion (%)": percent(mean_over_seeds(hits, "hits"), "hits"),
                     "heat in the border (%)": f"{100 * images['border_share'].mean():.1f}",
                 }
             )
+    seeds = [len({r["seed"] for r in records}) for records in by_model(report.of("saliency")).values()]
     caption = "Mean over images with a lesion; the lesion's area is what heat spread evenly would give."
+    caption += seeds_note(seeds)
     return Table(pd.DataFrame(rows), caption, header=2)
 
 
@@ -219,6 +232,33 @@ def front(report: Report, eps: float) -> Table:
     """The front page's table: every model, clean and under attack at ``eps``, measured and published."""
     pairs = epsilon_pairs(report)
     pairs = pairs[pairs["eps"] == eps]
-    caption = f"Accuracy (%) without attack and at ε = {eps:g}. {NOTE}{_worst_case_note(pairs)}"
+    notes = _worst_case_note(pairs) + seeds_note(pairs["seeds"])
+    caption = f"Accuracy (%) without attack and at ε = {eps:g}. {NOTE}{notes}"
     table = _layout(report, pairs, "eps", "ε", "robust", caption)
     return Table(table.frame.drop(columns="ε", errors="ignore"), table.caption, header=2)
+
+
+def split_policies(reports: Iterable[Report], eps: float) -> Table:
+    """Images that several reports split in different ways, a row a model and split; empty where there are none."""
+    runs = [(dataset, report) for report in reports for dataset in report.datasets]
+    ways = Counter(name for name, _ in {(dataset.name, dataset.split) for dataset, _ in runs})
+    rows = []
+    for dataset, report in runs:
+        clean = report.attacks("test", dataset.name).assign(column="no attack")
+        pgd = at_epsilon(report.attacks("epsilon", dataset.name), eps).query("attack == 'pgd'")
+        frame = pd.concat([clean, pgd.assign(column=f"PGD, ε = {eps:g}")])
+        for (variant, training), cells in frame.groupby(["variant", "training"], sort=False):
+            images = f"{dataset.label}{dataset.split} (profile {report.profile})"
+            row = {"model": short_label(str(variant), str(training)), "images": images}
+            row |= {
+                cell["column"]: f"{percent(cell, 'robust')}\nn = {cell['n']}"
+                for cell in cells.to_dict("records")
+            }
+            rows += [row] if ways[dataset.name] > 1 else []
+    twice = {name for name, count in Counter(row["model"] for row in rows).items() if count > 1}
+    rows = sorted((row for row in rows if row["model"] in twice), key=lambda row: row["model"], reverse=True)
+    caption = (
+        "Accuracy (%) of models trained on the same images split in different ways. Test images differ between splits, "
+        "so models are not compared image by image; where images of a patient lie on both sides, the task is easier."
+    )
+    return Table(pd.DataFrame(rows), caption, header=2)

@@ -212,7 +212,7 @@ class TestBuild:
         stale = root / "figures" / "smoke" / "99_gone_1.svg"
         stale.parent.mkdir(parents=True)
         stale.write_text(SVG)
-        (path,) = publish_figures(["smoke"], root=root)
+        (path,) = publish_figures({"smoke": root / "results"}, root=root)
         assert path == root / "figures" / "smoke" / "05_epsilon_1.svg"
         assert path.read_text(encoding="utf-8") == SVG
         assert not stale.exists()

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import AxesImage
 from report_records import data_record, provenance, small_run
 
-from meddef import figures, figures_setup, pictures, style
+from meddef import figures, figures_controls, figures_setup, pictures, style
 from meddef.report import Report
 
 EVERY_FIGURE = [
@@ -21,6 +21,7 @@ EVERY_FIGURE = [
     pictures.samples,
     pictures.preprocessing_steps,
     pictures.saliency,
+    figures_controls.two_by_two,
     pytest.param(lambda report: figures.models_at(report, 0.05), id="models_at"),
     pytest.param(lambda report: figures.asr_against_pruning(report, 0.05), id="asr_against_pruning"),
     pytest.param(lambda report: figures.confusion(report, "roct", 0.05), id="confusion"),
@@ -124,7 +125,7 @@ def test_saliency_draws_the_image_the_map_and_the_outline(report: Report) -> Non
 
 
 def test_importing_the_report_does_not_import_torch_or_pyplot() -> None:
-    modules = "figures, figures_setup, pictures, tables, tables_setup, findings, ablation, confusion"
+    modules = "figures, figures_setup, figures_controls, pictures, tables, tables_setup, findings, ablation, confusion"
     heavy = "{'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     code = f"import sys; from meddef import {modules}; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -47,7 +47,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(root: Path, *sections: str, **parameters: object) -> list[Path]:
-    return run_notebooks("smoke", root / "results", root=root, sections=sections, parameters=parameters)
+    sources = {"smoke": root / "results"}
+    return run_notebooks(sources, root=root, sections={"smoke": sections}, parameters=parameters)
 
 
 def test_up_to_date_is_skipped_and_said_until_something_changes(
@@ -112,10 +113,10 @@ def test_meddef_book_exits_with_1_when_a_notebook_fails(
         ),
         (lambda root: run(root, "dta"), r"unknown section 'dta': use one of data, architecture"),
         (
-            lambda root: run_notebooks("cpu", root / "results", root=root, sections=["data"]),
+            lambda root: run_notebooks({"cpu": root / "results"}, root=root, sections={"cpu": ["data"]}),
             r"records.jsonl: run 'meddef reproduce --profile cpu' first",
         ),
-        (lambda root: run_notebooks("smoke", root, root=root / "book"), r"run this in a clone"),
+        (lambda root: run_notebooks({}, root=root / "book", sections={}), r"run this in a clone"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(call, message: str, root: Path) -> None:
@@ -208,6 +209,8 @@ class TestStoredNotebooks:
             "findings",
             "ablation",
             "confusion",
+            "controls",
+            "figures_controls",
         }
         assert imported - light - {"Report"} == (
             {"architecture"} if path.stem == "02_architecture" else set()
@@ -217,7 +220,7 @@ class TestStoredNotebooks:
         for cell in nbformat.read(path, 4).cells:
             ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
             draws = cell.cell_type == "code" and cell.source.startswith(
-                ("figures.", "figures_setup.", "pictures.")
+                ("figures.", "figures_setup.", "figures_controls.", "pictures.")
             )
             assert ignored is draws, cell.source
             if draws:

@@ -83,9 +83,11 @@ def test_sentence_on_pgd_above_clean_counts_the_papers_rows_right() -> None:
     """By hand from Table 2: PGD lies above clean in every row but w/o AFD+MFE at 0.01."""
     records = [data_record("phantom_xray")]
     for variant in ("resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"):
+        training = "clean" if variant == "resnet18" else "adversarial"
+        model = ("phantom_xray", variant)
         for eps in (0.01, 0.05, 0.1):
-            records.append(attack_record("phantom_xray", variant, "pgd", "01", "01", "11", eps=eps))
-        records.append(attack_record("phantom_xray", variant, "clean", "01", "01", "01", eps=0.0))
+            records.append(attack_record(*model, "pgd", "01", "01", "11", eps=eps, training=training))
+        records.append(attack_record(*model, "clean", "01", "01", "01", eps=0.0, training=training))
     text = findings.epsilon(Report("tiny", records, provenance()))
     assert "in 14 of 15 published rows and in 0 of 15 measured ones" in text
 
@@ -128,22 +130,6 @@ def test_quotes_come_from_the_ledger_with_their_place() -> None:
     assert "(Fig.\u00a010)" in text
     with pytest.raises(KeyError):
         findings.quotes("no.such.claim")
-
-
-def test_mcnemar_by_hand() -> None:
-    """Two-sided exact: 2 (C(12,0) + C(12,1) + C(12,2)) / 2^12."""
-    pair = ablation.Paired(n=100, only_without=2, only_with=10)
-    assert pair.p_value == pytest.approx(2 * (1 + 12 + 66) / 4096)
-    assert pair.difference == 8.0
-    assert ablation.Paired(5, 0, 0).p_value == 1.0
-
-
-def test_pairing_compares_image_by_image_and_refuses_other_images() -> None:
-    without = attack_record("phantom_oct", "no_afd", "pgd", "0123", "0123", "0100")
-    having = attack_record("phantom_oct", "full", "pgd", "0123", "0123", "3123")
-    assert ablation.paired(without, having) == ablation.Paired(n=4, only_without=1, only_with=2)
-    with pytest.raises(ValueError, match="different images"):
-        ablation.paired(without, attack_record("phantom_oct", "full", "pgd", "3210", "3210", "0000"))
 
 
 def test_published_steps_are_those_of_the_tables() -> None:

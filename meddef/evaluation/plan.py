@@ -29,6 +29,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "architecture": ("data",),
     "training": ("data", "train"),
     "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
+    "controls": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
     "epsilon": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
     "pruning": ("data", "train", "pruning"),
     "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma"),

@@ -1,0 +1,177 @@
+"""The experiment on architecture and training, and which pages a profile has."""
+
+import pytest
+from report_records import attack_record, data_record, provenance, small_run, train_record
+
+from meddef import claims_measured, controls, figures_controls, tables
+from meddef.frontpage import front_page
+from meddef.notebooks import SECTIONS
+from meddef.pages import HOLDS, in_order, pages
+from meddef.report import Report
+
+LABELS = "0" * 40
+RIGHT = {  # of 40 images under PGD
+    ("resnet18", "clean"): 2,
+    ("full", "clean"): 4,
+    ("resnet18", "adversarial"): 22,
+    ("full", "adversarial"): 26,
+}
+
+
+def experiment(seeds: tuple[int, ...] = (0, 1)) -> list[dict]:
+    """Four models, each seed with one image more right than the seed before."""
+    records = [data_record("chest_xray")]
+    for (variant, training), count in RIGHT.items():
+        for seed in seeds:
+            records.append(train_record("chest_xray", variant, training, seed))
+            more = {"training": training, "seed": seed}
+            clean = ("chest_xray", variant, "clean", LABELS, LABELS, LABELS)
+            records.append(attack_record(*clean, eps=0.0, grid="test", **more))
+            records.append(attack_record(*clean, eps=0.0, **more))
+            for grid, eps in (("epsilon", 0.05), ("epsilon", 0.1), ("small_epsilon", 0.01)):
+                right = count + seed - (2 if eps == 0.1 else 0)
+                after = "0" * right + "1" * (40 - right)
+                records.append(
+                    attack_record(
+                        "chest_xray", variant, "pgd", LABELS, LABELS, after, eps=eps, grid=grid, **more
+                    )
+                )
+    return records
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return Report("both", experiment(), provenance())
+
+
+def test_effects_by_hand(report: Report) -> None:
+    found = controls.effects(report, report.datasets[0], 0.05)
+    assert list(found) == [("clean", None), ("pgd", 0.01), ("pgd", 0.05), ("pgd", 0.1)]
+    values = {name: each.value for name, each in found["pgd", 0.05].items()}
+    # 26, 22, 4 and 2 of 40 images: a difference of one image is 2.5 points
+    expected = {
+        controls.DAAM["clean"]: 5.0,
+        controls.DAAM["adversarial"]: 10.0,
+        controls.TRAINING["resnet18"]: 50.0,
+        controls.TRAINING["full"]: 55.0,
+        controls.INTERACTION: 5.0,
+    }
+    assert values == pytest.approx(expected)
+    assert all(each.value == 0 and each.p_value == 1 for each in found["clean", None].values())
+
+
+def test_the_verdict_is_made_of_the_effects(report: Report) -> None:
+    text = controls.verdict(report, 0.05)
+    assert "PGD at ε = 0.05, n = 40, 2 seeds: adversarial training moves accuracy by +50.0 points [" in text
+    assert "DAAM moves it by +10.0 points [" in text
+    # of 2 architectures under 4 conditions, clean accuracy is the same everywhere
+    assert "adversarial training is clear in 6 of 8 comparisons, that of DAAM in 0 of 8" in text
+    (row,) = (
+        row
+        for row in controls.table(report, 0.05).frame.to_dict("records")
+        if row["condition"] == "PGD, ε = 0.05"
+    )
+    assert (row["n"], row["seeds"]) == ("40", "2")
+    assert row[controls.HEADINGS[controls.INTERACTION]].startswith("+5.0\n[")
+
+
+def test_a_condition_that_lacks_a_model_is_left_out() -> None:
+    records = [
+        r
+        for r in experiment()
+        if r["kind"] != "attack" or (r["variant"], r["training"], r["eps"]) != ("full", "clean", 0.1)
+    ]
+    unfinished = Report("unfinished", records, provenance())
+    assert list(controls.effects(unfinished, unfinished.datasets[0], 0.05)) == [
+        ("clean", None),
+        ("pgd", 0.01),
+        ("pgd", 0.05),
+    ]
+
+
+def test_a_profile_without_controls_says_so() -> None:
+    plain = Report("tiny", small_run("chest_xray"), provenance())
+    assert controls.verdict(plain, 0.05) == controls.NONE
+    assert controls.table(plain, 0.05).frame.empty
+    assert "controls" not in pages([plain])["tiny"]
+
+
+def test_the_figure_starts_at_the_accuracy_without_attack_and_shows_every_seed(report: Report) -> None:
+    points = figures_controls.points(report, report.datasets[0])
+    one = points.query("variant == 'full' and training == 'clean' and seed == 1")
+    assert one[["eps", "robust"]].to_numpy().tolist() == [[0, 1], [0.01, 0.125], [0.05, 0.125], [0.1, 0.075]]
+    (panel,) = figures_controls.two_by_two(report).axes
+    assert len(panel.lines) == 4 * (1 + 2)
+    assert "n = 40, 2 seeds" in panel.get_title()
+
+
+def test_pages_are_those_that_the_records_fill() -> None:
+    assert list(HOLDS) == list(SECTIONS)
+    phantoms = Report("smoke", small_run("phantom_oct"), provenance())
+    bare = Report("bare", [data_record("chest_xray")], provenance())
+    both = Report("both", experiment(), provenance())
+    found = pages([phantoms, bare, both])
+    assert list(found) == ["both", "bare", "smoke"]  # the paper's own images first, then who has most models
+    assert found["both"] == ["data", "architecture", "training", "controls", "epsilon", "confusion"]
+    assert found["bare"] == ["data"]
+    assert {"saliency", "pruning", "comparison", "ablation"} <= set(found["smoke"])
+
+
+def other_run(dataset: str, **changes: object) -> list[dict]:
+    """``small_run`` on another dataset, its data record changed."""
+    records = [{**record, "dataset": dataset} for record in small_run("chest_xray")]
+    return [{**record, **changes} if record["kind"] == "data" else record for record in records]
+
+
+def test_the_front_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so() -> None:
+    patient = Report("by_patient", other_run("chest_xray", split_policy="patient"), provenance())
+    oct_like = other_run("octdl4", stands_for="roct", title="Other OCT")
+    stand_in = Report("other", oct_like, provenance())
+    first = Report("both", experiment(), provenance())
+    reports = in_order([Report("smoke", small_run("phantom_oct"), provenance()), stand_in, patient, first])
+    assert [report.profile for report in reports] == ["both", "by_patient", "other", "smoke"]
+    text = front_page(reports)["measured.md"]
+    assert text.index("`both`") < text.index("`by_patient`") < text.index("`other`")
+    assert "`smoke`" not in text
+    assert "Chest X-Ray, split by patient, n = 8 test images" in text
+    assert "Other OCT (for ROCT), split at random as in the paper" in text
+    assert "Stand-ins are not the paper's data" in text
+    assert "adversarial training moves accuracy by" in text
+    splits = tables.split_policies(reports, 0.05).frame
+    assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2
+    assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2
+    assert tables.split_policies([first], 0.05).frame.empty
+
+
+def test_claims_that_take_a_run_are_judged_by_it(report: Report) -> None:
+    """Clean accuracy is the same everywhere; adversarial training adds 22 of 40 images to the full model under PGD."""
+    rows = {row["the paper"]: row for row in claims_measured.table([report], 0.05).frame.to_dict("records")}
+    verdicts = {quote.split("\n")[0]: row["verdict"] for quote, row in rows.items()}
+    assert verdicts == {
+        "robustness is not achieved at the expense of diagnostic performance, but rather enhances it": "not shown here",
+        "defensive capabilities can enhance diagnostic performance": "not shown here",
+        "significantly enhances the resilience of our model": "holds here",
+    }
+    worse = [
+        {**r, "after": "0" * 20 + "1" * 20}
+        if (r["kind"], r.get("grid"), r.get("variant"), r.get("training"))
+        == ("attack", "test", "full", "adversarial")
+        else r
+        for r in experiment()
+    ]
+    judged = claims_measured.table([Report("worse", worse, provenance())], 0.05).frame["verdict"]
+    assert list(judged).count("does not hold here") == 2
+
+
+def test_a_component_is_essential_only_if_each_helps() -> None:
+    right = {"no_afd_mfe_msf": 5, "no_afd_mfe": 15, "no_afd": 25, "full": 35}
+    records = [data_record("chest_xray")]
+    for variant, count in right.items():
+        after = "0" * count + "1" * (40 - count)
+        records.append(attack_record("chest_xray", variant, "pgd", LABELS, LABELS, after))
+    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
+    assert row["verdict"] == "holds here"
+    records[-1] = attack_record("chest_xray", "full", "pgd", LABELS, LABELS, "0" * 25 + "1" * 15)
+    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
+    assert row["verdict"] == "not shown here"
+    assert "MSF, MFE; with a clear loss: none" in row["measured"]
