@@ -114,12 +114,13 @@ def _keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, stat
 @contextmanager
 def _without_tf32() -> Iterator[None]:
     """Convolutions on a GPU in float32 proper; PyTorch's default rounds their operands to 10 bits of mantissa."""
-    before = torch.backends.cudnn.conv.fp32_precision
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.backends.cudnn.conv.fp32_precision = before
+        convolutions.fp32_precision = before
 
 
 def ease_if_degraded(state: TrainingState, score: float, settings: TrainingSettings) -> None:
