@@ -112,7 +112,7 @@ def test_a_cell_that_is_recorded_is_not_computed_again_by_a_repeated_task(
 
 @pytest.mark.fault(
     "a worker process is killed, as the kernel does when memory runs out",
-    "the run ends with exit code 1; what was recorded stays, and the next run goes on",
+    "the run ends with an error; the next one goes on and its records are those of an unbroken run",
     says="a worker process died (out of memory?): run again with fewer --jobs",
 )
 def test_a_killed_worker_process_is_named_and_the_run_goes_on(
@@ -210,7 +210,7 @@ def test_an_attack_that_raises_is_reported_and_the_rest_is_kept(
 
 @pytest.mark.fault(
     "a second run is started in the same folder",
-    "the second is refused and changes nothing; the lock goes with the first, however it ends",
+    "the second is refused",
     says="another run works in",
 )
 def test_one_run_a_folder(unbroken: tuple[Plan, RunOptions], says: str) -> None:

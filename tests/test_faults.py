@@ -122,7 +122,7 @@ def test_a_full_disk_keeps_what_is_recorded(
 
 @pytest.mark.fault(
     "the run folder cannot be written",
-    "exit code 1 before anything is computed",
+    "exit code 1, and the folder is named",
     says="mend that and run the same command again",
 )
 def test_a_folder_that_cannot_be_written_is_named(folder: Path, says: str) -> None:

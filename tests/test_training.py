@@ -146,7 +146,7 @@ def test_class_weights_give_each_class_the_same_total() -> None:
 
 @pytest.mark.fault(
     "the loss becomes NaN or infinite",
-    "the training stops and records nothing; the other cells are computed",
+    "the training stops in that epoch",
     says="lower training.learning_rate",
 )
 @pytest.mark.parametrize(
