@@ -22,6 +22,8 @@ from meddef.faults import faults_page
 from meddef.frontpage import front_page
 from meddef.notebooks import SECTIONS, find_root, run_notebooks
 from meddef.report import Report
+from meddef.trust import CAPTION, trust_pages
+from meddef.trust import PAGES as TRUST_PAGES
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
@@ -75,7 +77,8 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     if not sources:
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = sorted((Report.load(name, folder) for name, folder in sources.items()), key=_real_first)
-    pages = front_page(reports[0]) | cost_page(root) | full_size.pages(reports, root) | faults_page(root)
+    pages = front_page(reports[0]) | cost_page(root) | full_size.pages(reports, root)
+    pages |= faults_page(root) | trust_pages(root)
     for name, text in pages.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
@@ -133,6 +136,7 @@ def _toc(root: Path, reports: list[Report]) -> str:
         parts.append(
             {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
         )
+    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in TRUST_PAGES]})
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
 
 

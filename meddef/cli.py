@@ -14,6 +14,7 @@ from meddef import (
     cli_data,
     cli_estimate,
     cli_evaluate,
+    cli_lab,
     cli_robustness,
     cli_run,
     cli_status,
@@ -36,6 +37,7 @@ app.command("estimate")(cli_estimate.estimate)
 app.command("status")(cli_status.status)
 app.command("audit")(cli_audit.audit)
 app.command("check-robustness")(cli_robustness.check_robustness)
+app.command("lab")(cli_lab.lab)
 app.command("book")(cli_book.book)
 
 

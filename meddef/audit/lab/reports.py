@@ -1,0 +1,79 @@
+"""Robustness reports of the laboratory's models: sound ones, and the same with a defect in the model or the attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks import pgd
+from meddef.audit.lab.experiment import BATCH, load
+from meddef.audit.lab.models import subjects
+from meddef.audit.robustness import robustness_report
+from meddef.records import Record
+
+EPS = 0.03
+
+
+class Altered(nn.Module):
+    """A model with something done to its input and its logits."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        before: Callable[[Tensor], Tensor] | None = None,
+        after: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.before, self.after = model, before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x if self.before is None else self.before(x))
+        return logits if self.after is None else self.after(logits)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """Sixteen grey levels: almost everywhere flat."""
+    return (x * 15).round() / 15
+
+
+def noisy(logits: Tensor) -> Tensor:
+    """Fresh noise at every call."""
+    return logits + torch.randn_like(logits)
+
+
+def one_class(logits: Tensor) -> Tensor:
+    """Always the second class."""
+    return logits * 0 + nn.functional.one_hot(torch.tensor(1), logits.shape[1])
+
+
+def timid(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Tensor:
+    """PGD with one step of a twentieth of eps."""
+    return pgd(model, images, labels, eps=eps, step_size=eps / 20, steps=1, random_start=False)
+
+
+def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
+    """One record an item: kind "robustness", dataset, model, eps, n, and the fields of an ``Item``."""
+    splits = load(dataset, data_dir)
+    images = splits.test.batch(np.arange(len(splits.test)))
+    loader = list(zip(*(part.split(BATCH) for part in images), strict=True))
+    with TemporaryDirectory() as folder:
+        undefended, defended = (subject.model for subject in subjects(splits, Path(folder)))
+    models: dict[str, tuple[nn.Module, Callable[..., Tensor] | None]] = {
+        "undefended": (undefended, None),
+        "adversarially trained": (defended, None),
+        "input rounded": (Altered(undefended, before=rounded), None),
+        "logits × 10,000": (Altered(undefended, after=partial(torch.mul, other=1e4)), None),
+        "noise in the logits": (Altered(undefended, after=noisy), None),
+        "collapsed to a class": (Altered(undefended, after=one_class), None),
+        "timid attack": (defended, timid),
+    }
+    for name, (model, attack) in models.items():
+        torch.manual_seed(0)
+        for item in robustness_report(model, loader, eps=EPS, attack=attack, twin=undefended):
+            yield {"kind": "robustness", "dataset": dataset, "model": name, "eps": EPS, **item.as_dict()}
