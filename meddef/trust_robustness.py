@@ -23,7 +23,7 @@ def robustness_page(root: Path) -> dict[str, str]:
         part
         for dataset in dict.fromkeys(record["dataset"] for record in records)
         for part in (
-            f"### {dataset}",
+            f"## {dataset}",
             verdicts(records, dataset)._repr_html_(),
             failures(records, dataset)._repr_html_(),
         )
