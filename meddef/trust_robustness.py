@@ -15,18 +15,17 @@ from meddef.trust_laboratory import NOTHING
 
 def robustness_page(root: Path) -> dict[str, str]:
     """File name -> content; a sentence where there are no records."""
-    path = root / PLACE / "robustness.jsonl"
-    if not path.is_file():
+    files = sorted((root / PLACE).glob("robustness*.jsonl"))
+    records = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    if not records:
         return {"robustness.md": f"{NOTHING}\n"}
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(f"{record['dataset']}, {record['source_of_models']}", []).append(record)
     parts = [
         part
-        for dataset in dict.fromkeys(record["dataset"] for record in records)
-        for part in (
-            f"## {dataset}",
-            verdicts(records, dataset)._repr_html_(),
-            failures(records, dataset)._repr_html_(),
-        )
+        for title, own in groups.items()
+        for part in (f"## {title}", verdicts(own)._repr_html_(), failures(own))
     ]
     return {"robustness.md": "\n\n".join([sources(records)._repr_html_(), *parts]) + "\n"}
 
@@ -38,21 +37,23 @@ def sources(records: list[Record]) -> Table:
     return Table(pd.DataFrame(rows), "The items.", left=("source", "also explains a FAIL"))
 
 
-def verdicts(records: list[Record], dataset: str) -> Table:
+def verdicts(records: list[Record]) -> Table:
     """One row an item, one column a model; PASS is a dot, so that the rest stands out."""
-    own = [r for r in records if r["dataset"] == dataset]
-    models = list(dict.fromkeys(r["model"] for r in own))
-    verdict = {(r["name"], r["model"]): r["verdict"] for r in own}
-    names = dict.fromkeys(r["name"] for r in own)
+    models = list(dict.fromkeys(record["model"] for record in records))
+    verdict = {(record["name"], record["model"]): record["verdict"] for record in records}
+    names = dict.fromkeys(record["name"] for record in records)
     rows = [{"item": name} | {m: verdict[name, m].replace("PASS", "·") for m in models} for name in names]
-    return Table(pd.DataFrame(rows), f"{dataset}, ε = {own[0]['eps']:g}: · is PASS.")
+    return Table(pd.DataFrame(rows), f"ε = {records[0]['eps']:g}: · is PASS.")
 
 
-def failures(records: list[Record], dataset: str) -> Table:
-    """The numbers behind every FAIL."""
+def failures(records: list[Record]) -> str:
+    """The numbers behind every FAIL, as a table."""
     rows = [
-        {"model": r["model"], "item": r["name"], "what was measured": r["detail"]}
-        for r in records
-        if r["dataset"] == dataset and r["verdict"] == "FAIL"
+        {"model": record["model"], "item": record["name"], "what was measured": record["detail"]}
+        for record in records
+        if record["verdict"] == "FAIL"
     ]
-    return Table(pd.DataFrame(rows), "What failed, and by how much.", header=2, left=("what was measured",))
+    if not rows:
+        return "Nothing failed."
+    table = Table(pd.DataFrame(rows), "What failed, and by how much.", header=2, left=("what was measured",))
+    return table._repr_html_()

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,8 @@ def test_reports_show_every_verdict(pages: dict[str, str]) -> None:
     assert [record for record in failed if record["model"] in sound] == []
     assert {record["model"] for record in failed} == {record["model"] for record in records} - sound
     assert pages["robustness.md"].count(">FAIL<") == len(failed)
+
+
+def test_the_pages_and_the_audit_do_without_torch() -> None:
+    code = "import sys, meddef.audit, meddef.trust; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

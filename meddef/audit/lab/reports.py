@@ -1,8 +1,8 @@
-"""Robustness reports of the laboratory's models: sound ones, and the same with a defect in the model or the attack."""
+"""Robustness reports: of the laboratory's models, sound and with a planted defect, and of a profile's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,12 @@ from torch import Tensor, nn
 from meddef.attacks import pgd
 from meddef.audit.lab.experiment import BATCH, load
 from meddef.audit.lab.models import subjects
-from meddef.audit.robustness import robustness_report
+from meddef.audit.robustness import BUDGETS, Item, robustness_report
+from meddef.evaluation.cells import batches, load_trained
+from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
 from meddef.records import Record
+from meddef.report import model_label
+from meddef.settings import Profile
 
 EPS = 0.03
 
@@ -58,7 +62,7 @@ def timid(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Te
 
 
 def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
-    """One record an item: kind "robustness", dataset, model, eps, n, and the fields of an ``Item``."""
+    """One record an item: kind "robustness", source_of_models, dataset, model, eps, and the fields of an ``Item``."""
     splits = load(dataset, data_dir)
     images = splits.test.batch(np.arange(len(splits.test)))
     loader = list(zip(*(part.split(BATCH) for part in images), strict=True))
@@ -75,5 +79,39 @@ def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
     }
     for name, (model, attack) in models.items():
         torch.manual_seed(0)
-        for item in robustness_report(model, loader, eps=EPS, attack=attack, twin=undefended):
-            yield {"kind": "robustness", "dataset": dataset, "model": name, "eps": EPS, **item.as_dict()}
+        items = robustness_report(model, loader, eps=EPS, attack=attack, twin=undefended)
+        yield from _records("laboratory", dataset, name, items)
+
+
+def of_profile(profile: Profile, options: RunOptions) -> Iterator[Record]:
+    """The same for the trained models of a profile's first seed; a model's twin is its variant trained cleanly, if any.
+
+    Raises:
+        InputError: a model has no weights in the folder of the run.
+    """
+    cells = [cell for cell in make_plan(profile, options).cells if cell.kind == "train"]
+    cells = [cell for cell in cells if cell.settings["seed"] == profile.seeds[0]]
+    for dataset in profile.datasets:
+        splits = splits_of(dataset, profile, options)
+        own = {_key(cell): cell for cell in cells if cell.dataset == dataset.name}
+        models = {
+            key: next(load_trained(cell, splits, options.folder, [0.0], "global"))
+            for key, cell in own.items()
+        }
+        layout = torch.channels_last if profile.training.channels_last else torch.contiguous_format
+        loader = list(batches(splits.test, BUDGETS["quick"].images, BATCH, options.device, layout))
+        for (variant, training), model in models.items():
+            twin = models.get((variant, "clean")) if training == "adversarial" else None
+            items = robustness_report(model, loader, eps=EPS, twin=twin)
+            yield from _records(
+                f"profile {profile.name}", dataset.name, model_label(variant, training), items
+            )
+
+
+def _key(cell: Cell) -> tuple[str, str]:
+    return cell.settings["variant"], "adversarial" if cell.settings["training"]["adversarial"] else "clean"
+
+
+def _records(source: str, dataset: str, model: str, items: Iterable[Item]) -> Iterator[Record]:
+    head = {"kind": "robustness", "source_of_models": source, "dataset": dataset, "model": model, "eps": EPS}
+    return ({**head, **item.as_dict()} for item in items)
