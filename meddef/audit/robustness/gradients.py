@@ -60,11 +60,11 @@ def gradient_agrees(evidence: Evidence) -> Outcome:
     step = PROBE * evidence.eps * gradient.sign()
     predicted = 2 * (step * gradient).flatten(1).sum(1)
     ends = [margin(evidence.answer(evidence.model, evidence.x + side), evidence.y) for side in (step, -step)]
-    ratio = (ends[0] - ends[1]) / predicted
+    ratio = torch.where(predicted == 0, 0, (ends[0] - ends[1]) / predicted)
     low, high = AGREES
     off = int((~((ratio >= low) & (ratio <= high))).sum())
     n = len(evidence.x)
-    numbers = {"images": n, "count": off, "median_ratio": float(ratio.nanmedian())}
+    numbers = {"images": n, "count": off, "median_ratio": float(ratio.median())}
     detail = (
         f"For {off} of {n} images the margin moves less than {low:g} or more than {high:g} times as the gradient "
         f"says over ε/{1 / PROBE:.0f}; up to 10% pass. The median is {numbers['median_ratio']:.2f}."
