@@ -23,6 +23,8 @@ from meddef.frontpage import front_page
 from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks
 from meddef.pages import in_order, pages
 from meddef.report import Report
+from meddef.trust import CAPTION, trust_pages
+from meddef.trust import PAGES as TRUST_PAGES
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
@@ -76,7 +78,8 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     if not sources:
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
-    texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root) | faults_page(root)
+    texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
+    texts |= faults_page(root) | trust_pages(root)
     for name, text in texts.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
@@ -132,6 +135,7 @@ def _toc(root: Path, reports: list[Report]) -> str:
         parts.append(
             {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
         )
+    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in TRUST_PAGES]})
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
 
 

@@ -14,6 +14,8 @@ from meddef import (
     cli_data,
     cli_estimate,
     cli_evaluate,
+    cli_lab,
+    cli_robustness,
     cli_run,
     cli_status,
     cli_train,
@@ -34,6 +36,8 @@ app.command("reproduce")(cli_run.reproduce)
 app.command("estimate")(cli_estimate.estimate)
 app.command("status")(cli_status.status)
 app.command("audit")(cli_audit.audit)
+app.command("check-robustness")(cli_robustness.check_robustness)
+app.command("lab")(cli_lab.lab)
 app.command("book")(cli_book.book)
 
 

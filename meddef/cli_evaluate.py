@@ -14,6 +14,8 @@ from meddef.cli_run import RUNS, DataDir, Device, Skip, check_device, given_data
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from meddef.evaluation.metrics import Evaluation
 
 WORDS = {"true": True, "false": False, "none": None}
@@ -67,7 +69,6 @@ def evaluate(
         meddef evaluate --dataset chest_xray --image-size 224 --model my_models:small_net -w mine.safetensors
         --attack ensemble --set steps=50
     """
-    from meddef.evaluation.own_model import build_own_model
     from meddef.evaluation.plan import RunOptions, splits_of
     from meddef.evaluation.single import bind_attack, check_weights, evaluate_weights
     from meddef.settings import DatasetSettings, load_profile
@@ -76,9 +77,7 @@ def evaluate(
     check_device(device)
     bound = bind_attack(attack, None if eps is None else parse_eps(eps), parse_settings(given or []))
     check_weights(weights)
-    if (variant is None) == (model is None):
-        raise InputError("give either --variant (a model of the paper) or --model (one of your own)")
-    judged = variant or build_own_model(str(model))
+    judged = chosen_model(variant, model)
     if image_size is not None:
         settings = settings.model_copy(update={"image_size": image_size})
     chosen = next((d for d in settings.datasets if d.name == dataset), DatasetSettings(name=dataset))
@@ -122,6 +121,15 @@ def attacks() -> None:
         known = [*eps, *(f"{key}={value}" for key, value in options(name).items())]
         table.add_row(name, "\n".join(known), SOURCES[name].replace(", https", "\nhttps"))
     Console().print(table)
+
+
+def chosen_model(variant: str | None, model: str | None) -> str | nn.Module:
+    """The variant's name, or the model that the user's factory makes; exactly one of the two must be given."""
+    from meddef.evaluation.own_model import build_own_model
+
+    if (variant is None) == (model is None):
+        raise InputError("give either --variant (a model of the paper) or --model (one of your own)")
+    return variant or build_own_model(str(model))
 
 
 def parse_eps(text: str) -> float:

@@ -1,7 +1,23 @@
-"""How far the published numbers can be trusted: arithmetic on what the paper prints (`findings`), without torch."""
+"""How far numbers can be trusted: arithmetic on what the paper prints (`findings`), without torch, and whether the
+robustness of a model is real (`robustness_report`), which needs torch and imports it on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from meddef.audit.finding import Finding, Verdict
 from meddef.audit.numbers import decided_by, findings
 from meddef.audit.published import Published
 
-__all__ = ["Finding", "Published", "Verdict", "decided_by", "findings"]
+if TYPE_CHECKING:
+    from meddef.audit.robustness import robustness_report
+
+__all__ = ["Finding", "Published", "Verdict", "decided_by", "findings", "robustness_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "robustness_report":
+        from meddef.audit.robustness import robustness_report
+
+        return robustness_report
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

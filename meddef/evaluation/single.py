@@ -80,6 +80,18 @@ def evaluate_weights(
     Raises:
         InputError: unknown variant, wrong weights, another number of classes.
     """
+    net, layout = load_model(weights, model, splits, device=device, rate=rate)
+    return evaluate(net, batches(splits.test, images, batch_size, device, layout), attack)
+
+
+def load_model(
+    weights: Path, model: str | nn.Module, splits: Splits, *, device: str, rate: float = 0.0
+) -> tuple[nn.Module, torch.memory_format]:
+    """A variant of the paper, or a model of one's own, with these weights, pruned, in evaluation mode, and its layout.
+
+    Raises:
+        InputError: unknown variant, wrong weights, another number of classes.
+    """
     layout = torch.channels_last
     if isinstance(model, nn.Module):
         net, layout = model, torch.contiguous_format  # its forward() may rely on contiguous tensors (view)
@@ -90,4 +102,4 @@ def evaluate_weights(
         net = prune_l1(net, rate)
     net = net.to(device).to(memory_format=layout).eval()
     check_classes(net, splits, device)
-    return evaluate(net, batches(splits.test, images, batch_size, device, layout), attack)
+    return net, layout

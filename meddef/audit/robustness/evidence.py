@@ -1,0 +1,194 @@
+"""What the checks look at: one model, some images, and the attacks on them, each computed once when first asked for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks import ZeroGradientWarning, contract, ensemble, fgsm, noise, pgd, square
+from meddef.attacks.losses import margin
+from meddef.audit.robustness.recorder import Recorder, Seen
+from meddef.errors import InputError
+
+Attack = Callable[..., Tensor]
+CHUNK = 32  # images attacked at once
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is spent: images in all, steps of the attack and of its stronger form, restarts, queries, ..."""
+
+    images: int
+    steps: int
+    strong_steps: int
+    restarts: int
+    queries: int
+    ensemble_steps: int
+    planted: int  # images in whose neighbourhood adversarial examples are planted
+
+
+BUDGETS = {
+    "quick": Budget(64, 20, 60, 2, 300, 10, 12),
+    "standard": Budget(256, 40, 200, 5, 2000, 100, 50),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an attack left: images (N, C, H, W), whether each is wrong now, and its margin (N,)."""
+
+    images: Tensor
+    fooled: Tensor
+    margin: Tensor
+
+
+class Evidence:
+    """A model on the images of a loader; attacks are tried on those that it gets right.
+
+    Attributes:
+        images, labels: of the first ``budget.images`` images. logits: (n, K) for them.
+        x, y: those that the model gets right.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: Iterable[tuple[Tensor, Tensor]],
+        *,
+        eps: float,
+        budget: Budget,
+        attack: Attack | None,
+        twin: nn.Module | None,
+    ) -> None:
+        self.model, self.twin, self.eps, self.budget = model, twin, eps, budget
+        self.attack = attack or partial(_pgd, steps=budget.steps)
+        self.images, self.labels = _gather(loader, budget.images)
+        self.labels = contract.check_batch(model, self.images, self.labels)
+        self.logits = contract.check_logits(self.answer(model, self.images), self.labels)
+        right = self.logits.argmax(1) == self.labels
+        self.x, self.y = self.images[right], self.labels[right]
+
+    def answer(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Logits in evaluation mode, without gradients."""
+        with contract.attacking(model, images.device), torch.no_grad():
+            return torch.cat([model(part) for part in images.split(CHUNK)])
+
+    def run(
+        self, attack: Attack, *, model: nn.Module | None = None, judge: nn.Module | None = None
+    ) -> Result:
+        """``attack(model, images, labels)`` on ``x``, judged by ``judge``; both are the model under test if None."""
+        model = model or self.model
+        parts = zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZeroGradientWarning)  # an item of its own
+            found = torch.cat([attack(model, images, labels).detach() for images, labels in parts])
+        return self.judged(found, judge or model)
+
+    def judged(self, found: Tensor, model: nn.Module) -> Result:
+        logits = self.answer(model, found)
+        return Result(found, logits.argmax(1) != self.y, margin(logits, self.y))
+
+    @cached_property
+    def attacked(self) -> tuple[Result, Seen]:
+        """The attack under test at eps, and what the model saw of it."""
+        recorder = Recorder(self.model)
+        parts = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZeroGradientWarning)
+            for images, labels in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
+                recorder.expect(images, labels, self.eps)
+                parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
+        return self.judged(torch.cat(parts), self.model), recorder.seen()
+
+    @property
+    def result(self) -> Result:
+        """The attack under test at eps."""
+        return self.attacked[0]
+
+    def at(self, eps: float) -> Result:
+        """The attack under test at another eps."""
+        return self.run(partial(self.attack, eps=eps))
+
+    @cached_property
+    def single_step(self) -> Result:
+        return self.run(partial(fgsm, eps=self.eps))
+
+    @cached_property
+    def strong(self) -> Result:
+        return self.run(self.strong_attack)
+
+    @property
+    def strong_attack(self) -> Attack:
+        """PGD with more steps, restarts, and the margin as its loss."""
+        steps, restarts = self.budget.strong_steps, self.budget.restarts
+        return partial(_pgd, eps=self.eps, steps=steps, restarts=restarts, loss="margin")
+
+    @cached_property
+    def gradient_free(self) -> Result:
+        return self.run(partial(square, eps=self.eps, queries=self.budget.queries))
+
+    @cached_property
+    def random(self) -> Result:
+        """Random signs of size eps."""
+        return self.run(partial(noise, eps=self.eps))
+
+    @cached_property
+    def worst(self) -> Result:
+        """The ensemble of PGD, APGD, FAB and Square."""
+        budget = self.budget
+        steps, queries = budget.ensemble_steps, budget.queries
+        return self.run(partial(ensemble, eps=self.eps, steps=steps, queries=queries))
+
+    @cached_property
+    def gradient(self) -> Tensor | None:
+        """Of the margin at ``x``, (N, C, H, W); None where the model gives none, or one that is not finite."""
+        return self._gradient(lambda logits, labels: margin(logits, labels))
+
+    @cached_property
+    def gradient_of_cross_entropy(self) -> Tensor | None:
+        return self._gradient(partial(nn.functional.cross_entropy, reduction="none"))
+
+    def _gradient(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
+        parts = []
+        for images, labels in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
+            with contract.attacking(self.model, images.device):
+                leaf = images.detach().clone().requires_grad_()
+                try:
+                    parts.append(contract.input_gradient(loss(self.model(leaf), labels).sum(), leaf))
+                except InputError:  # no gradient at all, or NaN: the finding, not a fault of the caller
+                    return None
+        return torch.cat(parts)
+
+
+def _pgd(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    steps: int,
+    restarts: int = 1,
+    loss: str = "ce",
+) -> Tensor:
+    """PGD whose steps add up to two and a half times the radius (Madry et al. 2018)."""
+    step_size = 2.5 * eps / steps
+    return pgd(model, images, labels, eps=eps, step_size=step_size, steps=steps, restarts=restarts, loss=loss)
+
+
+def _gather(loader: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
+    """The first ``count`` images of the loader and their labels."""
+    images, labels, found = [], [], 0
+    for some, their in loader:
+        images.append(some[: count - found])
+        labels.append(their[: count - found])
+        found += len(images[-1])
+        if found == count:
+            break
+    if not found:
+        raise InputError("the loader gave no image: nothing to check")
+    return torch.cat(images), torch.cat(labels)

@@ -1,0 +1,26 @@
+"""Is there anything to attack? Accuracy against that of one answer for all."""
+
+from __future__ import annotations
+
+from meddef.audit.robustness.evidence import Evidence
+from meddef.audit.robustness.item import Outcome
+from meddef.audit.robustness.strength import largest_share
+from meddef.statistics import Proportion
+
+
+def better_than_one_class(evidence: Evidence) -> Outcome:
+    """Clean accuracy is above the share of the largest class, by more than chance."""
+    right = Proportion(len(evidence.x), len(evidence.labels))
+    share = largest_share(evidence.labels)
+    answers = int(evidence.logits.argmax(1).unique().numel())
+    numbers = {
+        "images": right.n,
+        "accuracy": right.value,
+        "largest_class": share,
+        "classes_answered": answers,
+    }
+    detail = (
+        f"Clean accuracy is {right.hits}/{right.n} = {right.value:.0%} (95 % from {right.interval[0]:.0%}); always the "
+        f"largest class gives {share:.0%}. The model gives {answers} different answer{'s' * (answers != 1)}."
+    )
+    return Outcome(right.interval[0] > share, numbers, detail)

@@ -1,0 +1,17 @@
+"""The book's part "How far can this be trusted?": pages from the findings and the laboratory's records. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meddef.trust_arithmetic import arithmetic_page, code_page
+from meddef.trust_laboratory import laboratory_page
+from meddef.trust_robustness import robustness_page
+
+CAPTION = "How far can this be trusted?"
+PAGES = ("trust_arithmetic", "trust_laboratory", "trust_robustness", "trust_code")
+
+
+def trust_pages(root: Path) -> dict[str, str]:
+    """File name -> content, for ``book/_generated/``; pages say so where the laboratory was not run."""
+    return arithmetic_page() | code_page() | laboratory_page(root) | robustness_page(root)
