@@ -48,7 +48,10 @@ def test_a_trial_runs_and_builds_no_report(tmp_path: Path, monkeypatch: pytest.M
     small = text.replace("image_size: 224", "image_size: 32").replace(
         "[resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full]", "[full]"
     )
-    (tmp_path / "small.yaml").write_text(small.replace("controls: [full, resnet18]", ""), encoding="utf-8")
+    for line in ("controls: [full, resnet18]", "  - {name: roct, split_policy: released}"):
+        assert line in small
+        small = small.replace(line, "")
+    (tmp_path / "small.yaml").write_text(small, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     given = ["reproduce", "--profile", "small.yaml", "--trial", "--jobs", "1", "--runs-dir", "runs"]
     assert CliRunner().invoke(app, given).exit_code == 0
