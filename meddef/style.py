@@ -161,17 +161,12 @@ def percent_axis(axes: Axes, label: str | None = None) -> None:
         axes.set_ylabel(label)
 
 
-def attack_handles(attacks: list[str]) -> list[Line2D]:
-    """An entry of a legend for each of ``attacks``."""
-    return [
+def attack_legend(figure: Figure, attacks: list[str], *, several_seeds: bool) -> None:
+    """One legend under the figure: the attacks, and what filled, hollow and dashes mean."""
+    handles = [
         Line2D([], [], color="black", marker=marker(a), linestyle=line(a), label=attack_name(a))
         for a in attacks
     ]
-
-
-def attack_legend(figure: Figure, attacks: list[str], *, several_seeds: bool) -> None:
-    """One legend under the figure: the attacks, and what filled, hollow and dashes mean."""
-    handles = attack_handles(attacks)
     handles.append(Line2D([], [], color="black", marker="o", linestyle="none", label="measured (95 %)"))
     hollow = Line2D([], [], color=PUBLISHED, marker="o", markerfacecolor="white", linestyle="none")
     hollow.set_label("published")

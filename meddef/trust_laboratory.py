@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from meddef import style
 from meddef.audit.lab.defects import DEFECTS
@@ -166,7 +167,9 @@ def columns(tables: dict[Case, list[EpsilonTable]], paper: dict[str, list[Epsilo
         panel.set_xlabel("ε")
         style.percent_axis(panel)
     axes[0][0].set_ylabel("accuracy (%)")
-    style.legend_below(figure, style.attack_handles(list(ATTACKS)))
+    looks = {attack_name(a): {"marker": style.marker(a), "linestyle": style.line(a)} for a in ATTACKS}
+    handles = [Line2D([], [], color="#333333", label=name, **look) for name, look in looks.items()]
+    style.legend_below(figure, [*handles, Line2D([], [], color=style.OTHER, label=attack_name("clean"))])
     return figure
 
 
