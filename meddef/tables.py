@@ -258,7 +258,7 @@ def split_policies(reports: Iterable[Report], eps: float) -> Table:
     twice = {name for name, count in Counter(row["model"] for row in rows).items() if count > 1}
     rows = sorted((row for row in rows if row["model"] in twice), key=lambda row: row["model"], reverse=True)
     caption = (
-        "Accuracy (%) of models trained on the same images split in different ways. Test images differ between splits, "
-        "so models are not compared image by image; where images of a patient lie on both sides, the task is easier."
+        "Accuracy (%) of models trained on the same images, split differently. Test images differ between splits, "
+        "so they are not compared image by image; images of one patient on both sides may make the task easier."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
