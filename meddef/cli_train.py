@@ -50,6 +50,7 @@ def train(
     from meddef.evaluation.cells import model_folder
     from meddef.evaluation.plan import Plan, RunOptions, make_plan
     from meddef.evaluation.together import train_cell
+    from meddef.records import RecordStore
     from meddef.settings import load_profile
     from meddef.training.launch import joined
 
@@ -61,10 +62,12 @@ def train(
     options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
     plan = make_plan(settings, options)
     (cell,) = (cell for cell in plan.cells if cell.kind == "train")
+    weights = model_folder(options.folder, cell.key) / "best.safetensors"
+    if not weights.is_file():  # a record that was taken over from elsewhere came without
+        RecordStore(options.folder).forget(cell.key)
     with joined(device) as team:
         record = train_cell(Plan(settings, (cell,)), options, team)
     if team.leads:
-        weights = model_folder(options.folder, cell.key) / "best.safetensors"
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(weights, output)

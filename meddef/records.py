@@ -63,6 +63,10 @@ class RecordStore:
         body = {"records": result.records, "provenance": result.provenance, "cell": result.cell}
         write_text(self.cells / f"{result.key}.json", json.dumps({"sha256": _digest(body), "body": body}))
 
+    def forget(self, key: str) -> None:
+        """Take the result under ``key`` away, if there is one."""
+        (self.cells / f"{key}.json").unlink(missing_ok=True)
+
     def keys(self) -> list[str]:
         """Of every cell file, whole or damaged, in order."""
         return sorted(path.stem for path in self.cells.glob("*.json"))

@@ -156,6 +156,16 @@ def test_a_control_is_trained_the_other_way(tiny: str) -> None:
     assert "under PGD" in trained.output
 
 
+def test_a_model_whose_record_came_without_weights_is_trained_again(tiny: str) -> None:
+    given = ["train", "--variant", "resnet18", "-p", tiny, "-o", "out.safetensors"]
+    for _ in range(2):
+        trained = CliRunner().invoke(app, given)
+        assert trained.exit_code == 0, trained.output
+        (weights,) = Path("runs").rglob("best.safetensors")
+        assert Path("out.safetensors").read_bytes() == weights.read_bytes()
+        weights.unlink()
+
+
 def test_train_then_evaluate_then_reproduce_reuses_the_model(tiny: str) -> None:
     run = CliRunner()
     given = ["--dataset", "phantom_xray", "--variant", "resnet18", "-p", tiny]
