@@ -18,25 +18,35 @@ if TYPE_CHECKING:
 
     from meddef.evaluation.metrics import Evaluation
 
+Dataset = Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")]
+Weights = Annotated[
+    Path, typer.Option("--weights", "-w", help="A .safetensors file, such as 'meddef train' writes.")
+]
+Variant = Annotated[
+    str | None, typer.Option("--variant", help="The model of the paper that the weights belong to.")
+]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Instead of --variant a model of your own, module:factory. The factory is called without arguments "
+        "and returns a torch.nn.Module from images (N, 3, H, W) in [0, 1] to logits, one a class.",
+    ),
+]
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", min=32, help="Side in pixels. Default: the profile's.")
+]
+SettingsFrom = Annotated[
+    str, typer.Option("--profile", "-p", help="Where the image size and the dataset's settings come from.")
+]
 WORDS = {"true": True, "false": False, "none": None}
 
 
 def evaluate(
-    dataset: Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")],
-    weights: Annotated[
-        Path, typer.Option("--weights", "-w", help="A .safetensors file, such as 'meddef train' writes.")
-    ],
-    variant: Annotated[
-        str | None, typer.Option("--variant", help="The model of the paper that the weights belong to.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="Instead of --variant a model of your own, module:factory. The factory is called without arguments "
-            "and returns a torch.nn.Module from images (N, 3, H, W) in [0, 1] to logits, one a class.",
-        ),
-    ] = None,
+    dataset: Dataset,
+    weights: Weights,
+    variant: Variant = None,
+    model: OwnModel = None,
     attack: Annotated[
         str, typer.Option("--attack", help="clean, or one of those that 'meddef attacks' lists.")
     ] = "pgd",
@@ -49,13 +59,8 @@ def evaluate(
     ] = None,
     prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
     images: Annotated[int, typer.Option("--images", min=1, help="How many test images.")] = 100,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", min=32, help="Side in pixels. Default: the profile's.")
-    ] = None,
-    profile: Annotated[
-        str,
-        typer.Option("--profile", "-p", help="Where the image size and the dataset's settings come from."),
-    ] = "smoke",
+    image_size: ImageSize = None,
+    profile: SettingsFrom = "smoke",
     data_dir: DataDir = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,

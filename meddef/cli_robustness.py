@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meddef.cli_evaluate import chosen_model, parse_eps
+from meddef.cli_evaluate import (
+    Dataset,
+    ImageSize,
+    OwnModel,
+    SettingsFrom,
+    Variant,
+    Weights,
+    chosen_model,
+    parse_eps,
+)
 from meddef.cli_run import RUNS, DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError
 
@@ -20,31 +29,19 @@ COLOURS = {"PASS": "green", "FAIL": "red", "N-A": "yellow"}
 
 
 def check_robustness(
-    dataset: Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")],
-    weights: Annotated[
-        Path, typer.Option("--weights", "-w", help="A .safetensors file, such as 'meddef train' writes.")
-    ],
+    dataset: Dataset,
+    weights: Weights,
     eps: Annotated[str, typer.Option("--eps", help="Radius in pixel units: 0.05 or 8/255.")],
-    variant: Annotated[
-        str | None, typer.Option("--variant", help="The model of the paper that the weights belong to.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="Instead of --variant a model of your own, module:factory."),
-    ] = None,
+    variant: Variant = None,
+    model: OwnModel = None,
     twin_weights: Annotated[
         Path | None,
         typer.Option("--twin-weights", help="Weights of the same model trained without a defence."),
     ] = None,
     budget: Annotated[str, typer.Option("--budget", help="quick (64 images) or standard (256).")] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print the items as JSON.")] = False,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", min=32, help="Side in pixels. Default: the profile's.")
-    ] = None,
-    profile: Annotated[
-        str,
-        typer.Option("--profile", "-p", help="Where the image size and the dataset's settings come from."),
-    ] = "smoke",
+    image_size: ImageSize = None,
+    profile: SettingsFrom = "smoke",
     data_dir: DataDir = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,

@@ -9,12 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from meddef.attacks import ensemble
+from meddef.attacks.options import options
+from meddef.settings import load_profile
 from tests.bench import peers
 from tests.bench.bench_gradient import FAST
 from tests.bench.table import Row, interleaved, ratio, say
 from tests.bench.workload import ENSEMBLE_EPS, Scale, defended, right, robust
 
-BOOK = {"steps": 50, "queries": 500}  # as in the book's tables on real images
+BOOK = load_profile("cpu").grids["ensemble"].attacks["ensemble"]
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -51,5 +53,6 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 
 def _budget(settings: dict[str, Any]) -> str:
-    steps, queries = settings.get("steps", 100), settings.get("queries", 1000)
+    used = options("ensemble") | settings
+    steps, queries = used["steps"], used["queries"]
     return f"APGD {steps} steps, FAB {steps // 5}, {queries:,} square queries, torchattacks 10, 10 and 5,000"
