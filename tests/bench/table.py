@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 _STARTED = time.perf_counter()
+_ABSENT = {"fast bf16": "this CPU has no avx512_bf16, and emulated bfloat16 is slower than float32"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def ratio(
     """How many times faster ``ours`` is than ``peer``; a row without a number where one of them was not timed."""
     for name in (peer, ours):
         if name not in times:
-            return Row(workload, None, "x", least=least, note=f"peer not installed: {name}")
+            return Row(workload, None, "x", least=least, note=_ABSENT.get(name, f"peer not installed: {name}"))
     return Row(workload, times[peer] / times[ours], "x", least=least, note=note)
 
 

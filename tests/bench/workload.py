@@ -104,6 +104,11 @@ def robust(model: nn.Module, adv: Tensor, labels: Tensor) -> float:
     return 100 * (answers(model, adv) == labels).float().mean().item()
 
 
+def bf16_pays() -> bool:
+    """Whether the CPU computes in bfloat16; where it is emulated, a gradient takes some ten times as long."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
 def floor(model: nn.Module, x: Tensor, labels: Tensor, steps: int) -> None:
     """Nothing but the forward and input-gradient passes that an attack of ``steps`` steps cannot do without."""
     for _ in range(steps):
