@@ -14,9 +14,9 @@ from meddef.audit.lab.signatures import POINTS, SIGNATURES, EpsilonTable, shares
 from meddef.audit.lab.tables import Case, assemble, cases, of_the_paper, read, subjects
 from meddef.audit.published import ATTACKS, EPSILONS, Published
 from meddef.display import Table
+from meddef.drawing import SvgFigure, styled
 from meddef.records import Record
 from meddef.report import PAPER_DATASETS, attack_name
-from meddef.style import SvgFigure, styled
 
 NOTHING = "The laboratory was not run: `meddef lab` makes its records."
 MATRIX_ALT = (
