@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from meddef.audit import asr, attainability, bold, claims, counts, pairs, prior, shape
 from meddef.audit.finding import Finding
+from meddef.audit.measured import largest_gap, published_records
 from meddef.audit.published import Published
 
 # By the first part of a finding's id: the function that yields such findings.
@@ -39,14 +41,15 @@ CHECKS: dict[str, Callable[..., Any]] = {
 }
 
 
-def findings(published: Published | None = None, *, measured_gap: float | None = None) -> list[Finding]:
+def findings(published: Published | None = None, *, results: Path | None = None) -> list[Finding]:
     """Every finding, in the order consistency, claims, attainability.
 
     published: the numbers to audit; the paper's if None.
-    measured_gap: the largest gap between BIM and PGD in this project's runs, in points, to be told beside the paper's.
+    results: folder of this project's records, whose largest gap between BIM and PGD is told beside the paper's.
     """
     published = published or Published()
-    pair = partial(pairs.bim_and_pgd, measured_gap=measured_gap)
+    told = largest_gap(published_records(results), published.protocol["attacks"]["pgd"]) if results else ""
+    pair = partial(pairs.bim_and_pgd, measured=told)
     functions = [pair if f is pairs.bim_and_pgd else f for f in dict.fromkeys(CHECKS.values())] + [
         attainability.text
     ]
