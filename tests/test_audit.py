@@ -17,6 +17,7 @@ from meddef.audit import (
     decided_by,
     findings,
     measured,
+    numbers,
     pairs,
     prior,
     shape,
@@ -56,6 +57,7 @@ def test_ids_are_unique_and_name_the_function_that_decides() -> None:
     all_found = findings()
     assert len({finding.id for finding in all_found}) == len(all_found)
     assert all(callable(decided_by(finding)) for finding in all_found)
+    assert set(numbers.QUESTIONS) == set(numbers.CHECKS)
 
 
 @pytest.mark.parametrize(("exhibit", "sizes"), [("table1", {968}), ("table2", {879, 878, 624, 1114})])
