@@ -29,7 +29,8 @@ def lab(
         list[str] | None,
         typer.Option(
             "--dataset",
-            help="May be repeated. Default: both families of phantoms, and chest_xray where a data folder is given.",
+            help="May be repeated. Default: both families of phantoms, and chest_xray where a data folder is given; "
+            "with --profile, all of the profile's.",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the records.")] = Path(
@@ -75,10 +76,8 @@ def lab(
         if eps or budget:
             raise InputError("--eps and --budget are for the reports of a profile: give --profile too")
         parts = _laboratory(dataset or _datasets(where), where)
-    elif dataset:
-        raise InputError("give either --dataset or --profile; a profile names its datasets itself")
     else:
-        parts = _profile(profile, eps, budget or "quick", runs_dir, where)
+        parts = _profile(profile, dataset, eps, budget or "quick", runs_dir, where)
     results = compute(parts, runs_dir / "lab", jobs or os.cpu_count() or 1)
     for name, rows in _files(parts, results).items():
         write_text(output / f"{name}.jsonl", _lines(rows))
@@ -113,7 +112,12 @@ def _laboratory(datasets: Sequence[str], data_dir: Path | None) -> list[Part]:
 
 
 def _profile(
-    name: str, eps: Sequence[str] | None, budget: str, runs_dir: Path, data_dir: Path | None
+    name: str,
+    datasets: Sequence[str] | None,
+    eps: Sequence[str] | None,
+    budget: str,
+    runs_dir: Path,
+    data_dir: Path | None,
 ) -> list[Part]:
     from meddef.audit.lab import of_profile
     from meddef.audit.robustness import BUDGETS
@@ -123,6 +127,11 @@ def _profile(
     if budget not in BUDGETS:
         raise InputError(f"--budget '{budget}' is unknown: use one of {', '.join(BUDGETS)}")
     settings = load_profile(name)
+    chosen = [d for d in settings.datasets if not datasets or d.name in datasets]
+    if unknown := set(datasets or ()) - {d.name for d in chosen}:
+        known = ", ".join(d.name for d in settings.datasets)
+        raise InputError(f"profile '{settings.name}' has no dataset {', '.join(unknown)}: it has {known}")
+    settings = settings.model_copy(update={"datasets": chosen})
     radii = [parse_eps(text) for text in eps or ()] or [of_profile.trained_epsilon(settings)]
     options = RunOptions(runs_dir / settings.name, data_dir)
     return of_profile.parts(settings, options, radii=radii, budget=budget)

@@ -44,8 +44,7 @@ def patterns(
             panel.set_facecolor("#f3f0f6")
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
-    for panel in panels[max(0, len(shown) - ACROSS) : len(shown)]:
-        panel.tick_params(labelbottom=True)
+    for panel in axes[-1]:
         panel.set_xlabel("ε")
     for row in axes:
         row[0].set_ylabel("accuracy (%)")

@@ -24,7 +24,7 @@ from meddef.evaluation.plan import Cell, Plan, RunOptions, make_plan
 from meddef.evaluation.run import run_plan
 from meddef.settings import Profile, load_profile
 
-TWO = TINY.replace("sizes: {train: 16, val: 8, test: 12}", "sizes: {train: 16, val: 8, test: 48}").replace(
+TWO = TINY.replace("sizes: {train: 16, val: 8, test: 12}", "sizes: {train: 16, val: 8, test: 32}").replace(
     "epochs: 2", "epochs: 1"
 )
 
@@ -121,7 +121,7 @@ def test_what_goes_to_another_process_can_be_pickled(trained: tuple[Path, Profil
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--dataset", "phantom_oct", "--profile", "smoke"), "give either --dataset or --profile"),
+        (("--dataset", "octdl", "--profile", "smoke"), "profile 'smoke' has no dataset octdl: it has phantom_oct,"),
         (("--eps", "0.03"), "--eps and --budget are for the reports of a profile"),
         (("--profile", "smoke", "--budget", "huge"), "--budget 'huge' is unknown: use one of brief, quick, standard"),
         (("--profile", "smoke", "--eps", "8"), "--eps 8 is out of range"),
@@ -162,7 +162,7 @@ def test_the_models_of_a_profile_are_reported_on(
 ) -> None:
     folder, profile = trained
     monkeypatch.chdir(folder)
-    monkeypatch.setitem(BUDGETS, "brief", Budget(48, 2, 2, 1, 2, 1, 1))
+    monkeypatch.setitem(BUDGETS, "brief", Budget(32, 1, 1, 1, 1, 1, 1))
     lab("--profile", "tiny.yaml", "--budget", "brief")
     found = rows(folder / "results" / "lab" / "robustness_tiny.jsonl")
     models = list(dict.fromkeys(row["model"] for row in found))
