@@ -139,6 +139,11 @@ class Evidence:
         return self.run(partial(noise, eps=self.eps))
 
     @cached_property
+    def transferred(self) -> Result:
+        """The attack under test on the twin, judged by the model; only where there is a twin."""
+        return self.run(partial(self.attack, eps=self.eps), model=self.twin, judge=self.model)
+
+    @cached_property
     def worst(self) -> Result:
         """The ensemble of PGD, APGD, FAB and Square."""
         budget = self.budget
