@@ -37,13 +37,14 @@ FIRST = (
 
 
 @cache
-def _found(root: Path) -> tuple[Finding, ...]:
+def found_in(root: Path) -> tuple[Finding, ...]:
+    """Every finding, told beside the records under ``root``."""
     return tuple(findings(results=root / "results"))
 
 
 def arithmetic_page(root: Path) -> dict[str, str]:
     """What was asked and found in short, a figure, and the table of all findings, which ``findings.js`` filters."""
-    found = _found(root)
+    found = found_in(root)
     rows = "".join(_row(finding) for finding in found)
     heads = "".join(
         f'<th class="left" scope="col">{name}</th>' for name in ("verdict", "place", "finding", "")
@@ -106,7 +107,7 @@ def _named_check(check: str) -> str:
 
 def code_page(root: Path) -> dict[str, str]:
     """The source of every function that decides a finding, one heading each."""
-    functions = sorted({_named(decided_by(finding)) for finding in _found(root)})
+    functions = sorted({_named(decided_by(finding)) for finding in found_in(root)})
     parts = []
     for module, name in functions:
         source = inspect.getsource(getattr(importlib.import_module(module), name))

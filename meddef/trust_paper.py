@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 import pandas as pd
 
+from meddef.audit import Finding
 from meddef.audit.published import ATTACKS, EPSILON_TABLE
 from meddef.display import Table, place
 from meddef.paper import CLAIMS, EXHIBITS, VARIANT_LABELS, comparison_table, compression_table, epsilon_table
 from meddef.report import attack_name
 
 PAPER_PAGE = "trust_paper.html"
+FINDINGS_PAGE = "trust_arithmetic.html"
 
 
-def paper_page() -> dict[str, str]:
-    """Every quoted sentence at its place, and the five tables."""
+def paper_page(found: Iterable[Finding]) -> dict[str, str]:
+    """Every quoted sentence at its place with the verdict on it, and the five tables."""
+    verdicts = {finding.id: finding.verdict.replace("_", " ") for finding in found}
     quotes: dict[str, list[str]] = {}
     for claim in CLAIMS:
-        quotes.setdefault(claim["section"], []).append(claim["quote"])
+        name = f"claim:{claim['id']}"
+        verdict = f'<a href="{FINDINGS_PAGE}#find={name}">{verdicts[name]}</a>'
+        quotes.setdefault(claim["section"], []).append(f"“{_plain(claim['quote'])}” ({verdict})")
     places = list(dict.fromkeys([*quotes, *(f"table{number}" for number in range(1, 6))]))
     parts = [_place(section, quotes.get(section, [])) for section in sorted(places, key=_order)]
     return {"paper_places.md": "\n\n".join(parts) + "\n"}
@@ -36,9 +42,10 @@ def link(section: str) -> str:
 
 def _place(section: str, quotes: list[str]) -> str:
     caption = next((e["caption"] for e in EXHIBITS if e["id"] == section), "")
-    parts = [f'<div id="{anchor(section)}"></div>', f"## {place(section)}"]
+    title = place(section)
+    parts = [f'<div id="{anchor(section)}"></div>', f"## {title[0].upper()}{title[1:]}"]
     parts += [f"*{caption}*"] if caption else []
-    parts += ["\n".join(f"- “{_plain(quote)}”" for quote in quotes)] if quotes else []
+    parts += ["\n".join(f"- {quote}" for quote in quotes)] if quotes else []
     parts += [_table(section)._repr_html_()] if section.startswith("table") else []
     return "\n\n".join(parts)
 

@@ -47,6 +47,7 @@ def compute(parts: Sequence[Part], folder: Path, jobs: int) -> list[CellResult]:
     missing = [part for part in parts if store.get(part.key) is None]
     with progress_bar(len(parts), "laboratory", unit="part") as bar:
         bar.update(len(parts) - len(missing))
+        bar.refresh()
         for part in _run_each(missing, folder, min(jobs, len(missing))):
             bar.set_postfix_str(f"last: {part.label}", refresh=False)
             bar.update()

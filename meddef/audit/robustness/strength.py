@@ -78,8 +78,8 @@ def gradient_free_does_not_win(evidence: Evidence) -> Outcome:
 
 
 def worst_case_is_near(evidence: Evidence) -> Outcome:
-    """Example by example, all attacks together (the ensemble of PGD, APGD, FAB and Square, FGSM, PGD with more effort, and
-    transfer where there is a twin) find few more than the attack."""
+    """Example by example, all attacks together find few more than the attack: the ensemble of PGD, APGD, FAB and
+    Square; FGSM; PGD with more effort; transfer where there is a twin."""
     tried = [evidence.result, evidence.single_step, evidence.strong, evidence.gradient_free, evidence.worst]
     tried += [evidence.transferred] if evidence.twin is not None else []
     worst = torch.stack([result.fooled for result in tried]).any(0)
