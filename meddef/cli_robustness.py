@@ -39,7 +39,7 @@ def check_robustness(
         typer.Option("--twin-weights", help="Weights of the same model trained without a defence."),
     ] = None,
     budget: Annotated[
-        str, typer.Option("--budget", help="brief (16 images), quick (64) or standard (256).")
+        str, typer.Option("--budget", help="brief (24 images), quick (64) or standard (256).")
     ] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print the items as JSON.")] = False,
     image_size: ImageSize = None,

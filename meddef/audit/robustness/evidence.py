@@ -33,7 +33,7 @@ class Budget:
 
 
 BUDGETS = {
-    "brief": Budget(16, 8, 24, 1, 60, 4, 6),
+    "brief": Budget(24, 8, 24, 1, 60, 4, 6),
     "quick": Budget(64, 20, 60, 2, 300, 10, 12),
     "standard": Budget(256, 40, 200, 5, 2000, 100, 50),
 }
