@@ -9,18 +9,19 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import yaml
 
-from meddef import full_size
+from meddef import full_size, published
 from meddef.atomic import write_text
 from meddef.cost import cost_page
 from meddef.errors import InputError, RunFailed
 from meddef.faults import faults_page
 from meddef.frontpage import front_page
-from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks
+from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
 from meddef.pages import in_order, pages
 from meddef.report import Report
 from meddef.trust import CAPTION, trust_pages
@@ -28,7 +29,7 @@ from meddef.trust import PAGES as TRUST_PAGES
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
-PAGES = ("howto", "definitions", "cost", "cluster", "faults")
+PAGES = ("howto", "definitions", "cost", "cluster", "faults", "figures_code")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
 INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb")
 
@@ -79,7 +80,7 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
     texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
-    texts |= faults_page(root) | trust_pages(root)
+    texts |= faults_page(root) | trust_pages(root) | published.code_page()
     for name, text in texts.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
@@ -97,21 +98,19 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
 
 
 def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) -> list[Path]:
-    """Copy the figures of the executed notebooks to ``figures/<profile>/``, one SVG a figure, in their order."""
+    """Leave each figure of the executed notebooks in ``figures/<profile>/``: picture, numbers and origin."""
     root = find_root(root)
     written = []
     wanted = pages(Report.load(name, folder) for name, folder in sources.items())
     for profile, sections in wanted.items():
         folder = root / "figures" / profile
-        for old in folder.glob("*.svg"):
-            old.unlink()
+        new: list[Path] = []
         for notebook in _executed(root, profile, sections):
-            outputs = [o for cell in nbformat.read(notebook, 4).cells for o in cell.get("outputs", [])]
-            drawings = [o.data["image/svg+xml"] for o in outputs if "image/svg+xml" in o.get("data", {})]
-            for number, svg in enumerate(drawings, start=1):
-                path = folder / f"{notebook.stem}_{number}.svg"
-                write_text(path, svg)
-                written.append(path)
+            names = {"stem": notebook.stem, "section": section_of(notebook.stem)}
+            new += published.publish(nbformat.read(notebook, 4), folder, **names)
+        for old in {path for ending in published.ENDINGS for path in folder.glob(f"*.{ending}")} - set(new):
+            old.unlink()
+        written += new
     return written
 
 
@@ -160,6 +159,15 @@ def _key(root: Path) -> str:
     return digest.hexdigest()
 
 
+def _plotly() -> Path:
+    """The script that draws interactive twins; put into the finished book, since every page loads what lies in its
+    sources' ``_static``."""
+    found = find_spec("plotly")
+    if found is None or found.origin is None:
+        raise InputError("interactive figures need the package plotly: pip install 'meddef[book]'")
+    return Path(found.origin).parent / "package_data" / "plotly.min.js"
+
+
 def _jupyter_book(root: Path) -> None:
     """Build beside the old book and put the new one in its place when it is whole."""
     new = root / "_build" / "new"
@@ -176,6 +184,7 @@ def _jupyter_book(root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    shutil.copy(_plotly(), new / "_build" / "html" / "_static")
     html, old = root / "_build" / "html", root / "_build" / "old"
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from meddef import style
 from meddef.display import DASH, Table
-from meddef.style import SvgFigure, styled
+from meddef.drawing import SvgFigure, styled
 from meddef.tables_setup import circumstances
 
 PLACE, PATTERN = Path("results") / "bench", "attacks_*.json"  # one a kind of machine

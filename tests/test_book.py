@@ -22,6 +22,7 @@ import pytest
 from report_records import small_run, write_run
 
 from meddef.book import BookFailed, build_book, publish_figures
+from meddef.drawing import MIME
 from meddef.errors import InputError
 from meddef.notebooks import SECTIONS
 
@@ -34,13 +35,18 @@ def executed_notebook(path: Path) -> None:
     """What an executed notebook looks like: text, a formula, a table and a drawing."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["language_info"] = {"name": "python"}
+    content = {
+        "function": "meddef.figures.curves", "arguments": {"grid": "small"}, "numbers": "n\n8\n", "real": False,
+        "origin": {"profile": path.parent.name, "records": {"count": 0}},
+    }  # fmt: skip
     outputs = [
         nbformat.v4.new_output(
             "display_data", {"text/html": "<table class='meddef'><tr><td>1</td></tr></table>"}
         ),
-        nbformat.v4.new_output("display_data", {"image/svg+xml": SVG, "text/plain": "figure"}),
+        nbformat.v4.new_output("display_data", {"image/svg+xml": SVG, "text/plain": "figure", MIME: content}),
     ]
-    code = nbformat.v4.new_code_cell("show()", outputs=outputs)
+    alt = {"mystnb": {"image": {"alt": "Curves of a test."}}}
+    code = nbformat.v4.new_code_cell("show()", outputs=outputs, metadata=alt)
     notebook.cells = [nbformat.v4.new_markdown_cell("# A page\n\n$$x^2$$"), code]
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
@@ -208,11 +214,15 @@ class TestBuild:
         with pytest.raises(InputError, match="profile 'bare' has no executed notebooks"):
             build_book({"bare": root / "elsewhere"}, root=root)
 
-    def test_figures_are_published_in_order(self, root: Path) -> None:
-        stale = root / "figures" / "smoke" / "99_gone_1.svg"
+    def test_a_figure_is_published_with_its_numbers_and_origin(self, root: Path) -> None:
+        stale = root / "figures" / "smoke" / "99_gone.svg"
         stale.parent.mkdir(parents=True)
         stale.write_text(SVG)
-        (path,) = publish_figures({"smoke": root / "results"}, root=root)
-        assert path == root / "figures" / "smoke" / "05_epsilon_1.svg"
-        assert path.read_text(encoding="utf-8") == SVG
+        paths = publish_figures({"smoke": root / "results"}, root=root)
+        name = root / "figures" / "smoke" / "05_epsilon_curves_small"
+        assert paths == [Path(f"{name}.{ending}") for ending in ("svg", "csv", "json")]
+        assert [path.read_text(encoding="utf-8") for path in paths[:2]] == [SVG, "n\n8\n"]
+        said = json.loads(paths[2].read_text(encoding="utf-8"))
+        assert said["command"] == "meddef reproduce --profile smoke --only epsilon"
+        assert said["alt"] == "Curves of a test."
         assert not stale.exists()
