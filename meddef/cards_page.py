@@ -21,7 +21,9 @@ KINDS = {
 
 def cards_page(reports: Sequence[Report], eps: float) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: a heading a dataset, and the table of trained models."""
-    datasets = "\n\n".join(f"## {name}\n\n{dataset_card(card)._repr_html_()}" for name, card in CARDS.items())
+    datasets = "\n\n".join(
+        f"### {name}\n\n{dataset_card(card)._repr_html_()}" for name, card in CARDS.items()
+    )
     return {"cards_data.md": f"{datasets}\n", "cards_models.md": f"{models(reports, eps)._repr_html_()}\n"}
 
 

@@ -98,15 +98,20 @@ def _strongest(report: Report) -> str:
 
 def _pgd_above_clean(reports: Sequence[Report]) -> str:
     printed = epsilon_table().pivot(index=["dataset", "variant", "eps"], columns="attack", values="accuracy")
-    measured = pd.concat([tables.epsilon_pairs(report) for report in reports])
-    keys = ["dataset", "variant", "training", "eps"]
-    clean, pgd = (measured[measured["attack"] == a].set_index(keys)["robust"] for a in ("clean", "pgd"))
-    joined = pd.concat({"pgd": pgd, "clean": clean}, axis=1).dropna()
+    rows = pd.concat([_clean_and_pgd(report) for report in reports])
     return (
         "**Attacks that raise accuracy.** Accuracy under PGD lies above accuracy without attack in "
         f"{int((printed['pgd'] > printed['clean']).sum())} of the {len(printed)} rows of Tables 1 and 2, and in "
-        f"{int((joined['pgd'] > joined['clean']).sum())} of the {len(joined)} measured rows."
+        f"{int((rows['pgd'] > rows['clean']).sum())} of the {len(rows)} measured rows."
     )
+
+
+def _clean_and_pgd(report: Report) -> pd.DataFrame:
+    """Measured accuracy without attack and under PGD, a row a model and ε."""
+    pairs = tables.epsilon_pairs(report)
+    keys = ["dataset", "variant", "training", "eps"]
+    clean, pgd = (pairs[pairs["attack"] == name].set_index(keys)["robust"] for name in ("clean", "pgd"))
+    return pd.concat({"pgd": pgd, "clean": clean}, axis=1).dropna()
 
 
 def measured(reports: Sequence[Report]) -> str:

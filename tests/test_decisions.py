@@ -87,6 +87,7 @@ def test_the_page_says_so_where_nothing_was_measured(tmp_path: Path) -> None:
     assert pages["decisions.md"].count("\n## ") == len(DECISIONS) - 1
 
 
+@pytest.mark.skipif(not (ROOT / decisions.FOLDER).is_dir(), reason="results/decisions/ is not there")
 def test_published_measurements_cover_every_decision_that_claims_one() -> None:
     page = decisions.decisions_page(ROOT)
     wanted = sum("measured" in d for d in DECISIONS)
