@@ -16,11 +16,15 @@ import nbformat
 import yaml
 
 from meddef import full_size, published
+from meddef.api_page import api_page
 from meddef.atomic import write_text
+from meddef.cards_page import cards_page
 from meddef.cost import cost_page
+from meddef.decisions import decisions_page
 from meddef.errors import InputError, RunFailed
+from meddef.exhibits import exhibits_page
 from meddef.faults import faults_page
-from meddef.frontpage import front_page
+from meddef.frontpage import EPS, front_page
 from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
 from meddef.pages import in_order, pages
 from meddef.report import Report
@@ -29,7 +33,8 @@ from meddef.trust import PAGES as TRUST_PAGES
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
-PAGES = ("howto", "definitions", "cost", "cluster", "faults", "figures_code")
+PAGES = ("results", "exhibits", "howto", "definitions", "glossary")
+REFERENCE = ("cards", "api", "figures_code", "cost", "cluster", "faults")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
 INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb")
 
@@ -80,7 +85,10 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
     texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
-    texts |= faults_page(root) | trust_pages(root) | published.code_page()
+    texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
+    texts |= (
+        cards_page(reports, EPS) | exhibits_page(reports, _sections(root, reports)) | published.code_page()
+    )
     for name, text in texts.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
@@ -121,6 +129,12 @@ def _executed(root: Path, profile: str, sections: Iterable[str]) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
+def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:
+    """Profile -> the sections whose notebook was executed."""
+    wanted = pages(reports)
+    return {p: [section_of(path.stem) for path in _executed(root, p, wanted[p])] for p in wanted}
+
+
 def _toc(root: Path, reports: list[Report]) -> str:
     """Jupyter Book's table of contents: the hand-written pages, then a part a profile."""
     parts = [{"caption": "Start here", "chapters": [{"file": page} for page in PAGES]}]
@@ -134,7 +148,8 @@ def _toc(root: Path, reports: list[Report]) -> str:
         parts.append(
             {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
         )
-    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in TRUST_PAGES]})
+    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in (*TRUST_PAGES, "decisions")]})
+    parts.append({"caption": "Reference", "chapters": [{"file": page} for page in REFERENCE]})
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
 
 
@@ -168,13 +183,17 @@ def _plotly() -> Path:
     return Path(found.origin).parent / "package_data" / "plotly.min.js"
 
 
-def _jupyter_book(root: Path) -> None:
-    """Build beside the old book and put the new one in its place when it is whole."""
-    new = root / "_build" / "new"
+def run_builder(root: Path, builder: str) -> Path:
+    """Let Jupyter Book build the pages as they lie in ``book/``, warnings as errors, and return the new folder.
+
+    ``builder`` is "html" or "singlehtml". The folder lies in ``_build/<builder>.new``.
+    """
+    new = root / "_build" / f"{builder}.new"
     shutil.rmtree(new, ignore_errors=True)
     command = [
         sys.executable, "-c", JUPYTER_BOOK, "build", str(root / "book"), "--config", str(root / "_config.yml"),
-        "--path-output", str(new), "--warningiserror", "--nitpick", "--keep-going", "--all", "--quiet",
+        "--path-output", str(new), "--builder", builder, "--warningiserror", "--nitpick", "--keep-going", "--all",
+        "--quiet",
     ]  # fmt: skip
     environment = os.environ | {
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -184,11 +203,17 @@ def _jupyter_book(root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")
-    shutil.copy(_plotly(), new / "_build" / "html" / "_static")
+    return new / "_build" / builder
+
+
+def _jupyter_book(root: Path) -> None:
+    """Build beside the old book and put the new one in its place when it is whole."""
+    new = run_builder(root, "html")
+    shutil.copy(_plotly(), new / "_static")
     html, old = root / "_build" / "html", root / "_build" / "old"
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
         html.rename(old)
-    (new / "_build" / "html").rename(html)
+    new.rename(html)
     shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(new.parents[1], ignore_errors=True)

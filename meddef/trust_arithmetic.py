@@ -47,7 +47,7 @@ def arithmetic_page(root: Path) -> dict[str, str]:
     found = found_in(root)
     rows = "".join(_row(finding) for finding in found)
     heads = "".join(
-        f'<th class="left" scope="col">{name}</th>' for name in ("verdict", "place", "finding", "")
+        f'<th class="left" scope="col">{name}</th>' for name in ("verdict", "place", "finding", "decided by")
     )
     table = (
         '<div class="meddef-scroll" tabindex="0"><table class="meddef meddef-findings"><caption>All '
@@ -103,6 +103,12 @@ def counts(found: tuple[Finding, ...]) -> str:
 
 def _named_check(check: str) -> str:
     return check.replace("_", " ")
+
+
+def verdicts_on_claims() -> tuple[int, int]:
+    """How many claims of the text the printed numbers bear out, and how many they do not."""
+    verdicts = [finding.verdict for finding in findings() if finding.kind == "claim"]
+    return verdicts.count("holds"), verdicts.count("does_not_hold")
 
 
 def code_page(root: Path) -> dict[str, str]:

@@ -11,9 +11,9 @@ from meddef.audit import Published, grim
 from meddef.audit.attainability import model_values, test_sizes
 from meddef.audit.published import DATASETS, EPSILON_TABLE
 from meddef.display import place
+from meddef.drawing import SvgFigure, styled
 from meddef.paper import VARIANT_LABELS
 from meddef.report import PAPER_DATASETS, short_label, usual_training
-from meddef.style import SvgFigure, styled
 
 GREYS = ("#333333", "#8a8a8a", "#c8c8c8", "#0072B2", "#D55E00")
 ALT = (

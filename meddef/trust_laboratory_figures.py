@@ -13,8 +13,8 @@ from meddef import style
 from meddef.audit.lab.signatures import SIGNATURES, EpsilonTable, shares
 from meddef.audit.lab.tables import Case
 from meddef.audit.published import ATTACKS, EPSILONS
+from meddef.drawing import SvgFigure, styled
 from meddef.report import PAPER_DATASETS, attack_name
-from meddef.style import SvgFigure, styled
 
 ACROSS = 5
 MATRIX_ALT = (

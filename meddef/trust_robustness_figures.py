@@ -9,10 +9,10 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from meddef import style
+from meddef.drawing import SvgFigure, styled
 from meddef.paper import VARIANT_LABELS
 from meddef.records import Record
 from meddef.report import model_label
-from meddef.style import SvgFigure, styled
 from meddef.worst_case import ENSEMBLE
 
 ALT = (

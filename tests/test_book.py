@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
@@ -47,7 +47,8 @@ def executed_notebook(path: Path) -> None:
     ]
     alt = {"mystnb": {"image": {"alt": "Curves of a test."}}}
     code = nbformat.v4.new_code_cell("show()", outputs=outputs, metadata=alt)
-    notebook.cells = [nbformat.v4.new_markdown_cell("# A page\n\n$$x^2$$"), code]
+    text = "# A page\n\n$$x^2$$\n\n## Published beside measured"
+    notebook.cells = [nbformat.v4.new_markdown_cell(text), code]
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 
@@ -113,6 +114,54 @@ def test_no_page_or_style_sheet_names_an_external_resource(html: Path) -> None:
         url.strip("'\" ") for text in sheets for url in re.findall(r"(?:@import\s+|url\()([^);]+)", text)
     ]
     assert external([url.removeprefix("url(") for url in loaded]) == []
+
+
+class Anchors(HTMLParser):
+    """The names that a page can be entered at, and the addresses it links to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.names |= {str(values[name]) for name in ("id", "name") if values.get(name)}
+        if tag == "a" and values.get("href"):
+            self.links.add(str(values["href"]))
+
+
+def dead_links(folder: Path) -> dict[str, set[str]]:
+    """Page -> links to other pages, or to places in them, that are not there."""
+    pages = {page.resolve(): Anchors(page.read_text(encoding="utf-8")) for page in folder.rglob("*.html")}
+    found: dict[str, set[str]] = {}
+    for page, anchors in pages.items():
+        for link in anchors.links:
+            address = urlsplit(link)
+            if address.scheme or address.netloc:
+                continue
+            target = (page.parent / unquote(address.path)).resolve() if address.path else page
+            names = pages[target].names if target in pages else None
+            lost = address.fragment and names is not None and unquote(address.fragment) not in names
+            if not target.exists() or lost:
+                found.setdefault(str(page.relative_to(folder.resolve())), set()).add(link)
+    return found
+
+
+def test_link_check_sees_what_it_must_see(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#x"></a><a href="#y"></a><a href="c.html"></a><p id="z">'
+    )
+    (tmp_path / "b.html").write_text('<a href="a.html#z"></a><a href="a.html#w"></a><a href="http://o.org">')
+    assert dead_links(tmp_path) == {"a.html": {"b.html#x", "#y", "c.html"}, "b.html": {"a.html#w"}}
+
+
+def test_every_link_between_pages_resolves(html: Path) -> None:
+    dead = dead_links(html)
+    assert {page: links for page, links in dead.items() if not page.startswith("_static")} == {}
+    exhibits = Anchors((html / "exhibits.html").read_text(encoding="utf-8")).links
+    assert sum("#published-beside-measured" in link for link in exhibits) >= 2
 
 
 def browse(url: str, folder: Path) -> tuple[str, set[str]]:
@@ -185,8 +234,10 @@ class TestBuild:
     def test_real_images_come_first_and_the_front_page_shows_them(self, root: Path, html: Path) -> None:
         index = (html / "index.html").read_text(encoding="utf-8")
         assert index.index("Real images (profile cpu)") < index.index("Phantoms (profile smoke)")
-        assert "paper 98.83" in index  # Table 2, full model, PGD at 0.05
-        assert "up to 97.52% adversarial accuracy" in index
+        assert "reproduced" in index
+        results = (html / "results.html").read_text(encoding="utf-8")
+        assert "paper 98.83" in results  # Table 2, full model, PGD at 0.05
+        assert "up to 97.52% adversarial accuracy" in results
 
     def test_nothing_is_built_again_until_an_input_changes(
         self, root: Path, html: Path, capsys: pytest.CaptureFixture
