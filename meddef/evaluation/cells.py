@@ -139,7 +139,8 @@ def _evaluate_in_memory(
 
     Returns the outcome and the warnings that were given, each once.
     """
-    size, notes = cell.settings["batch_size"], set()
+    size = cell.settings["batch_size"]
+    notes: set[str] = set()
     while True:
         attack = _bound_attack(cell.settings)
         generator = attack.keywords.get("generator") if attack else None

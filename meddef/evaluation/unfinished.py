@@ -22,9 +22,13 @@ ARRAYS = ("labels", "before", "after")
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:
     """The outcome over all images from the outcomes of the batches, in their order."""
-    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS]
     return Evaluation(
-        *arrays, max(part.linf for part in parts), max(part.l0 for part in parts), parts[0].num_classes
+        labels=np.concatenate([part.labels for part in parts]),
+        before=np.concatenate([part.before for part in parts]),
+        after=np.concatenate([part.after for part in parts]),
+        linf=max(part.linf for part in parts),
+        l0=max(part.l0 for part in parts),
+        num_classes=parts[0].num_classes,
     )
 
 
