@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from meddef import claims_score, controls, figures, findings, tables
+from meddef import claims_score, controls, figures, findings, published, tables
 from meddef.display import in_words
 from meddef.paper import epsilon_table
 from meddef.report import Report, attack_name, model_label
@@ -117,9 +117,11 @@ def _clean_and_pgd(report: Report) -> pd.DataFrame:
 def measured(reports: Sequence[Report]) -> str:
     """The first report in full, the other real ones in sentences."""
     first, *others = reports
+    figure = figures.models_at(first, EPS)
     parts = [
         str(findings.scope(first)),
         f"::::{{div}} meddef-scroll\n:::{{image}} _generated/front.svg\n:alt: {ALT}\n:::\n::::",
+        published.below(figure, stem="04_ablation", section="ablation", alt=ALT),
         tables.front(first, EPS)._repr_html_(),
         _headline(first),
         str(findings.epsilon(first)),

@@ -71,22 +71,27 @@ def code_anchor(function: str) -> str:
     return function.removeprefix("meddef.")
 
 
-def details(figure: Mapping[str, Any], numbers: str, *, root: str = "../../") -> str:
+def details(
+    figure: Mapping[str, Any], numbers: str, *, root: str = "../../", notebook: str | None = None
+) -> str:
     """A folded table in HTML that says where a figure comes from; ``figure`` is what its JSON holds.
 
     Args:
         numbers: the CSV, for download.
         root: from the page to the book's first folder.
+        notebook: the address of the executed notebook, where the page has one.
     """
     function = figure["function"]
     file = f"{figure['name']}.csv"
     count = numbers.count("\n") - 1
-    source = f"{root}_sources/notebooks/{figure['profile']}/{figure['notebook'].rpartition('/')[2]}"
+    source = f"<code>{figure['notebook']}</code>"
+    if notebook:
+        source = f'<a href="{notebook}">{source}</a>'
     link = f"data:text/csv;charset=utf-8,{quote(numbers)}"
     rows = {
         "Numbers": f'<a download="{file}" href="{link}">{file}</a>, {count:,} rows',
-        "Made by": f'<a href="{root}{CODE_PAGE}#{code_anchor(function)}"><code>{function}</code></a> in '
-        f'<a href="{source}"><code>{figure["notebook"]}</code></a>',
+        "Made by": f'<a href="{root}{CODE_PAGE}#{code_anchor(function)}"><code>{function}</code></a> '
+        f"in {source}",
         "Draw again": f"<code>{escape(figure['draw'])}</code>",
         **_rows(figure),
     }

@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from meddef.atomic import write_text
-from meddef.drawing import MIME
+from meddef.drawing import MIME, SvgFigure
 from meddef.origin import code_anchor, details
 
 DRAWING = (
@@ -52,11 +52,20 @@ def explain(notebook: NotebookNode, *, stem: str, section: str) -> None:
     """Put under each figure of an executed notebook where it comes from."""
     for cell, output in _figures(notebook):
         figure = described(output.data[MIME], stem=stem, section=section, alt=alt_text(cell))
-        html = details(figure, output.data[MIME]["numbers"])
+        address = f"../../_sources/notebooks/{figure['profile']}/{stem}.ipynb"
+        html = details(figure, output.data[MIME]["numbers"], notebook=address)
         place = cell.outputs.index(output) + 1
         cell.outputs.insert(
             place, new_output("display_data", {"text/html": html, "text/plain": "its origin"})
         )
+
+
+def below(figure: SvgFigure, *, stem: str, section: str, alt: str) -> str:
+    """The origin of a notebook's figure that a page of the book's first folder shows too; empty without numbers."""
+    content = figure.content()
+    if content is None:
+        return ""
+    return details(described(content, stem=stem, section=section, alt=alt), content["numbers"], root="")
 
 
 def forget(notebook: NotebookNode) -> None:
