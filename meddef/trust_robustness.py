@@ -34,7 +34,7 @@ QUESTIONS = {
     "converged": "Do more steps, restarts and another loss break little more?",
     "noise_does_little": "Does random noise of the same size break far less than the attack?",
     "gradient_free_does_not_win": "Does an attack without gradients break no more?",
-    "worst_case_is_near": "Image by image, do all attacks together break little more than the one?",
+    "worst_case_is_near": "Image by image, do several attacks together break little more than the one?",
     "finds_planted": "Does the attack find adversarial images that are known to be there?",
     "transfer_does_not_win": "Do images made on an undefended model break no more?",
     "twin_falls": "Does the attack work on an undefended model?",
@@ -124,7 +124,7 @@ def verdicts(records: list[Record]) -> Table:
     for model in models:
         first[_short(model)] = _percent(found["better_than_one_class", model], "accuracy")
         last[_short(model)] = _percent(found["worst_case_is_near", model], "robust_accuracy")
-    caption = "· is PASS; N-A: something the item needs is missing. Worst case: image by image, over all attacks tried."
+    caption = "· is PASS; N-A: something the item needs is missing. Worst case: image by image, over several attacks."
     return Table(pd.DataFrame([first, *rows, last]), caption)
 
 

@@ -91,8 +91,8 @@ def worst_case_is_near(evidence: Evidence) -> Outcome:
         "robust_accuracy": (n - int(worst.sum())) / len(evidence.labels),
     }
     detail = (
-        f"The attack breaks {numbers['broken_by_attack']} of {n} images, any of {len(tried)} {int(worst.sum())}; "
-        f"robust accuracy in the worst case is {numbers['robust_accuracy']:.0%} of {len(evidence.labels)}."
+        f"The attack breaks {numbers['broken_by_attack']} of {n} images, any of {len(tried)} attacks "
+        f"{int(worst.sum())}; robust accuracy in the worst case is {numbers['robust_accuracy']:.0%} of {len(evidence.labels)}."
     )
     return Outcome(fresh <= WEAKER * n, numbers, detail)
 
