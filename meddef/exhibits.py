@@ -106,12 +106,16 @@ def absence(exhibit: Exhibit, found: list[tuple[Report, list[Dataset]]]) -> str:
 
 
 def _why(exhibit: Exhibit, name: str) -> str:
-    why = "not made on the paper's own images"
-    if _whole(exhibit) in PICTURES:
-        why = "pictures of patients are not published here, phantoms stand for them"
-    command = f"meddef reproduce --profile paper --only {section_of(exhibit)} --data-dir DATA"
+    section, title = section_of(exhibit), PAPER_DATASETS[name]
     images = f'<a href="cards.html#{make_id(name)}">the images</a>'
-    return f"{PAPER_DATASETS[name]}: {why}. With {images}: <code>{command}</code>"
+    if _whole(exhibit) in PICTURES:
+        own = f"{images}, once you have them, are files to open"
+        if section == "saliency":
+            own = '<a href="api.html#grad-cam">grad_cam</a> gives the map of an image of yours'
+        command = f"<code>meddef reproduce --profile smoke --only {section}</code>"
+        return f"{title}: patients are never pictured here, phantoms stand for them ({command}); {own}"
+    command = f"<code>meddef reproduce --profile paper --only {section} --data-dir DATA</code>"
+    return f"{title}: not made on the paper's own images. With {images}: {command}"
 
 
 def exhibits_page(reports: Sequence[Report], executed: Executed) -> dict[str, str]:

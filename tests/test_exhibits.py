@@ -52,7 +52,7 @@ def test_every_row_has_a_twin_or_says_what_to_run(rows: dict[str, str]) -> None:
     assert "cards.html#roct" in rows["table1"]
     assert 'notebooks/real/05_epsilon.html#published-beside-measured">Real images' in rows["table2"]
     assert "not made" not in rows["table2"]
-    assert "pictures of patients" in rows["fig1b"]
+    assert "patients are never pictured here" in rows["fig1b"]
 
 
 def test_a_page_that_was_not_made_has_no_link(reports: list[Report]) -> None:

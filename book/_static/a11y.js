@@ -17,6 +17,9 @@
     all(".theme-switch-button [title]", function (icon) {
       icon.removeAttribute("title"); // the button has a name
     });
+    all("summary[aria-label]", function (summary) {
+      if (summary.textContent.trim()) summary.removeAttribute("aria-label"); // of hidden cells: the text is the name
+    });
     all("table.meddef th", function (heading) {
       if (heading.textContent.trim()) return;
       var cell = document.createElement("td"); // a blank heading is none
