@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from meddef.attacks import pgd
 from meddef.data.phantom import draw_phantoms, patients_needed
 
+torch.set_num_threads(1)  # networks this small are faster on one
+
 SIZE = 32
 TRAIN, TEST = 320, 80
 MEAN, STD = 0.5, 0.25
@@ -127,7 +129,7 @@ def show(images: Tensor, titles: list[str] | None = None, *, signed: bool = Fals
     for panel, image, title in zip(axes[0], images, titles or [""] * len(images), strict=True):
         reach = float(image.abs().max()) or 1.0
         low, high, colours = (-reach, reach, "RdBu_r") if signed else (0, 1, "gray")
-        panel.imshow(image[0].detach(), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        panel.imshow(image[0].detach().numpy(), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         panel.set_title(title, fontsize=7)
         panel.axis("off")
     figure.tight_layout()

@@ -178,7 +178,7 @@ def rising(answer: Any) -> str:
         row for row in right if row[0] == "roct"
     }:
         raise Wrong("you looked at one dataset. Both tables are asked for.")
-    row = sorted(given ^ right, key=str)[0]
+    row = min(given - set(wide.index) or given ^ right, key=str)
     if row not in wide.index:
         raise Wrong(f"{row} is no model of the tables. Write (dataset, variant) as they stand in them.")
     at = f"{wide.loc[row, 0.01]:.2f} % at ε = 0.01 and {wide.loc[row, 0.10]:.2f} % at 0.10"

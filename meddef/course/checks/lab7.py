@@ -145,7 +145,7 @@ def zero_rows(answer: Any) -> str:
         raise Wrong("these are rows below 1 %. Asked is exactly 0.")
     if not given:
         raise Wrong("your list is empty; ASR is in percent, and 0.00 is printed in the table.")
-    row = sorted(given ^ right, key=str)[0]
+    row = min(given - set(wide.index) or given ^ right, key=str)
     if row not in wide.index:
         raise Wrong(
             f"{row} is no row of the tables. Write (dataset, variant, prune_rate) as they stand in them."

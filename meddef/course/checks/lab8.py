@@ -60,7 +60,7 @@ def prior_cells(answer: Any) -> str:
         )
     if given == {row for row in right if row[2] != "clean"}:
         raise Wrong("a constant model prints the prior without an attack as well: do not leave out 'clean'.")
-    row = sorted(given ^ right, key=str)[0]
+    row = min(given - set(chest.index) or given ^ right, key=str)
     if row not in chest.index:
         raise Wrong(f"{row} is no cell of Table 2. Write (variant, eps, attack) as they stand in it.")
     raise Wrong(
