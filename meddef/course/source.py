@@ -6,7 +6,7 @@ Tags of code cells say where a cell goes:
 | --- | --- | --- |
 | (none) | as it is | as it is |
 | ``stub`` | as it is | shown as text, not run |
-| ``solution`` | left out | folded |
+| ``solution`` | left out | folded text; run, not shown |
 | ``check``, ``yours`` | as it is; raises until the exercises before it are solved | as it is |
 
 ``yours`` marks what uses the student's answers. Outputs of the page are stored, so that the book only shows them.
@@ -26,7 +26,6 @@ from meddef.errors import InputError
 
 RAISING = frozenset({"check", "yours"})
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-FOLDED = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 LANGUAGE = {"name": "python"}
 STUDENT = "student"
 NOTE = """\
@@ -63,16 +62,19 @@ def page(lab: str) -> NotebookNode:
     notebook = read(lab)
     cells = []
     for cell in notebook.cells:
+        code = f"```python\n{cell.source}\n```"
         if "stub" in tags(cell):
-            cell = nbformat.v4.new_markdown_cell(f"```python\n{cell.source}\n```")
-        elif "solution" in tags(cell):
-            cell.metadata["tags"] = [*tags(cell), "hide-input"]
-            cell.metadata["mystnb"] = dict(FOLDED)
+            cells.append(nbformat.v4.new_markdown_cell(code))
+            continue
+        if "solution" in tags(cell):
+            folded = f"<details><summary>Show the solution</summary>\n\n{code}\n\n</details>"
+            cells.append(nbformat.v4.new_markdown_cell(folded))
+            cell.metadata["tags"] = [*tags(cell), "remove-cell"]
         cells.append(cell)
     link = (
-        f"Download {{download}}`the notebook to work in <{STUDENT}/{lab}.ipynb>`; on this page the solutions "
+        f"Download {{download}}`the notebook to work in <{STUDENT}/{lab}.ipynb>`; on this page the "
+        "solutions are folded."
     )
-    "are folded."
     cells.insert(1, nbformat.v4.new_markdown_cell(link))
     notebook.cells = cells
     return _numbered(notebook)

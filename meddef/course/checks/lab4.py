@@ -128,9 +128,9 @@ def jsma(student: Any) -> str:
             "enough. An image is finished as soon as its answer is wrong: leave it alone from there."
         )
     return (
-        f"{int(fooled.sum())} of {COUNT} images fooled, at most {int(changed.max())} of {images[0].numel()} "
+        f"{int(fooled.sum())} of {COUNT} images fooled, at most {int(changed.max())} of "
+        f"{images[0].numel()} features changed."
     )
-    "features changed."
 
 
 @exercise("lab4.spread")

@@ -157,6 +157,6 @@ def smallest_n(student: Any) -> str:
             raise Wrong(f"{here}: {missing} % is no k/{size}. *All* values must fit one size.")
         raise Wrong(f"{here}: that size fits, but it is not the smallest from {grim.SMALLEST} on.")
     return (
-        f"{chest.nunique()} accuracies of the model without AFD on chest X-rays fit {right} images, and no "
+        f"{chest.nunique()} accuracies of the model without AFD on chest X-rays fit {right} images, and "
+        "no smaller set."
     )
-    "smaller set."
