@@ -39,7 +39,7 @@ unit: $(READY)
 	$(BIN)/pytest tests -n 2 --dist loadfile
 
 notebooks: $(READY)
-	cd notebooks && ../$(BIN)/pytest --nbval --nbval-current-env -W default -p no:cacheprovider .
+	cd notebooks && ../$(BIN)/pytest --nbval --nbval-current-env -W default -p no:cacheprovider . ../book/course/lab*.ipynb
 
 pages: $(READY)  ## the finished report: links, offline, accessibility, nothing wider than the window
 	$(BIN)/meddef book

@@ -34,9 +34,10 @@ from meddef.trust import PAGES as TRUST_PAGES
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
 PAGES = ("results", "exhibits", "howto", "definitions", "glossary")
+COURSE = ("course/index", "course/instructor", *(f"course/lab{number}" for number in range(1, 9)))
 REFERENCE = ("cards", "api", "figures_code", "cost", "cluster", "faults")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
-INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb")
+INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb", "course/**/*")
 
 
 class BookFailed(RunFailed):
@@ -149,6 +150,7 @@ def _toc(root: Path, reports: list[Report]) -> str:
             {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
         )
     parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in (*TRUST_PAGES, "decisions")]})
+    parts.append({"caption": "Course", "chapters": [{"file": page} for page in COURSE]})
     parts.append({"caption": "Reference", "chapters": [{"file": page} for page in REFERENCE]})
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
 

@@ -11,6 +11,7 @@ import typer
 from meddef import (
     cli_audit,
     cli_book,
+    cli_course,
     cli_data,
     cli_estimate,
     cli_evaluate,
@@ -39,6 +40,7 @@ app.command("audit")(cli_audit.audit)
 app.command("check-robustness")(cli_robustness.check_robustness)
 app.command("lab")(cli_lab.lab)
 app.command("book")(cli_book.book)
+app.add_typer(cli_course.app, name="course")
 
 
 @app.callback()

@@ -42,7 +42,8 @@ def refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 @pytest.mark.parametrize(
-    "command", ["data", "train", "evaluate", "attacks", "reproduce", "estimate", "status", "audit", "book"]
+    "command",
+    ["data", "train", "evaluate", "attacks", "reproduce", "estimate", "status", "audit", "book", "course"],
 )
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
