@@ -1,4 +1,4 @@
-"""The network as the browser runs it: BatchNorm folded into the convolutions, resampling as matrices, half precision."""
+"""The network as the browser runs it: BatchNorm folded into convolutions, resampling as matrices, half precision."""
 
 from __future__ import annotations
 

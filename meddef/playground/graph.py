@@ -59,7 +59,7 @@ def _convolution_backward(
     output_mask: list[bool],
 ) -> tuple[Tensor, None, None]:  # fmt: skip
     """The derivative of a convolution by its input is a transposed convolution; the weights are constants here."""
-    assert not transposed and list(output_mask) == [True, False, False]
+    assert list(output_mask) == [True, False, False]
     lost = [
         size - ((out - 1) * s - 2 * p + d * (k - 1) + 1)
         for size, out, s, p, d, k in zip(

@@ -21,7 +21,7 @@ SMALL = 16
 
 
 def save(model: Folded, path: Path) -> None:
-    """Write the gradient graph of ``model``, whole or not at all; weights keep their names and are stored as float16."""
+    """Write the gradient graph of ``model``, whole or not at all; weights keep their names, stored as float16."""
     graph = trace(model)
     names = {tensor.data_ptr(): f"model.{name}" for name, tensor in _kept(model).items()}
     held = {**dict(graph.named_parameters()), **dict(graph.named_buffers())}

@@ -15,7 +15,7 @@ from meddef.atomic import write_text
 from meddef.data.phantom import FAMILIES
 from meddef.display import Table, percent
 from meddef.playground import runtime
-from meddef.playground.images import FAMILY, SHOWN, SIZE, SPLITS, shown
+from meddef.playground.images import FAMILY, SIZE, SPLITS, shown
 from meddef.statistics import AttackCounts, Proportion
 
 SOURCE = Path("book") / "playground"
@@ -35,7 +35,7 @@ def playground_pages(root: Path) -> dict[str, str]:
     return {"playground_models.md": f"{_table(records)._repr_html_()}\n\n{_origin(records)}\n"}
 
 
-def publish(root: Path) -> None:
+def publish_playground(root: Path) -> None:
     """Write the files that the page loads. Without the npm registry the runtime is left out, which is said."""
     target = root / TARGET
     _write_if_new(target / "playground.js", bundle(root / SOURCE))
@@ -117,8 +117,8 @@ def _origin(records: dict[str, Any]) -> str:
         )
     images = ", ".join(f"{count:,} to {verb}" for verb, count in zip(VERBS, SPLITS.values(), strict=True))
     return (
-        f"Phantoms: {images}; no patient is in two of these. PGD here takes {records['defended']['steps']} steps of ε/5 "
-        "from a random point. `python -m meddef.playground` makes the models again.\n\n" + "\n".join(lines)
+        f"Phantoms: {images}; no patient is in two of these. PGD takes {records['defended']['steps']} steps of "
+        "ε/5 from a random point. `python -m meddef.playground` makes the models again.\n\n" + "\n".join(lines)
     )
 
 

@@ -51,7 +51,8 @@ def provide(path: Path) -> None:
 
 
 def _download() -> bytes:
-    registry = os.environ.get("npm_config_registry") or "https://registry.npmjs.org"
+    registry = os.environ.get("npm_config_registry")  # noqa: SIM112, npm's own name
+    registry = registry or "https://registry.npmjs.org"
     url = f"{registry.rstrip('/')}/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
     try:
         with urlopen(url, timeout=TIMEOUT) as answer:

@@ -22,7 +22,7 @@ from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import train
 
 CLEAN = TrainingSettings(epochs=12, batch_size=32, learning_rate=2e-3, horizontal_flip=True, adversarial=None)
-ADVERSARIAL = CLEAN.model_copy(update={"epochs": 20, "adversarial": AdversarialSettings(steps=4)})
+ADVERSARIAL = CLEAN.model_copy(update={"adversarial": AdversarialSettings(steps=4)})
 SETTINGS = {"undefended": CLEAN, "defended": ADVERSARIAL}
 STEPS = 10
 RADII = (0.01, 0.03, 0.05)
