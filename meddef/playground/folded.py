@@ -47,7 +47,7 @@ class Folded(nn.Module):
 
     def __init__(self, model: Normalized) -> None:
         super().__init__()
-        network = copy.deepcopy(model.network).eval()
+        network = copy.deepcopy(model.network).eval().to(memory_format=torch.contiguous_format)
         assert isinstance(network, NarrowMedDef)
         components = network.late[1].components
         components["msf"] = FixedMSF(components["msf"])

@@ -118,7 +118,8 @@ def _origin(records: dict[str, Any]) -> str:
     images = ", ".join(f"{count:,} to {verb}" for verb, count in zip(VERBS, SPLITS.values(), strict=True))
     return (
         f"Phantoms: {images}; no patient is in two of these. PGD takes {records['defended']['steps']} steps of "
-        "ε/5 from a random point. `python -m meddef.playground` makes the models again.\n\n" + "\n".join(lines)
+        "ε/5 from a random point. `python -m meddef.playground` makes the models again.\n\n"
+        + "\n".join(lines)
     )
 
 

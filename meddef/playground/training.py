@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from meddef.data.images import ImageSet
 from meddef.evaluation import evaluate
 from meddef.evaluation.provenance import provenance
 from meddef.playground.folded import Folded
-from meddef.playground.images import SEED, draw_split
+from meddef.playground.images import SEED, SPLITS, draw_split
 from meddef.playground.model import WIDTHS, narrow_meddef
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import train
@@ -44,21 +43,24 @@ def split(name: str) -> GreySet:
     return GreySet(drawn.images, drawn.labels, names, drawn.patients)
 
 
-def train_model(name: str) -> tuple[Folded, dict[str, Any]]:
-    """Train "undefended" or "defended" on this machine's CPU.
+def train_model(name: str, runs: Path) -> tuple[Folded, dict[str, Any]]:
+    """Train "undefended" or "defended" on this machine's CPU; a run found in ``runs`` is resumed.
 
     Returns:
         The model as the browser runs it, and its record: settings, what was measured on the test images, provenance.
     """
     settings = SETTINGS[name]
-    started = time.perf_counter()
     images = split("train")
     pixels = images.images / 255
     torch.manual_seed(SEED)
     model = narrow_meddef(len(set(images.labels)), mean=float(pixels.mean()), std=float(pixels.std()))
-    with tempfile.TemporaryDirectory() as folder:
-        state = train(model, images, split("val"), settings, seed=SEED, folder=Path(folder), label=name)
+    key = zlib.crc32(f"{settings!r} {SPLITS} {WIDTHS}".encode())  # other settings never resume this run
+    state = train(
+        model, images, split("val"), settings, seed=SEED, folder=runs / f"{name}-{key:08x}", label=name
+    )
     folded = Folded(model)
+    made = provenance("cpu", 0.0)
+    del made["seconds"]  # a resumed run has several
     record = {
         "settings": settings.model_dump(),
         "best_epoch": state.best_epoch,
@@ -66,7 +68,7 @@ def train_model(name: str) -> tuple[Folded, dict[str, Any]]:
         "widths": WIDTHS,
         "parameters": sum(parameter.numel() for parameter in folded.parameters()),
         "measured": measure(folded),
-        "provenance": provenance("cpu", time.perf_counter() - started),
+        "provenance": made,
     }
     return folded, record
 
