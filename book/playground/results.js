@@ -4,7 +4,7 @@ import { argmax, softmax } from "./numbers.js";
 import { drawChange, drawGrey, drawHeat } from "./pictures.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const CHART = { width: 640, height: 230, left: 44, right: 104, top: 14, bottom: 34 };
+const CHART = { height: 210, left: 36, right: 100, top: 12, bottom: 30 };
 
 // The verdict on a way of points, in words and as a word for the style sheet.
 export function judge(points, label, classes) {
@@ -57,12 +57,13 @@ export function showLosses(svg, ways, label) {
   const names = Object.keys(ways);
   const steps = Math.max(1, ...names.map((name) => ways[name].length - 1));
   const highest = Math.max(2, ...names.flatMap((name) => ways[name].map((point) => point.loss)));
-  const inside = { width: CHART.width - CHART.left - CHART.right, height: CHART.height - CHART.top - CHART.bottom };
+  const width = svg.clientWidth || 640;
+  const inside = { width: width - CHART.left - CHART.right, height: CHART.height - CHART.top - CHART.bottom };
   const x = (step) => CHART.left + (inside.width * step) / steps;
   const y = (loss) => CHART.top + inside.height * (1 - loss / highest);
-  svg.setAttribute("viewBox", `0 0 ${CHART.width} ${CHART.height}`);
+  svg.setAttribute("viewBox", `0 0 ${width} ${CHART.height}`);
   const parts = [...ticks(highest).flatMap((value) => [
-    draw("line", { x1: CHART.left, x2: CHART.width - CHART.right, y1: y(value), y2: y(value), class: "pg-grid" }),
+    draw("line", { x1: CHART.left, x2: width - CHART.right, y1: y(value), y2: y(value), class: "pg-grid" }),
     draw("text", { x: CHART.left - 8, y: y(value) + 5, "text-anchor": "end" }, String(value)),
   ])];
   for (const step of [0, steps]) {

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
-from meddef.models import MSF, Normalized
+from meddef.models import MSF, DefenseModule, Normalized
 from meddef.playground.model import NarrowMedDef
 
 FEATURES = 4
@@ -49,8 +49,11 @@ class Folded(nn.Module):
         super().__init__()
         network = copy.deepcopy(model.network).eval().to(memory_format=torch.contiguous_format)
         assert isinstance(network, NarrowMedDef)
-        components = network.late[1].components
-        components["msf"] = FixedMSF(components["msf"])
+        defense = network.late[1]
+        assert isinstance(defense, DefenseModule)
+        msf = defense.components["msf"]
+        assert isinstance(msf, MSF)
+        defense.components["msf"] = FixedMSF(msf)
         self.early, self.late = fuse(network.early.eval()), fuse(network.late.eval())
         self.attention, self.fusion, self.head = network.attention, network.fusion, network.head
         self.register_buffer("mean", model.mean.clone())

@@ -112,8 +112,7 @@ def _origin(records: dict[str, Any]) -> str:
         )
         lines.append(
             f"- **{name}**: {record['parameters']:,} weights in half precision; {settings['epochs']} epochs {how}; "
-            f"{made['finished'][:10]}, commit `{made['commit'][:10]}`, PyTorch {made['versions']['torch']}, "
-            f"{made['seconds'] / 60:.0f} minutes on a CPU that had other work to do."
+            f"{made['finished'][:10]}, commit `{made['commit'][:10]}`, PyTorch {made['versions']['torch']}."
         )
     images = ", ".join(f"{count:,} to {verb}" for verb, count in zip(VERBS, SPLITS.values(), strict=True))
     return (
