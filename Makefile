@@ -7,7 +7,7 @@ PEERS := .bench
 PROFILE ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce book playground test lint unit notebooks bench publish clean
+.PHONY: help reproduce book playground pdf test lint unit notebooks pages bench publish clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,7 +25,10 @@ reproduce: $(READY)  ## images to report: train, prune, attack, notebooks, book 
 book: $(READY)  ## the report from the results that come with the repository, without computing anything
 	$(BIN)/meddef book
 
-test: lint unit notebooks  ## everything CI runs
+pdf: $(READY)  ## the whole report as one PDF, _build/meddef.pdf; needs Chromium
+	$(BIN)/meddef book --pdf
+
+test: lint unit notebooks pages  ## everything CI runs
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -37,6 +40,10 @@ unit: $(READY)
 
 notebooks: $(READY)
 	cd notebooks && ../$(BIN)/pytest --nbval --nbval-current-env -W default -p no:cacheprovider .
+
+pages: $(READY)  ## the finished report: links, offline, accessibility, nothing wider than the window
+	$(BIN)/meddef book
+	MEDDEF_BUILT_BOOK=_build/html $(BIN)/pytest tests/test_book.py tests/test_exhibits.py tests/test_accessibility.py
 
 bench: $(READY) $(PEERS)/.ready  ## speed, as ratios measured side by side; minutes
 	PYTHONPATH=$(PEERS) $(BIN)/python -m tests.bench

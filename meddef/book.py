@@ -9,18 +9,23 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import yaml
 
-from meddef import full_size
+from meddef import full_size, published
+from meddef.api_page import api_page
 from meddef.atomic import write_text
+from meddef.cards_page import cards_page
 from meddef.cost import cost_page
+from meddef.decisions import decisions_page
 from meddef.errors import InputError, RunFailed
+from meddef.exhibits import exhibits_page
 from meddef.faults import faults_page
-from meddef.frontpage import front_page
-from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks
+from meddef.frontpage import EPS, front_page
+from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
 from meddef.pages import in_order, pages
 from meddef.playground.page import playground_pages, publish_playground
 from meddef.report import Report
@@ -29,7 +34,8 @@ from meddef.trust import PAGES as TRUST_PAGES
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
-PAGES = ("howto", "definitions", "playground", "cost", "cluster", "faults")
+PAGES = ("results", "exhibits", "howto", "playground", "definitions", "glossary")
+REFERENCE = ("cards", "api", "figures_code", "cost", "cluster", "faults")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
 INPUTS = (
     "*.md",
@@ -88,7 +94,11 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
     texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
-    texts |= faults_page(root) | trust_pages(root) | playground_pages(root)
+    texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
+    texts |= playground_pages(root)
+    texts |= (
+        cards_page(reports, EPS) | exhibits_page(reports, _sections(root, reports)) | published.code_page()
+    )
     for name, text in texts.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
@@ -107,21 +117,19 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
 
 
 def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) -> list[Path]:
-    """Copy the figures of the executed notebooks to ``figures/<profile>/``, one SVG a figure, in their order."""
+    """Leave each figure of the executed notebooks in ``figures/<profile>/``: picture, numbers and origin."""
     root = find_root(root)
     written = []
     wanted = pages(Report.load(name, folder) for name, folder in sources.items())
     for profile, sections in wanted.items():
         folder = root / "figures" / profile
-        for old in folder.glob("*.svg"):
-            old.unlink()
+        new: list[Path] = []
         for notebook in _executed(root, profile, sections):
-            outputs = [o for cell in nbformat.read(notebook, 4).cells for o in cell.get("outputs", [])]
-            drawings = [o.data["image/svg+xml"] for o in outputs if "image/svg+xml" in o.get("data", {})]
-            for number, svg in enumerate(drawings, start=1):
-                path = folder / f"{notebook.stem}_{number}.svg"
-                write_text(path, svg)
-                written.append(path)
+            names = {"stem": notebook.stem, "section": section_of(notebook.stem)}
+            new += published.publish(nbformat.read(notebook, 4), folder, **names)
+        for old in {path for ending in published.ENDINGS for path in folder.glob(f"*.{ending}")} - set(new):
+            old.unlink()
+        written += new
     return written
 
 
@@ -130,6 +138,12 @@ def _executed(root: Path, profile: str, sections: Iterable[str]) -> list[Path]:
     folder = root / "book" / "notebooks" / profile
     found = [folder / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
     return [path for path in found if path.is_file()]
+
+
+def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:
+    """Profile -> the sections whose notebook was executed."""
+    wanted = pages(reports)
+    return {p: [section_of(path.stem) for path in _executed(root, p, wanted[p])] for p in wanted}
 
 
 def _toc(root: Path, reports: list[Report]) -> str:
@@ -145,7 +159,8 @@ def _toc(root: Path, reports: list[Report]) -> str:
         parts.append(
             {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
         )
-    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in TRUST_PAGES]})
+    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in (*TRUST_PAGES, "decisions")]})
+    parts.append({"caption": "Reference", "chapters": [{"file": page} for page in REFERENCE]})
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
 
 
@@ -170,13 +185,26 @@ def _key(root: Path) -> str:
     return digest.hexdigest()
 
 
-def _jupyter_book(root: Path) -> None:
-    """Build beside the old book and put the new one in its place when it is whole."""
-    new = root / "_build" / "new"
+def _plotly() -> Path:
+    """The script that draws interactive twins; put into the finished book, since every page loads what lies in its
+    sources' ``_static``."""
+    found = find_spec("plotly")
+    if found is None or found.origin is None:
+        raise InputError("interactive figures need the package plotly: pip install 'meddef[book]'")
+    return Path(found.origin).parent / "package_data" / "plotly.min.js"
+
+
+def run_builder(root: Path, builder: str) -> Path:
+    """Let Jupyter Book build the pages as they lie in ``book/``, warnings as errors, and return the new folder.
+
+    ``builder`` is "html" or "singlehtml". The folder lies in ``_build/<builder>.new``.
+    """
+    new = root / "_build" / f"{builder}.new"
     shutil.rmtree(new, ignore_errors=True)
     command = [
         sys.executable, "-c", JUPYTER_BOOK, "build", str(root / "book"), "--config", str(root / "_config.yml"),
-        "--path-output", str(new), "--warningiserror", "--nitpick", "--keep-going", "--all", "--quiet",
+        "--path-output", str(new), "--builder", builder, "--warningiserror", "--nitpick", "--keep-going", "--all",
+        "--quiet",
     ]  # fmt: skip
     environment = os.environ | {
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -186,10 +214,17 @@ def _jupyter_book(root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    return new / "_build" / builder
+
+
+def _jupyter_book(root: Path) -> None:
+    """Build beside the old book and put the new one in its place when it is whole."""
+    new = run_builder(root, "html")
+    shutil.copy(_plotly(), new / "_static")
     html, old = root / "_build" / "html", root / "_build" / "old"
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
         html.rename(old)
-    (new / "_build" / "html").rename(html)
+    new.rename(html)
     shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(new.parents[1], ignore_errors=True)

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +31,13 @@ class Format(StrEnum):
 
 def audit(
     format_: Annotated[Format, typer.Option("--format", help="How to print the findings.")] = Format.table,
+    results: Annotated[
+        Path,
+        typer.Option(
+            "--results",
+            help="Folder of records; their largest gap between BIM and PGD is told beside the paper's.",
+        ),
+    ] = Path("results"),
 ) -> None:
     """Check the paper's printed numbers: attainable, consistent, and as claimed? Needs no data and no GPU.
 
@@ -37,7 +45,7 @@ def audit(
     """
     from meddef.audit import findings
 
-    found = findings()
+    found = findings(results=results)
     if format_ is Format.table:
         _print_table(found)
     else:

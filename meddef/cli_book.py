@@ -29,6 +29,9 @@ def book(
         typer.Option("--parameter", help="name=value for the notebooks, such as eps=0.1; may be repeated."),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Notebooks run at once.")] = 2,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also print the whole book into _build/meddef.pdf (needs Chromium).")
+    ] = False,
     store: Annotated[
         bool,
         typer.Option(
@@ -74,5 +77,9 @@ def book(
     if store:
         store_outputs(root=root, sections=section, jobs=jobs)
     build_book(sources, root=root)
+    if pdf:
+        from meddef.pdf import print_book
+
+        print(f"pdf: {print_book(root)}")
     if published and not parameters:
         publish_figures(sources, root=root)

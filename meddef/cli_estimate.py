@@ -36,6 +36,6 @@ def estimate(
         from meddef.evaluation.estimate import seconds_per_pass
 
         check_device(device)
-        passes_a_second = 1 / seconds_per_pass(settings, device)
+        passes_a_second = 1 / seconds_per_pass(settings, device, settings.training.precision)
         print(f"{passes_a_second:.0f} passes a second measured on {device}")
     print(estimate(settings, passes_a_second, workers))

@@ -38,7 +38,9 @@ def check_robustness(
         Path | None,
         typer.Option("--twin-weights", help="Weights of the same model trained without a defence."),
     ] = None,
-    budget: Annotated[str, typer.Option("--budget", help="quick (64 images) or standard (256).")] = "quick",
+    budget: Annotated[
+        str, typer.Option("--budget", help="brief (24 images), quick (64) or standard (256).")
+    ] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print the items as JSON.")] = False,
     image_size: ImageSize = None,
     profile: SettingsFrom = "smoke",

@@ -126,7 +126,7 @@ def check_device(device: str) -> None:
 
 
 def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_run: bool) -> None:
-    from meddef.evaluation.estimate import estimate_seconds, humane, seconds_per_pass
+    from meddef.evaluation.estimate import estimate_seconds, humane, pass_seconds, speed
     from meddef.evaluation.executor import InlineExecutor, make_executor
     from meddef.evaluation.plan import RunOptions
     from meddef.evaluation.run import missing, run_plan
@@ -138,12 +138,12 @@ def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_r
         if not todo:
             print(f"{plan.profile.name}: all {len(plan.cells)} cells are up to date in {options.folder}")
         else:
-            per_pass = seconds_per_pass(plan.profile, options.device)
+            per_pass = pass_seconds(todo, plan.profile, options.device)
             total = estimate_seconds(todo, per_pass, workers)
             print(f"{plan.profile.name}: {plan.profile.description}")
             print(
                 f"{len(plan.cells)} cells, {len(todo)} to compute with {workers} worker(s): about {humane(total)} "
-                f"({1 / per_pass:.0f} passes a second measured here)"
+                f"({speed(per_pass)})"
             )
         if dry_run:
             _print_plan(plan, {cell.key for cell in todo})

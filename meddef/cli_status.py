@@ -37,3 +37,5 @@ def status(
     print("a run is going on in this folder" if found.running else "no run is going on in this folder")
     for label, epochs in found.training.items():
         print(f"{label}: {epochs} epochs finished")
+    for label, images in found.attacking.items():
+        print(f"{label}: {images} images attacked")

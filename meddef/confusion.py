@@ -29,11 +29,7 @@ def matrices(report: Report, dataset: Dataset, eps: float) -> Matrices:
     Counts are added up over seeds, which the condition says: "PGD, n = 3 seeds × 200".
     """
     found: Matrices = {}
-    attacked = [
-        r for r in report.grid("epsilon", dataset.name) if r["attack"] != "clean" and r["eps"] in (eps, None)
-    ]
-    order = ordered_attacks(record["attack"] for record in attacked)
-    attacked.sort(key=lambda record: order.index(record["attack"]))
+    attacked = attacked_records(report, dataset, eps)
     for model, records in by_model([*clean_records(report, dataset), *attacked]).items():
         for attack in dict.fromkeys(record["attack"] for record in records):
             ours = [record for record in records if record["attack"] == attack]
@@ -48,12 +44,35 @@ def clean_records(report: Report, dataset: Dataset) -> list[Record]:
     return [record for record in report.grid("test", dataset.name) if record["attack"] == "clean"]
 
 
+def attacked_records(report: Report, dataset: Dataset, eps: float) -> list[Record]:
+    """Predictions under each attack of the epsilon grid at ``eps`` (or without one), attacks in the paper's order."""
+    attacked = [
+        r for r in report.grid("epsilon", dataset.name) if r["attack"] != "clean" and r["eps"] in (eps, None)
+    ]
+    order = ordered_attacks(record["attack"] for record in attacked)
+    return sorted(attacked, key=lambda record: order.index(record["attack"]))
+
+
 def per_class(report: Report) -> Table:
     """Sensitivity and specificity of every class on the whole clean test split, a row a class and model."""
+    caption = "Sensitivity and specificity (%) of each class without attack, with 95 % intervals."
+    return _per_class([(d, clean_records(report, d)) for d in report.datasets], caption)
+
+
+def per_class_attacked(report: Report, attack: str, eps: float) -> Table:
+    """``per_class`` under ``attack`` at ``eps``, on the images of the epsilon grid."""
+    caption = f"The same under {attack_name(attack)}, ε = {eps:g}, on the images that were attacked."
+    found = [
+        (d, [r for r in attacked_records(report, d, eps) if r["attack"] == attack]) for d in report.datasets
+    ]
+    return _per_class(found, caption)
+
+
+def _per_class(found: list[tuple[Dataset, list[Record]]], caption: str) -> Table:
     rows, seeds = [], []
-    for dataset in report.datasets:
+    for dataset, of_dataset in found:
         for i, name in enumerate(dataset.classes):
-            for model, records in by_model(clean_records(report, dataset)).items():
+            for model, records in by_model(of_dataset).items():
                 seeds.append(len(records))
                 counts = [matrix(record) for record in records]
                 rows.append(
@@ -66,7 +85,6 @@ def per_class(report: Report) -> Table:
                         "specificity": _rate([specificity(c, i) for c in counts]),
                     }
                 )
-    caption = "Sensitivity and specificity (%) of each class without attack, with 95 % intervals."
     return Table(pd.DataFrame(rows), f"{caption}{seeds_note(seeds)}", header=3)
 
 

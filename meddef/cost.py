@@ -13,10 +13,10 @@ from matplotlib.ticker import LogLocator
 
 from meddef import style
 from meddef.display import DASH, Table
-from meddef.style import SvgFigure, styled
+from meddef.drawing import SvgFigure, styled
 from meddef.tables_setup import circumstances
 
-PLACE = Path("results") / "bench" / "attacks.json"
+PLACE, PATTERN = Path("results") / "bench", "attacks_*.json"  # one a kind of machine
 NOTHING = "No measurement is published: `make bench` makes one."
 MODES: dict[str, dict[str, Any]] = {
     "floor": {"color": style.PUBLISHED, "linestyle": "--", "marker": "none"},
@@ -34,18 +34,31 @@ Bench = dict[str, Any]
 
 
 def cost_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``; says so where nothing was measured."""
-    path = root / PLACE
-    if not path.is_file():
+    """File name -> content, for ``book/_generated/``: a tab a machine; says so where nothing was measured."""
+    paths = sorted((root / PLACE).glob(PATTERN))
+    if not paths:
         return {"cost.md": f"{NOTHING}\n"}
-    bench = json.loads(path.read_text(encoding="utf-8"))
-    parts = [
-        summary(bench),
-        table(bench)._repr_html_(),
-        f"::::{{div}} meddef-scroll\n:::{{image}} _generated/cost.svg\n:alt: {ALT}\n:::\n::::",
-        origin(bench)._repr_html_(),
-    ]
-    return {"cost.md": "\n\n".join(parts) + "\n", "cost.svg": growth(bench).svg()}
+    tabs, pages = [], {}
+    for path in paths:
+        bench = json.loads(path.read_text(encoding="utf-8"))
+        picture = f"cost_{path.stem.removeprefix('attacks_')}.svg"
+        pages[picture] = growth(bench).svg()
+        parts = [
+            f"::::::{{tab-item}} {machine(bench)}",
+            summary(bench),
+            table(bench)._repr_html_(),
+            f"::::{{div}} meddef-scroll\n:::{{image}} _generated/{picture}\n:alt: {ALT}\n:::\n::::",
+            origin(bench)._repr_html_(),
+            "::::::",
+        ]
+        tabs += parts
+    return pages | {"cost.md": "\n\n".join([":::::::{tab-set}", *tabs, ":::::::"]) + "\n"}
+
+
+def machine(bench: Bench) -> str:
+    """The kind of machine a bench ran on, for a heading."""
+    origin = bench["provenance"]
+    return f"{origin['hardware']['cpu']}, {origin['hardware']['instructions']}, {origin['threads']} threads"
 
 
 def summary(bench: Bench) -> str:

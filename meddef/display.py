@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 DASH = "–"
+BEST = "*"  # behind the best value of a group
 NOTHING = "This profile holds no records for it."
 
 
@@ -83,8 +84,15 @@ class Table:
 
 
 def _lines(cell: str) -> str:
-    first, *below = (escape(line) for line in cell.split("\n"))
-    return first + "".join(f"<br><small{_PAPER * line.startswith('paper ')}>{line}</small>" for line in below)
+    first, *below = (_marked(escape(line)) for line in cell.split("\n"))
+    return first + "".join(
+        f"<br><small{_PAPER * line.startswith(('paper ', '<b>paper '))}>{line}</small>" for line in below
+    )
+
+
+def _marked(line: str) -> str:
+    """Bold where it ends with the mark of the best."""
+    return f"<b>{line}</b>" if line.endswith(BEST) else line
 
 
 _LEFT, _PAPER = ' class="left"', ' class="paper"'

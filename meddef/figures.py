@@ -14,33 +14,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from meddef import style
-from meddef.confusion import matrices
+from meddef import numbers, style
 from meddef.display import DASH
+from meddef.drawing import SvgFigure, styled
 from meddef.paper import PROTOCOL, compression_table, epsilon_table
 from meddef.report import (
-    PAPER_DATASETS,
     Dataset,
     Report,
     at_epsilon,
     is_control,
     ordered_attacks,
-    short_label,
 )
-from meddef.style import SvgFigure, styled
 
 
 @styled
 def models_at(report: Report, eps: float) -> SvgFigure:
     """Accuracy of every model, clean and under each attack at ``eps``; hollow: Tables 1 and 2."""
-    datasets = [d for d in report.datasets if len(beside_paper(report, d, eps))]
+    frames = {d.name: beside_paper(report, d, eps) for d in report.datasets}
+    datasets = [d for d in report.datasets if len(frames[d.name])]
     if not datasets:
         return style.message(f"This profile holds no attacks at ε = {eps:g}.")
     across = max(len(report.models(dataset.name)) for dataset in datasets)
     figure, axes = style.grid(len(datasets), 1, width=max(7.4, 1.2 * across), height=2.6)
     attacks: list[str] = []
     for panel, dataset in zip(axes[:, 0], datasets, strict=True):
-        frame = beside_paper(report, dataset, eps)
+        frame = frames[dataset.name]
         models = list(dict.fromkeys(zip(frame["variant"], frame["training"], strict=True)))
         attacks = ordered_attacks([*attacks, *frame["attack"]])
         for i, (variant, training) in enumerate(models):
@@ -49,12 +47,14 @@ def models_at(report: Report, eps: float) -> SvgFigure:
                 row = rows[rows["attack"] == attack]
                 style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
                 _points(panel, [i + offset] * len(row), row, "robust", join=False)
-        panel.set_xticks(range(len(models)), [_stacked(*model, lines=3) for model in models])
+        panel.set_xticks(range(len(models)), [style.stacked(*model, lines=3) for model in models])
         panel.set_title(f"{dataset.label}, ε = {eps:g}, {_n(frame)}")
         panel.grid(axis="x", visible=False)
         style.percent_axis(panel, "accuracy (%)")
     style.attack_legend(figure, attacks, several_seeds=report.attacks("epsilon")["seeds"].max() > 1)
-    return figure
+    shown = pd.concat([frames[dataset.name] for dataset in datasets], ignore_index=True)
+    drawn = numbers.measured(shown, "robust").assign(published=shown["published"])
+    return figure.showing(report, drawn, report.behind("epsilon", shown))
 
 
 def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
@@ -80,8 +80,9 @@ def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
     "small_epsilon" holds budgets below the paper's.
     """
     table = epsilon_table() if grid == "epsilon" else epsilon_table()[:0]
-    frame = report.attacks(grid)
-    return _small_multiples(report, frame, "eps", "robust", table, "accuracy", "ε (pixel units)")
+    return _small_multiples(
+        report, grid, report.attacks(grid), "eps", "robust", table, "accuracy", "ε (pixel units)"
+    )
 
 
 @styled
@@ -93,7 +94,7 @@ def asr_against_pruning(report: Report, eps: float) -> SvgFigure:
     table = compression_table() if eps == PROTOCOL["attacks"]["pgd"]["eps"] else compression_table()[:0]
     frame = at_epsilon(report.attacks("pruning"), eps)
     frame = frame[frame["attack"] != "clean"]
-    return _small_multiples(report, frame, "prune_rate", "asr", table, "asr", "pruned share")
+    return _small_multiples(report, "pruning", frame, "prune_rate", "asr", table, "asr", "pruned share")
 
 
 PAGE = 8.75  # inches that a figure may be wide
@@ -103,6 +104,7 @@ _Y_LABELS = {"robust": "accuracy (%)", "asr": "attack success (%)"}
 
 def _small_multiples(
     report: Report,
+    grid: str,
     measured: pd.DataFrame,
     x: str,
     rate: str,
@@ -116,26 +118,31 @@ def _small_multiples(
     models = list(dict.fromkeys(m for d in datasets for m in report.models(d.name)))
     figure, blocks = _panels(len(datasets), len(models))
     shown: list[str] = []
+    drawn = [numbers.measured(measured, rate)]
     for dataset, block in zip(datasets, blocks, strict=True):
         frame = measured[measured["dataset"] == dataset.name]
+        twins = [variant for variant, training in models if not is_control(variant, training)]
+        paper = printed[(printed["dataset"] == dataset.twin) & printed["variant"].isin(twins)]
+        drawn.append(numbers.published(paper, dataset.name, value))
         shown = ordered_attacks([*shown, *frame["attack"]])
         dodge = dict(zip(shown, _offsets(len(shown)), strict=True))
         for number, (panel, (variant, training)) in enumerate(zip(block, models, strict=True)):
             ours = frame[(frame["variant"] == variant) & (frame["training"] == training)]
             if not is_control(variant, training):
-                _published_lines(
-                    panel, printed.query("dataset == @dataset.twin and variant == @variant"), x, value
-                )
+                _published_lines(panel, paper[paper["variant"] == variant], x, value)
             for attack, rows in ours.groupby("attack"):
+                if x == "prune_rate":
+                    _band(panel, rows, x, rate)
+                    continue
                 moved = rows.assign(**{x: rows[x] + dodge[str(attack)] * DODGE * measured[x].max()})
                 _line_or_band(panel, moved, x, rate)
             style.percent_axis(panel)
-            panel.set_title(f"{_stacked(variant, training)}\n{_n(ours)}")
+            panel.set_title(f"{style.stacked(variant, training)}\n{_n(ours)}")
             if number % _columns(len(models)) == 0:
                 panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
     _x_axes(blocks, measured[x].max(), x_label)
     style.attack_legend(figure, shown, several_seeds=measured["seeds"].max() > 1)
-    return figure
+    return figure.showing(report, numbers.together(*drawn), report.behind(grid, measured))
 
 
 def _panels(rows: int, models: int) -> tuple[SvgFigure, list[list[Axes]]]:
@@ -166,17 +173,21 @@ def _x_axes(blocks: list[list[Axes]], end: float, label: str) -> None:
         panel.tick_params(labelbottom=True)
 
 
-def _stacked(variant: str, training: str, lines: int = 2) -> str:
-    """``short_label`` on two or three lines where it names the training."""
-    label = short_label(variant, training).replace(", ", ",\n")
-    return label.replace(" training", "\ntraining") if lines == 3 else label
-
-
 def _published_lines(panel: Axes, paper: pd.DataFrame, x: str, value: str) -> None:
     for attack, rows in paper.groupby("attack"):
         if attack == "clean":
             rows = rows.iloc[:1].assign(eps=0.0)
         style.published(panel, rows[x], rows[value], attack=str(attack))
+
+
+def _band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
+    """A line with its intervals as a band, for one model and attack at many places."""
+    row = rows.iloc[0]
+    colour = style.model_colour(row["variant"], row["training"])
+    panel.fill_between(
+        rows[x], rows[f"{rate}_low"], rows[f"{rate}_high"], color=colour, alpha=0.15, linewidth=0
+    )
+    _points(panel, rows[x], rows.assign(**{f"{rate}_{end}": rows[rate] for end in ("low", "high")}), rate)
 
 
 def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
@@ -207,7 +218,7 @@ def accuracy_against_pruning(report: Report) -> SvgFigure:
     axes[0][0].set_ylabel("accuracy without attack (%)")
     models = dict.fromkeys(zip(shown["variant"], shown["training"], strict=True))
     style.legend_below(figure, style.model_patches(models))
-    return figure
+    return figure.showing(report, numbers.measured(shown, "clean"), report.behind("pruning", shown))
 
 
 def _points(panel: Axes, x: Any, rows: pd.DataFrame, rate: str, *, join: bool = True) -> None:
@@ -237,51 +248,3 @@ def _range(low: int, high: int) -> str:
 
 def _offsets(count: int) -> list[float]:
     return list(np.linspace(-0.3, 0.3, count)) if count > 1 else [0.0]
-
-
-@styled
-def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
-    """Counts, true class by row, for the datasets that are or stand for ``twin`` ("roct" or "chest_xray").
-
-    A column a model, a row a condition: no attack, then each attack at ``eps``. Shades are shares of the true class.
-    """
-    found = {d.name: matrices(report, d, eps) for d in report.datasets if d.twin == twin}
-    rows = [
-        (dataset, condition)
-        for dataset in report.datasets
-        for condition in dict.fromkeys(
-            c for by_model in found.get(dataset.name, {}).values() for c in by_model
-        )
-    ]
-    if not rows:
-        return style.message(f"This profile holds no predictions for {PAPER_DATASETS[twin]}.")
-    models = list(dict.fromkeys(model for by_model in found.values() for model in by_model))
-    side = min(1.15 + 0.15 * max(len(dataset.classes) for dataset, _ in rows), PAGE / len(models))
-    figure, axes = style.grid(len(rows), len(models), width=side, height=side + 0.15)
-    for row, (dataset, condition) in zip(axes, rows, strict=True):
-        for panel, model in zip(row, models, strict=True):
-            _matrix(panel, found[dataset.name].get(model, {}).get(condition), dataset.classes)
-            panel.tick_params(labelleft=panel is row[0], labelbottom=row is axes[-1])
-        row[0].set_ylabel(f"{condition.replace(', ', chr(10))}\ntrue class")
-    for panel, model in zip(axes[0], models, strict=True):
-        panel.set_title(_stacked(*model), fontsize=8)
-    for panel in axes[-1]:
-        panel.set_xlabel("predicted class")
-    figure.suptitle(", ".join(dict.fromkeys(dataset.label for dataset, _ in rows)), fontsize=10)
-    return figure
-
-
-def _matrix(panel: Axes, counts: np.ndarray | None, classes: list[str]) -> None:
-    panel.grid(visible=False)
-    short = [name[:4] for name in classes]
-    panel.set_xticks(range(len(classes)), short, rotation=45)
-    panel.set_yticks(range(len(classes)), short)
-    if counts is None:
-        panel.set_axis_off()
-        return
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), count in np.ndenumerate(counts):
-        colour = "white" if shares[i, j] > 0.6 else "black"
-        size = 8 if len(counts) < 4 else 6.5
-        panel.text(j, i, f"{count}", ha="center", va="center", color=colour, fontsize=size)

@@ -9,12 +9,13 @@ from matplotlib.lines import Line2D
 
 from meddef import style
 from meddef.controls import ARCHITECTURES, ATTACK, MODELS, TRAININGS, has_all, plain_label
+from meddef.drawing import SvgFigure, styled
 from meddef.records import attack_frame
 from meddef.report import Dataset, Report, attack_name, ordered_attacks, usual_training
-from meddef.style import SvgFigure, styled
 
 GRIDS = ("epsilon", "small_epsilon")
 TICKS = (0, 0.005, 0.02, 0.05, 0.1)
+_PLACE = ("dataset", "eps", "attack")
 DASHES = {"adversarial": "-", "clean": (0, (3, 1.5))}
 
 
@@ -40,7 +41,16 @@ def two_by_two(report: Report) -> SvgFigure:
     style.legend_below(
         figure, _legend(several_seeds=any(frame["seed"].nunique() > 1 for frame in shown.values()))
     )
-    return figure
+    numbers = pd.concat([frame.assign(dataset=name) for name, frame in shown.items()], ignore_index=True)
+    drawn = {(name, eps, attack) for name, eps, attack in zip(*(numbers[c] for c in _PLACE), strict=True)}
+    records = [
+        record
+        for grid in GRIDS
+        for record in report.grid(grid)
+        if (record["variant"], record["training"]) in MODELS
+        and (record["dataset"], record["eps"], record["attack"]) in drawn
+    ]
+    return figure.showing(report, numbers, records)
 
 
 def points(report: Report, dataset: Dataset) -> pd.DataFrame:

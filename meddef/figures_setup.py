@@ -1,19 +1,17 @@
-"""Charts of what was trained on what: data, models, schedule, training. One function a figure; no torch here."""
+"""Charts of the data: classes a split, and what another way of splitting would give. No torch here."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from meddef import style
+from meddef.drawing import SvgFigure, styled
 from meddef.paper import PROTOCOL
-from meddef.report import Dataset, Report, short_label, usual_training
-from meddef.style import SvgFigure, styled
+from meddef.records import Record
+from meddef.report import Dataset, Report
 
 SPLITS = ("train", "val", "test")
 
@@ -30,7 +28,21 @@ def class_distribution(report: Report) -> SvgFigure:
     handles = [Patch(color="#0072B2", label="here (count on the bar)")]
     handles.append(Patch(facecolor="none", edgecolor=style.PUBLISHED, label="published"))
     style.legend_below(figure, handles)
-    return figure
+    shown = [
+        {
+            "dataset": d.name, "split": split, "class": name, "images": d.record["counts"][split][name],
+            "published": _printed(d, split).get(name),
+        }
+        for d in datasets
+        for split in SPLITS
+        for name in d.classes
+    ]  # fmt: skip
+    return figure.showing(report, pd.DataFrame(shown), [d.record for d in datasets])
+
+
+def _printed(dataset: Dataset, split: str) -> dict[str, int]:
+    """The paper's counts a class, where it prints them for this dataset or the one that it stands for."""
+    return PROTOCOL["datasets"].get(dataset.twin, {}).get("class_counts", {}).get(split, {})
 
 
 def _class_bars(panel: Axes, dataset: Dataset, split: str) -> None:
@@ -38,7 +50,7 @@ def _class_bars(panel: Axes, dataset: Dataset, split: str) -> None:
     shares = 100 * np.array(counts) / max(sum(counts), 1)
     bars = panel.bar(dataset.classes, shares, color="#0072B2", width=0.6)
     panel.bar_label(bars, [f"{count:,}" for count in counts], padding=1, fontsize=8)
-    printed = PROTOCOL["datasets"].get(dataset.twin, {}).get("class_counts", {}).get(split, {})
+    printed = _printed(dataset, split)
     if set(printed) == set(dataset.classes):
         paper = 100 * np.array([printed[name] for name in dataset.classes]) / sum(printed.values())
         panel.bar(
@@ -50,99 +62,67 @@ def _class_bars(panel: Axes, dataset: Dataset, split: str) -> None:
     panel.grid(axis="x", visible=False)
 
 
-@styled
-def parameter_blocks(table: pd.DataFrame) -> SvgFigure:
-    """Parameters a block of each model, in millions, stacked; ``table`` as ``architecture.block_parameters`` gives it:
-    one row a variant, one column a block, and the paper's total in ``published`` (M)."""
-    figure = style.new_figure(7.4, 3.0)
-    panel = figure.subplots()
-    blocks = [name for name in table.columns if name != "published"]
-    left = np.zeros(len(table))
-    shades = [
-        "#333333",
-        "#E69F00",
-        "#F0E442",
-        "#0072B2",
-        "#009E73",
-        "#CC79A7",
-        "#56B4E9",
-        "#D55E00",
-        "#999999",
-    ]
-    names = [short_label(str(v), usual_training(str(v))) for v in table.index]
-    for block, shade in zip(blocks, shades, strict=False):
-        values = table[block].to_numpy() / 1e6
-        panel.barh(names, values, left=left, color=shade, edgecolor="white", linewidth=0.5, label=block)
-        left += values
-    published = table["published"].astype(float)
-    panel.plot(
-        published, names, "|", color="black", markersize=18, markeredgewidth=1.6, label="published total"
-    )
-    panel.invert_yaxis()
-    panel.set_xlabel("parameters (millions)")
-    panel.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    return figure
+POLICIES = ("released", "paper", "patient")
 
 
 @styled
-def schedule(report: Report) -> SvgFigure:
-    """Epsilon and adversarial weight an epoch of the adversarially trained models; hollow: the paper's phase ends."""
-    trained = [r for r in report.of("train") if r["training"] == "adversarial"]
-    if not trained:
-        return style.message("No model of this profile was trained adversarially.")
-    figure, axes = style.grid(1, 2, width=3.7, height=2.5)
-    for panel, name, label in zip(axes[0], ("epsilon", "adversarial_weight"), _SCHEDULE_LABELS, strict=True):
-        for record in trained:
-            epochs = [row["epoch"] * 100 / record["epochs"] for row in record["history"]]
-            values = [row[name] for row in record["history"]]
-            colour = style.model_colour(record["variant"], record["training"])
-            panel.plot(epochs, values, marker="o", color=colour, alpha=0.7, drawstyle="steps-post")
-        for x, y, quadratic in _published_schedule("eps" if name == "epsilon" else "weight"):
-            share = np.linspace(0, 1, 20)
-            path = y[0] + (y[1] - y[0]) * share ** (2 if quadratic else 1)
-            panel.plot(x[0] + (x[1] - x[0]) * share, path, "--", color=style.PUBLISHED, zorder=1)
-            style.published(panel, x, y, attack="clean")
-        panel.set_xlabel(f"epoch, stretched to the paper's {PROTOCOL['training']['epochs']}")
-        panel.set_ylabel(label)
-        panel.set_ylim(0, None)
-    handles: list[Artist] = [*style.model_patches(m for m in report.models() if m[1] != "clean")]
-    handles.append(Line2D([], [], color=style.PUBLISHED, linestyle="--", label="published phases"))
+def split_policies(report: Report) -> SvgFigure:
+    """Class counts of training, validation and test under each way of splitting, with what lies in several splits.
+
+    A row a dataset, a column a policy; under the title: patients, and groups of equal images, in more than one split.
+    """
+    bench = report.bench("splits")
+    names = [dataset.name for dataset in report.datasets]
+    rows = [row for row in bench.records if row["dataset"] in names] if bench else []
+    if bench is None or not rows:
+        return style.message("Only images that somebody took can be split in several ways.")
+    datasets = [dataset for dataset in report.datasets if any(row["dataset"] == dataset.name for row in rows)]
+    figure, axes = style.grid(len(datasets), len(POLICIES), width=2.75, height=2.3, sharey="row")
+    for line, dataset in zip(axes, datasets, strict=True):
+        for panel, policy in zip(line, POLICIES, strict=True):
+            (row,) = (r for r in rows if (r["dataset"], r["policy"]) == (dataset.name, policy))
+            _policy(panel, row)
+        line[0].set_ylabel(f"{style.wrapped(dataset.label)}\nimages")
+    classes = list(rows[0]["counts"]["train"])
+    handles = [Patch(color=shade, label=name) for name, shade in zip(classes, CLASS_SHADES, strict=False)]
     style.legend_below(figure, handles)
-    return figure
+    drawn = [
+        {
+            "dataset": row["dataset"], "policy": row["policy"], "split": split, "class": name, "images": count,
+            "patients": row["patients"], "patients in several splits": row["patients_in_several_splits"],
+            "groups of equal images across splits": row["duplicates_across"]["exact"],
+            "left out of training": row["removed_from_training"],
+        }
+        for row in rows
+        for split in SPLITS
+        for name, count in row["counts"][split].items()
+    ]  # fmt: skip
+    used = [
+        {**row, "dataset": f"{row['dataset']} ({row['policy']})", "data_fingerprint": row["fingerprint"]}
+        for row in rows
+    ]
+    command = "python -m tests.bench.splits --data-dir DATA"
+    return figure.showing(bench, pd.DataFrame(drawn), used, command=command)
 
 
-_SCHEDULE_LABELS = ("ε, L∞, pixel units [0, 1]", "weight of the adversarial loss")
+CLASS_SHADES = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#F0E442")
 
 
-def _published_schedule(what: str) -> list[tuple[list[float], list[float], bool]]:
-    """Epochs and values at the ends of each phase as printed, and whether it is quadratic; the last phase has no
-    printed length and lasts to the end of training."""
-    spans, start = [], 0
-    for phase in PROTOCOL["epsilon_schedule"]["phases"]:
-        end = start + phase["epochs"] if phase["epochs"] else PROTOCOL["training"]["epochs"]
-        ends = phase.get(what) or [phase["eps_max"], phase["eps_max"]]
-        spans.append(([start, end], list(ends), what == "eps" and phase["growth"] == "quadratic"))
-        start = end
-    return spans
-
-
-@styled
-def training_curves(report: Report) -> SvgFigure:
-    """Validation accuracy an epoch, clean (solid) and under PGD (dashed): a panel a dataset, a line a seed."""
-    datasets = report.datasets
-    figure, axes = style.grid(1, len(datasets), width=max(3.7, 5.6 / len(datasets)), height=2.8)
-    for panel, dataset in zip(axes[0], datasets, strict=True):
-        for record in report.of("train", dataset.name):
-            history = pd.DataFrame(record["history"])
-            colour = style.model_colour(record["variant"], record["training"])
-            panel.plot(history["epoch"] + 1, 100 * history["val_clean"], color=colour)
-            attacked = history["val_adversarial"].astype(float)
-            panel.plot(history["epoch"] + 1, 100 * attacked, "--", color=colour)
-        panel.set_title(f"{dataset.label}, n = {dataset.size('val'):,}")
-        panel.set_xlabel("epoch")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        style.percent_axis(panel)
-    axes[0][0].set_ylabel("validation accuracy (%)\nsolid: clean, dashed: PGD")
-    style.legend_below(figure, style.model_patches(report.models()))
-    return figure
+def _policy(panel: Axes, row: Record) -> None:
+    """Bars a split, classes side by side, with their counts."""
+    classes = list(row["counts"]["train"])
+    width = 0.8 / len(classes)
+    for i, (name, shade) in enumerate(zip(classes, CLASS_SHADES, strict=False)):
+        places = np.arange(len(SPLITS)) + (i - (len(classes) - 1) / 2) * width
+        counts = [row["counts"][split][name] for split in SPLITS]
+        bars = panel.bar(places, counts, width=width, color=shade)
+        panel.bar_label(bars, [f"{count:,}" for count in counts], padding=1, fontsize=6.5)
+    panel.set_xticks(range(len(SPLITS)), SPLITS)
+    across = row["duplicates_across"]["exact"]
+    panel.set_title(
+        f"{row['policy']}\n{row['patients_in_several_splits']:,} of {row['patients']:,} patients and\n"
+        f"{across:,} groups of equal images\nin several splits",
+        fontsize=8,
+    )
+    panel.grid(axis="x", visible=False)
+    panel.margins(y=0.12)

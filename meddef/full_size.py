@@ -18,6 +18,7 @@ from meddef.effort import cost_of_a_pass, halves, in_order, predicted
 from meddef.report import Report
 from meddef.settings import Profile, load_profile
 from meddef.tables_setup import duration
+from meddef.work import FORWARD, UPDATE
 
 SEEDS = [0, 1, 2]
 BEYOND_VARIANTS, BEYOND_DATASETS = 100, 10
@@ -43,7 +44,16 @@ def pages(reports: Sequence[Report], root: Path) -> dict[str, str]:
     if path.is_file():
         found["engine"] = [engine(json.loads(path.read_text(encoding="utf-8")))]
     texts = {f"{name}.md": "\n\n".join(t._repr_html_() for t in tables) for name, tables in found.items()}
-    return {"engine.md": NOTHING} | {name: f"{text}\n" for name, text in texts.items()}
+    fixed = {"engine.md": NOTHING, "passes.md": f"{passes_explained()}\n"}
+    return fixed | {name: f"{text}\n" for name, text in texts.items()}
+
+
+def passes_explained() -> str:
+    """The unit of work, in a sentence."""
+    return (
+        "Work is counted in *passes*: one image forward and backward through the full model. A forward pass alone is "
+        f"{FORWARD:g} passes, an image in a training step {UPDATE:g}, a step of PGD on it one."
+    )
 
 
 @dataclass(frozen=True)

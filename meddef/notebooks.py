@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from meddef import published
 from meddef.atomic import write_text
 from meddef.errors import InputError, RunFailed
 
@@ -181,6 +182,10 @@ def _run(job: Job) -> str | None:
     finally:
         partial.unlink(missing_ok=True)
     _clean(notebook, job.key)
+    if job.key:
+        published.explain(notebook, stem=job.source.stem, section=section_of(job.source.stem))
+    else:
+        published.forget(notebook)
     write_text(job.output, nbformat.writes(notebook) + "\n")
     job.failed.unlink(missing_ok=True)
     return None
@@ -199,6 +204,11 @@ def _clean(notebook: NotebookNode, key: str) -> None:
             cell.metadata["tags"] = [*tags, "remove-cell"]
     if key:
         notebook.metadata["meddef"] = {"key": key}
+
+
+def section_of(stem: str) -> str:
+    """The section of a notebook; its own name where it is none of the report's."""
+    return next((section for section, name in SECTIONS.items() if name == stem), stem)
 
 
 def _key_of(output: Path) -> str | None:

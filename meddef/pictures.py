@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from meddef import style
-from meddef.data import Preprocessing
+from meddef.data import CARDS, Preprocessing
 from meddef.data.phantom import Phantoms
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
+from meddef.drawing import SvgFigure, styled
 from meddef.records import Record
 from meddef.report import Dataset, Report, short_label
-from meddef.style import SvgFigure, styled
 
 A_CLASS = 4
+MEASURES = (
+    "index", "label", "prediction", "energy_in_lesion", "lesion_share", "pointing_hit", "border_share",
+)  # fmt: skip
 NO_PHANTOMS = "This profile uses no phantoms; pictures of people are not shown."
 
 
@@ -45,6 +51,11 @@ def stages(preprocessing: Preprocessing, image: np.ndarray, size: int) -> dict[s
 _STEPS = {"denoise": "denoised", "min_max": "min-max", "clahe": "CLAHE", "brightness": "brightness"}
 
 
+def _papers(dataset: Dataset) -> Preprocessing:
+    """The paper's steps for the dataset that phantoms stand for; they are trained on with fewer."""
+    return CARDS[dataset.twin or dataset.name].preprocessing
+
+
 def _phantom_datasets(report: Report) -> list[Dataset]:
     return [dataset for dataset in report.datasets if dataset.name in FAMILY]
 
@@ -58,6 +69,7 @@ def samples(report: Report) -> SvgFigure:
     rows = [(dataset, label) for dataset in datasets for label in range(len(dataset.classes))]
     figure, axes = style.grid(len(rows), 2 * A_CLASS, width=0.92, height=0.95)
     drawn = {dataset.name: phantoms_of(dataset) for dataset in datasets}
+    shown: list[dict[str, Any]] = []
     for row, (dataset, label) in zip(axes, rows, strict=True):
         phantoms = drawn[dataset.name]
         chosen = np.flatnonzero(phantoms.labels == label)[:A_CLASS]
@@ -66,32 +78,61 @@ def samples(report: Report) -> SvgFigure:
         for k, index in enumerate(chosen):
             _image(row[k], phantoms.images[index])
             _image(row[A_CLASS + k], phantoms.images[index], phantoms.masks[index])
+            share = 100 * phantoms.masks[index].mean()
+            shown.append(
+                _pixels(dataset, dataset.classes[label], index, phantoms.images[index])
+                | {"lesion (%)": share}
+            )
         row[0].set_ylabel(dataset.classes[label], fontsize=8)
     figure.suptitle("as drawn (left) and with the outline of the lesion (right)", fontsize=9)
-    return figure
+    return figure.showing(report, pd.DataFrame(shown), _data_records(datasets))
+
+
+def _data_records(datasets: Sequence[Dataset]) -> list[Record]:
+    return [dataset.record for dataset in datasets]
+
+
+def _pixels(dataset: Dataset, label: str, index: int, image: np.ndarray) -> dict[str, Any]:
+    """What a table can say of an image (H, W) of grey levels: which it is, its mean, spread and digest."""
+    return {
+        "dataset": dataset.name,
+        "class": label,
+        "index": int(index),
+        "mean": float(image.mean()),
+        "std": float(image.std()),
+        "sha256": hashlib.sha256(image.tobytes()).hexdigest()[:16],
+    }
 
 
 @styled
 def preprocessing_steps(report: Report) -> SvgFigure:
-    """One phantom of each dataset after each preprocessing step."""
+    """One phantom of each class after each of the paper's preprocessing steps for the images it stands for."""
     datasets = _phantom_datasets(report)
     if not datasets:
         return style.message(NO_PHANTOMS)
     found = []
     for dataset in datasets:
-        image = phantoms_of(dataset).images[1]
-        steps = stages(dataset.preprocessing, image, dataset.record["image_size"])
-        found.append((dataset, {"as drawn": image} | steps))
-    columns = max(len(steps) for _, steps in found)
-    figure, axes = style.grid(len(found), columns, width=1.4, height=1.6)
-    for row, (dataset, steps) in zip(axes, found, strict=True):
+        phantoms = phantoms_of(dataset)
+        for label, name in enumerate(dataset.classes):
+            index = int(np.flatnonzero(phantoms.labels == label)[0])
+            image = phantoms.images[index]
+            steps = stages(_papers(dataset), image, dataset.record["image_size"])
+            found.append((dataset, name, index, {"as drawn": image} | steps))
+    columns = max(len(steps) for *_, steps in found)
+    figure, axes = style.grid(len(found), columns, width=1.3, height=1.4)
+    shown: list[dict[str, Any]] = []
+    above = None
+    for row, (dataset, name, index, steps) in zip(axes, found, strict=True):
         for panel in row:
             _bare(panel)
-        for panel, (name, picture) in zip(row, steps.items(), strict=False):
+        for panel, (step, picture) in zip(row, steps.items(), strict=False):
             _image(panel, picture)
-            panel.set_title(name)
-        row[0].set_ylabel(dataset.title)
-    return figure
+            if dataset is not above:
+                panel.set_title(step)
+            shown.append(_pixels(dataset, name, index, picture) | {"step": step})
+        row[0].set_ylabel(f"{dataset.name}\n{name}" if dataset is not above else name)
+        above = dataset
+    return figure.showing(report, pd.DataFrame(shown), _data_records(datasets))
 
 
 @styled
@@ -115,7 +156,18 @@ def saliency(report: Report) -> SvgFigure:
                 _image(panel, phantoms.images[index], phantoms.masks[index], heat)
     for panel, name in zip(axes[0], ["image", *(short_label(*model) for model in models)], strict=True):
         panel.set_title(name, fontsize=8)
-    return figure
+    shown = [
+        {
+            "dataset": record["dataset"], "variant": record["variant"], "training": record["training"],
+            "seed": record["seed"], **{name: image[name] for name in MEASURES},
+        }
+        for record in report.of("saliency")
+        for image in record["images"]
+        if "map" in image
+    ]  # fmt: skip
+    return figure.showing(
+        report, pd.DataFrame(shown), [*report.of("saliency"), *_data_records([d for d, _ in rows])]
+    )
 
 
 def _mapped(records: list[Record]) -> list[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -93,11 +94,22 @@ class Report:
     profile: str
     records: list[Record]
     provenance: list[Record]
+    folder: Path | None = None
 
     @classmethod
     def load(cls, profile: str, results_dir: str | Path) -> Report:
         """Read ``<results_dir>/<profile>/``; ``InputError`` where nothing was exported."""
-        return cls(profile, load_records(results_dir, profile), load_provenance(results_dir, profile))
+        read = load_records(results_dir, profile), load_provenance(results_dir, profile)
+        return cls(profile, *read, Path(results_dir))
+
+    def bench(self, name: str) -> Report | None:
+        """What ``bench/<name>.json`` beside this report's records holds, a record a row; None where there is none."""
+        path = self.folder / "bench" / f"{name}.json" if self.folder else None
+        if path is None or not path.is_file():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [{"key": f"bench/{name}", "kind": name, **row} for row in content["rows"]]
+        return Report(self.profile, rows, [{"key": f"bench/{name}", **content["provenance"]}], self.folder)
 
     def of(self, kind: str, dataset: str | None = None) -> list[Record]:
         """Records of a kind, in the order of the paper's models."""
@@ -160,6 +172,11 @@ class Report:
         frame = self._summaries[grid]
         return frame if dataset is None else frame[frame["dataset"] == dataset].reset_index(drop=True)
 
+    def behind(self, grid: str, frame: pd.DataFrame) -> list[Record]:
+        """The attack records of ``grid`` that the rows of ``frame``, of ``attacks(grid)``, summarise."""
+        cells = {_cell(row) for row in frame.to_dict("records")}
+        return [record for record in self.grid(grid) if _cell(record) in cells]
+
     @cached_property
     def _summaries(self) -> dict[str, pd.DataFrame]:
         return {}
@@ -179,6 +196,12 @@ class Report:
             for end, of_seeds in (("_spread", "std"), ("_least", "min"), ("_most", "max")):
                 result[f"{rate}{end}"] = 100 * groups[rate].agg(of_seeds)
         return _sorted(result.reset_index())
+
+
+def _cell(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """What tells a record of a grid from others but for its seed; an epsilon that an attack has not is None."""
+    eps = None if pd.isna(row["eps"]) else float(row["eps"])
+    return (*(row[name] for name in ("dataset", "variant", "training", "prune_rate", "attack")), eps)
 
 
 def _text(counts: pd.Series) -> str:

@@ -6,19 +6,17 @@ filled and carry their 95 % Wilson interval; published points are hollow and gre
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from meddef.drawing import SvgFigure
 from meddef.report import attack_name, is_control, short_label
 from meddef.worst_case import ENSEMBLE
 
@@ -42,54 +40,6 @@ _LINES: dict[str, Any] = {
 PUBLISHED = "#767676"
 OTHER = "#CC79A7"
 
-RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 8.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
-    "figure.facecolor": "white",
-    "svg.hashsalt": "meddef",
-    "svg.fonttype": "path",
-}
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class SvgFigure(Figure):
-    """A figure that shows itself as SVG in a notebook, the same bytes for the same drawing."""
-
-    def svg(self) -> str:
-        buffer = io.StringIO()
-        with matplotlib.rc_context(RC):
-            self.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue()
-
-    def _repr_svg_(self) -> str:
-        return self.svg()
-
-
-def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a drawing function under the house style, without changing the caller's settings."""
-
-    @wraps(function)
-    def inside(*args: P.args, **kwargs: P.kwargs) -> T:
-        with matplotlib.rc_context(RC):
-            return function(*args, **kwargs)
-
-    return inside
-
 
 def new_figure(width: float, height: float) -> SvgFigure:
     """An empty figure of ``width`` x ``height`` inches that lays itself out."""
@@ -112,6 +62,12 @@ def message(text: str) -> SvgFigure:
 def wrapped(label: str) -> str:
     """A long label in lines that fit beside a small panel."""
     return "\n".join(textwrap.fill(part, 18) for part in label.replace(" (", "\n(").splitlines())
+
+
+def stacked(variant: str, training: str, lines: int = 2) -> str:
+    """The short name of a model, on two or three lines where it names the training."""
+    label = short_label(variant, training).replace(", ", ",\n")
+    return label.replace(" training", "\ntraining") if lines == 3 else label
 
 
 def marker(attack: str) -> str:

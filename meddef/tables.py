@@ -13,9 +13,8 @@ from typing import Any
 import pandas as pd
 
 from meddef import paper
-from meddef.display import DASH, Table, beside, percent, place, seeds_note
+from meddef.display import BEST, DASH, Table, beside, percent, place, seeds_note
 from meddef.report import (
-    Dataset,
     Report,
     at_epsilon,
     attack_name,
@@ -27,6 +26,7 @@ from meddef.report import (
 from meddef.statistics import Proportion, mean_over_seeds
 from meddef.worst_case import DEFINITION, ENSEMBLE
 
+MARKED = "* the best model of its group and attack, measured and as printed, ties included."
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
 
@@ -102,6 +102,7 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
     rows = []
     for dataset in report.datasets:
         ours = pairs[pairs["dataset"] == dataset.name].sort_values(key, kind="stable")
+        ours = _with_best(ours, key, rate)
         for (value, variant, training), cells in ours.groupby([key, "variant", "training"], sort=False):
             model = short_label(str(variant), str(training))
             row = {"dataset": dataset.label, title: f"{value:g}", "model": model}
@@ -111,15 +112,33 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
                 found = cells[cells["attack"] == attack].to_dict("records")
                 row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
             rows.append(row)
-    return Table(pd.DataFrame(rows), caption, header=3)
+    return Table(pd.DataFrame(rows), f"{caption} {MARKED}", header=3)
+
+
+def _with_best(pairs: pd.DataFrame, key: str, rate: str) -> pd.DataFrame:
+    """``pairs`` with ``best`` and ``best_printed``: whether no model of the same ``key`` and attack has a better value,
+    which is more accuracy or less attack success; False where all are equal."""
+    groups = pairs.groupby([key, "attack"])
+    most = "max" if rate == "robust" else "min"
+    marks = {"best": rate, "best_printed": "published"}
+    return pairs.assign(
+        **{
+            mark: (pairs[column] == groups[column].transform(most))
+            & (groups[column].transform("nunique") > 1)
+            for mark, column in marks.items()
+        }
+    )
 
 
 def _cell(found: dict[Hashable, Any], rate: str, n: str, seeds: int) -> str:
-    """Measured, interval, published; and n and how many seeds where they are not those of the row."""
+    """Measured, interval, published, the best marked; n and how many seeds where they are not those of the row."""
     own = found[COUNTED[rate]]
     other_n = "" if own == n else f"\nn = {own}"
     fewer = "" if found["seeds"] == seeds else f"\n{found['seeds']} of {seeds} seeds"
-    return beside(percent(found, rate), found["printed"]) + other_n + fewer
+    measured = percent(found, rate)
+    if found["best"]:
+        measured = measured.replace("\n", f"{BEST}\n", 1)
+    return beside(measured, found["printed"]) + BEST * bool(found["best_printed"]) + other_n + fewer
 
 
 def caption_claims(report: Report) -> Table:
@@ -169,39 +188,6 @@ def within(claim: dict[str, float | None], values: pd.Series) -> str:
         inclusive="neither" if claim["strict"] else "both",
     )
     return f"{int(inside.sum())} of {len(values)}"
-
-
-def comparison(report: Report) -> Table:
-    """Table 5 as printed; beside the paper's own rows the full model's measured PGD success rate, over pruning."""
-    rows = []
-    for row in paper.comparison_table().to_dict("records"):
-        twin = {"MedDef (ROCT)": "roct", "MedDef (Chest X-Ray)": "chest_xray"}.get(row["method"])
-        rows.append(
-            {
-                "method": f"{row['method']} ({row['year']})",
-                "defence": row["defense_strategy"],
-                "dataset": row["dataset"],
-                "metric, as printed": row["performance_metric"],
-                "measured here: PGD ASR": "\n".join(
-                    _full_pgd(report, d) for d in report.datasets if d.twin == twin
-                )
-                or DASH,
-            }
-        )
-    columns = ("defence", "dataset", "metric, as printed", "measured here: PGD ASR")
-    return Table(pd.DataFrame(rows), "Other defences, as the paper's Table 5 prints them.", left=columns)
-
-
-def _full_pgd(report: Report, dataset: Dataset) -> str:
-    frame = report.attacks("pruning", dataset.name)
-    rows = frame.query("variant == 'full' and training == 'adversarial' and attack == 'pgd'")
-    lines = []
-    for eps, found in rows.groupby("eps"):
-        start = min(found.to_dict("records"), key=lambda row: row["prune_rate"])
-        value = percent(start, "asr").replace("\n", " ")
-        lines.append(f"ε {eps:g}, {100 * start['prune_rate']:.0f} % pruned: {value}, n = {start['right']}")
-        lines.append(f"ε {eps:g}, over all rates: {found['asr'].min():.1f} to {found['asr'].max():.1f}")
-    return "\n".join([dataset.label, *lines]) if lines else ""
 
 
 def saliency(report: Report) -> Table:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meddef.trust_arithmetic import arithmetic_page, code_page
+from meddef.trust_arithmetic import arithmetic_page, code_page, found_in
 from meddef.trust_laboratory import laboratory_page
+from meddef.trust_paper import paper_page
 from meddef.trust_robustness import robustness_page
 
 CAPTION = "How far can this be trusted?"
-PAGES = ("trust_arithmetic", "trust_laboratory", "trust_robustness", "trust_code")
+PAGES = ("trust_arithmetic", "trust_laboratory", "trust_robustness", "trust_paper", "trust_code")
 
 
 def trust_pages(root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``; pages say so where the laboratory was not run."""
-    return arithmetic_page() | code_page() | laboratory_page(root) | robustness_page(root)
+    pages = arithmetic_page(root) | laboratory_page(root) | robustness_page(root)
+    return pages | paper_page(found_in(root)) | code_page(root)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
 
-from meddef import style
-from meddef.audit.lab.defects import DEFECTS
+from meddef.audit.lab.defects import DEFECTS, SOUND
 from meddef.audit.lab.signatures import POINTS, SIGNATURES, EpsilonTable, shares, similarity
-from meddef.audit.lab.tables import Case, assemble, cases, of_the_paper, read, subjects
-from meddef.audit.published import ATTACKS, EPSILONS, Published
+from meddef.audit.lab.tables import Case, assemble, cases, is_drawn, of_the_paper, read, subjects
+from meddef.audit.published import ATTACKS, Published
 from meddef.display import Table
 from meddef.records import Record
 from meddef.report import PAPER_DATASETS, attack_name
-from meddef.style import SvgFigure, styled
+from meddef.trust_laboratory_figures import MATRIX_ALT, PATTERNS_ALT, matrix, patterns
 
 NOTHING = "The laboratory was not run: `meddef lab` makes its records."
-MATRIX_ALT = (
-    "Shares of tables that show each signature: the paper's two datasets above, the laboratory's cases below. The "
-    "table of similarities sums it up."
-)
-COLUMNS_ALT = (
-    "Mean accuracy under each attack against ε: the paper's tables, sound attacks, and the most similar case."
-)
 CLOSE = 0.05  # cases within this of the most similar one fit about as well
+FLAT = 0.5  # points: a smaller change is none
+TITLES = {"phantom_oct": "OCT phantoms", "phantom_xray": "X-ray phantoms", "chest_xray": "real chest X-rays"}
+Tables = dict[Case, list[EpsilonTable]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The laboratory's tables on one sort of images, and the paper's datasets that they are compared with."""
+
+    images: str
+    tables: Tables
+    paper: dict[str, list[EpsilonTable]]
 
 
 def laboratory_page(root: Path) -> dict[str, str]:
@@ -37,38 +42,79 @@ def laboratory_page(root: Path) -> dict[str, str]:
     }
     records = read(root)
     if not records:
-        return text | {"lab_results.md": f"{NOTHING}\n"}
-    tables = by_case(records)
-    paper = of_the_paper(Published())
-    parts = [
-        what_was_run(records),
-        _picture("lab_columns.svg", COLUMNS_ALT),
-        _picture("lab_matrix.svg", MATRIX_ALT),
-        ranking(tables, paper)._repr_html_(),
-        conclusion(tables, paper),
-    ]
-    figures = {"lab_columns.svg": columns(tables, paper).svg(), "lab_matrix.svg": matrix(tables, paper).svg()}
-    return text | figures | {"lab_results.md": "\n\n".join(parts) + "\n"}
+        return text | {
+            f"lab_{name}.md": f"{NOTHING}\n" for name in ("models", "patterns", "matrix", "results")
+        }
+    benches = make_benches(records, of_the_paper(Published()))
+    pictures, shown = {}, []
+    for number, bench in enumerate(benches):
+        pictures[f"lab_patterns_{number}.svg"] = patterns(
+            bench.images, alone(bench.tables), bench.paper
+        ).svg()
+        shown += [_picture(f"lab_patterns_{number}.svg", PATTERNS_ALT), changes(bench)._repr_html_()]
+    order = list(similarities(benches[:1]))
+    pictures["lab_matrix.svg"] = matrix(
+        {bench.images: bench.tables for bench in benches}, of_the_paper(Published()), order
+    ).svg()
+    results = [ranking(benches)._repr_html_(), conclusion(benches)]
+    return text | pictures | {
+        "lab_models.md": f"{models(records)._repr_html_()}\n",
+        "lab_patterns.md": "\n\n".join(shown) + "\n",
+        "lab_matrix.md": _picture("lab_matrix.svg", MATRIX_ALT) + "\n",
+        "lab_results.md": "\n\n".join(results) + "\n",
+    }  # fmt: skip
 
 
-def by_case(records: list[Record]) -> dict[Case, list[EpsilonTable]]:
-    """The tables of every case, one for each dataset and model."""
+def make_benches(records: list[Record], paper: dict[str, list[EpsilonTable]]) -> list[Bench]:
+    """The phantoms together, beside both datasets of the paper; then each real dataset, beside the one it is."""
     found = subjects(records)
-    return {case: [assemble(records, *subject, case) for subject in found] for case in cases()}
+    groups = {"phantoms": [subject for subject in found if is_drawn(subject[0])]}
+    twins = {"phantoms": paper}
+    for dataset in dict.fromkeys(name for name, _ in found if not is_drawn(name)):
+        title = TITLES.get(dataset, dataset)
+        groups[title] = [subject for subject in found if subject[0] == dataset]
+        twins[title] = {dataset: paper[dataset]} if dataset in paper else paper
+    return [Bench(images, by_case(records, own), twins[images]) for images, own in groups.items() if own]
 
 
-def what_was_run(records: list[Record]) -> str:
-    """Data, models and sizes, in a sentence."""
-    clean = [r for r in records if r["attack"] == "clean" and r["defect"] == "sound"]
-    parts = [f"{r['dataset']}, {r['model']}: {r['accuracy']} % of n = {r['n']}" for r in clean]
-    return f"Accuracy without attack of the models under test: {'; '.join(parts)}."
+def by_case(records: list[Record], own: list[tuple[str, str]]) -> Tables:
+    """The tables of every case, one for each (dataset, model) of ``own``."""
+    return {case: [assemble(records, *subject, case) for subject in own] for case in cases()}
+
+
+def alone(tables: Tables) -> dict[str, list[EpsilonTable]]:
+    """Sound attacks, and each defect in every column that it changes."""
+    found = {
+        case.label.partition(":")[0]: own
+        for case, own in tables.items()
+        if case.label.endswith("all columns")
+    }
+    return {SOUND.name: tables[Case((), SOUND.name)]} | found
+
+
+def models(records: list[Record]) -> Table:
+    """What was attacked: images, models, their accuracy without attack, and that of one answer for all."""
+    clean = [r for r in records if r["attack"] == "clean"]
+    prior = {(r["dataset"], r["model"]): r["accuracy"] for r in clean if r["defect"] == "collapse"}
+    rows = [
+        {
+            "images": TITLES.get(r["dataset"], r["dataset"]),
+            "model": r["model"],
+            "test images": r["n"],
+            "accuracy (%)": r["accuracy"],
+            "largest class (%)": prior[r["dataset"], r["model"]],
+        }
+        for r in clean
+        if r["defect"] == SOUND.name
+    ]
+    return Table(pd.DataFrame(rows), "The models under test, without attack.", header=2)
 
 
 def defects() -> Table:
     """Every switch: what is done wrong, how it comes about, which columns it changes."""
     rows = [
         {
-            "defect": d.name,
+            "defect": _words(d.name),
             "what is wrong": d.what,
             "how it comes about": d.how,
             "columns": ", ".join(attack_name(column) for column in d.columns),
@@ -80,97 +126,90 @@ def defects() -> Table:
 
 def questions() -> Table:
     """Every signature with its question."""
-    rows = [{"signature": s.__name__, "asked of a table": (s.__doc__ or "").strip()} for s in SIGNATURES]
+    rows = [
+        {"signature": _words(s.__name__), "asked of a table": (s.__doc__ or "").strip()} for s in SIGNATURES
+    ]
     return Table(
         pd.DataFrame(rows), f'The signatures; "clearly" is {POINTS:g} points.', left=("asked of a table",)
     )
 
 
-def similarities(
-    tables: dict[Case, list[EpsilonTable]], paper: dict[str, list[EpsilonTable]]
-) -> dict[Case, dict[str, float]]:
-    """Of every case to each of the paper's datasets, the most similar on average first."""
-    found = {case: {d: similarity(own, paper[d]) for d in paper} for case, own in tables.items()}
-    return dict(sorted(found.items(), key=lambda pair: -sum(pair[1].values())))
+def changes(bench: Bench) -> Table:
+    """Which column rises and which falls: change of the mean accuracy from the smallest ε to the largest."""
+    own = {f"paper, {PAPER_DATASETS[d]}": tables for d, tables in bench.paper.items()} | alone(bench.tables)
+    rows = []
+    for name, tables in own.items():
+        row = {"table": _words(name), "no attack": f"{np.mean([float(t.clean) for t in tables]):.1f}"}
+        for attack in ATTACKS:
+            ends = np.mean([[t.column(attack)[0], t.column(attack)[-1]] for t in tables], axis=0)
+            row[attack_name(attack)] = f"{_arrow(ends[1] - ends[0])} {ends[1] - ends[0]:+.1f}".replace(
+                "-", "−"
+            )
+        rows.append(row)
+    return Table(
+        pd.DataFrame(rows),
+        f"On {bench.images}: mean accuracy without attack (%), and how many points accuracy under each attack changes "
+        "from ε = 0.01 to 0.10.",
+    )
 
 
-def ranking(tables: dict[Case, list[EpsilonTable]], paper: dict[str, list[EpsilonTable]]) -> Table:
+def _arrow(change: float) -> str:
+    return "→" if abs(change) <= FLAT else "↑" if change > 0 else "↓"
+
+
+def similarities(benches: list[Bench]) -> dict[Case, dict[tuple[str, str], float]]:
+    """Case -> (images, the paper's dataset) -> similarity; the most similar on average over the first bench first."""
+    found = {
+        case: {
+            (bench.images, dataset): similarity(bench.tables[case], tables)
+            for bench in benches
+            for dataset, tables in bench.paper.items()
+        }
+        for case in benches[0].tables
+    }
+    first = benches[0]
+    return dict(sorted(found.items(), key=lambda pair: -sum(pair[1][first.images, d] for d in first.paper)))
+
+
+def ranking(benches: list[Bench]) -> Table:
     """Similarity of every case, the most similar on average first."""
     rows = [
-        {"case": case.label} | {PAPER_DATASETS[d]: f"{value:.2f}" for d, value in values.items()}
-        for case, values in similarities(tables, paper).items()
+        {"case": _words(case.label)}
+        | {f"{PAPER_DATASETS[d]}, by {images}": f"{value:.2f}" for (images, d), value in values.items()}
+        for case, values in similarities(benches).items()
     ]
-    return Table(pd.DataFrame(rows), "Similarity to the paper's tables, from 0 to 1.")
+    return Table(pd.DataFrame(rows), "Similarity of the laboratory's tables to the paper's, from 0 to 1.")
 
 
-def conclusion(tables: dict[Case, list[EpsilonTable]], paper: dict[str, list[EpsilonTable]]) -> str:
+def conclusion(benches: list[Bench]) -> str:
     """What fits, what does not, and how little that shows."""
-    found = similarities(tables, paper)
+    found = similarities(benches)
     sentences = []
-    for dataset in paper:
-        best = max(found, key=lambda case: found[case][dataset])
-        near = [c for c in found if found[best][dataset] - found[c][dataset] <= CLOSE]
-        sound = next(values[dataset] for case, values in found.items() if not case.defects)
-        missed = [
-            signature.__name__
-            for signature, own, other in zip(
-                SIGNATURES, shares(tables[best]), shares(paper[dataset]), strict=True
-            )
-            if abs(own - other) > 0.5
-        ]
-        sentences.append(
-            f"- {PAPER_DATASETS[dataset]}: nearest is {best.label} ({found[best][dataset]:.2f}); "
-            f"{len(near)} of {len(found)} cases lie within {CLOSE:g} of it; sound attacks are at {sound:.2f}. "
-            f"It does not explain: {', '.join(missed) or 'nothing that was asked'}."
-        )
+    for bench in benches:
+        for dataset, tables in bench.paper.items():
+            value = {case: values[bench.images, dataset] for case, values in found.items()}
+            sentences.append(_sentence(bench, dataset, tables, value))
     return "\n".join(sentences)
 
 
-@styled
-def matrix(tables: dict[Case, list[EpsilonTable]], paper: dict[str, list[EpsilonTable]]) -> SvgFigure:
-    """Rows: the paper, then the cases in the order of the ranking; columns: signatures; grey: share of tables."""
-    ranked = similarities(tables, paper)
-    labels = [f"paper, {PAPER_DATASETS[d]}" for d in paper] + [case.label for case in ranked]
-    values = [shares(own) for own in paper.values()] + [shares(tables[case]) for case in ranked]
-    figure, axes = style.grid(1, 1, width=7.4, height=0.2 * len(labels) + 1.6)
-    panel = axes[0][0]
-    panel.imshow(np.array(values), cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    for row, shown in enumerate(values):
-        for column, share in enumerate(shown):
-            ink = "white" if share > 0.5 else "black"
-            panel.text(column, row, f"{share:.1f}", ha="center", va="center", color=ink, fontsize=6.5)
-    names = [signature.__name__.replace("_", " ") for signature in SIGNATURES]
-    panel.set_xticks(range(len(names)), names, rotation=40, ha="right")
-    panel.set_yticks(range(len(labels)), labels)
-    panel.axhline(len(paper) - 0.5, color=style.OTHER)
-    panel.grid(visible=False)
-    return figure
+def _sentence(bench: Bench, dataset: str, paper: list[EpsilonTable], value: Mapping[Case, float]) -> str:
+    best = max(value, key=lambda case: value[case])
+    near = [case for case in value if value[best] - value[case] <= CLOSE]
+    sound = next(found for case, found in value.items() if not case.defects)
+    missed = [
+        _words(signature.__name__)
+        for signature, own, other in zip(SIGNATURES, shares(bench.tables[best]), shares(paper), strict=True)
+        if abs(own - other) > 0.5
+    ]
+    return (
+        f"- {PAPER_DATASETS[dataset]}, by {bench.images}: nearest is *{_words(best.label)}* ({value[best]:.2f}); "
+        f"{len(near)} of {len(value)} cases lie within {CLOSE:g} of it; sound attacks are at {sound:.2f}. "
+        f"It does not explain: {', '.join(missed) or 'nothing that was asked'}."
+    )
 
 
-@styled
-def columns(tables: dict[Case, list[EpsilonTable]], paper: dict[str, list[EpsilonTable]]) -> SvgFigure:
-    """Mean accuracy under each attack against ε: the paper, sound attacks, the most similar case."""
-    ranked = list(similarities(tables, paper))
-    sound = next(case for case in ranked if not case.defects)
-    shown = {f"paper, {PAPER_DATASETS[d]}": own for d, own in paper.items()}
-    shown |= {"sound attacks": tables[sound], ranked[0].label: tables[ranked[0]]}
-    figure, axes = style.grid(1, len(shown), width=1.95, height=2.1, sharey=True)
-    for panel, (label, own) in zip(axes[0], shown.items(), strict=True):
-        for attack in ATTACKS:
-            means = np.mean([table.column(attack) for table in own], axis=0)
-            panel.plot(
-                EPSILONS, means, color="#333333", marker=style.marker(attack), linestyle=style.line(attack)
-            )
-        panel.axhline(np.mean([float(table.clean) for table in own]), color=style.OTHER)
-        panel.set_title(style.wrapped(label), fontsize=7.5)
-        panel.set_xticks(EPSILONS, [f"{eps:g}" for eps in EPSILONS])
-        panel.set_xlabel("ε")
-        style.percent_axis(panel)
-    axes[0][0].set_ylabel("accuracy (%)")
-    looks = {attack_name(a): {"marker": style.marker(a), "linestyle": style.line(a)} for a in ATTACKS}
-    handles = [Line2D([], [], color="#333333", label=name, **look) for name, look in looks.items()]
-    style.legend_below(figure, [*handles, Line2D([], [], color=style.OTHER, label=attack_name("clean"))])
-    return figure
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _picture(name: str, alt: str) -> str:

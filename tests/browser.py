@@ -1,142 +1,118 @@
-"""A headless Chromium that a test can steer: the DevTools protocol over a pipe, nothing but the standard library."""
+"""Every page of a built book in one headless Chromium: axe-core in both themes, and what does not fit the window.
 
-import base64
+A harness page loads each page in a frame as wide as a laptop's or a telephone's window, and posts what it found.
+"""
+
 import contextlib
+import functools
+import http.server
 import json
-import os
-import select
 import shutil
 import subprocess
-import time
+import tarfile
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--disable-default-apps",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-pipe",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+    "--disable-default-apps", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
-PATIENCE = 120  # seconds for one answer; a loaded machine is slow
-KEYS = {
-    "ArrowLeft": 37,
-    "ArrowUp": 38,
-    "ArrowRight": 39,
-    "ArrowDown": 40,
-    "Tab": 9,
-    " ": 32,
-    "Home": 36,
-    "End": 35,
-}
+AXE = "4.14.1"
+WIDTHS = (1280, 420)
+WAIT = 900  # seconds for all pages
+
+HARNESS = Path(__file__).with_name("check_pages.html")
 
 
-class Page:
-    """One tab. ``problems`` are exceptions, errors on the console and failed requests of the page."""
+def axe_source() -> bytes:
+    """The script of axe-core, fetched once with npm into the ignored ``_build/axe``; skips where that cannot be had."""
+    script = ROOT / "_build" / "axe" / f"axe-{AXE}.min.js"
+    if script.is_file():
+        return script.read_bytes()
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm, to fetch axe-core")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", f"axe-core@{AXE}", "--silent"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode:
+            pytest.skip("axe-core could not be fetched from the npm registry")
+        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+            member = archive.extractfile("package/axe.min.js")
+            assert member is not None
+            source = member.read()
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_bytes(source)
+    return source
 
-    def __init__(self, reading: int, writing: int) -> None:
-        self._reading, self._writing, self._rest, self._number = reading, writing, b"", 0
-        self._session: str | None = None
-        self.problems: list[str] = []
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
 
-    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call ``method`` of the protocol and wait for its result."""
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._writing, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next()
-            self._note(answer)
-            if answer.get("id") == self._number:
-                assert "error" not in answer, f"{method}: {answer['error']}"
-                return answer["result"]
+def check_pages(
+    folder: Path, pages: list[str], axe: bytes, *, skip: tuple[str, ...] = ()
+) -> dict[str, list[str]]:
+    """Page -> what is wrong with it: violations that axe names in either theme, and what is wider than the window."""
+    report: dict[str, list[str]] = {}
+    arrived = threading.Event()
+    settings = json.dumps({"PAGES": [f"/{page}" for page in pages], "WIDTHS": WIDTHS, "SKIP": skip})
+    harness = HARNESS.read_text(encoding="utf-8").replace("SETTINGS", settings)
+    extra = {"/__check.html": harness.encode(), "/__axe.js": axe}
 
-    def run(self, script: str) -> Any:
-        """The value of a JavaScript expression; a promise is awaited."""
-        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path not in extra:
+                return super().do_GET()
+            kind = (
+                "text/html; charset=utf-8"
+                if self.path.endswith(".html")
+                else "text/javascript; charset=utf-8"
+            )
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(extra[self.path])
+            return None
 
-    def wait(self, condition: str) -> None:
-        """Until the expression is true."""
-        end = time.monotonic() + PATIENCE
-        while not self.run(f"Boolean({condition})"):
-            assert time.monotonic() < end, f"never true: {condition}; problems: {self.problems}"
-            time.sleep(0.05)
+        def do_POST(self) -> None:
+            report.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            arrived.set()
 
-    def open(self, url: str, *, first: str = "") -> None:
-        """Load ``url``; the script ``first`` runs before any of the page's."""
-        identifier = self.send("Page.addScriptToEvaluateOnNewDocument", source=first)["identifier"]
-        self.send("Page.navigate", url=url)
-        self.wait(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'")
-        self.send("Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
+        def log_message(self, format: str, *args: object) -> None:
+            pass
 
-    def press(self, key: str, times: int = 1) -> None:
-        """A key as from a keyboard."""
-        event = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": KEYS[key]}
-        for _ in range(times):
-            self.send("Input.dispatchKeyEvent", type="keyDown", text=key if key == " " else "", **event)
-            self.send("Input.dispatchKeyEvent", type="keyUp", **event)
-
-    def resize(self, width: int, height: int) -> None:
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-
-    def photograph(self, path: Path) -> None:
-        """The whole page, however long, as PNG."""
-        shot = self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._reading], [], [], PATIENCE)
-            assert ready, "the browser does not answer"
-            data = os.read(self._reading, 1 << 20)
-            assert data, "the browser is gone"
-            self._rest += data
-        message, _, self._rest = self._rest.partition(b"\0")
-        return json.loads(message)
-
-    def _note(self, event: dict[str, Any]) -> None:
-        parameters = event.get("params", {})
-        match event.get("method"):
-            case "Runtime.exceptionThrown":
-                self.problems.append(json.dumps(parameters["exceptionDetails"])[:500])
-            case "Log.entryAdded" if parameters["entry"]["level"] == "error":
-                self.problems.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
-            case "Runtime.consoleAPICalled" if parameters["type"] == "error":
-                self.problems.append(json.dumps(parameters["args"])[:500])
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with chromium(f"http://127.0.0.1:{server.server_port}/__check.html"):
+            assert arrived.wait(WAIT), "the browser did not finish"
+        server.shutdown()
+    return {page.removeprefix("/"): found for page, found in report.items()}
 
 
 @contextlib.contextmanager
-def browser(folder: Path) -> Iterator[Page]:
-    """A page of a fresh Chromium that keeps its profile in ``folder``."""
-    to_browser, from_browser = os.pipe(), os.pipe()
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder}"]
-    shell = f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
-    process = subprocess.Popen(
-        ["bash", "-c", shell, "chromium", *command],
-        pass_fds=(to_browser[0], from_browser[1]),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(to_browser[0])
-    os.close(from_browser[1])
-    try:
-        yield Page(from_browser[0], to_browser[1])
-    finally:
-        process.kill()
-        process.wait()
-        os.close(to_browser[1])
-        os.close(from_browser[0])
+def chromium(address: str, *flags: str) -> Iterator[Any]:
+    """A browser with ``address`` open, ended afterwards."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [
+            str(CHROMIUM),
+            *FLAGS,
+            "--window-size=1400,1000",
+            f"--user-data-dir={profile}",
+            *flags,
+            address,
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=60)

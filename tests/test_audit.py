@@ -16,6 +16,8 @@ from meddef.audit import (
     counts,
     decided_by,
     findings,
+    measured,
+    numbers,
     pairs,
     prior,
     shape,
@@ -55,6 +57,7 @@ def test_ids_are_unique_and_name_the_function_that_decides() -> None:
     all_found = findings()
     assert len({finding.id for finding in all_found}) == len(all_found)
     assert all(callable(decided_by(finding)) for finding in all_found)
+    assert set(numbers.QUESTIONS) == set(numbers.CHECKS)
 
 
 @pytest.mark.parametrize(("exhibit", "sizes"), [("table1", {968}), ("table2", {879, 878, 624, 1114})])
@@ -83,6 +86,7 @@ def test_the_size_that_table_2_implies_is_computed_from_it() -> None:
         ("group:table1:ablated", "holds"),  # 33 of 33 at 968
         ("group:table1:full", "does_not_hold"),  # 2 of 13
         ("group:table2:ablated", "does_not_hold"),  # none of the three at 879
+        ("group:table2:dataset", "does_not_hold"),
         ("asr_of_table5:roct", "does_not_hold"),  # 24/958 is 2.51
         ("asr_row:table4:0.7:resnet18", "cannot_be_checked"),  # 0 and 100 only
         ("bold:table1:0.05:pgd", "does_not_hold"),  # 99.97 is bold, ResNet18 has 100.00
@@ -120,6 +124,11 @@ def test_details_hold_the_numbers() -> None:
     assert "100 - 2.48" in FOUND["claim:abstract.up-to"].detail
     assert "641/879" in FOUND["clean_above_prior:table2:resnet18"].detail
     assert "25 of 60 cells" in FOUND["repeated_value:table2:72.89"].detail
+    assert "97.70" not in str(
+        attainability.model_values(Published(), "roct", ("no_afd",))
+    )  # the text alone has it
+    assert "97.70" in attainability.text_values(Published(), "roct")
+    assert "over 2 seeds" in FOUND["asr_row:table4:0.3:no_afd_mfe_msf"].detail
     assert "239 correct for NORMAL" in FOUND["confusion_accuracy:roct"].detail
 
 
@@ -234,11 +243,40 @@ def test_pruning_bounds_by_hand() -> None:
     assert (float(low), float(high)) == (pytest.approx(34.40, abs=0.01), pytest.approx(35.45, abs=0.01))
 
 
-def test_the_measured_gap_is_told_but_does_not_judge() -> None:
-    plain = {f.id: f for f in pairs.bim_and_pgd(Published())}
-    told = {f.id: f for f in pairs.bim_and_pgd(Published(), measured_gap=1.25)}
-    assert {i: f.verdict for i, f in plain.items()} == {i: f.verdict for i, f in told.items()}
-    assert "1.25 points" in told["bim_and_pgd:table1:0.05:full"].detail
+def pair_record(attack: str, correct_after: int, **more: object) -> dict:
+    """An attack record with what `meddef.audit.measured` reads."""
+    settings = {"steps": 40, "step_size": 0.01} | more.pop("settings", {})  # type: ignore[operator]
+    cell = {"dataset": "d", "variant": "full", "training": "clean", "seed": 0, "grid": "g", "prune_rate": 0.0}
+    return {
+        **cell, "attack": attack, "eps": 0.05, "n": 200, "correct_after": correct_after, "settings": settings, **more,
+    }  # fmt: skip
+
+
+def test_the_largest_gap_between_bim_and_pgd_is_counted_from_records() -> None:
+    few = {"steps": 5}
+    records = [
+        pair_record("bim", 90), pair_record("pgd", 87),  # 3 of 200 are 1.5 points
+        pair_record("bim", 90, eps=0.1), pair_record("pgd", 90, eps=0.1),
+        pair_record("bim", 90, seed=1), pair_record("pgd", 60, seed=1, settings=few),  # settings differ: no pair
+        pair_record("bim", 80, seed=2, settings=few), pair_record("pgd", 60, seed=2, settings=few),  # 10 points
+        pair_record("bim", 8, n=16, seed=3), pair_record("pgd", 0, n=16, seed=3),  # too few images
+        pair_record("fgsm", 0),
+    ]  # fmt: skip
+    told = measured.largest_gap(records, {"steps": 40, "step_size": 0.01})
+    assert told == (
+        "In this project's runs with the same steps the largest gap is 1.50 points in 2 pairs (ε = 0.05, 40 steps of "
+        "0.01, n = 200). Over all its runs the largest gap is 10.00 points in 3 pairs (ε = 0.05, 5 steps of 0.01, "
+        "n = 200)."
+    )
+    assert measured.largest_gap([], {"steps": 40, "step_size": 0.01}) == ""
+
+
+def test_what_the_runs_show_is_told_but_does_not_judge(pytestconfig: pytest.Config) -> None:
+    told = {f.id: f for f in findings(results=pytestconfig.rootpath / "results")}
+    assert {i: f.verdict for i, f in FOUND.items()} == {i: f.verdict for i, f in told.items()}
+    changed = {i for i, f in FOUND.items() if f.detail != told[i].detail}
+    assert changed == {i for i in FOUND if i.startswith("bim_and_pgd:")}
+    assert "runs with the same steps the largest gap is" in told["bim_and_pgd:table1:0.05:full"].detail
 
 
 def test_two_published_are_kept_apart() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meddef.audit import Finding, findings, grim
-from meddef.audit.explanations import mean_of_batches, mean_of_seeds, share_of_batches
+from meddef.audit.explanations import asr_mean_of_seeds, mean_of_batches, mean_of_seeds, share_of_batches
 
 # By hand: the cell, n, and the k whose 100 k / n prints as the value, or None with the two neighbours in the comment.
 HAND = [
@@ -155,3 +155,18 @@ def test_mean_of_seeds() -> None:
     # 1/968 is 0.1033; half of it, 1/1936, is 0.0517.
     assert mean_of_seeds("0.05", 968) == 2
     assert mean_of_seeds("99.97", 968) == 3  # 2903/2904 = 99.9656
+
+
+def test_success_rates_as_means_of_seeds() -> None:
+    # 50.25 is 201/400, no k/D for D <= 200 but a mean of two seeds over 200 each; 0.25 is 1/400.
+    assert grim.fitting_sizes(("50.25", "0.25"), stop=201) == []
+    assert asr_mean_of_seeds(("50.25", "0.25"), 200) == by_seeds(("50.25", "0.25"), 200)
+
+
+def by_seeds(printed: tuple[str, ...], n: int) -> tuple[int, int] | None:
+    """The same by counting."""
+    for seeds in (2, 3, 4, 5):
+        for size in range(100, n + 1):
+            if all(grim.hits(value, seeds * size) for value in printed):
+                return seeds, size
+    return None

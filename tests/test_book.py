@@ -15,13 +15,14 @@ import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
 from report_records import small_run, write_run
 
 from meddef.book import BookFailed, build_book, publish_figures
+from meddef.drawing import MIME
 from meddef.errors import InputError
 from meddef.notebooks import SECTIONS
 
@@ -34,14 +35,20 @@ def executed_notebook(path: Path) -> None:
     """What an executed notebook looks like: text, a formula, a table and a drawing."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["language_info"] = {"name": "python"}
+    content = {
+        "function": "meddef.figures.curves", "arguments": {"grid": "small"}, "numbers": "n\n8\n", "real": False,
+        "origin": {"profile": path.parent.name, "records": {"count": 0}},
+    }  # fmt: skip
     outputs = [
         nbformat.v4.new_output(
             "display_data", {"text/html": "<table class='meddef'><tr><td>1</td></tr></table>"}
         ),
-        nbformat.v4.new_output("display_data", {"image/svg+xml": SVG, "text/plain": "figure"}),
+        nbformat.v4.new_output("display_data", {"image/svg+xml": SVG, "text/plain": "figure", MIME: content}),
     ]
-    code = nbformat.v4.new_code_cell("show()", outputs=outputs)
-    notebook.cells = [nbformat.v4.new_markdown_cell("# A page\n\n$$x^2$$"), code]
+    alt = {"mystnb": {"image": {"alt": "Curves of a test."}}}
+    code = nbformat.v4.new_code_cell("show()", outputs=outputs, metadata=alt)
+    text = "# A page\n\n$$x^2$$\n\n## Published beside measured"
+    notebook.cells = [nbformat.v4.new_markdown_cell(text), code]
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 
@@ -109,6 +116,54 @@ def test_no_page_or_style_sheet_names_an_external_resource(html: Path) -> None:
     assert external([url.removeprefix("url(") for url in loaded]) == []
 
 
+class Anchors(HTMLParser):
+    """The names that a page can be entered at, and the addresses it links to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.names |= {str(values[name]) for name in ("id", "name") if values.get(name)}
+        if tag == "a" and values.get("href"):
+            self.links.add(str(values["href"]))
+
+
+def dead_links(folder: Path) -> dict[str, set[str]]:
+    """Page -> links to other pages, or to places in them, that are not there."""
+    pages = {page.resolve(): Anchors(page.read_text(encoding="utf-8")) for page in folder.rglob("*.html")}
+    found: dict[str, set[str]] = {}
+    for page, anchors in pages.items():
+        for link in anchors.links:
+            address = urlsplit(link)
+            if address.scheme or address.netloc:
+                continue
+            target = (page.parent / unquote(address.path)).resolve() if address.path else page
+            names = pages[target].names if target in pages else None
+            lost = address.fragment and names is not None and unquote(address.fragment) not in names
+            if not target.exists() or lost:
+                found.setdefault(str(page.relative_to(folder.resolve())), set()).add(link)
+    return found
+
+
+def test_link_check_sees_what_it_must_see(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#x"></a><a href="#y"></a><a href="c.html"></a><p id="z">'
+    )
+    (tmp_path / "b.html").write_text('<a href="a.html#z"></a><a href="a.html#w"></a><a href="http://o.org">')
+    assert dead_links(tmp_path) == {"a.html": {"b.html#x", "#y", "c.html"}, "b.html": {"a.html#w"}}
+
+
+def test_every_link_between_pages_resolves(html: Path) -> None:
+    dead = dead_links(html)
+    assert {page: links for page, links in dead.items() if not page.startswith("_static")} == {}
+    exhibits = Anchors((html / "exhibits.html").read_text(encoding="utf-8")).links
+    assert sum("#published-beside-measured" in link for link in exhibits) >= 2
+
+
 def browse(url: str, folder: Path) -> tuple[str, set[str]]:
     """The page as the browser shows it, and every address that the page (not the browser for itself) asked for."""
     log = folder / "net-log.json"
@@ -155,12 +210,10 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
 def test_browser_asks_for_nothing_but_the_book_and_gets_all_of_it(html: Path, tmp_path: Path) -> None:
     notebook = min((html / "notebooks").glob("*/*.html")).relative_to(html).as_posix()
     with serving(html) as (address, failed):
-        pages = ["index.html", "definitions.html", notebook]
-        if (
+        runs = (
             html / "playground" / "onnxruntime.js"
-        ).is_file():  # not where the npm registry could not be reached
-            pages.append("playground.html")
-        for page in pages:
+        ).is_file()  # else the npm registry could not be reached
+        for page in ("index.html", "definitions.html", notebook, *["playground.html"] * runs):
             shown, urls = browse(f"{address}/{page}", tmp_path)
             assert any(url.endswith(".css") or ".css?" in url for url in urls)
             assert {url for url in urls if not url.startswith(address)} == set()
@@ -184,8 +237,10 @@ class TestBuild:
     def test_real_images_come_first_and_the_front_page_shows_them(self, root: Path, html: Path) -> None:
         index = (html / "index.html").read_text(encoding="utf-8")
         assert index.index("Real images (profile cpu)") < index.index("Phantoms (profile smoke)")
-        assert "paper 98.83" in index  # Table 2, full model, PGD at 0.05
-        assert "up to 97.52% adversarial accuracy" in index
+        assert "reproduced" in index
+        results = (html / "results.html").read_text(encoding="utf-8")
+        assert "paper 98.83" in results  # Table 2, full model, PGD at 0.05
+        assert "up to 97.52% adversarial accuracy" in results
 
     def test_nothing_is_built_again_until_an_input_changes(
         self, root: Path, html: Path, capsys: pytest.CaptureFixture
@@ -213,11 +268,15 @@ class TestBuild:
         with pytest.raises(InputError, match="profile 'bare' has no executed notebooks"):
             build_book({"bare": root / "elsewhere"}, root=root)
 
-    def test_figures_are_published_in_order(self, root: Path) -> None:
-        stale = root / "figures" / "smoke" / "99_gone_1.svg"
+    def test_a_figure_is_published_with_its_numbers_and_origin(self, root: Path) -> None:
+        stale = root / "figures" / "smoke" / "99_gone.svg"
         stale.parent.mkdir(parents=True)
         stale.write_text(SVG)
-        (path,) = publish_figures({"smoke": root / "results"}, root=root)
-        assert path == root / "figures" / "smoke" / "05_epsilon_1.svg"
-        assert path.read_text(encoding="utf-8") == SVG
+        paths = publish_figures({"smoke": root / "results"}, root=root)
+        name = root / "figures" / "smoke" / "05_epsilon_curves_small"
+        assert paths == [Path(f"{name}.{ending}") for ending in ("svg", "csv", "json")]
+        assert [path.read_text(encoding="utf-8") for path in paths[:2]] == [SVG, "n\n8\n"]
+        said = json.loads(paths[2].read_text(encoding="utf-8"))
+        assert said["command"] == "meddef reproduce --profile smoke --only epsilon"
+        assert said["alt"] == "Curves of a test."
         assert not stale.exists()

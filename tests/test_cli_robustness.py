@@ -47,7 +47,7 @@ def test_the_table_ends_with_the_counts() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (given("--budget", "huge"), "--budget 'huge' is unknown: use one of quick, standard"),
+        (given("--budget", "huge"), "--budget 'huge' is unknown: use one of brief, quick, standard"),
         (given(weights="own.pth"), "own.pth looks pickled"),
         (given("--twin-weights", "none.safetensors"), "no weights at none.safetensors"),
         (given("--variant", "full"), "give either --variant .* or --model"),

@@ -53,14 +53,19 @@ def test_the_figure_draws_only_what_was_measured_the_same_twice(bench: dict) -> 
     assert figure.svg() == cost.growth(bench).svg()
 
 
-def test_the_page_holds_the_table_the_picture_and_the_origin(bench: dict, tmp_path: Path) -> None:
-    path = tmp_path / cost.PLACE
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(bench))
+def test_the_page_holds_the_table_the_picture_and_the_origin_of_every_machine(
+    bench: dict, tmp_path: Path
+) -> None:
+    folder = tmp_path / cost.PLACE
+    folder.mkdir(parents=True)
+    for kind in ("AVX2", "AVX512"):
+        bench["provenance"]["hardware"]["instructions"] = kind
+        (folder / f"attacks_{kind.lower()}.json").write_text(json.dumps(bench))
     page = cost.cost_page(tmp_path)
-    assert set(page) == {"cost.md", "cost.svg"}
-    assert "8 images" in page["cost.md"]
-    assert "Where these numbers come from" in page["cost.md"]
+    assert set(page) == {"cost.md", "cost_avx2.svg", "cost_avx512.svg"}
+    for piece in ("8 images", "Where these numbers come from", "{tab-item}"):
+        assert page["cost.md"].count(piece) >= 2
+    assert page["cost.md"].index("AVX2, 2 threads") < page["cost.md"].index("AVX512, 2 threads")
 
 
 def test_without_a_measurement_the_page_says_so(tmp_path: Path) -> None:

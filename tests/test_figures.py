@@ -9,13 +9,26 @@ import pytest
 from matplotlib.image import AxesImage
 from report_records import data_record, provenance, small_run
 
-from meddef import figures, figures_controls, figures_setup, pictures, style
+from meddef import (
+    figures,
+    figures_ablation,
+    figures_confusion,
+    figures_controls,
+    figures_model,
+    figures_saliency,
+    figures_setup,
+    figures_training,
+    pictures,
+    published,
+    style,
+)
 from meddef.report import Report
 
 EVERY_FIGURE = [
     figures_setup.class_distribution,
-    figures_setup.schedule,
-    figures_setup.training_curves,
+    figures_training.schedule,
+    figures_model.framework,
+    figures_saliency.measures,
     figures.security_curves,
     figures.accuracy_against_pruning,
     pictures.samples,
@@ -24,7 +37,8 @@ EVERY_FIGURE = [
     figures_controls.two_by_two,
     pytest.param(lambda report: figures.models_at(report, 0.05), id="models_at"),
     pytest.param(lambda report: figures.asr_against_pruning(report, 0.05), id="asr_against_pruning"),
-    pytest.param(lambda report: figures.confusion(report, "roct", 0.05), id="confusion"),
+    pytest.param(lambda report: figures_confusion.confusion(report, "roct", 0.05), id="confusion"),
+    pytest.param(lambda report: figures_ablation.paired_differences(report, 0.05), id="paired"),
 ]
 
 
@@ -105,10 +119,36 @@ def test_asr_figure_shows_tables_3_and_4_only_at_their_epsilon(report: Report) -
 
 
 def test_confusion_matrix_writes_the_counts(report: Report) -> None:
-    figure = figures.confusion(report, "chest_xray", 0.05)
+    figure = figures_confusion.confusion(report, "chest_xray", 0.05)
     clean_resnet = figure.axes[0]
-    assert [text.get_text() for text in clean_resnet.texts] == ["4", "0", "1", "3"]
+    written = [text.get_text() for text in clean_resnet.texts]
+    assert written == ["4", "100 %", "0", "0 %", "1", "25 %", "3", "75 %"]
     assert "no attack\nn = 8" in clean_resnet.get_ylabel()
+
+
+def test_the_graph_of_the_model_is_that_of_the_papers_equations() -> None:
+    graph = figures_model.module_graph(64, 4)
+    reads = {name: set(block.reads) for name, block in graph.items()}
+    components = {"AFD", "MFE", "MSF"}
+    assert all(reads[name] == {"stage 4"} for name in [*components, "channel attention Ω"])
+    assert reads["fusion Φ"] == components
+    assert reads["D(x)"] == {"stage 4", "fusion Φ", "channel attention Ω"}  # D(x) = x + Φ · Ω
+    assert reads["self-attention"] == {"D(x)"}
+    assert reads["feature fusion"] == {"self-attention", "D(x)"}
+    assert reads["head"] == {"feature fusion"}
+    assert graph["stage 4"].shape == "512 × 2 × 2"  # 64 px halved five times
+    assert f"{sum(block.parameters for block in graph.values()) / 1e6:.2f}" == "21.84"  # Table 1
+
+
+def test_the_schedule_stands_over_what_came_of_it(report: Report) -> None:
+    figure = figures_training.schedule(report)
+    epsilon, *_, clean, attacked = figure.axes[::2]  # the first of two columns
+    assert [line.get_ydata()[0] for line in epsilon.lines[:2]] == [0.01, 0.01]
+    assert {tuple(line.get_ydata()) for line in clean.lines} == {(50.0, 75.0)}
+    assert {tuple(line.get_ydata()) for line in attacked.lines} == {(25.0, 25.0)}
+    # an ε of 0.02 gives the paper's step min(0.02 / 6, 0.003)
+    hollow = [line for line in figure.axes[4].lines if line.get_markerfacecolor() == "white"]
+    assert max(value for line in hollow for value in line.get_ydata()) == pytest.approx(0.003)
 
 
 def test_pictures_never_show_what_is_not_a_phantom() -> None:
@@ -125,7 +165,8 @@ def test_saliency_draws_the_image_the_map_and_the_outline(report: Report) -> Non
 
 
 def test_importing_the_report_does_not_import_torch_or_pyplot() -> None:
-    modules = "figures, figures_setup, figures_controls, pictures, tables, tables_setup, findings, ablation, confusion"
+    modules = "tables, tables_setup, findings, ablation, confusion, interactive, published"
+    modules += "".join(f", {name}" for name in published.DRAWING if name != "figures_model")
     heavy = "{'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     code = f"import sys; from meddef import {modules}; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

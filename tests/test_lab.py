@@ -1,6 +1,5 @@
 """The laboratory: each switch does what it says, tables are put together from columns, signatures are counted."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,18 +7,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from typer.testing import CliRunner
 
 from meddef.attacks import bim, fgsm, pgd
-from meddef.audit.lab import broken, experiment, reports, signatures
+from meddef.audit.lab import broken, experiment, signatures
 from meddef.audit.lab.broken import Switches, craft
 from meddef.audit.lab.defects import BY_NAME, COLUMNS, DEFECTS
 from meddef.audit.lab.models import Subject, network
 from meddef.audit.lab.signatures import EpsilonTable, shares, similarity
-from meddef.audit.lab.tables import Case, assemble, cases, of_the_paper
+from meddef.audit.lab.tables import Case, assemble, cases, of_the_paper, read
 from meddef.audit.published import ATTACKS, EPSILONS, Published
-from meddef.cli import app
-from meddef.data import ImageSet
+from meddef.data import ImageSet, Splits
 from meddef.models import Normalized
 
 EPS = 0.05
@@ -123,6 +120,27 @@ def cell(records: list[dict], defect: str, attack: str, eps: float) -> dict:
     return found
 
 
+def test_of_real_images_some_are_taken_at_random_and_keep_their_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = image_set(60, 2)
+    asked = {}
+
+    def loaded(name: str, **settings: object) -> Splits:
+        asked.update(settings)
+        return Splits(name, ("a", "b"), whole, whole, whole, 0.5, 0.2, "f", {})
+
+    monkeypatch.setattr(experiment, "load_splits", loaded)
+    monkeypatch.setattr(experiment, "REAL_SIZES", {"train": 50, "val": 40, "test": 90})
+    splits = experiment.load("chest_xray", None)
+    assert asked["sizes"] is None
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [50, 40, 60]
+    for row, name in enumerate(splits.train.names):
+        assert np.array_equal(splits.train.images[row], whole.images[int(name)])
+        assert splits.train.labels[row] == whole.labels[int(name)]
+    assert splits.train.names != whole.names[:50]
+
+
 def test_every_defect_records_the_columns_it_changes(records: list[dict]) -> None:
     for defect in DEFECTS:
         columns = {record["attack"] for record in records if record["defect"] == defect.name}
@@ -210,21 +228,8 @@ def test_the_paper_s_tables_show_what_they_print() -> None:
     assert roct["jsma_depends_on_epsilon"] == 1.0
 
 
-def test_the_command_writes_tables_reports_and_provenance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(experiment, "run", lambda name, data_dir: [{"dataset": name, "eps": 0.1}])
-    monkeypatch.setattr(reports, "run", lambda name, data_dir: [{"dataset": name, "detail": "ε"}])
-    result = CliRunner().invoke(app, ["lab", "--dataset", "phantom_oct", "-o", str(tmp_path)])
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "tables.jsonl").read_text() == '{"dataset": "phantom_oct", "eps": 0.1}\n'
-    assert "ε" in (tmp_path / "robustness.jsonl").read_text()
-    assert "commit" in json.loads((tmp_path / "provenance.jsonl").read_text())
-
-
 def test_published_records_hold_every_cell(pytestconfig: pytest.Config) -> None:
-    path = Path(pytestconfig.rootpath) / "results" / "lab" / "tables.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = read(Path(pytestconfig.rootpath))
     subjects = {(row["dataset"], row["model"]) for row in rows}
     expected = {("clean", 0.0)} | {(attack, eps) for attack in ATTACKS for eps in EPSILONS}
     for subject in subjects:

@@ -14,6 +14,7 @@ from report_records import data_record, write_run
 from meddef import cli, notebooks
 from meddef.errors import InputError
 from meddef.notebooks import NotebooksFailed, imported_files, run_notebooks
+from meddef.published import DRAWING
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = [ROOT / "notebooks" / f"{name}.ipynb" for name in notebooks.SECTIONS.values()]
@@ -201,26 +202,25 @@ class TestStoredNotebooks:
             for alias in getattr(node, "names", [])
         }
         light = {
-            "figures",
-            "figures_setup",
-            "pictures",
+            *DRAWING,
+            "interactive",
+            "tables_comparison",
             "tables",
             "tables_setup",
             "findings",
             "ablation",
             "confusion",
             "controls",
-            "figures_controls",
-        }
+        } - {"figures_model"}
         assert imported - light - {"Report"} == (
-            {"architecture"} if path.stem == "02_architecture" else set()
+            {"architecture", "figures_model"} if path.stem == "02_architecture" else set()
         )
 
     def test_only_figures_escape_the_comparison(self, path: Path) -> None:
         for cell in nbformat.read(path, 4).cells:
             ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
             draws = cell.cell_type == "code" and cell.source.startswith(
-                ("figures.", "figures_setup.", "figures_controls.", "pictures.")
+                tuple(f"{module}." for module in DRAWING)
             )
             assert ignored is draws, cell.source
             if draws:

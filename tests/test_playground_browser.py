@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser import CHROMIUM, Page, browser
+from browser import CHROMIUM
 from playground_page import ROOT, NoRuntime, standing_alone
+from steered_browser import Page, browser
 from torch import Tensor
 
 from meddef.attacks import fgsm, jsma, pgd

@@ -207,7 +207,7 @@ def test_the_model_is_left_as_it_was_found() -> None:
     ("settings", "message"),
     [
         ({"norm": "l2"}, "norm must be one of linf; got 'l2'"),
-        ({"budget": "huge"}, "budget must be one of quick, standard"),
+        ({"budget": "huge"}, "budget must be one of brief, quick, standard"),
         ({"eps": 0.0}, r"eps must be above 0 and at most 1 \(pixels are in \[0, 1\]\), got 0.0"),
         ({"eps": 8.0}, "eps must be above 0 and at most 1"),
     ],

@@ -39,7 +39,7 @@ def test_epsilon_table_sets_the_printed_value_under_the_measured_one(report: Rep
 
 def test_compression_table_has_published_twins_at_the_papers_epsilon_only(report: Report) -> None:
     where = {"dataset": "X-ray phantoms (for Chest X-Ray)", "pruned": "0.3", "model": "Full DAAM"}
-    assert cell(tables.compression(report, 0.05), "BIM", **where).endswith("\npaper 96.34")
+    assert cell(tables.compression(report, 0.05), "BIM", **where).endswith("\npaper 96.34*")
     unpruned = where | {"pruned": "0"}
     assert "paper" not in cell(tables.compression(report, 0.05), "BIM", **unpruned)
     assert tables.compression(report, 0.2).frame.empty
@@ -222,3 +222,20 @@ def test_shapes_follow_the_image_through_the_model() -> None:
     assert tuple(frame.loc["backbone"]) == ("3 × 64 × 64", "512 × 2 × 2")
     assert tuple(frame.loc["fusion Φ"]) == ("1536 × 2 × 2", "512 × 2 × 2")
     assert frame.loc["head", "out"] == "4"
+
+
+def test_the_best_of_a_group_is_marked_measured_and_printed() -> None:
+    records = small_run("phantom_oct")
+    (pgd,) = (
+        r
+        for r in records
+        if (r.get("grid"), r.get("attack"), r.get("eps"), r.get("variant"))
+        == ("epsilon", "pgd", 0.05, "no_afd")
+    )
+    pgd.update(correct_after=4, flipped=3)  # the others have 3 of 8
+    table = tables.epsilon(Report("tiny", records, provenance()))
+    pgd_column = {row["model"]: row["PGD"] for row in table.frame.to_dict("records") if row["ε"] == "0.05"}
+    assert [model for model, text in pgd_column.items() if text.split("\n")[0].endswith("*")] == ["w/o AFD"]
+    # Table 1, ROCT, ε 0.05, PGD: 100.00 for ResNet18 and 99.97, which the paper prints bold, for the full model
+    assert [model for model, text in pgd_column.items() if text.endswith("*")] == ["ResNet18"]
+    assert "<b>50.0*</b>" in table._repr_html_()

@@ -5,14 +5,21 @@ import re
 import shutil
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import pytest
 from test_book import browse, needs_chromium, serving
 
-from meddef import trust_arithmetic, trust_laboratory
+from meddef import (
+    trust_arithmetic,
+    trust_attainable,
+    trust_laboratory,
+    trust_robustness,
+    trust_robustness_figures,
+)
 from meddef.audit import findings
-from meddef.audit.lab.tables import of_the_paper
+from meddef.audit.lab.tables import of_the_paper, read
 from meddef.audit.published import Published
 from meddef.trust import PAGES, trust_pages
 
@@ -69,10 +76,17 @@ PAGE = """
 @needs_chromium
 def test_filters_hide_what_was_not_asked_for(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text(PAGE)
+    (tmp_path / "asked.html").write_text(PAGE.partition("<script>addEventListener")[0])
     shutil.copy(ROOT / "book" / "_static" / "findings.js", tmp_path)
     with serving(tmp_path) as (address, failed):
         shown, _ = browse(f"{address}/index.html", tmp_path)
+        asked, _ = browse(f"{address}/asked.html#find=bet", tmp_path)
     assert failed == []
+    assert dict(re.findall(r'<tr id="(\w)"[^>]*?( hidden="")?>', asked)) == {
+        "a": ' hidden=""',
+        "b": "",
+        "c": ' hidden=""',
+    }
     rows = dict(re.findall(r'<tr id="(\w)"[^>]*?( hidden="")?>', shown))
     assert rows == {"a": ' hidden=""', "b": ' hidden=""', "c": ""}
     assert "<output>1 of 3 shown</output>" in shown
@@ -81,26 +95,114 @@ def test_filters_hide_what_was_not_asked_for(tmp_path: Path) -> None:
 def test_pages_say_so_where_the_laboratory_was_not_run(tmp_path: Path) -> None:
     pages = trust_pages(tmp_path)
     assert pages["lab_results.md"].startswith("The laboratory was not run")
-    assert pages["robustness.md"].startswith("The laboratory was not run")
+    assert pages["robustness_lab.md"].startswith("The laboratory was not run")
 
 
 def test_the_conclusion_follows_from_the_tables() -> None:
     paper = of_the_paper(Published())
     sound, copied = trust_laboratory.cases()[:2]
-    tables = {sound: paper["chest_xray"][:1], copied: paper["roct"]}
-    told = trust_laboratory.conclusion(tables, paper)
-    assert f"- ROCT: nearest is {copied.label} (1.00); 1 of 2 cases lie within 0.05 of it" in told
+    bench = trust_laboratory.Bench("phantoms", {sound: paper["chest_xray"][:1], copied: paper["roct"]}, paper)
+    told = trust_laboratory.conclusion([bench])
+    nearest = copied.label.replace("_", " ")
+    assert f"- ROCT, by phantoms: nearest is *{nearest}* (1.00); 1 of 2 cases lie within 0.05 of it" in told
     assert "It does not explain: nothing that was asked." in told
 
 
-def test_reports_show_every_verdict(pages: dict[str, str]) -> None:
-    rows = (ROOT / "results" / "lab" / "robustness.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(row, parse_constant=pytest.fail) for row in rows]  # NaN is not JSON
-    failed = [record for record in records if record["verdict"] == "FAIL"]
+def test_the_laboratory_s_changes_are_those_of_the_table() -> None:
+    paper = of_the_paper(Published())
+    bench = trust_laboratory.Bench("phantoms", {trust_laboratory.cases()[0]: paper["roct"][:1]}, {})
+    (row,) = trust_laboratory.changes(bench).frame.to_dict("records")
+    # ResNet18 in Table 1: clean 99.59; FGSM 12.71 to 25.10, PGD 95.45 to 100.00, BIM 0.00, JSMA 19.52 to 25.83
+    assert list(row.values()) == ["sound", "99.6", "↑ +12.4", "↑ +4.5", "→ +0.0", "↑ +6.3"]
+
+
+def test_phantoms_are_compared_with_both_datasets_and_real_images_with_their_own() -> None:
+    records = read(ROOT)
+    assert {r["dataset"] for r in records} >= {"phantom_oct", "phantom_xray"}
+    real = [r | {"dataset": "chest_xray"} for r in records if r["dataset"] == "phantom_xray"]
+    benches = trust_laboratory.make_benches(
+        [r for r in records if r["dataset"] != "chest_xray"] + real, of_the_paper(Published())
+    )
+    assert {bench.images: list(bench.paper) for bench in benches} == {
+        "phantoms": ["roct", "chest_xray"],
+        "real chest X-rays": ["chest_xray"],
+    }
+    assert [len(next(iter(bench.tables.values()))) for bench in benches] == [4, 2]
+    assert len(trust_laboratory.similarities(benches)) == len(trust_laboratory.cases())
+
+
+def robustness_records() -> list[dict]:
+    found = []
+    for path in sorted((ROOT / "results" / "lab").glob("robustness_*.jsonl")):
+        rows = path.read_text(encoding="utf-8").splitlines()
+        found += [json.loads(row, parse_constant=pytest.fail) for row in rows]  # NaN is not JSON
+    return found
+
+
+def test_planted_defects_fail_and_sound_models_do_not() -> None:
+    own = [record for record in robustness_records() if record["source_of_models"] == "laboratory"]
+    failed = [record for record in own if record["verdict"] == "FAIL"]
     sound = {"undefended", "adversarially trained"}
     assert [record for record in failed if record["model"] in sound] == []
-    assert {record["model"] for record in failed} == {record["model"] for record in records} - sound
-    assert pages["robustness.md"].count(">FAIL<") == len(failed)
+    assert {record["model"] for record in failed} == {record["model"] for record in own} - sound
+
+
+def test_reports_show_every_verdict_and_every_failure(pages: dict[str, str]) -> None:
+    records = robustness_records()
+    shown = pages["robustness_lab.md"] + pages["robustness_profiles.md"]
+    failed = [record for record in records if record["verdict"] == "FAIL"]
+    assert shown.count(">FAIL<") == len(failed)
+    assert shown.count(">N-A<") == sum(record["verdict"] == "N-A" for record in records)
+    assert all(escape(record["detail"]) in shown for record in failed)
+    assert set(trust_robustness.QUESTIONS) == {record["name"] for record in records}
+
+
+def test_the_figure_of_strengths_shows_the_counts() -> None:
+    def item(name: str, **numbers: int) -> dict:
+        return {"model": "m", "eps": 0.03, "name": name, "numbers": numbers}
+
+    records = [
+        item("noise_does_little", images=8, broken_by_noise=1, broken_by_attack=4),
+        item("iterative_beats_single_step", images=8, broken_by_weaker=2, broken_by_stronger=4),
+        item("gradient_free_does_not_win", images=8, broken_by_weaker=3, broken_by_stronger=4),
+        item("transfer_does_not_win"),  # N-A
+        item("worst_case_is_near", images=8, broken_by_attack=4, broken_by_any=6),
+        item("rises_with_epsilon", images=8, **{"broken_at_0.015": 2, "broken_at_0.03": 4}),
+        item("everything_falls", images=8, count=0),
+    ]
+    left, right = trust_robustness_figures.strengths(records).axes
+    marks = [float(line.get_xdata()[0]) for line in left.lines]
+    assert [marks[i] for i in (0, 1, 2, 4, 5)] == [12.5, 25.0, 37.5, 50.0, 75.0]
+    assert marks[3] != marks[3]  # none where there is no twin
+    assert list(right.lines[0].get_xdata()) == [0.015, 0.03, 1.0]
+    assert list(right.lines[0].get_ydata()) == [25.0, 50.0, 100.0]
+
+
+def test_bars_of_attainability_are_what_counting_finds() -> None:
+    figure = trust_attainable.attainable(Published())
+    table1, table2 = figure.axes
+    heights = [round(bar.get_height(), 1) for bar in table1.patches]
+    # Table 1 at 968: all of the four models without AFD, 2 of the 13 values of the full one
+    assert heights == [100.0] * 4 + [round(200 / 13, 1)]
+    assert len(table2.patches) == 4 * 5
+
+
+def test_every_place_of_a_finding_is_on_the_page_of_the_paper(pages: dict[str, str]) -> None:
+    linked = set(re.findall(r'trust_paper\.html#([^"]+)"', pages["findings.md"] + pages["findings_first.md"]))
+    anchors = re.findall(r'<div id="([^"]+)"></div>', pages["paper_places.md"])
+    assert len(anchors) == len(set(anchors))
+    assert linked <= set(anchors)
+    assert pages["paper_places.md"].count("99.59") == 3  # ResNet18 on ROCT, once for each ε
+
+
+def test_the_counts_of_every_check_are_those_of_its_findings(pages: dict[str, str]) -> None:
+    rows = re.findall(r'href="#find=(\w+):">.*?((?:<td>[\d,]+</td>){3})', pages["findings_counts.md"])
+    known = findings()
+    for check, cells in rows:
+        own = [finding for finding in known if finding.id.startswith(f"{check}:")]
+        shown = [int(count.replace(",", "")) for count in re.findall(r"<td>([\d,]+)", cells)]
+        assert shown == [sum(f.verdict == v for f in own) for v in trust_arithmetic.VERDICTS]
+    assert {check for check, _ in rows} == {finding.id.partition(":")[0] for finding in known}
 
 
 def test_the_pages_and_the_audit_do_without_torch() -> None:

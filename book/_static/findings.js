@@ -60,7 +60,18 @@
     bar.addEventListener("input", filter);
     bar.addEventListener("submit", function (event) { event.preventDefault(); });
     table.closest(".meddef-scroll").before(bar);
+    window.addEventListener("hashchange", fromAddress);
     filter();
+    fromAddress();
+
+    /* "#find=bold:" in the address shows the findings with these words. */
+    function fromAddress() {
+      var asked = /^#find=(.*)$/.exec(window.location.hash);
+      if (!asked) return;
+      words.value = decodeURIComponent(asked[1]);
+      filter();
+      bar.scrollIntoView();
+    }
   }
 
   document.addEventListener("DOMContentLoaded", function () {

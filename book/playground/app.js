@@ -15,6 +15,7 @@ const ABOUT = {
   noise: "No attack: every pixel goes up or down by ε at random. What a change of this size does by itself.",
 };
 const BRUSHES = { bright: 0.9, grey: 0.4, dark: 0.02 };
+const FIRST = 3; // a scan on which the two models differ at the ε that the page starts with
 const PAUSE = 40; // milliseconds of computing between two looks at what the reader does
 
 const root = document.getElementById("playground");
@@ -75,7 +76,7 @@ function offer(data, choose) {
       const count = row.querySelectorAll("label").length + 1;
       choice.innerHTML = `<input type="radio" name="picture" value="${number}" aria-label="${name}, image ${count}">`
         + `<canvas width="${data.size}" height="${data.size}"></canvas>`;
-      choice.querySelector("input").defaultChecked = label === data.classes.length - 2 && count === 1;
+      choice.querySelector("input").defaultChecked = number === FIRST;
       drawGrey(choice.querySelector("canvas"), Float32Array.from(fromBase64(picture.pixels), (grey) => grey / 255));
       row.append(choice);
     });

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from meddef.audit import grim
+from meddef.audit import explanations, grim
 from meddef.audit.attainability import test_sizes
 from meddef.audit.finding import CANNOT_BE_CHECKED, Finding, Verdict, verdict_of
 from meddef.audit.published import ATTACKS, COMPRESSION_TABLE, DATASETS, RATES, Published
@@ -57,6 +57,7 @@ def _row(published: Published, dataset: str, variant: str, rate: float, row: tup
         detail += (
             f"The next denominator above n that fits is {larger}; a larger test set, ASR over other images than those "
             "correct before, or a slip in copying would also explain it. "
+            f"{explanations.asr_sentence(values, n)} "
         )
     correct = [
         k

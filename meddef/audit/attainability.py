@@ -86,23 +86,32 @@ def text(published: Published) -> Iterator[Finding]:
 
 
 def groups(published: Published) -> Iterator[Finding]:
-    """For each model and each table: do its accuracies fit the stated size, and which is the smallest that fits all?"""
+    """For each model, each table and each dataset: do its accuracies fit the stated size, and which is the smallest n
+    that fits all?"""
     for dataset in DATASETS:
-        for name, variants in _groups():
-            yield group(published, dataset, name, variants)
+        for name, variants, words in _groups():
+            yield group(published, dataset, name, words, model_values(published, dataset, variants))
+        printed = model_values(published, dataset, tuple(VARIANT_LABELS)) + text_values(published, dataset)
+        words = "All five models and the text"
+        yield group(published, dataset, "dataset", words, list(dict.fromkeys(printed)))
 
 
-def group(published: Published, dataset: str, name: str, variants: tuple[str, ...]) -> Finding:
-    """One group of accuracies at every size in question, with the chance of as many hits at random."""
+def text_values(published: Published, dataset: str) -> list[str]:
+    """The accuracies on a dataset that the text prints (ledger entries with ``accuracy_on``)."""
+    claims = [claim for claim in published.claims if dataset in claim.get("accuracy_on", ())]
+    return [v for claim in claims for name, v in claim["values"].items() if name != "difference"]
+
+
+def group(published: Published, dataset: str, name: str, words: str, values: list[str]) -> Finding:
+    """A group of distinct accuracies at every size in question, with the chance of as many hits at random."""
     stated = published.test_size(dataset)
     batch_size = published.protocol["datasets"][dataset]["batch_size"]
-    values = model_values(published, dataset, variants)
     attained = {n: sum(bool(grim.hits(v, n)) for v in values) for n in test_sizes(published, dataset)}
     counts = "; ".join(
         f"n = {n}: {hits} (chance of as many {grim.chance(hits, len(values), n):.2g})"
         for n, hits in attained.items()
     )
-    detail = f"Of {len(values)} distinct accuracies, attainable at {counts}. "
+    detail = f"{words}: of {len(values)} distinct accuracies, attainable at {counts}. "
     smallest = grim.smallest_n(values)
     if smallest is None:
         detail += "No n below 10,000 fits all. "
@@ -122,8 +131,9 @@ def group(published: Published, dataset: str, name: str, variants: tuple[str, ..
     return Finding(f"group:{exhibit}:{name}", "consistency", exhibit, None, None, verdict_of(holds), detail)
 
 
-def _groups() -> Iterator[tuple[str, tuple[str, ...]]]:
-    for variant in VARIANT_LABELS:
-        yield variant, (variant,)
-    yield "ablated", ("no_afd_mfe_msf", "no_afd_mfe", "no_afd")
-    yield "all", tuple(VARIANT_LABELS)
+def _groups() -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Name, models, and what they are in words."""
+    for variant, label in VARIANT_LABELS.items():
+        yield variant, (variant,), label
+    yield "ablated", ("no_afd_mfe_msf", "no_afd_mfe", "no_afd"), "The three ablated models"
+    yield "all", tuple(VARIANT_LABELS), "All five models"

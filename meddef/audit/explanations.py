@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
-from meddef.audit.grim import hits, scaled, share
+from meddef.audit.grim import SMALLEST, fitting_sizes, hits, scaled, share
 
 SEEDS = (2, 3, 4, 5)
 
@@ -46,6 +47,30 @@ def share_of_batches(n: int, batch_size: int) -> float:
 def mean_of_seeds(printed: str, n: int) -> int | None:
     """The smallest number of seeds in `SEEDS` whose mean over n images each can print as ``printed``, or None."""
     return next((seeds for seeds in SEEDS if hits(printed, seeds * n)), None)
+
+
+def asr_mean_of_seeds(printed: Sequence[str], n: int) -> tuple[int, int] | None:
+    """(seeds, D): the fewest of `SEEDS` whose mean ASR, over the same D <= n images each, can print as every value."""
+    for seeds in SEEDS:
+        for total in fitting_sizes(printed, seeds * SMALLEST, seeds * n + 1):
+            if total % seeds == 0:
+                return seeds, total // seeds
+    return None
+
+
+def asr_sentence(printed: Sequence[str], n: int) -> str:
+    """What would explain a row of attack success rates that no common denominator up to n fits."""
+    found = asr_mean_of_seeds(printed, n)
+    if found is None:
+        over_seeds = "Means over 2 to 5 seeds with one denominator up to n do not fit either"
+    else:
+        seeds, size = found
+        expected = sum(share(seeds * d) ** len(printed) for d in range(SMALLEST, n + 1))
+        over_seeds = (
+            f"Means over {seeds} seeds with one denominator, such as {size}, would fit ({expected:.2g} such "
+            "denominators expected by chance)"
+        )
+    return f"{over_seeds}; means over batches, whose denominators are not printed, cannot be excluded."
 
 
 def sentence(printed: str, n: int, batch_size: int) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from meddef.audit import asr, attainability, bold, claims, counts, pairs, prior, shape
 from meddef.audit.finding import Finding
+from meddef.audit.measured import largest_gap, published_records
 from meddef.audit.published import Published
 
 # By the first part of a finding's id: the function that yields such findings.
@@ -38,15 +40,43 @@ CHECKS: dict[str, Callable[..., Any]] = {
     "attainable": attainability.cells,
 }
 
+# What each check asks of the numbers, in the words of the book.
+QUESTIONS = {
+    "group": "all accuracies of a model, a table or a dataset are k/n for the stated test set",
+    "asr_row": "the success rates of one row share a denominator no larger than the test set",
+    "asr_of_table5": "Table 5's success rate is k out of the images that were right before the attack",
+    "bold": "bold marks what the caption says it marks",
+    "bim_and_pgd": "BIM and PGD, which differ by a random start, are no further apart than two samples of n images",
+    "iterative_beats_single_step": "BIM and PGD leave no more accuracy than FGSM, which takes one step",
+    "above_clean": "accuracy under attack is no higher than without",
+    "rises_with_epsilon": "accuracy does not rise as ε grows",
+    "clean_repeats": "accuracy without attack, printed once for each ε, is the same each time",
+    "jsma_ignores_epsilon": "JSMA, whose settings hold no ε, gives the same accuracy at each",
+    "clean_above_prior": "accuracy without attack is not that of one answer for all images",
+    "repeated_value": "the accuracy that a table prints most often is that of one model only",
+    "some_attack_succeeds": "some attack of the row succeeds; against a model with one answer none can",
+    "splits": "the splits sum to the stated total",
+    "classes": "the classes of a split sum to it",
+    "duplicates": "the totals before and after the removal of duplicates agree",
+    "confusion": "the entries of a confusion matrix sum to their class",
+    "percentage": "a percentage is the one that its counts give",
+    "confusion_accuracy": "the confusion matrix gives the accuracy of the table",
+    "parameters": "the models for two and four classes differ by the outputs of the last layer alone",
+    "parameters_order": "a model with more parts has more parameters",
+    "claim": "the tables say what the sentence or caption says",
+    "attainable": "the percentage is k/n at the size that is tried",
+}
 
-def findings(published: Published | None = None, *, measured_gap: float | None = None) -> list[Finding]:
+
+def findings(published: Published | None = None, *, results: Path | None = None) -> list[Finding]:
     """Every finding, in the order consistency, claims, attainability.
 
     published: the numbers to audit; the paper's if None.
-    measured_gap: the largest gap between BIM and PGD in this project's runs, in points, to be told beside the paper's.
+    results: folder of this project's records, whose largest gap between BIM and PGD is told beside the paper's.
     """
     published = published or Published()
-    pair = partial(pairs.bim_and_pgd, measured_gap=measured_gap)
+    told = largest_gap(published_records(results), published.protocol["attacks"]["pgd"]) if results else ""
+    pair = partial(pairs.bim_and_pgd, measured=told)
     functions = [pair if f is pairs.bim_and_pgd else f for f in dict.fromkeys(CHECKS.values())] + [
         attainability.text
     ]

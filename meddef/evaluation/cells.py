@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -20,7 +20,9 @@ from meddef.data.source_phantom import draw_phantom_split
 from meddef.data.splits import Splits
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.plan import Cell
+from meddef.evaluation.unfinished import Unfinished, place
 from meddef.models import build_model
+from meddef.progress import progress_bar
 from meddef.pruning import prune_l1_grid, sparsity
 from meddef.records import Record
 from meddef.saliency import measure_saliency
@@ -103,12 +105,12 @@ def load_trained(
     yield from prune_l1_grid(model, rates, scope=scope) if any(rates) else [model]
 
 
-def run_attack(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
-    """One attack on one model at one epsilon."""
+def run_attack(
+    cell: Cell, train: Cell, splits: Splits, model: nn.Module, run_folder: Path, *, progress: bool
+) -> list[Record]:
+    """One attack on one model at one epsilon (going on where a killed run stopped)."""
     settings = cell.settings
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        outcome = _evaluate_in_memory(model, splits.test, settings)
+    outcome, warned = _evaluate_in_memory(model, splits.test, cell, run_folder, progress=progress)
     counts = outcome.counts
     record = {
         **_head(cell, "attack"),
@@ -124,25 +126,54 @@ def run_attack(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> lis
         **_predictions(outcome),
         "linf": outcome.linf,
         "l0": outcome.l0,
-        "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
+        "warnings": warned,
         "data_fingerprint": splits.fingerprint,
     }
     return [record]
 
 
-def _evaluate_in_memory(model: nn.Module, test: ImageSet, settings: Mapping[str, Any]) -> Evaluation:
-    """Evaluate in batches of the size that was asked for, or of half of it until they fit into memory."""
-    layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
-    size = settings["batch_size"]
+def _evaluate_in_memory(
+    model: nn.Module, test: ImageSet, cell: Cell, run_folder: Path, *, progress: bool
+) -> tuple[Evaluation, list[str]]:
+    """Evaluate in batches of the size that was asked for, or of half of it until they fit into memory.
+
+    Returns the outcome and the warnings that were given, each once.
+    """
+    size, notes = cell.settings["batch_size"], set()
     while True:
-        loader = batches(test, settings["images"], size, settings["device"], layout)
+        attack = _bound_attack(cell.settings)
+        generator = attack.keywords.get("generator") if attack else None
+        done = Unfinished(place(run_folder, cell.key), size, generator)
         try:
-            return evaluate(model, loader, _bound_attack(settings))
+            _attack_the_rest(done, model, test, cell, attack, progress=progress)
+            return done.finish(), sorted(notes | done.warnings)
         except RuntimeError as error:
             if size == 1 or not _is_out_of_memory(error):
                 raise
             size //= 2
-        warnings.warn(f"out of memory: attacked in batches of {size} images", stacklevel=2)
+        notes.add(f"UserWarning: out of memory: attacked in batches of {size} images")
+
+
+def _attack_the_rest(
+    done: Unfinished,
+    model: nn.Module,
+    test: ImageSet,
+    cell: Cell,
+    attack: partial[Tensor] | None,
+    *,
+    progress: bool,
+) -> None:
+    settings = cell.settings
+    layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
+    loader = batches(test, settings["images"], done.size, settings["device"], layout)
+    with progress_bar(settings["images"], cell.label, unit="image", enabled=progress) as bar:
+        for number, batch in enumerate(loader):
+            if number >= len(done.parts):
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    part = evaluate(model, [batch], attack)
+                done.add(part, (f"{w.category.__name__}: {w.message}" for w in caught))
+            bar.update(len(batch[1]))
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -182,7 +213,7 @@ def _training(settings: TrainingSettings) -> str:
     return "adversarial" if settings.adversarial else "clean"
 
 
-def _bound_attack(settings: Any) -> Callable[[nn.Module, Tensor, Tensor], Tensor] | None:
+def _bound_attack(settings: Any) -> partial[Tensor] | None:
     if settings["attack"] == "clean":
         return None
     attack, keywords = ATTACKS[settings["attack"]], dict(settings["attack_settings"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch.nn import functional as F
@@ -15,8 +15,11 @@ from meddef.settings import Profile
 BATCHES = 3
 
 
-def seconds_per_pass(profile: Profile, device: str) -> float:
-    """Measured seconds for one forward-and-backward pass of one image through the full model, on one worker."""
+def seconds_per_pass(profile: Profile, device: str, precision: str = "float32") -> float:
+    """Measured seconds for one forward-and-backward pass of one image through the full model, on one worker.
+
+    ``precision`` "bf16" runs the forward pass under bfloat16 autocast, as training and attacks do.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(profile.threads)
     model = build_model("full", 2).to(device).to(memory_format=torch.channels_last).eval()
@@ -27,14 +30,31 @@ def seconds_per_pass(profile: Profile, device: str) -> float:
     for batch in range(BATCHES + 1):
         if batch == 1:  # the first one warms up
             started = time.perf_counter()
-        float(torch.autograd.grad(F.cross_entropy(model(images), labels), images)[0].sum())
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = F.cross_entropy(model(images).float(), labels)
+        float(torch.autograd.grad(loss, images)[0].sum())
     torch.set_num_threads(threads)
     return (time.perf_counter() - started) / (BATCHES * profile.batch_size)
 
 
-def estimate_seconds(cells: Iterable[Cell], per_pass: float, jobs: int) -> float:
-    """Wall time if ``jobs`` workers share the work evenly."""
-    return sum(cell.work for cell in cells) * per_pass / jobs
+def pass_seconds(cells: Iterable[Cell], profile: Profile, device: str) -> dict[str, float]:
+    """Precision -> ``seconds_per_pass``, for each precision that ``cells`` ask for."""
+    return {p: seconds_per_pass(profile, device, p) for p in sorted({cell.precision for cell in cells})}
+
+
+def estimate_seconds(cells: Iterable[Cell], per_pass: Mapping[str, float], jobs: int) -> float:
+    """Wall time if ``jobs`` workers share the work evenly; ``per_pass`` as from ``pass_seconds``."""
+    return sum(cell.work * per_pass[cell.precision] for cell in cells) / jobs
+
+
+def speed(per_pass: Mapping[str, float]) -> str:
+    """What was measured, in words, with a warning where bfloat16 is emulated."""
+    found = ", ".join(
+        f"{1 / seconds:.0f} passes a second measured here in {p}" for p, seconds in per_pass.items()
+    )
+    if per_pass.get("bf16", 0) > per_pass.get("float32", float("inf")):
+        found += "; this machine emulates bf16: a copy of the profile with float32 in its place is faster"
+    return found
 
 
 def humane(seconds: float) -> str:

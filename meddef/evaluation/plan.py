@@ -68,6 +68,12 @@ class Cell:
         return str(self.settings["grid"]) if self.kind == "attack" else self.kind
 
     @property
+    def precision(self) -> str:
+        """Of the arithmetic that its passes are in: "float32" or "bf16"."""
+        given = self.settings.get("training" if self.kind == "train" else "attack_settings", {})
+        return str(given.get("precision", "float32"))
+
+    @property
     def label(self) -> str:
         """Short name for progress and logs."""
         parts = [self.dataset] + [

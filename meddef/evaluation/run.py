@@ -209,7 +209,7 @@ def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -
     assert model is not None
     if cell.kind == "saliency":
         return run_saliency(cell, task.train, splits, model)
-    return run_attack(cell, task.train, splits, model)
+    return run_attack(cell, task.train, splits, model, task.options.folder, progress=task.progress)
 
 
 @lru_cache(maxsize=4)

@@ -12,6 +12,7 @@ from typing import Any
 
 from meddef.evaluation.cells import model_folder
 from meddef.evaluation.plan import Cell, Plan
+from meddef.evaluation.unfinished import images_done
 from meddef.records import RecordStore
 
 IDENTITY = ("variant", "seed", "grid", "prune_rate", "prune_scope", "attack", "eps")
@@ -33,11 +34,13 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``running``: whether a run holds the folder now; ``training``: label of a model in work -> epochs finished."""
+    """``running``: whether a run holds the folder now; ``training``: label of a model in work -> epochs finished;
+    ``attacking``: label of a long attack in work -> images done."""
 
     parts: list[PartStatus]
     running: bool
     training: dict[str, int]
+    attacking: dict[str, int]
 
 
 def run_status(plan: Plan, folder: Path) -> RunStatus:
@@ -45,7 +48,7 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
     store = RecordStore(folder)
     on_disk = set(store.keys())
     parts: dict[tuple[str, str], PartStatus] = {}
-    training = {}
+    training, attacking = {}, {}
     for cell in plan.cells:
         part = parts.setdefault((cell.dataset, cell.section), PartStatus(cell.dataset, cell.section))
         if store.get(cell.key) is not None:
@@ -56,6 +59,8 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
             part.missing += 1
             if epochs := _epochs(model_folder(folder, cell.key) / "metrics.jsonl"):
                 training[cell.label] = epochs
+            if images := images_done(folder, cell.key):
+                attacking[cell.label] = images
     for key in sorted(on_disk - {cell.key for cell in plan.cells}):
         result = store.get(key)
         if result is None or not result.cell:
@@ -64,7 +69,7 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
         section = old["settings"]["grid"] if old["kind"] == "attack" else old["kind"]
         part = parts.setdefault((old["dataset"], section), PartStatus(old["dataset"], section))
         part.stale[_why(old, plan.cells)] += 1
-    return RunStatus(list(parts.values()), _is_locked(folder), training)
+    return RunStatus(list(parts.values()), _is_locked(folder), training, attacking)
 
 
 def _why(old: Mapping[str, Any], cells: Iterable[Cell]) -> str:

@@ -27,5 +27,5 @@ if given.table != "spine":
     grown = list(growth.points(scale))
     show(f"Attacks and pruning ({machine})", rows)
     if not given.tiny:
-        store.write(store.PLACE, rows, grown, time.perf_counter() - started)
-        say(f"written to {store.PLACE}")
+        store.write(store.place(), rows, grown, time.perf_counter() - started)
+        say(f"written to {store.place()}")

@@ -14,8 +14,15 @@ from meddef.evaluation.provenance import provenance
 from tests.bench import peers
 from tests.bench.growth import Point
 from tests.bench.table import Row
+from tests.bench.workload import bf16_pays
 
-PLACE = Path(__file__).parents[2] / "results" / "bench" / "attacks.json"
+FOLDER = Path(__file__).parents[2] / "results" / "bench"
+
+
+def place() -> Path:
+    """The file of this kind of machine; a measurement on another kind stays beside it."""
+    kind = torch.backends.cpu.get_cpu_capability().lower() + ("_bf16" if bf16_pays() else "")
+    return FOLDER / f"attacks_{kind}.json"
 
 
 def write(path: Path, rows: Sequence[Row], growth: Sequence[Point], seconds: float) -> None:

@@ -69,7 +69,9 @@ def ratio(
     """How many times faster ``ours`` is than ``peer``; a row without a number where one of them was not timed."""
     for name in (peer, ours):
         if name not in times:
-            return Row(workload, None, "x", least=least, note=_ABSENT.get(name, f"peer not installed: {name}"))
+            return Row(
+                workload, None, "x", least=least, note=_ABSENT.get(name, f"peer not installed: {name}")
+            )
     return Row(workload, times[peer] / times[ours], "x", least=least, note=note)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ from meddef.audit.lab.broken import Switches, craft
 from meddef.audit.lab.defects import BY_NAME, GRADIENT, SOUND
 from meddef.audit.lab.models import Subject, subjects
 from meddef.audit.published import EPSILONS
-from meddef.data import Splits, load_splits
+from meddef.data import ImageSet, Splits, load_splits
 from meddef.records import Record
 
 IMAGE_SIZE = 32
@@ -26,6 +27,7 @@ SIZES = {
     "phantom_oct": {"train": 240, "val": 60, "test": 120},
     "phantom_xray": {"train": 242, "val": 66, "test": 110},
 }
+REAL_SIZES = {"train": 484, "val": 132, "test": 220}  # at most, drawn from each split
 BATCH = 32
 JSMA: dict[str, Any] = {"theta": 0.1, "gamma": 0.14, "pairs_per_step": 16}
 SWITCHES = ("clamp_normalised", "eps_normalised", "descend", "train_mode", "one_label")
@@ -46,16 +48,30 @@ def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
                     yield _record(dataset, subject.name, defect, attack, eps, right)
 
 
-def load(dataset: str, data_dir: Path | None) -> Splits:
-    """Small images, few of them where they can be drawn."""
-    return load_splits(
+def load(dataset: str, data_dir: Path | None, *, progress: bool = False) -> Splits:
+    """Small images, few of them: phantoms are drawn so, of real images some are taken from each split at random."""
+    splits = load_splits(
         dataset,
         image_size=IMAGE_SIZE,
-        split_policy="released",
+        split_policy="paper",
         sizes=SIZES.get(dataset),
         data_dir=data_dir,
-        progress=False,
+        progress=progress,
     )
+    if dataset in SIZES:
+        return splits
+    train, val, test = (
+        _some(part, REAL_SIZES[name])
+        for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+    )
+    return replace(splits, train=train, val=val, test=test)
+
+
+def _some(images: ImageSet, count: int) -> ImageSet:
+    """At most ``count`` images in a seeded order, which mixes the classes."""
+    rows = np.random.default_rng(0).permutation(len(images))[:count]
+    names, patients = (tuple(part[row] for row in rows) for part in (images.names, images.patients))
+    return ImageSet(np.asarray(images.images)[rows], images.labels[rows], names, patients)
 
 
 def _record(dataset: str, model: str, defect: str, attack: str, eps: float, right: np.ndarray) -> Record:
@@ -81,7 +97,7 @@ class Bench:
     def __init__(self, splits: Splits, subject: Subject) -> None:
         self.subject = subject
         self.test = splits.test.batch(np.arange(len(splits.test)))
-        self.train = splits.train.batch(np.arange(len(splits.test)))
+        self.train = splits.train.batch(np.arange(min(len(splits.test), len(splits.train))))
         self._known: dict[tuple[str, str, float], np.ndarray] = {}
 
     def table(self, defect: str) -> Iterator[tuple[str, float, np.ndarray]]:

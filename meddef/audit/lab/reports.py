@@ -1,4 +1,4 @@
-"""Robustness reports: of the laboratory's models, sound and with a planted defect, and of a profile's."""
+"""Robustness reports of the laboratory's models, sound and with a planted defect."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from meddef.attacks import pgd
 from meddef.audit.lab.experiment import BATCH, load
 from meddef.audit.lab.models import subjects
-from meddef.audit.robustness import BUDGETS, Item, robustness_report
-from meddef.evaluation.cells import batches, load_trained
-from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
+from meddef.audit.lab.tables import LABORATORY
+from meddef.audit.robustness import Item, robustness_report
 from meddef.records import Record
-from meddef.report import model_label
-from meddef.settings import Profile
 
 EPS = 0.03
+BUDGET = "quick"
 
 
 class Altered(nn.Module):
@@ -62,7 +60,7 @@ def timid(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Te
 
 
 def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
-    """One record an item: kind "robustness", source_of_models, dataset, model, eps, and the fields of an ``Item``."""
+    """The records of the laboratory's models on one dataset, see ``rows``."""
     splits = load(dataset, data_dir)
     images = splits.test.batch(np.arange(len(splits.test)))
     loader = list(zip(*(part.split(BATCH) for part in images), strict=True))
@@ -79,39 +77,14 @@ def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
     }
     for name, (model, attack) in models.items():
         torch.manual_seed(0)
-        items = robustness_report(model, loader, eps=EPS, attack=attack, twin=undefended)
-        yield from _records("laboratory", dataset, name, items)
+        items = robustness_report(model, loader, eps=EPS, budget=BUDGET, attack=attack, twin=undefended)
+        head = {"source_of_models": LABORATORY, "dataset": dataset, "model": name, "twin": "undefended"}
+        yield from rows(head | {"eps": EPS, "budget": BUDGET}, items)
 
 
-def of_profile(profile: Profile, options: RunOptions) -> Iterator[Record]:
-    """The same for the trained models of a profile's first seed; a model's twin is its variant trained cleanly, if any.
+def rows(head: Record, items: Iterable[Item]) -> Iterator[Record]:
+    """One record an item: kind "robustness", ``head``, and the fields of the ``Item``.
 
-    Raises:
-        InputError: a model has no weights in the folder of the run.
+    head: source_of_models, dataset, model, twin (the undefended model beside it or None), eps, budget.
     """
-    cells = [cell for cell in make_plan(profile, options).cells if cell.kind == "train"]
-    cells = [cell for cell in cells if cell.settings["seed"] == profile.seeds[0]]
-    for dataset in profile.datasets:
-        splits = splits_of(dataset, profile, options)
-        own = {_key(cell): cell for cell in cells if cell.dataset == dataset.name}
-        models = {
-            key: next(load_trained(cell, splits, options.folder, [0.0], "global"))
-            for key, cell in own.items()
-        }
-        layout = torch.channels_last if profile.training.channels_last else torch.contiguous_format
-        loader = list(batches(splits.test, BUDGETS["quick"].images, BATCH, options.device, layout))
-        for (variant, training), model in models.items():
-            twin = models.get((variant, "clean")) if training == "adversarial" else None
-            items = robustness_report(model, loader, eps=EPS, twin=twin)
-            yield from _records(
-                f"profile {profile.name}", dataset.name, model_label(variant, training), items
-            )
-
-
-def _key(cell: Cell) -> tuple[str, str]:
-    return cell.settings["variant"], "adversarial" if cell.settings["training"]["adversarial"] else "clean"
-
-
-def _records(source: str, dataset: str, model: str, items: Iterable[Item]) -> Iterator[Record]:
-    head = {"kind": "robustness", "source_of_models": source, "dataset": dataset, "model": model, "eps": EPS}
-    return ({**head, **item.as_dict()} for item in items)
+    return ({"kind": "robustness", **head, **item.as_dict()} for item in items)

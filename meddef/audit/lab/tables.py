@@ -14,6 +14,7 @@ from meddef.paper import VARIANT_LABELS
 from meddef.records import Record
 
 PLACE = Path("results") / "lab"
+LABORATORY = "laboratory"  # source of models that the laboratory trains itself
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,27 @@ def cases() -> list[Case]:
     return found
 
 
-def read(root: Path) -> list[Record]:
-    """The laboratory's published records; none where it was not run."""
-    path = root / PLACE / "tables.jsonl"
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    )
+def read(root: Path, kind: str = "tables") -> list[Record]:
+    """The laboratory's published records of a kind, "tables" or "robustness"; none where it was not run.
+
+    Phantoms come first, then real images, then the models of profiles.
+    """
+    records = [
+        json.loads(line)
+        for path in (root / PLACE).glob(f"{kind}_*.jsonl")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    return sorted(records, key=_order)
+
+
+def _order(record: Record) -> tuple[bool, str, bool, str]:
+    source, dataset = record.get("source_of_models", LABORATORY), record["dataset"]
+    return source != LABORATORY, source, not is_drawn(dataset), dataset
+
+
+def is_drawn(dataset: str) -> bool:
+    """Whether its images are phantoms."""
+    return dataset.startswith("phantom")
 
 
 def subjects(records: Iterable[Record]) -> list[tuple[str, str]]:

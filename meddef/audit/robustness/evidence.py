@@ -33,6 +33,7 @@ class Budget:
 
 
 BUDGETS = {
+    "brief": Budget(24, 8, 24, 1, 60, 4, 6),
     "quick": Budget(64, 20, 60, 2, 300, 10, 12),
     "standard": Budget(256, 40, 200, 5, 2000, 100, 50),
 }
@@ -136,6 +137,11 @@ class Evidence:
     def random(self) -> Result:
         """Random signs of size eps."""
         return self.run(partial(noise, eps=self.eps))
+
+    @cached_property
+    def transferred(self) -> Result:
+        """The attack under test on the twin, judged by the model; only where there is a twin."""
+        return self.run(partial(self.attack, eps=self.eps), model=self.twin, judge=self.model)
 
     @cached_property
     def worst(self) -> Result:

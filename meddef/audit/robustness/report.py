@@ -29,11 +29,12 @@ def robustness_report(
 
     Args:
         model: takes (N, C, H, W) in [0, 1], returns logits (N, K); judged in evaluation mode and left as it was found.
-        loader: batches of (images float (N, C, H, W) in [0, 1], labels int (N,)) on the model's device; the first 64
-            ("quick") or 256 ("standard") images are used, attacks are tried on those that the model gets right.
+        loader: batches of (images float (N, C, H, W) in [0, 1], labels int (N,)) on the model's device; the first 24
+            ("brief"), 64 ("quick") or 256 ("standard") images are used, attacks are tried on those that the model gets
+            right. With 24, only gross faults show.
         eps: radius in pixel units, above 0 and at most 1.
         norm: "linf", the only one that the attacks share.
-        budget: "quick" or "standard", see ``meddef.audit.robustness.evidence.BUDGETS``.
+        budget: "brief", "quick" or "standard", see ``meddef.audit.robustness.evidence.BUDGETS``.
         attack: the one to examine, ``attack(model, images, labels, eps=eps) -> images``; None is PGD.
         twin: the same model trained without a defence; None leaves its items N-A.
         progress: called with (items done, items in all).

@@ -1,0 +1,30 @@
+/* What axe-core finds in the theme's pages and in tables with blank headings, mended when a page is shown. */
+(function () {
+  "use strict";
+
+  function all(selector, mend) {
+    document.querySelectorAll(selector).forEach(mend);
+  }
+
+  document.addEventListener("DOMContentLoaded", function () {
+    all(".bd-sidebar-primary", function (sidebar) {
+      sidebar.setAttribute("role", "region"); // its title lies in no landmark otherwise
+      sidebar.setAttribute("aria-label", "Sidebar");
+    });
+    all(".search-button-field", function (button) {
+      button.removeAttribute("aria-label"); // it says less than the text that is seen
+    });
+    all(".theme-switch-button [title]", function (icon) {
+      icon.removeAttribute("title"); // the button has a name
+    });
+    all("table.meddef th", function (heading) {
+      if (heading.textContent.trim()) return;
+      var cell = document.createElement("td"); // a blank heading is none
+      cell.className = heading.className;
+      heading.replaceWith(cell);
+    });
+    all(".cell_output, .meddef-scroll", function (box) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; // scrolled with the keyboard too
+    });
+  });
+})();

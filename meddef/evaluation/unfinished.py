@@ -1,0 +1,103 @@
+"""An attack cell batch by batch: what is done is kept on disk, so that a killed cell goes on after its last batches."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from meddef.atomic import write_text
+from meddef.evaluation.metrics import Evaluation
+
+logger = logging.getLogger(__name__)
+EVERY_SECONDS = 30.0
+ARRAYS = ("labels", "before", "after")
+
+
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """The outcome over all images from the outcomes of the batches, in their order."""
+    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS]
+    return Evaluation(
+        *arrays, max(part.linf for part in parts), max(part.l0 for part in parts), parts[0].num_classes
+    )
+
+
+def place(run_folder: Path, key: str) -> Path:
+    """Where the cell ``key`` keeps its batches while it is in work."""
+    return run_folder / "unfinished" / f"{key}.json"
+
+
+def images_done(run_folder: Path, key: str) -> int:
+    """Images that the cell ``key``, which is in work, has behind it; 0 where nothing was kept."""
+    path = place(run_folder, key)
+    if not path.is_file():
+        return 0
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return sum(len(part["labels"]) for part in content["parts"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+class Unfinished:
+    """The batches of one cell that are done, the warnings they gave, and where its random numbers stand.
+
+    Args:
+        path: the cell's file; it is written at most every ``EVERY_SECONDS``, so short cells leave none.
+        size: images a batch; what was kept under another size is of no use and is forgotten.
+        generator: the attack's source of random numbers, put back where the kept batches left it; None if it has none.
+    """
+
+    def __init__(self, path: Path, size: int, generator: torch.Generator | None) -> None:
+        self.path, self.size, self.generator = path, size, generator
+        self.parts: list[Evaluation] = []
+        self.warnings: set[str] = set()
+        self._saved = time.monotonic()
+        self._load()
+
+    def add(self, part: Evaluation, warned: Iterable[str]) -> None:
+        """One batch more."""
+        self.parts.append(part)
+        self.warnings |= set(warned)
+        if time.monotonic() - self._saved >= EVERY_SECONDS:
+            write_text(self.path, json.dumps(self._content()))
+            self._saved = time.monotonic()
+
+    def finish(self) -> Evaluation:
+        """The whole outcome; the file has served."""
+        self.path.unlink(missing_ok=True)
+        return joined(self.parts)
+
+    def _content(self) -> dict[str, Any]:
+        parts = [
+            {name: getattr(part, name).tolist() for name in ARRAYS}
+            | {"linf": part.linf, "l0": part.l0, "num_classes": part.num_classes}
+            for part in self.parts
+        ]
+        state = None if self.generator is None else bytes(self.generator.get_state().tolist()).hex()
+        return {"size": self.size, "parts": parts, "warnings": sorted(self.warnings), "generator": state}
+
+    def _load(self) -> None:
+        if not self.path.is_file():
+            return
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            parts = [
+                Evaluation(**part | {name: np.array(part[name], dtype=np.int64) for name in ARRAYS})
+                for part in content["parts"]
+            ]
+            state, kept_size, warned = content["generator"], content["size"], set(content["warnings"])
+        except (ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is damaged (%s): the cell starts again", self.path, error)
+            return
+        if kept_size != self.size or (state is None) != (self.generator is None):
+            return
+        if self.generator is not None:
+            self.generator.set_state(torch.tensor(list(bytes.fromhex(state)), dtype=torch.uint8))
+        self.parts, self.warnings = parts, warned

@@ -1,0 +1,124 @@
+"""Where a figure comes from: the records' own circumstances, told once, and nothing of the machine that draws."""
+
+import json
+
+import nbformat
+import pytest
+from report_records import provenance, small_run
+
+from meddef import figures, interactive
+from meddef.drawing import MIME
+from meddef.origin import KEYS_NAMED, origin
+from meddef.published import code_page, explain, forget
+from meddef.report import Report
+from meddef.svg import compact
+
+
+def report(cells: int) -> Report:
+    """A report whose records have keys of their own, half of them computed at another commit."""
+    records = small_run("chest_xray", ("full",))
+    for number, record in enumerate(records):
+        record["key"] = f"k{number % cells}"
+    origins = [
+        provenance()[0] | {"key": f"k{n}", "commit": "ab" * 20 if n % 2 else "cd" * 20, "dirty": bool(n % 2)}
+        for n in range(cells)
+    ]
+    return Report("tiny", records, origins)
+
+
+def test_origin_tells_each_value_once_and_counts_the_cells_of_a_commit() -> None:
+    run = report(4)
+    said = origin(run, run.records)
+    assert said["records"]["keys"] == ["k0", "k1", "k2", "k3"]
+    assert said["commits"] == [
+        {"commit": "ab" * 20, "clean": False, "cells": 2},
+        {"commit": "cd" * 20, "clean": True, "cells": 2},
+    ]
+    assert said["data"] == {"chest_xray": "data-chest_xray"}
+    assert (said["seeds"], said["seconds"], len(said["versions"])) == ([0], 360.0, 1)
+
+
+def test_many_keys_are_counted_and_digested() -> None:
+    run = report(KEYS_NAMED + 1)
+    records = origin(run, run.records)["records"]
+    assert (records["count"], records["keys"]) == (KEYS_NAMED + 1, None)
+    assert records["sha256"] != origin(run, run.records[:5])["records"]["sha256"]
+
+
+def notebook_with(figure: object) -> nbformat.NotebookNode:
+    cell = nbformat.v4.new_code_cell(
+        "draw", metadata={"mystnb": {"image": {"alt": "Some curves of a test."}}}
+    )
+    cell.outputs = [nbformat.v4.new_output("execute_result", figure._repr_mimebundle_())]  # type: ignore[attr-defined]
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [cell]
+    return notebook
+
+
+def test_a_figure_in_the_book_says_folded_where_it_comes_from() -> None:
+    notebook = notebook_with(figures.security_curves(report(4)))
+    explain(notebook, stem="05_epsilon", section="epsilon")
+    _, below = notebook.cells[0].outputs
+    html = below.data["text/html"]
+    assert html.startswith('<details class="meddef-origin"><summary>Where this figure comes from')
+    for told in (
+        'download="05_epsilon_security_curves.csv"', "figures_code.html#figures.security_curves",
+        "_sources/notebooks/tiny/05_epsilon.ipynb", "abababababab, with local changes", "Some CPU, 2 cores",
+        "meddef reproduce --profile tiny --only epsilon --data-dir DATA", "data-chest_xray",
+    ):  # fmt: skip
+        assert told in html
+    assert "figures.security_curves" in code_page()["figures_code.md"]
+
+
+def test_stored_notebooks_keep_the_picture_only() -> None:
+    notebook = notebook_with(figures.security_curves(report(4)))
+    forget(notebook)
+    (output,) = notebook.cells[0].outputs
+    assert sorted(output.data) == ["image/svg+xml", "text/plain"]
+
+
+def test_figures_without_records_are_not_published() -> None:
+    shown = figures.security_curves(Report("bare", [], []))._repr_mimebundle_()
+    assert MIME not in shown
+
+
+def test_compacting_keeps_what_is_seen() -> None:
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg"><style>*{}</style><g id="a"><g id="b">'
+        '<path d="M 1.23456 -0.0001&#10;L 2 3" style="fill: red"/></g></g>'
+        '<text style="font: 9px; font-family: \'DejaVu Sans\'" x="1.005">0.00500</text></svg>'
+    )
+    small = compact(svg)
+    assert 'd="M 1.23 0 L 2 3"' in small
+    assert ">0.00500<" in small  # text is not rounded
+    assert "<g" not in small
+    assert "Verdana" in small
+
+
+class TestInteractive:
+    def test_curves_hold_the_counts_of_the_records(self) -> None:
+        twin = interactive.security_curves(report(4))
+        pgd = next(choice for choice in twin.choices if choice["label"] == "Chest X-Ray, PGD")
+        measured, published = pgd["data"]
+        # 7 of 8 without attack, 3 and 1 of 8 at the two budgets
+        assert measured["text"][1] == "Full DAAM: 3 of 8 images right, 37.5 % [13.7, 69.4]"
+        assert measured["y"] == [87.5, 37.5, 12.5]
+        assert published["text"][1] == "Full DAAM: the paper prints 98.83 %"  # Table 2, at 0.05
+        assert pgd["steps"][twin.start]["label"] == "0.05"
+
+    def test_matrices_hold_the_counts_of_the_records(self) -> None:
+        twin = interactive.pruned_confusion(report(4), 0.05)
+        pgd = next(choice for choice in twin.choices if choice["label"].endswith("PGD"))
+        assert [step["label"] for step in pgd["steps"]] == ["0", "30"]
+        assert pgd["steps"][0]["counts"] == [[1, 3], [3, 1]]  # 2 of 8 right after the attack
+
+    def test_it_is_what_plotly_takes_and_stays_in_its_script(self) -> None:
+        graph_objects = pytest.importorskip("plotly.graph_objects")
+        twin = interactive.security_curves(report(4))
+        for choice in twin.choices:
+            for trace in choice["data"]:
+                graph_objects.Scatter(trace)  # raises where plotly does not know a property
+        html = twin._repr_html_()
+        inside = html.split('<script type="application/json">')[1].split("</script>")[0]
+        assert json.loads(inside)["slider"] == "ε"
+        assert html.count("</script>") == 1
