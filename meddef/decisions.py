@@ -40,22 +40,23 @@ def _read(path: Path) -> list[Record]:
 def effects(records: Iterable[Record]) -> dict[str, dict[str, dict[Condition, Effect]]]:
     """Decision -> dataset -> condition -> accuracy with the other reading minus accuracy with the one taken.
 
-    p-values are corrected for the conditions of one decision on one dataset (Holm).
+    p-values are corrected for all that are compared on one dataset (Holm).
     """
     kept: dict[tuple[str, str, Condition], dict[str, dict[int, Record]]] = {}
     for record in records:
         condition = record["attack"], record["eps"], record["prune_rate"]
         seeds = kept.setdefault((record["decision"], record["dataset"], condition), {})
         seeds.setdefault(record["choice"], {})[record["seed"]] = record
-    found: dict[str, dict[str, dict[Condition, Effect]]] = {}
+    by_dataset: dict[str, dict[tuple[str, Condition], Effect]] = {}
     for (decision, dataset, condition), choices in kept.items():
         difference = effect([(1, choices["other"]), (-1, choices["taken"])])
         if difference is not None:
-            found.setdefault(decision, {}).setdefault(dataset, {})[condition] = difference
-    return {
-        decision: {dataset: corrected(each) for dataset, each in by_dataset.items()}
-        for decision, by_dataset in found.items()
-    }
+            by_dataset.setdefault(dataset, {})[decision, condition] = difference
+    found: dict[str, dict[str, dict[Condition, Effect]]] = {}
+    for dataset, differences in by_dataset.items():
+        for (decision, condition), each in corrected(differences).items():
+            found.setdefault(decision, {}).setdefault(dataset, {})[condition] = each
+    return found
 
 
 def listing(records: list[Record]) -> str:
@@ -92,12 +93,13 @@ def told(by_dataset: dict[str, dict[Condition, Effect]]) -> str:
 
 def summary(records: list[Record]) -> str:
     """Data, sizes and seeds, in a sentence."""
-    seeds = sorted({record["seed"] for record in records})
+    seeds = len({record["seed"] for record in records})
     sizes = {CARDS[r["dataset"]].title: r["n"] for r in records}
     images = "; ".join(f"{title}, n = {n} test images" for title, n in sizes.items())
+    luck = " With one seed a difference between two trainings may be the luck of one of them." * (seeds == 1)
     return (
-        f"The full model, trained small on phantoms for each reading, {len(seeds)} seeds. {images}. Small models on "
-        "drawings show whether a reading can matter, not what it does at full size."
+        f"The full model, trained small on phantoms for each reading, {seeds} seed{'s' * (seeds > 1)}. {images}. Small "
+        f"models on drawings show whether a reading can matter, not what it does at full size.{luck}"
     )
 
 

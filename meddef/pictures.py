@@ -84,7 +84,12 @@ def samples(report: Report) -> SvgFigure:
                 | {"lesion (%)": share}
             )
         row[0].set_ylabel(dataset.classes[label], fontsize=8)
-    figure.suptitle("as drawn (left) and with the outline of the lesion (right)", fontsize=9)
+    sizes = " and ".join(f"{dataset.size('test'):,}" for dataset in datasets)
+    figure.suptitle(
+        f"as drawn (left) and with the outline of the lesion (right); "
+        f"the first {A_CLASS} a class of n = {sizes} test images",
+        fontsize=9,
+    )
     return figure.showing(report, pd.DataFrame(shown), _data_records(datasets))
 
 
@@ -156,6 +161,8 @@ def saliency(report: Report) -> SvgFigure:
                 _image(panel, phantoms.images[index], phantoms.masks[index], heat)
     for panel, name in zip(axes[0], ["image", *(short_label(*model) for model in models)], strict=True):
         panel.set_title(name, fontsize=8)
+    sizes = sorted({record["n"] for record in report.of("saliency")})
+    figure.suptitle(f"the first of n = {' or '.join(map(str, sizes))} images with a lesion", fontsize=9)
     shown = [
         {
             "dataset": record["dataset"], "variant": record["variant"], "training": record["training"],

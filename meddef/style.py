@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from meddef.drawing import SvgFigure
+from meddef.drawing import SvgFigure as SvgFigure
+from meddef.drawing import styled as styled
 from meddef.report import attack_name, is_control, short_label
 from meddef.worst_case import ENSEMBLE
 
