@@ -49,7 +49,7 @@ function showProbabilities(body, before, after, label, classes) {
 }
 
 function percent(share) {
-  return `${(100 * share).toFixed(share > 0.0995 && share < 0.9995 ? 0 : 1)} %`;
+  return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 }
 
 // ways: name -> points. One line a model; a filled dot is a point where the answer is wrong.
