@@ -7,7 +7,7 @@ PEERS := .bench
 PROFILE ?= smoke
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce book pdf test lint unit notebooks pages bench publish clean
+.PHONY: help reproduce book playground pdf test lint unit notebooks pages bench publish clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ bench: $(READY) $(PEERS)/.ready  ## speed, as ratios measured side by side; minu
 $(PEERS)/.ready: Makefile $(READY)  # a folder of its own and no dependencies: torchattacks pins old ones
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1
 	touch $@
+
+playground: $(READY)  ## train the two models of the attack playground again and export their gradients
+	$(BIN)/python -m meddef.playground
 
 publish: $(READY)  ## copy the records of a finished run (PROFILE=cpu) from runs/ to results/
 	mkdir -p results/$(PROFILE)

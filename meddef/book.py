@@ -27,17 +27,27 @@ from meddef.faults import faults_page
 from meddef.frontpage import EPS, front_page
 from meddef.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
 from meddef.pages import in_order, pages
+from meddef.playground.page import playground_pages, publish_playground
 from meddef.report import Report
 from meddef.trust import CAPTION, trust_pages
 from meddef.trust import PAGES as TRUST_PAGES
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
-PAGES = ("results", "exhibits", "howto", "definitions", "glossary")
+PAGES = ("results", "exhibits", "howto", "playground", "definitions", "glossary")
 COURSE = ("course/index", "course/instructor", *(f"course/lab{number}" for number in range(1, 9)))
 REFERENCE = ("cards", "api", "figures_code", "cost", "cluster", "faults")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
-INPUTS = ("*.md", "_toc.yml", "_static/**/*", "_generated/*", "notebooks/*/[0-9]*.ipynb", "course/**/*")
+INPUTS = (
+    "*.md",
+    "_toc.yml",
+    "_static/**/*",
+    "_extra/**/*",
+    "playground/*.html",
+    "course/**/*",
+    "_generated/*",
+    "notebooks/*/[0-9]*.ipynb",
+)
 
 
 class BookFailed(RunFailed):
@@ -87,12 +97,14 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
     texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
+    texts |= playground_pages(root)
     texts |= (
         cards_page(reports, EPS) | exhibits_page(reports, _sections(root, reports)) | published.code_page()
     )
     for name, text in texts.items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
+    publish_playground(root)
     page = root / "_build" / "html" / "index.html"
     key = _key(root)
     stamp = root / "_build" / "book.key"
