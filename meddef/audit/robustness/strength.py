@@ -92,7 +92,7 @@ def worst_case_is_near(evidence: Evidence) -> Outcome:
     }
     detail = (
         f"The attack breaks {numbers['broken_by_attack']} of {n} images, any of {len(tried)} attacks "
-        f"{int(worst.sum())}; robust accuracy in the worst case is {numbers['robust_accuracy']:.0%} of "
+        f"{numbers['broken_by_any']}; robust accuracy in the worst case is {numbers['robust_accuracy']:.0%} of "
         f"{len(evidence.labels)}."
     )
     return Outcome(fresh <= WEAKER * n, numbers, detail)
