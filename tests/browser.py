@@ -27,7 +27,7 @@ FLAGS = (
 )  # fmt: skip
 AXE = "4.14.1"
 WIDTHS = (1280, 420)
-WAIT = 900  # seconds for all pages
+WAIT = 1800  # seconds for all pages; a loaded machine takes many times the minutes of an idle one
 
 HARNESS = Path(__file__).with_name("check_pages.html")
 
