@@ -150,7 +150,7 @@ function report(chosen, ways, seconds) {
   });
   status.textContent = `${words.join("; ")}.`;
   const steps = Object.values(ways).reduce((sum, points) => sum + points.length - 1, 0);
-  if (chosen.name === "pgd" && steps > 0) {
+  if (chosen.name === "pgd" && steps > 0 && seconds > 0) {
     state.stepsPerSecond = steps / seconds;
     root.querySelector(".pg-speed").textContent = `${Math.round(steps / seconds)} PGD steps a second in this browser, on one thread.`;
   }
