@@ -2,6 +2,7 @@
 
 `PROTOCOL`: datasets, training, attacks, pruning, and where the paper's statements differ, with sections.
 `CLAIMS`: the ledger of every quantitative or ordering claim; `CLAIMS_EXCLUDED`: what is none, with reasons.
+`DECISIONS`: where the paper can be read in more than one way, and what was taken.
 `EXHIBITS`: every figure, subfigure and table. `FIGURE_CLAIMS`: bounds on ASR printed in captions and text.
 `VARIANT_LABELS`: our variant names and the paper's.
 """
@@ -33,6 +34,7 @@ def _csv(name: str, dtype: dict[str, str]) -> pd.DataFrame:
 PROTOCOL: dict[str, Any] = _yaml("protocol.yaml")
 EXHIBITS: list[dict[str, Any]] = _yaml("exhibits.yaml")
 FIGURE_CLAIMS: list[dict[str, Any]] = _yaml("figure_claims.yaml")
+DECISIONS: list[dict[str, Any]] = _yaml("decisions.yaml")
 CLAIMS: list[dict[str, Any]] = [
     {"section": section, **claim} for section, claims in _yaml("claims.yaml").items() for claim in claims
 ]
