@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from meddef.atomic import write_text
 from meddef.attacks import pgd
 from meddef.data import Splits, load_splits
-from meddef.evaluation import evaluate
-from meddef.evaluation.metrics import Attack
+from meddef.evaluation import Evaluation, evaluate
 from meddef.evaluation.provenance import provenance
 from meddef.models import COMPONENTS, DefenseModule, MedDef, Normalized, build_model
 from meddef.models.backbone import CHANNELS
@@ -33,17 +32,18 @@ from meddef.records import Record
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import train
 
-DATASETS = ("phantom_oct", "phantom_xray")
+DATASET = "phantom_oct"
 SEEDS = (0, 1, 2)
-SIZES = {"train": 208, "val": 48, "test": 160}
-IMAGE_SIZE = 64
+SIZES = {"train": 128, "val": 32, "test": 100}
+IMAGE_SIZE = 48
 TRAINING = TrainingSettings(
     epochs=4, batch_size=16, learning_rate=5e-4, adversarial=AdversarialSettings(steps=2)
 )
-BUDGETS = (0.01, 0.05)
-PGD: dict[str, Any] = {"steps": 10, "step_size": 0.01}
-RATES = (0.3, 0.5, 0.8)
-BATCH = 32
+EPS = 0.01  # models this small have nothing left at the paper's 0.05
+PGD: dict[str, Any] = {"steps": 5, "step_size": 0.003}
+BUDGETS = (0.01, 0.05)  # of the two spaces
+RATES = (0.3, 0.6)
+BATCH = 25
 
 
 class OmegaOnFused(DefenseModule):
@@ -74,6 +74,7 @@ def as_taken(network: MedDef) -> None:
     """The model of ``meddef.models``."""
 
 
+CHOICES = ("taken", "other")
 TRAINED: dict[str, tuple[Callable[[MedDef], None], float]] = {
     # decision read the other way -> the change to the model, and the dropout rate
     "taken": (as_taken, 0.3),
@@ -83,28 +84,29 @@ TRAINED: dict[str, tuple[Callable[[MedDef], None], float]] = {
 }
 
 
-def run(dataset: str, seed: int) -> Iterator[Record]:
-    """Records of one dataset and seed, a row a decision, reading ("taken" or "other") and condition.
+def run(seed: int) -> Iterator[Record]:
+    """Records of one seed, a row a decision, reading ("taken" or "other") and condition.
 
-    A record holds labels, before and after, one digit an image, as attack records do.
+    A record holds labels and answers, one digit an image, as attack records do.
     """
-    splits = load_splits(dataset, image_size=IMAGE_SIZE, split_policy="released", sizes=SIZES, progress=False)
+    splits = load_splits(DATASET, image_size=IMAGE_SIZE, split_policy="released", sizes=SIZES, progress=False)
     with TemporaryDirectory() as folder:
         models = {name: fit(splits, name, seed, Path(folder) / name) for name in TRAINED}
-    taken = models.pop("taken")
-    reading = partial(_record, splits, seed)
-    for name, model in models.items():
-        for eps in (0.0, *BUDGETS):
-            for choice, judged in (("taken", taken), ("other", model)):
-                yield reading(name, choice, judged, eps=eps, budget=eps)
+    answers = {name: attacked(splits, model, seed, EPS) for name, model in models.items()}
+    taken = models["taken"]
+    pairs = [(name, 0.0, (answers["taken"], answers[name])) for name in TRAINED if name != "taken"]
     for rate in RATES:
-        for choice, scope in (("taken", "global"), ("other", "layer")):
-            pruned = prune_l1(taken, rate, scope=scope)
-            for eps in (0.0, BUDGETS[-1]):
-                yield reading("pruning", choice, pruned, eps=eps, budget=eps, rate=rate)
+        pruned = (prune_l1(taken, rate, scope=scope) for scope in ("global", "layer"))
+        found = [attacked(splits, model, seed, EPS) for model in pruned]
+        pairs.append(("pruning", rate, (found[0], found[1])))
+    for decision, rate, both in pairs:
+        for choice, answer in zip(CHOICES, both, strict=True):
+            for attack in ("clean", "pgd"):
+                yield _record(answer, splits, seed, decision, choice, attack, EPS, rate)
     for eps in BUDGETS:
-        for choice, unit in (("taken", 1.0), ("other", splits.std)):
-            yield reading("epsilon_space", choice, taken, eps=eps, budget=eps * unit, unit=unit)
+        for choice, unit in zip(CHOICES, (1.0, splits.std), strict=True):
+            answer = attacked(splits, taken, seed, eps, unit)
+            yield _record(answer, splits, seed, "epsilon_space", choice, "pgd", eps, 0.0)
 
 
 def fit(splits: Splits, name: str, seed: int, folder: Path) -> Normalized:
@@ -118,27 +120,24 @@ def fit(splits: Splits, name: str, seed: int, folder: Path) -> Normalized:
     return model.eval()
 
 
+def attacked(splits: Splits, model: nn.Module, seed: int, eps: float, unit: float = 1.0) -> Evaluation:
+    """PGD on the test images; ``eps`` and the step are in units of ``unit`` pixel units."""
+    settings = PGD | {"step_size": PGD["step_size"] * unit}
+    attack = partial(pgd, eps=eps * unit, generator=torch.Generator().manual_seed(seed), **settings)
+    return evaluate(model, _batches(splits), attack)
+
+
 def _record(
-    splits: Splits, seed: int, decision: str, choice: str, model: nn.Module, *,
-    eps: float, budget: float, rate: float = 0.0, unit: float = 1.0,
+    answer: Evaluation, splits: Splits, seed: int, decision: str, choice: str, attack: str, eps: float, rate: float
 ) -> Record:  # fmt: skip
-    """``eps`` as the decision names it, ``budget`` in pixel units; the step is in the unit of ``eps``."""
-    found = evaluate(model, _batches(splits), _attack(budget, unit, seed))
-    counts = found.counts
+    given = answer.before if attack == "clean" else answer.after
     return {
         "kind": "decision", "dataset": splits.dataset, "seed": seed, "decision": decision, "choice": choice,
-        "attack": "pgd" if eps else "clean", "eps": eps, "budget": budget, "prune_rate": rate,
-        "n": counts.n, "right": counts.correct_after,
-        "labels": _digits(found.labels), "before": _digits(found.before), "after": _digits(found.after),
+        "attack": attack, "eps": eps if attack != "clean" else 0.0, "prune_rate": rate,
+        "n": len(given), "right": int((given == answer.labels).sum()),
+        "labels": _digits(answer.labels), "after": _digits(given),
         "data_fingerprint": splits.fingerprint,
     }  # fmt: skip
-
-
-def _attack(budget: float, unit: float, seed: int) -> Attack | None:
-    if not budget:
-        return None
-    settings = PGD | {"step_size": PGD["step_size"] * unit}
-    return partial(pgd, eps=budget, generator=torch.Generator().manual_seed(seed), **settings)
 
 
 def _batches(splits: Splits) -> Iterator[tuple[Tensor, Tensor]]:
@@ -151,23 +150,26 @@ def _digits(classes: np.ndarray) -> str:
 
 
 def main() -> None:
-    """Run every dataset and seed and write the records with their circumstances."""
+    """Run every seed and write the records with their circumstances."""
     torch.set_num_threads(1)
-    started = time.monotonic()
-    records: list[Record] = []
-    cells = [(dataset, seed) for dataset in DATASETS for seed in SEEDS]
-    with progress_bar(len(cells), "decisions") as bar:
-        for dataset, seed in cells:
-            records += run(dataset, seed)
-            bar.update()
+    folder = find_root() / "results" / "decisions"
     settings = {
         "training": TRAINING.model_dump(), "image_size": IMAGE_SIZE, "sizes": SIZES, "pgd": PGD,
     }  # fmt: skip
-    origin = provenance("cpu", time.monotonic() - started)
-    origin |= {"command": "python -m meddef.audit.decisions", "settings": settings}
-    folder = find_root() / "results" / "decisions"
-    write_text(folder / "measurements.jsonl", "".join(json.dumps(r, sort_keys=True) + "\n" for r in records))
-    write_text(folder / "provenance.jsonl", json.dumps(origin, sort_keys=True) + "\n")
+    started = time.monotonic()
+    records: list[Record] = []
+    with progress_bar(len(SEEDS), "decisions") as bar:
+        for seed in SEEDS:
+            records += run(seed)
+            origin = provenance("cpu", time.monotonic() - started)
+            origin |= {"command": "python -m meddef.audit.decisions", "settings": settings}
+            write_text(folder / "measurements.jsonl", _lines(records))
+            write_text(folder / "provenance.jsonl", _lines([origin]))
+            bar.update()
+
+
+def _lines(rows: list[Record]) -> str:
+    return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
 
 
 if __name__ == "__main__":
