@@ -60,7 +60,7 @@ def expected(cell: Cell, records: Sequence[Record]) -> str:
 
 
 def shown(cell: Cell, report: Report) -> str:
-    """The cell of the book's table: measured value, interval, and what stands below them."""
+    """The cell of the book's table, without the mark of the best: measured value, interval, and what stands below."""
     grid, dataset, variant, training, rate, attack, eps = cell
     table = tables.compression(report, eps) if grid == "pruning" else tables.epsilon(report, grid)
     frame = table.frame
@@ -70,7 +70,7 @@ def shown(cell: Cell, report: Report) -> str:
         & (frame["model"] == short_label(variant, training))
         & (frame["pruned" if grid == "pruning" else "ε"] == f"{rate if grid == 'pruning' else eps:g}")
     ]
-    return str(row[attack_name(attack)].item())
+    return str(row[attack_name(attack)].item()).replace(tables.BEST, "")
 
 
 def check(report: Report, seed: int, count: int = 3) -> list[str]:

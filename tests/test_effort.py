@@ -111,7 +111,7 @@ def test_the_pages_hold_shares_that_add_up_and_the_verdict(tmp_path: Path) -> No
     for share in ("estimated (% of work)", "actual (% of time)"):
         assert frame[share].astype(float).sum() == pytest.approx(100, abs=1)
     assert frame["cells"].astype(int).sum() == len(report.records) - 1
-    names = ("throughput", "full_size", "limits", "storage", "effort", "engine")
+    names = ("throughput", "full_size", "limits", "storage", "effort", "engine", "passes")
     pages = full_size.pages([report], tmp_path)
     assert set(pages) == {f"{name}.md" for name in names}
     assert pages["engine.md"] == full_size.NOTHING
