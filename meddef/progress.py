@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 LOG_INTERVAL = 30.0  # seconds between lines when the output is not a screen
 
