@@ -33,10 +33,14 @@ _CHANGES = (
 
 
 def limit(memory_mb: int, seconds: int) -> None:
-    """Limit memory, CPU time and the size of a file; no core dumps."""
+    """Limit memory, CPU time and the size of a file; no core dumps.
+
+    CPU time is what all cores can use in ``seconds`` by the clock, which the grader watches: it is to stop what the
+    grader lost sight of, and not to come first.
+    """
     for what, most in (
         (resource.RLIMIT_DATA, memory_mb * MB),
-        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_CPU, seconds * (os.cpu_count() or 1)),
         (resource.RLIMIT_FSIZE, FILE_MB * MB),
         (resource.RLIMIT_CORE, 0),
     ):
