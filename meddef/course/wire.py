@@ -90,7 +90,7 @@ def decode(payload: bytes) -> Any:
         header = payload[_LENGTH.size : _LENGTH.size + length]
         blob = payload[_LENGTH.size + length :]
         return _rich(json.loads(header), load(blob) if blob else {})
-    except Exception:
+    except Exception:  # a hostile process may send anything, in any shape
         raise Silent("an answer that cannot be read") from None
 
 
