@@ -149,7 +149,8 @@ def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_r
             _print_plan(plan, {cell.key for cell in todo})
             return
         started = time.perf_counter()
-        run_plan(plan, options, executor, inside=isinstance(executor, InlineExecutor))
+        inside = isinstance(executor, InlineExecutor)
+        run_plan(plan, options, executor, inside=inside, at_once=workers if scheduler is None else None)
         if todo:
             actual = time.perf_counter() - started
             print(f"took {humane(actual)}, {actual / total:.1f} times the estimate")

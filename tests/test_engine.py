@@ -93,6 +93,26 @@ def test_two_processes_give_the_same_records(
     assert exported(options) == exported(reference)
 
 
+def test_a_model_is_attacked_before_the_next_is_trained(
+    unbroken: tuple[Plan, RunOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run that is stopped leaves whole models; without ``at_once`` all trainings come first."""
+    plan, _ = unbroken
+    keys = [cell.key for cell in plan.cells if cell.kind == "train"]
+    seen: list[Task] = []
+    monkeypatch.setattr("meddef.evaluation.run.run_task", seen.append)
+
+    def models(at_once: int | None) -> list[int]:
+        seen.clear()
+        options = RunOptions(tmp_path / str(at_once))
+        run_plan(plan, options, InlineExecutor(), inside=False, at_once=at_once, export=False)
+        firsts = [task.cells[0] for task in seen]
+        return [keys.index(cell.needs or cell.key) for cell in firsts if cell.kind != "data"]
+
+    assert models(1) == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert models(None)[:2] == [0, 1]
+
+
 def test_a_cell_that_is_recorded_is_not_computed_again_by_a_repeated_task(
     unbroken: tuple[Plan, RunOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,15 @@
     document.querySelectorAll(selector).forEach(mend);
   }
 
+  function untitle(button) {
+    // The button has a name. Font Awesome turns titles into elements of the drawings that it puts there, at any moment.
+    button.querySelectorAll("[title], svg[aria-labelledby]").forEach(function (icon) {
+      icon.removeAttribute("title");
+      icon.removeAttribute("aria-labelledby");
+    });
+    button.querySelectorAll("title").forEach(function (title) { title.remove(); });
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
     all(".bd-sidebar-primary", function (sidebar) {
       sidebar.setAttribute("role", "region"); // its title lies in no landmark otherwise
@@ -14,8 +23,9 @@
     all(".search-button-field", function (button) {
       button.removeAttribute("aria-label"); // it says less than the text that is seen
     });
-    all(".theme-switch-button [title]", function (icon) {
-      icon.removeAttribute("title"); // the button has a name
+    all(".theme-switch-button", function (button) {
+      untitle(button);
+      new MutationObserver(function () { untitle(button); }).observe(button, { childList: true, subtree: true });
     });
     all("summary[aria-label]", function (summary) {
       if (summary.textContent.trim()) summary.removeAttribute("aria-label"); // of hidden cells: the text is the name

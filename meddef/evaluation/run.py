@@ -78,11 +78,19 @@ def _digest(path: Path) -> str:
 
 
 def run_plan(
-    plan: Plan, options: RunOptions, executor: Executor, *, inside: bool, export: bool = True
+    plan: Plan,
+    options: RunOptions,
+    executor: Executor,
+    *,
+    inside: bool,
+    at_once: int | None = None,
+    export: bool = True,
 ) -> list[Record]:
     """Compute what is missing, return the records of the plan and (``export``) write them as the profile's.
 
     ``inside`` shows progress within a cell too (for a single process; several would write over each other).
+    ``at_once`` tasks are with the executor at a time (all that are ready, if None); then a model is attacked before the
+    next one is trained, so that a run that is stopped leaves whole models.
 
     Raises:
         InputError: another run works in the same folder.
@@ -94,7 +102,7 @@ def run_plan(
         failures: dict[str, str] = {}
         done = 0
         with progress_bar(_whole_passes(todo), plan.profile.name, unit="pass", enabled=bool(todo)) as bar:
-            for cells, error in _execute(plan, todo, options, executor, inside=inside):
+            for cells, error in _execute(plan, todo, options, executor, inside, at_once):
                 done += len(cells)
                 bar.set_postfix_str(f"{done}/{len(todo)} cells, last {cells[-1].label}", refresh=False)
                 bar.update(_whole_passes(cells))
@@ -114,7 +122,7 @@ def _whole_passes(cells: Iterable[Cell]) -> int:
 
 
 def _execute(
-    plan: Plan, todo: list[Cell], options: RunOptions, executor: Executor, *, inside: bool
+    plan: Plan, todo: list[Cell], options: RunOptions, executor: Executor, inside: bool, at_once: int | None
 ) -> Iterator[tuple[tuple[Cell, ...], BaseException | None]]:
     """Run tasks as the models they need become available; yields each task's cells and its error, if any."""
     trains = {cell.key: cell for cell in plan.cells if cell.kind == "train"}
@@ -128,10 +136,10 @@ def _execute(
             waiting.setdefault(str(needs), []).append(task)
         else:
             ready.append(task)
-    ready.sort(key=lambda task: task.cells[0].kind != "train")  # models first: others wait for them
+    ready.sort(key=lambda task: _turn(task.cells[0], plan.profile, whole_models=at_once is not None))
     running: dict[Future[None], Task] = {}
     while ready or running:
-        while ready:
+        while ready and (at_once is None or len(running) < at_once):
             task = ready.pop(0)
             running[executor.submit(run_task, task)] = task
             if inside:
@@ -146,10 +154,20 @@ def _execute(
             yield task.cells, error
             followers = waiting.pop(task.cells[0].key, [])
             if error is None:
-                ready.extend(followers)
+                ready[:0] = followers
             else:
                 for follower in followers:
                     yield follower.cells, RuntimeError(f"its model was not trained: {error}")
+
+
+def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
+    """Whose turn is first: attacks on models that are there (``whole_models``) or the trainings that others wait for.
+
+    Of the trainings first the architectures that are trained both ways.
+    """
+    if cell.kind != "train":
+        return 0 if whole_models else 3
+    return 1 if cell.settings["variant"] in profile.controls else 2
 
 
 def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
