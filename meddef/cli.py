@@ -1,4 +1,4 @@
-"""The command line, one module a group of commands (``cli_*.py``). Imports happen inside commands."""
+"""The command line, one module a group of commands (``meddef/commands``). Imports happen inside commands."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from typing import Annotated
 
 import typer
 
-from meddef import (
-    cli_audit,
-    cli_book,
-    cli_course,
-    cli_data,
-    cli_estimate,
-    cli_evaluate,
-    cli_lab,
-    cli_robustness,
-    cli_run,
-    cli_status,
-    cli_train,
-)
+from meddef.commands import audit, book, course, data, estimate, evaluate, lab, robustness, run, status, train
 from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -29,18 +17,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(cli_data.app, name="data")
-app.command("train")(cli_train.train)
-app.command("evaluate")(cli_evaluate.evaluate)
-app.command("attacks")(cli_evaluate.attacks)
-app.command("reproduce")(cli_run.reproduce)
-app.command("estimate")(cli_estimate.estimate)
-app.command("status")(cli_status.status)
-app.command("audit")(cli_audit.audit)
-app.command("check-robustness")(cli_robustness.check_robustness)
-app.command("lab")(cli_lab.lab)
-app.command("book")(cli_book.book)
-app.add_typer(cli_course.app, name="course")
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("attacks")(evaluate.attacks)
+app.command("reproduce")(run.reproduce)
+app.command("estimate")(estimate.estimate)
+app.command("status")(status.status)
+app.command("audit")(audit.audit)
+app.command("check-robustness")(robustness.check_robustness)
+app.command("lab")(lab.lab)
+app.command("book")(book.book)
+app.add_typer(course.app, name="course")
 
 
 @app.callback()

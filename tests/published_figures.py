@@ -8,18 +8,19 @@ from xml.etree import ElementTree
 
 import nbformat
 
-from meddef.notebooks import SECTIONS
-from meddef.origin import digest
-from meddef.pages import pages
-from meddef.published import DRAWING, ENDINGS, alt_text, described
-from meddef.report import Report
+from meddef.book.notebooks import SECTIONS
+from meddef.book.pages import pages
+from meddef.figures.origin import digest
+from meddef.figures.published import ENDINGS, alt_text, described
+from meddef.report.report import Report
 
 SAID = ("alt", "function", "notebook", "command", "draw", "profile", "records")
 SAID_OF_RECORDS = ("data", "commits", "versions", "hardware", "devices", "computed")
-WITHOUT_RECORDS = ("meddef.figures_model.",)  # drawn from the code alone
+WITHOUT_RECORDS = ("meddef.figures.model.",)  # drawn from the code alone
 WITHOUT_DATA = (
-    "meddef.figures_pruning.",
+    "meddef.figures.pruning.",
 )  # about weights; the training's images are phantoms drawn from a seed
+DRAWS = ("curves.", "pictures.", "figures_")  # what a notebook's cell that draws a figure begins with
 
 
 def drawn_again(root: Path, report: Report, section: str) -> dict[str, tuple[dict[str, Any], str]]:
@@ -33,7 +34,7 @@ def drawn_again(root: Path, report: Report, section: str) -> dict[str, tuple[dic
         if "parameters" in cell.metadata.get("tags", []) or cell.source.startswith("from meddef"):
             exec(cell.source.partition("\nrun = ")[0], names)
             names["run"] = report
-        elif cell.source.startswith(tuple(f"{module}." for module in DRAWING)):
+        elif cell.source.startswith(DRAWS):
             content = eval(cell.source, names).content()
             if content is not None:
                 figure = described(content, stem=stem, section=section, alt=alt_text(cell))

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from meddef import tables
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.report import Report, attack_name, short_label
+from meddef.report import tables
+from meddef.report.report import Report, attack_name, short_label
 
 RESULTS = Path(__file__).parents[1] / "results"
 ATTACKS = ("fgsm", "pgd", "bim")  # the ensemble's column is a worst case over several records

@@ -11,6 +11,10 @@ CLASSES = {
 }
 STANDS_FOR = {"phantom_oct": "roct", "phantom_xray": "chest_xray", "chest_xray": None}
 TITLES = {"phantom_oct": "OCT phantoms", "phantom_xray": "X-ray phantoms", "chest_xray": "Chest X-Ray Images"}
+NEEDS_TORCH = {
+    "meddef.report.architecture",
+    "meddef.figures.model",
+}  # they look at a model; all else reads records
 PAPER_SIZES = {"train": 4099, "val": 878, "test": 879}
 
 

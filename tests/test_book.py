@@ -21,10 +21,10 @@ import nbformat
 import pytest
 from report_records import small_run, write_run
 
-from meddef.book import BookFailed, build_book, publish_figures
-from meddef.drawing import MIME
+from meddef.book.build import BookFailed, build_book, publish_figures
+from meddef.book.notebooks import SECTIONS
 from meddef.errors import InputError
-from meddef.notebooks import SECTIONS
+from meddef.figures.drawing import MIME
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,7 +36,7 @@ def executed_notebook(path: Path) -> None:
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["language_info"] = {"name": "python"}
     content = {
-        "function": "meddef.figures.curves", "arguments": {"grid": "small"}, "numbers": "n\n8\n", "real": False,
+        "function": "meddef.figures.curves.curves", "arguments": {"grid": "small"}, "numbers": "n\n8\n", "real": False,
         "origin": {"profile": path.parent.name, "records": {"count": 0}},
     }  # fmt: skip
     outputs = [

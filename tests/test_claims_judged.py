@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from report_records import attack_record, data_record, provenance, small_run, train_record
 
-from meddef import claims_judged, claims_score
-from meddef.claims_measured import CONTRADICTED, HOLDS, OPEN
 from meddef.paper import CLAIMS
-from meddef.report import Report
+from meddef.report import claims_judged, claims_score
+from meddef.report.claims_measured import CONTRADICTED, HOLDS, OPEN
+from meddef.report.report import Report
 
 LABELS = "0" * 40
 

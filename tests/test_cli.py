@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from meddef.cli import app, main
-from meddef.cli_evaluate import parse_eps
-from meddef.cli_run import check_device
+from meddef.commands.evaluate import parse_eps
+from meddef.commands.run import check_device
 from meddef.errors import InputError
 
 TINY = """

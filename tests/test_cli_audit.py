@@ -7,8 +7,8 @@ import json
 from typer import Typer
 from typer.testing import CliRunner
 
-from meddef import cli_audit
 from meddef.audit import findings
+from meddef.commands import audit as cli_audit
 
 FOUND = findings()
 

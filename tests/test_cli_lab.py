@@ -135,7 +135,7 @@ def test_bad_input_is_refused(here: Path, arguments: tuple[str, ...], message: s
 
 
 def test_real_images_are_taken_where_there_is_a_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meddef.cli_lab import _datasets
+    from meddef.commands.lab import _datasets
 
     assert _datasets(None) == ["phantom_oct", "phantom_xray"]
     (here / "data" / "chest_xray").mkdir(parents=True)

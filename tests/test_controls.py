@@ -3,11 +3,12 @@
 import pytest
 from report_records import attack_record, data_record, provenance, small_run, train_record
 
-from meddef import claims_measured, controls, figures_controls, tables
-from meddef.frontpage import front_page
-from meddef.notebooks import SECTIONS
-from meddef.pages import HOLDS, in_order, pages
-from meddef.report import Report
+from meddef.book.frontpage import front_page
+from meddef.book.notebooks import SECTIONS
+from meddef.book.pages import HOLDS, in_order, pages
+from meddef.figures import controls as figures_controls
+from meddef.report import claims_measured, controls, tables
+from meddef.report.report import Report
 
 LABELS = "0" * 40
 RIGHT = {  # of 40 images under PGD

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from report_records import provenance
 
-from meddef import cost
+from meddef.book import cost
 
 ROW = {
     "workload": "bim-40, K = 4: fast", "measured": 1.5, "unit": "x", "least": 1.25, "most": None,

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from meddef import cli
-from meddef.book import COURSE
+from meddef.book.build import COURSE
 from meddef.course import source
 from meddef.course.answers import LABS, Wrong, exercises
 from meddef.course.kit import phantoms

@@ -12,7 +12,7 @@ import pytest
 from data_folders import make_chest
 from typer.testing import CliRunner
 
-from meddef.cli_data import DATASETS, app
+from meddef.commands.data import DATASETS, app
 from meddef.data import CARDS
 from meddef.errors import InputError
 
@@ -137,7 +137,7 @@ def test_help_names_every_dataset() -> None:
 
 def test_the_command_line_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'torchvision', 'cv2', 'numpy', 'scipy'}"
-    code = f"import sys, meddef.cli_data; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, meddef.commands.data; print(sorted({heavy} & set(sys.modules)))"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"

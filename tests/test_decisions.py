@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from meddef import decisions
 from meddef.audit.decisions import TRAINED
 from meddef.models import MedDef
 from meddef.paper import DECISIONS, PROTOCOL
+from meddef.report import decisions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -96,5 +96,5 @@ def test_published_measurements_cover_every_decision_that_claims_one() -> None:
 
 
 def test_the_page_does_without_torch() -> None:
-    code = "import sys, meddef.decisions; sys.exit('torch' in sys.modules)"
+    code = "import sys, meddef.report.decisions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,14 +6,14 @@ import pytest
 from report_records import small_run, write_run
 from tiny_profile import TINY
 
-from meddef import effort, full_size
 from meddef.attacks import ATTACKS
 from meddef.attacks.options import options
-from meddef.capacity import Scale, planned, scale, split_sizes
 from meddef.errors import InputError
 from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.run import _grouped
-from meddef.report import Report
+from meddef.report import effort, full_size
+from meddef.report.capacity import Scale, planned, scale, split_sizes
+from meddef.report.report import Report
 from meddef.settings import DatasetSettings, TrainingSettings, load_profile
 from meddef.work import WITHOUT_EPS, passes, train_passes
 

@@ -8,10 +8,10 @@ import pytest
 from paper_text import FLOAT, read_tex
 from report_records import provenance, small_run
 
-from meddef import exhibits
-from meddef.notebooks import SECTIONS
+from meddef.book import exhibits
+from meddef.book.notebooks import SECTIONS
 from meddef.paper import EXHIBITS
-from meddef.report import Report
+from meddef.report.report import Report
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERYTHING = {"real": list(SECTIONS), "drawn": list(SECTIONS)}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meddef.faults import NOTHING, Fault, faults, faults_page
+from meddef.report.faults import NOTHING, Fault, faults, faults_page
 
 TESTS = Path(__file__).parent
 SAMPLE = """

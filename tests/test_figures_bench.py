@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from report_records import provenance, small_run, write_run
 
-from meddef import figures_pruning, figures_setup
-from meddef.report import Report
+from meddef.figures import pruning as figures_pruning
+from meddef.figures import setup as figures_setup
+from meddef.report.report import Report
 
 LAYERS = {"conv": 0.25, "head": 0.75}
 HEAD = {"dataset": "phantom_xray", "variant": "full", "training": "adversarial", "seed": 0}

@@ -13,7 +13,7 @@ from tiny_profile import TINY
 from meddef.evaluation.executor import InlineExecutor
 from meddef.evaluation.plan import RunOptions, make_plan
 from meddef.evaluation.run import run_plan
-from meddef.report import Report
+from meddef.report.report import Report
 from meddef.settings import load_profile
 from tests import recompute, rerun
 

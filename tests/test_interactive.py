@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from report_records import provenance, small_run
 
-from meddef import interactive
-from meddef.report import Report
+from meddef.figures import interactive
+from meddef.report.report import Report
 
 STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

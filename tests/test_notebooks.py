@@ -9,12 +9,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from report_records import data_record, write_run
+from published_figures import DRAWS
+from report_records import NEEDS_TORCH, data_record, write_run
 
-from meddef import cli, notebooks
+from meddef import cli
+from meddef.book import notebooks
+from meddef.book.notebooks import NotebooksFailed, imported_files, run_notebooks
 from meddef.errors import InputError
-from meddef.notebooks import NotebooksFailed, imported_files, run_notebooks
-from meddef.published import DRAWING
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = [ROOT / "notebooks" / f"{name}.ipynb" for name in notebooks.SECTIONS.values()]
@@ -127,13 +128,13 @@ def test_bad_input_is_refused_before_anything_runs(call, message: str, root: Pat
 
 
 def test_key_changes_with_cells_parameters_records_and_imported_code(root: Path) -> None:
-    source = make_notebook(root / "notebooks" / "02_architecture.ipynb", "from meddef import tables")
+    source = make_notebook(root / "notebooks" / "02_architecture.ipynb", "from meddef.report import tables")
     files = [root / "results" / "smoke" / "records.jsonl"]
     keys = [notebooks._key(source, {}, files)]
     keys.append(notebooks._key(source, {"eps": 0.1}, files))
-    make_notebook(source, "from meddef import tables_setup")
+    make_notebook(source, "from meddef.report import tables_setup")
     keys.append(notebooks._key(source, {}, files))
-    make_notebook(source, "from meddef import tables", tags=("hide",))
+    make_notebook(source, "from meddef.report import tables", tags=("hide",))
     keys.append(notebooks._key(source, {}, files))
     files[0].write_text("")
     keys.append(notebooks._key(source, {}, files))
@@ -142,10 +143,11 @@ def test_key_changes_with_cells_parameters_records_and_imported_code(root: Path)
 
 def test_imported_files_follow_imports_and_take_the_papers_tables() -> None:
     found = {
-        path.relative_to(ROOT / "meddef").as_posix() for path in imported_files("from meddef import tables")
+        path.relative_to(ROOT / "meddef").as_posix()
+        for path in imported_files("from meddef.report import tables")
     }
     assert {
-        "tables.py",
+        "report/tables.py",
         "statistics.py",
         "records.py",
         "paper/__init__.py",
@@ -163,9 +165,7 @@ def pytest_nbval(notebook: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_nbval_catches_a_tampered_table_and_passes_the_honest_one(root: Path) -> None:
-    code = (
-        "import pandas\nfrom meddef.display import Table\nTable(pandas.DataFrame({'n': ['879']}), 'images')"
-    )
+    code = "import pandas\nfrom meddef.report.display import Table\nTable(pandas.DataFrame({'n': ['879']}), 'images')"
     source = make_notebook(root / "notebooks" / "01_data.ipynb", code)
     notebooks.store_outputs(root=root, sections=["data"])
     honest = pytest_nbval(source)
@@ -194,34 +194,21 @@ class TestStoredNotebooks:
             assert not any(isinstance(node, logic) for node in ast.walk(tree)), cell.source
 
     def test_only_architecture_needs_torch(self, path: Path) -> None:
-        """The other modules are shown to do without it in test_figures."""
+        """The others are shown to do without it in test_figures."""
         code = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
         imported = {
-            alias.name
+            f"{node.module}.{alias.name}"
             for node in ast.walk(ast.parse("\n".join(code)))
-            for alias in getattr(node, "names", [])
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
         }
-        light = {
-            *DRAWING,
-            "interactive",
-            "tables_comparison",
-            "tables",
-            "tables_setup",
-            "findings",
-            "ablation",
-            "confusion",
-            "controls",
-        } - {"figures_model"}
-        assert imported - light - {"Report"} == (
-            {"architecture", "figures_model"} if path.stem == "02_architecture" else set()
-        )
+        assert all(name.startswith(("meddef.figures.", "meddef.report.")) for name in imported)
+        assert imported & NEEDS_TORCH == (NEEDS_TORCH if path.stem == "02_architecture" else set())
 
     def test_only_figures_escape_the_comparison(self, path: Path) -> None:
         for cell in nbformat.read(path, 4).cells:
             ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
-            draws = cell.cell_type == "code" and cell.source.startswith(
-                tuple(f"{module}." for module in DRAWING)
-            )
+            draws = cell.cell_type == "code" and cell.source.startswith(DRAWS)
             assert ignored is draws, cell.source
             if draws:
                 assert cell.metadata["mystnb"]["image"]["alt"]

@@ -6,12 +6,13 @@ import nbformat
 import pytest
 from report_records import provenance, small_run
 
-from meddef import figures, interactive
-from meddef.drawing import MIME
-from meddef.origin import KEYS_NAMED, origin
-from meddef.published import code_page, explain, forget
-from meddef.report import Report
-from meddef.svg import compact
+from meddef.figures import curves as figures
+from meddef.figures import interactive
+from meddef.figures.drawing import MIME
+from meddef.figures.origin import KEYS_NAMED, origin
+from meddef.figures.published import code_page, explain, forget
+from meddef.figures.svg import compact
+from meddef.report.report import Report
 
 
 def report(cells: int) -> Report:
@@ -62,12 +63,12 @@ def test_a_figure_in_the_book_says_folded_where_it_comes_from() -> None:
     html = below.data["text/html"]
     assert html.startswith('<details class="meddef-origin"><summary>Where this figure comes from')
     for told in (
-        'download="05_epsilon_security_curves.csv"', "figures_code.html#figures.security_curves",
+        'download="05_epsilon_security_curves.csv"', "figures_code.html#curves.security_curves",
         "_sources/notebooks/tiny/05_epsilon.ipynb", "abababababab, with local changes", "Some CPU, 2 cores",
         "meddef reproduce --profile tiny --only epsilon --data-dir DATA", "data-chest_xray",
     ):  # fmt: skip
         assert told in html
-    assert "figures.security_curves" in code_page()["figures_code.md"]
+    assert "curves.security_curves" in code_page()["figures_code.md"]
 
 
 def test_stored_notebooks_keep_the_picture_only() -> None:

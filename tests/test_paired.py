@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from report_records import attack_record
 from scipy.stats import binomtest
 
-from meddef.paired import bootstrap, corrected, effect, sign_flip_p
+from meddef.report.paired import bootstrap, corrected, effect, sign_flip_p
 from meddef.statistics import Proportion, holm, mean_over_seeds
 
 PAIR = np.array([1, -1])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from published_figures import drawn_again, expected, problems
 
-from meddef.book import published_profiles
-from meddef.report import Report
+from meddef.book.build import published_profiles
+from meddef.report.report import Report
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = published_profiles(ROOT)

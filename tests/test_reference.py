@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from report_records import provenance, small_run
 
-from meddef.api_page import MODULES, api_page
-from meddef.cards_page import cards_page
+from meddef.book.api_page import MODULES, api_page
+from meddef.book.cards_page import cards_page
+from meddef.book.pdf import one_page
 from meddef.data import CARDS
-from meddef.pdf import one_page
-from meddef.report import Report
+from meddef.report.report import Report
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,5 +61,5 @@ def test_links_between_pages_lead_within_the_one_page() -> None:
 
 
 def test_the_pages_do_without_torch() -> None:
-    code = "import sys, meddef.api_page, meddef.cards_page, meddef.exhibits; sys.exit('torch' in sys.modules)"
+    code = "import sys, meddef.book.build, meddef.book.frontpage; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

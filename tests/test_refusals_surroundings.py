@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import meddef.data.cache as cache
 import meddef.models.backbone as backbone
 from meddef.attacks import pgd
-from meddef.book import build_book
+from meddef.book.build import build_book
 from meddef.data import CARDS
 from meddef.data.splits import _assign, _splits
 from meddef.errors import InputError

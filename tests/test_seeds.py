@@ -3,8 +3,10 @@
 import pytest
 from report_records import attack_record, data_record, provenance, train_record
 
-from meddef import confusion, figures, findings, style, tables
-from meddef.report import Report, is_control
+from meddef.figures import curves as figures
+from meddef.figures import style
+from meddef.report import confusion, findings, tables
+from meddef.report.report import Report, is_control
 
 LABELS = "01230123"
 AFTER = {  # attack -> what each seed says

@@ -11,9 +11,17 @@ from report_records import (
     train_record,
 )
 
-from meddef import ablation, architecture, confusion, findings, tables, tables_setup
-from meddef.display import NOTHING, Table
-from meddef.report import Report, model_label
+from meddef.report.display import NOTHING, Table
+from meddef.report.report import (
+    Report,
+    ablation,
+    architecture,
+    confusion,
+    findings,
+    model_label,
+    tables,
+    tables_setup,
+)
 
 
 @pytest.fixture(scope="module")

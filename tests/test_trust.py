@@ -11,17 +11,15 @@ from pathlib import Path
 import pytest
 from test_book import browse, needs_chromium, serving
 
-from meddef import (
-    trust_arithmetic,
-    trust_attainable,
-    trust_laboratory,
-    trust_robustness,
-    trust_robustness_figures,
-)
 from meddef.audit import findings
 from meddef.audit.lab.tables import of_the_paper, read
 from meddef.audit.published import Published
-from meddef.trust import PAGES, trust_pages
+from meddef.trust import arithmetic as trust_arithmetic
+from meddef.trust import attainable as trust_attainable
+from meddef.trust import laboratory as trust_laboratory
+from meddef.trust import robustness as trust_robustness
+from meddef.trust import robustness_figures as trust_robustness_figures
+from meddef.trust.pages import PAGES, trust_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -206,5 +204,5 @@ def test_the_counts_of_every_check_are_those_of_its_findings(pages: dict[str, st
 
 
 def test_the_pages_and_the_audit_do_without_torch() -> None:
-    code = "import sys, meddef.audit, meddef.trust; sys.exit('torch' in sys.modules)"
+    code = "import sys, meddef.audit, meddef.trust.pages; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,9 +3,9 @@
 import pytest
 from report_records import attack_record, data_record, provenance
 
-from meddef import confusion, findings, tables
-from meddef.report import Report, attack_name, ordered_attacks
-from meddef.worst_case import with_worst_case
+from meddef.report import confusion, findings, tables
+from meddef.report.report import Report, attack_name, ordered_attacks
+from meddef.report.worst_case import with_worst_case
 
 LABELS, BEFORE = "01230", "01231"
 AFTER = {

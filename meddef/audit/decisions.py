@@ -1,7 +1,7 @@
 """What changes if an ambiguity of the paper is read the other way: small models on phantoms, trained for each reading.
 
-``python -m meddef.audit.decisions`` writes ``results/decisions/``. The readings stand in ``meddef.decisions``; models
-are changed here, from the outside, with the same starting weights where both readings have the same parameters.
+``python -m meddef.audit.decisions`` writes ``results/decisions/``. The readings stand in ``meddef.report.decisions``;
+models are changed here, from the outside, with the same starting weights where both readings have the same parameters.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from meddef.atomic import write_text
 from meddef.attacks import pgd
+from meddef.book.notebooks import find_root
 from meddef.data import Splits, load_splits
 from meddef.evaluation import Evaluation, evaluate
 from meddef.evaluation.provenance import provenance
 from meddef.models import COMPONENTS, DefenseModule, MedDef, Normalized, build_model
 from meddef.models.backbone import CHANNELS
-from meddef.notebooks import find_root
 from meddef.progress import progress_bar
 from meddef.pruning import prune_l1
 from meddef.records import Record

@@ -114,7 +114,7 @@ def write_pages(folder: Path, labs: tuple[str, ...] = LABS) -> list[Path]:
     """
     from nbclient import NotebookClient
 
-    from meddef.notebooks import QUIET, START_TIMEOUT
+    from meddef.book.notebooks import QUIET, START_TIMEOUT
 
     paths = []
     for lab in labs:

@@ -8,8 +8,8 @@ import sys
 from importlib.util import find_spec
 
 from meddef.atomic import write_text
+from meddef.book.notebooks import find_root
 from meddef.errors import InputError
-from meddef.notebooks import find_root
 from meddef.playground.page import NAMES, SOURCE
 
 

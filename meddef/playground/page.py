@@ -13,9 +13,9 @@ import pandas as pd
 
 from meddef.atomic import write_text
 from meddef.data.phantom import FAMILIES
-from meddef.display import Table, percent
 from meddef.playground import runtime
 from meddef.playground.images import FAMILY, SIZE, SPLITS, shown
+from meddef.report.display import Table, percent
 from meddef.statistics import AttackCounts, Proportion
 
 SOURCE = Path("book") / "playground"

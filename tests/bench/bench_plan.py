@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import meddef.evaluation.plan as planning
 from meddef.atomic import write_text
-from meddef.capacity import split_sizes
 from meddef.evaluation.plan import Plan, RunOptions
 from meddef.evaluation.provenance import provenance
 from meddef.evaluation.run import missing
-from meddef.full_size import ENGINE
 from meddef.records import CellResult, RecordStore
+from meddef.report.capacity import split_sizes
+from meddef.report.full_size import ENGINE
 from meddef.settings import load_profile
 
 IMAGES = 879  # the test split of the chest X-rays

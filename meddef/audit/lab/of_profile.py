@@ -16,7 +16,7 @@ from meddef.evaluation.cells import batches, load_trained, model_folder
 from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
 from meddef.records import Record
-from meddef.report import model_label
+from meddef.report.report import model_label
 from meddef.settings import Profile
 from meddef.training import EpsilonSchedule
 

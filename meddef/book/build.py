@@ -1,0 +1,234 @@
+"""Builds the report: notebooks on records, the front page, the table of contents, and a book that needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from meddef.report import full_size
+from meddef.figures import published
+from meddef.book.api_page import api_page
+from meddef.atomic import write_text
+from meddef.book.cards_page import cards_page
+from meddef.book.cost import cost_page
+from meddef.report.decisions import decisions_page
+from meddef.errors import InputError, RunFailed
+from meddef.book.exhibits import exhibits_page
+from meddef.report.faults import faults_page
+from meddef.book.frontpage import EPS, front_page
+from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
+from meddef.book.pages import in_order, pages
+from meddef.playground.page import playground_pages, publish_playground
+from meddef.report.report import Report
+from meddef.trust.pages import CAPTION, trust_pages
+from meddef.trust.pages import PAGES as TRUST_PAGES
+
+__all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
+
+PAGES = ("results", "exhibits", "howto", "playground", "definitions", "glossary")
+COURSE = ("course/index", "course/instructor", *(f"course/lab{number}" for number in range(1, 9)))
+REFERENCE = ("cards", "api", "figures_code", "cost", "cluster", "faults")
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
+INPUTS = (
+    "*.md",
+    "_toc.yml",
+    "_static/**/*",
+    "_extra/**/*",
+    "playground/*.html",
+    "course/**/*",
+    "_generated/*",
+    "notebooks/*/[0-9]*.ipynb",
+)
+
+
+class BookFailed(RunFailed):
+    """Jupyter Book warned or failed; the last good book is left as it was."""
+
+
+def build_report(
+    runs_dir: Path, profile: str, *, section: str | None = None, jobs: int = 1, root: Path | None = None
+) -> Path:
+    """After ``meddef reproduce``: the book of the published results, with ``profile`` from ``<runs_dir>`` in its place.
+
+    Args:
+        section: run only this section's notebook of ``profile``; its other pages stay as they are.
+
+    Returns:
+        The first page of the book. Raises as ``run_notebooks`` and ``build_book`` do.
+    """
+    root = find_root(root)
+    sources = dict.fromkeys(published_profiles(root), root / "results") | {profile: runs_dir.resolve()}
+    wanted = pages(Report.load(name, folder) for name, folder in sources.items())
+    if section:
+        wanted[profile] = [section]
+    run_notebooks(sources, root=root, sections=wanted, jobs=jobs)
+    return build_book(sources, root=root)
+
+
+def published_profiles(root: Path) -> list[str]:
+    """Profiles whose records are published under ``results/``."""
+    return sorted(path.parent.name for path in (root / "results").glob("*/records.jsonl"))
+
+
+def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path:
+    """Build the book from the executed notebooks of the profiles in ``sources`` (profile -> folder of its records).
+
+    Warnings are errors. Nothing is built, which is said, when no input changed since the last build.
+
+    Returns:
+        ``_build/html/index.html``.
+
+    Raises:
+        InputError: no profile, or one without executed notebooks.
+        BookFailed: with the end of what Jupyter Book printed.
+    """
+    root = find_root(root)
+    if not sources:
+        raise InputError("no records in results/: run 'meddef reproduce' first")
+    reports = in_order(Report.load(name, folder) for name, folder in sources.items())
+    texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
+    texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
+    texts |= playground_pages(root)
+    texts |= (
+        cards_page(reports, EPS) | exhibits_page(reports, _sections(root, reports)) | published.code_page()
+    )
+    for name, text in texts.items():
+        _write_if_new(root / "book" / "_generated" / name, text)
+    _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
+    publish_playground(root)
+    page = root / "_build" / "html" / "index.html"
+    key = _key(root)
+    stamp = root / "_build" / "book.key"
+    if page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+        print(f"book: up to date, {page}")
+        return page
+    stamp.unlink(missing_ok=True)
+    _jupyter_book(root)
+    write_text(stamp, key)
+    print(f"book: {page}")
+    return page
+
+
+def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) -> list[Path]:
+    """Leave each figure of the executed notebooks in ``figures/<profile>/``: picture, numbers and origin."""
+    root = find_root(root)
+    written = []
+    wanted = pages(Report.load(name, folder) for name, folder in sources.items())
+    for profile, sections in wanted.items():
+        folder = root / "figures" / profile
+        new: list[Path] = []
+        for notebook in _executed(root, profile, sections):
+            names = {"stem": notebook.stem, "section": section_of(notebook.stem)}
+            new += published.publish(nbformat.read(notebook, 4), folder, **names)
+        for old in {path for ending in published.ENDINGS for path in folder.glob(f"*.{ending}")} - set(new):
+            old.unlink()
+        written += new
+    return written
+
+
+def _executed(root: Path, profile: str, sections: Iterable[str]) -> list[Path]:
+    """The executed notebooks of ``sections`` of a profile, in their order."""
+    folder = root / "book" / "notebooks" / profile
+    found = [folder / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
+    return [path for path in found if path.is_file()]
+
+
+def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:
+    """Profile -> the sections whose notebook was executed."""
+    wanted = pages(reports)
+    return {p: [section_of(path.stem) for path in _executed(root, p, wanted[p])] for p in wanted}
+
+
+def _toc(root: Path, reports: list[Report]) -> str:
+    """Jupyter Book's table of contents: the hand-written pages, then a part a profile."""
+    parts = [{"caption": "Start here", "chapters": [{"file": page} for page in PAGES]}]
+    wanted = pages(reports)
+    for report in reports:
+        notebooks = _executed(root, report.profile, wanted[report.profile])
+        if not notebooks:
+            raise InputError(f"profile '{report.profile}' has no executed notebooks: run 'meddef book' first")
+        kind = _kind(report)
+        files = [path.relative_to(root / "book").with_suffix("").as_posix() for path in notebooks]
+        parts.append(
+            {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
+        )
+    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in (*TRUST_PAGES, "decisions")]})
+    parts.append({"caption": "Course", "chapters": [{"file": page} for page in COURSE]})
+    parts.append({"caption": "Reference", "chapters": [{"file": page} for page in REFERENCE]})
+    return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
+
+
+def _kind(report: Report) -> str:
+    """What a part of the book is called."""
+    if report.is_of_the_paper:
+        return "Real images"
+    return "Real stand-ins" if report.is_real else "Phantoms"
+
+
+def _write_if_new(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _key(root: Path) -> str:
+    """Hash of every input of the build."""
+    files = {file for pattern in INPUTS for file in (root / "book").glob(pattern) if file.is_file()}
+    digest = hashlib.sha256(version("jupyter-book").encode())
+    for file in [root / "_config.yml", *sorted(files)]:
+        digest.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _plotly() -> Path:
+    """The script that draws interactive twins; put into the finished book, since every page loads what lies in its
+    sources' ``_static``."""
+    found = find_spec("plotly")
+    if found is None or found.origin is None:
+        raise InputError("interactive figures need the package plotly: pip install 'meddef[book]'")
+    return Path(found.origin).parent / "package_data" / "plotly.min.js"
+
+
+def run_builder(root: Path, builder: str) -> Path:
+    """Let Jupyter Book build the pages as they lie in ``book/``, warnings as errors, and return the new folder.
+
+    ``builder`` is "html" or "singlehtml". The folder lies in ``_build/<builder>.new``.
+    """
+    new = root / "_build" / f"{builder}.new"
+    shutil.rmtree(new, ignore_errors=True)
+    command = [
+        sys.executable, "-c", JUPYTER_BOOK, "build", str(root / "book"), "--config", str(root / "_config.yml"),
+        "--path-output", str(new), "--builder", builder, "--warningiserror", "--nitpick", "--keep-going", "--all",
+        "--quiet",
+    ]  # fmt: skip
+    environment = os.environ | {
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONWARNINGS": "ignore",
+        "NO_COLOR": "1",
+    }
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    return new / "_build" / builder
+
+
+def _jupyter_book(root: Path) -> None:
+    """Build beside the old book and put the new one in its place when it is whole."""
+    new = run_builder(root, "html")
+    shutil.copy(_plotly(), new / "_static")
+    html, old = root / "_build" / "html", root / "_build" / "old"
+    shutil.rmtree(old, ignore_errors=True)
+    if html.exists():
+        html.rename(old)
+    new.rename(html)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(new.parents[1], ignore_errors=True)

@@ -1,0 +1,151 @@
+"""What the first pages show: the score of the paper's claims, three findings, every headline. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from meddef.report import claims_score, controls, findings, tables
+from meddef.figures import curves as figures, published
+from meddef.report.display import in_words
+from meddef.paper import epsilon_table
+from meddef.report.report import Report, attack_name, model_label
+from meddef.trust.arithmetic import verdicts_on_claims
+from meddef.report.worst_case import ENSEMBLE
+
+EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
+CLAIMS = (
+    "abstract.up-to",
+    "abstract.together",
+    "V-B.highest-clean",
+    "V-B.essential",
+    "V-C.stable",
+    "V-C.moderate",
+)
+
+
+def front_page(reports: Sequence[Report]) -> dict[str, str]:
+    """File name -> content, for ``book/_generated/``: the front page's parts, and the page of claims and headlines."""
+    judged = claims_score.judge_all(reports, EPS)
+    return {
+        "score.md": f"{score(judged)}\n",
+        "front_findings.md": f"{three(reports)}\n",
+        "claims.md": f"{findings.quotes(*CLAIMS)}\n",
+        "measured.md": measured(reports),
+        "claims_judged.md": (
+            f"{claims_score.listing(judged)._repr_html_()}\n\n{claims_score.unjudged(judged)._repr_html_()}\n"
+        ),
+        "front.svg": figures.models_at(reports[0], EPS).svg(),
+    }
+
+
+def score(judged: claims_score.Judged) -> str:
+    """The three counts as cards, the rule in short, and what the printed numbers alone decide."""
+    counts = claims_score.score(judged)
+    cards = "\n\n".join(
+        f":::{{grid-item-card}} {counts[name]}\n:class-card: meddef-score\n\n{name}\n:::"
+        for name in (claims_score.REPRODUCED, claims_score.NOT_REPRODUCED, claims_score.UNJUDGED)
+    )
+    holds, does_not = verdicts_on_claims()
+    return (
+        f"::::{{grid}} 3\n:gutter: 2\n\n{cards}\n\n::::\n\n"
+        f"Claims of the paper, {sum(counts.values())} in all, by our runs on its own images. A claim is reproduced if "
+        "what it says is clear in the measurements, and not reproduced if the contrary is; what was not run, concerns "
+        "images or pictures not at hand, or is no measurement cannot be judged ([rule, and every claim](results.md)). "
+        f"Asked of the paper's own printed numbers instead, {holds} claims hold and {does_not} do not "
+        "([arithmetic](trust_arithmetic.md))."
+    )
+
+
+def three(reports: Sequence[Report]) -> str:
+    """What moves robustness, what is left under the strongest attack, and what the printed tables show."""
+    first = reports[0]
+    sentences = [_what_helps(first), _strongest(first), _pgd_above_clean(reports)]
+    return "\n".join(f"{n}. {sentence}" for n, sentence in enumerate(filter(None, sentences), start=1))
+
+
+def _what_helps(report: Report) -> str:
+    for dataset in report.datasets:
+        found = controls.effects(report, dataset, EPS).get((controls.ATTACK, EPS))
+        if found:
+            training, daam = found[controls.TRAINING["full"]], found[controls.DAAM["adversarial"]]
+            return (
+                f"**Training or attention.** Under PGD at ε = {EPS:g} adversarial training moves the "
+                f"accuracy of the full model by {training.words()}; adding DAAM to an adversarially trained "
+                f"ResNet18 moves it by {daam.words()} ({dataset.label}, n = {daam.n})."
+            )
+    return ""
+
+
+def _strongest(report: Report) -> str:
+    pairs = tables.epsilon_pairs(report)
+    model = (pairs["variant"] == "full") & (pairs["training"] == "adversarial")
+    for dataset in report.datasets:
+        ours = pairs[model & (pairs["dataset"] == dataset.name) & (pairs["eps"] == EPS)]
+        attacked = ours[ours["attack"] != "clean"].to_dict("records")
+        if not attacked:
+            continue
+        worst = min(attacked, key=lambda row: (row["robust"], row["attack"] != ENSEMBLE))
+        pgd = next((row["published"] for row in attacked if row["attack"] == "pgd"), float("nan"))
+        printed = "" if pd.isna(pgd) else f"; the paper prints {pgd:.2f} % under PGD"
+        return (
+            f"**Under the strongest attack.** {model_label('full', 'adversarial')} keeps "
+            f"{in_words(worst, 'robust')} under {attack_name(worst['attack'])} at "
+            f"ε = {EPS:g} ({dataset.label}, n = {worst['n']}){printed}."
+        )
+    return ""
+
+
+def _pgd_above_clean(reports: Sequence[Report]) -> str:
+    printed = epsilon_table().pivot(index=["dataset", "variant", "eps"], columns="attack", values="accuracy")
+    rows = pd.concat([_clean_and_pgd(report) for report in reports])
+    return (
+        "**Attacks that raise accuracy.** Accuracy under PGD lies above accuracy without attack in "
+        f"{int((printed['pgd'] > printed['clean']).sum())} of the {len(printed)} rows of Tables 1 and 2, and in "
+        f"{int((rows['pgd'] > rows['clean']).sum())} of the {len(rows)} measured rows."
+    )
+
+
+def _clean_and_pgd(report: Report) -> pd.DataFrame:
+    """Measured accuracy without attack and under PGD, a row a model and ε."""
+    pairs = tables.epsilon_pairs(report)
+    keys = ["dataset", "variant", "training", "eps"]
+    clean, pgd = (pairs[pairs["attack"] == name].set_index(keys)["robust"] for name in ("clean", "pgd"))
+    return pd.concat({"pgd": pgd, "clean": clean}, axis=1).dropna()
+
+
+def measured(reports: Sequence[Report]) -> str:
+    """The first report in full, the other real ones in sentences."""
+    first, *others = reports
+    figure = figures.models_at(first, EPS)
+    parts = [
+        str(findings.scope(first)),
+        f"::::{{div}} meddef-scroll\n:::{{image}} _generated/front.svg\n:alt: {ALT}\n:::\n::::",
+        published.below(figure, stem="04_ablation", section="ablation", alt=ALT),
+        tables.front(first, EPS)._repr_html_(),
+        _headline(first),
+        str(findings.epsilon(first)),
+    ]
+    for report in others:
+        if report.is_real:
+            parts += [str(findings.scope(report)), _headline(report)]
+    splits = tables.split_policies(reports, EPS)
+    if not splits.frame.empty:
+        parts.append(splits._repr_html_())
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(report: Report) -> str:
+    """What the models keep under the strongest attacks, and what DAAM adds where that was put to the test."""
+    sentences = [findings.strongest(report, dataset, EPS) for dataset in report.datasets]
+    lines = [f"- {sentence}" for sentence in sentences if sentence]
+    if any(controls.has_all(report, dataset) for dataset in report.datasets):
+        lines.append(str(controls.verdict(report, EPS)))
+    return "\n".join(lines)
+
+
+ALT = (
+    "Accuracy of each model without attack and under each attack: measured values with their 95 % intervals beside "
+    "the published ones. The table below holds the same numbers."
+)

@@ -1,0 +1,261 @@
+"""Runs the notebooks with papermill: only what is out of date, whole or not at all, with no parameter misspelt."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from meddef.figures import published
+from meddef.atomic import write_text
+from meddef.errors import InputError, RunFailed
+
+SECTIONS = {
+    # section as in "meddef reproduce --only" -> its notebook
+    "data": "01_data",
+    "architecture": "02_architecture",
+    "training": "03_adversarial_training",
+    "ablation": "04_ablation",
+    "controls": "10_controls",
+    "epsilon": "05_epsilon",
+    "pruning": "06_pruning",
+    "confusion": "07_confusion",
+    "saliency": "08_saliency",
+    "comparison": "09_comparison",
+}
+START_TIMEOUT = 180  # seconds; a loaded machine starts kernels slowly
+QUIET = "--IPKernelApp.log_level=50"  # kernels warn about sockets when they start and stop
+
+
+class NotebooksFailed(RunFailed):
+    """At least one notebook did not run to its end; what it left is kept aside."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to run: which, with which parameters, and where the result goes."""
+
+    source: Path
+    output: Path
+    parameters: Mapping[str, Any]
+    key: str
+
+    @property
+    def failed(self) -> Path:
+        """Where the partial output of a failed run is kept."""
+        return self.output.with_suffix(".failed.ipynb")
+
+
+def find_root(root: Path | None = None) -> Path:
+    """The folder of the project: ``root``, else the current one, else the one that holds the package's source.
+
+    Raises:
+        InputError: none of them has ``_config.yml`` and ``notebooks/``.
+    """
+    candidates = [root] if root else [Path.cwd(), Path(__file__).resolve().parents[2]]
+    for folder in candidates:
+        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
+            return folder.resolve()
+    raise InputError(
+        f"no _config.yml and notebooks/ in {candidates[0]}: run this in a clone of the repository"
+    )
+
+
+def run_notebooks(
+    sources: Mapping[str, Path],
+    *,
+    root: Path | None = None,
+    sections: Mapping[str, Iterable[str]],
+    parameters: Mapping[str, Any] | None = None,
+    jobs: int = 1,
+) -> list[Path]:
+    """Run the notebooks of each profile on the records in ``<folder>/<profile>/``.
+
+    Results go to ``book/notebooks/<profile>/``. A notebook is skipped, which is said, when its cells, its parameters,
+    the records and the code it imports are those of its last run.
+
+    Args:
+        sources: profile -> folder of its records.
+        sections: profile -> which of its notebooks.
+        jobs: how many notebooks run at once.
+
+    Returns:
+        The executed notebooks, profile by profile, in the order of the sections.
+
+    Raises:
+        InputError: unknown section, no records, or a parameter that a notebook does not declare.
+        NotebooksFailed: a cell raised; the partial output is kept as ``*.failed.ipynb``, other notebooks are finished.
+    """
+    root = find_root(root)
+    plan = [
+        _job(root, profile, folder, section, dict(parameters or {}))
+        for profile, folder in sources.items()
+        for section in check_sections(sections[profile])
+    ]
+    todo = [job for job in plan if _key_of(job.output) != job.key]
+    for job in plan:
+        if job not in todo:
+            print(f"{job.output.parent.name}/{job.source.stem}: up to date")
+    _run_all(todo, jobs)
+    return [job.output for job in plan]
+
+
+def store_outputs(*, root: Path | None = None, sections: Iterable[str] | None = None, jobs: int = 1) -> None:
+    """Run the notebooks with their default parameters and keep the outputs in ``notebooks/``, where nbval compares."""
+    root = find_root(root)
+    names = [root / "notebooks" / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
+    _run_all([Job(name, name, {}, "") for name in names], jobs)
+
+
+def check_sections(sections: Iterable[str] | None) -> list[str]:
+    """Known section names in the order of the notebooks."""
+    chosen = set(SECTIONS) if sections is None else set(sections)
+    if unknown := sorted(chosen - set(SECTIONS)):
+        raise InputError(f"unknown section '{unknown[0]}': use one of {', '.join(SECTIONS)}")
+    return [section for section in SECTIONS if section in chosen]
+
+
+def _job(root: Path, profile: str, results_dir: Path, section: str, extra: dict[str, Any]) -> Job:
+    source = root / "notebooks" / f"{SECTIONS[section]}.ipynb"
+    folder = results_dir / profile
+    files = [folder / "records.jsonl", folder / "provenance.jsonl"]
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"no {file}: run 'meddef reproduce --profile {profile}' first")
+    where = os.path.relpath(results_dir.resolve(), root / "notebooks")
+    parameters = {"profile": profile, "results_dir": where} | extra
+    check_parameters(source, parameters)
+    output = root / "book" / "notebooks" / profile / source.name
+    return Job(source, output, parameters, _key(source, parameters, files))
+
+
+def check_parameters(source: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that the notebook's cell tagged "parameters" does not declare; papermill only warns."""
+    import papermill
+
+    declared = papermill.inspect_notebook(str(source))
+    if unknown := sorted(set(parameters) - set(declared)):
+        raise InputError(
+            f"{source.name} has no parameter '{unknown[0]}': it declares {', '.join(declared) or 'none'}"
+        )
+
+
+def _run_all(todo: list[Job], jobs: int) -> None:
+    """Run every job, at most ``jobs`` at once, and name all that failed at the end."""
+    errors = []
+    context = multiprocessing.get_context("spawn")  # papermill's event loop does not survive a fork
+    with ProcessPoolExecutor(max(1, min(jobs, len(todo))), mp_context=context) as pool:
+        for job, error in zip(todo, pool.map(_run, todo), strict=True):
+            print(f"{job.output.parent.name}/{job.source.stem}: {'failed' if error else 'done'}", flush=True)
+            if error:
+                errors.append(f"{job.source.name}: {error} (partial output in {job.failed})")
+    if errors:
+        raise NotebooksFailed("; ".join(errors))
+
+
+def _run(job: Job) -> str | None:
+    """Run one notebook (in a worker process); returns what went wrong, or None."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger's remark on frozen modules
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    partial = job.output.with_suffix(".partial.ipynb")
+    try:
+        notebook = papermill.execute_notebook(
+            str(job.source), str(partial), parameters=dict(job.parameters), cwd=str(job.source.parent),
+            progress_bar=False, start_timeout=START_TIMEOUT, extra_arguments=[QUIET],
+        )  # fmt: skip
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        partial.replace(job.failed)
+        return " ".join(str(getattr(error, "evalue", error)).split())
+    finally:
+        partial.unlink(missing_ok=True)
+    _clean(notebook, job.key)
+    if job.key:
+        published.explain(notebook, stem=job.source.stem, section=section_of(job.source.stem))
+    else:
+        published.forget(notebook)
+    write_text(job.output, nbformat.writes(notebook) + "\n")
+    job.failed.unlink(missing_ok=True)
+    return None
+
+
+def _clean(notebook: NotebookNode, key: str) -> None:
+    """Drop what differs from run to run (times, paths), keep the key, hide the defaults that were overridden."""
+    notebook.metadata.pop("papermill", None)
+    injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        tags = cell.metadata.get("tags", [])
+        if injected and "parameters" in tags:
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+    if key:
+        notebook.metadata["meddef"] = {"key": key}
+
+
+def section_of(stem: str) -> str:
+    """The section of a notebook; its own name where it is none of the report's."""
+    return next((section for section, name in SECTIONS.items() if name == stem), stem)
+
+
+def _key_of(output: Path) -> str | None:
+    """The key an executed notebook was made under; None where there is none or it is damaged."""
+    try:
+        return str(json.loads(output.read_text(encoding="utf-8"))["metadata"]["meddef"]["key"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _key(source: Path, parameters: Mapping[str, Any], files: Iterable[Path]) -> str:
+    """Hash of everything that can change the executed notebook, except installed libraries."""
+    cells = [
+        [cell.cell_type, cell.source, cell.metadata.get("tags", [])]
+        for cell in nbformat.read(source, as_version=4).cells
+    ]
+    digest = hashlib.sha256(json.dumps([cells, dict(parameters)], sort_keys=True).encode())
+    code = [text for kind, text, _ in cells if kind == "code"]
+    for file in [*files, *sorted(imported_files("\n".join(code)))]:
+        digest.update(f"\0{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def imported_files(code: str) -> set[Path]:
+    """The files of every meddef module that ``code`` imports, directly or not, with the tables their packages hold."""
+    package = Path(__file__).resolve().parents[1]
+    found: set[Path] = set()
+    queue = _imports(code)
+    while queue:
+        parts = queue.pop().split(".")
+        for depth in range(1, len(parts) + 1):
+            place = package.parent.joinpath(*parts[:depth])
+            for file in (place.with_suffix(".py"), place / "__init__.py"):
+                if file.is_file() and file not in found:
+                    found.add(file)
+                    queue |= _imports(file.read_text(encoding="utf-8"))
+            if place != package and place.is_dir():
+                found |= {*place.glob("*.csv"), *place.glob("*.yaml")}
+    return found
+
+
+def _imports(code: str) -> set[str]:
+    """Names of meddef modules, and of what is taken from them, in import statements anywhere in ``code``."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == "meddef"}

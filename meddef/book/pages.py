@@ -1,0 +1,60 @@
+"""Which pages of the report each profile has: those that its records can fill. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from meddef.report.ablation import STEPS
+from meddef.report.controls import has_all
+from meddef.report.report import Report
+
+
+def _steps(report: Report) -> bool:
+    """Whether two models that differ in a component were trained adversarially and attacked."""
+    models = {variant for variant, training in report.models() if training == "adversarial"}
+    return bool(report.grid("epsilon")) and any(set(step) <= models for step in STEPS.values())
+
+
+def _full_pruned(report: Report) -> bool:
+    return any(
+        record["attack"] == "pgd" and (record["variant"], record["training"]) == ("full", "adversarial")
+        for record in report.grid("pruning")
+    )
+
+
+HOLDS: dict[str, Callable[[Report], bool]] = {
+    # section -> whether a profile holds what its page shows
+    "data": lambda report: bool(report.of("data")),
+    "architecture": lambda report: True,
+    "training": lambda report: bool(report.of("train")),
+    "ablation": _steps,
+    "controls": lambda report: any(has_all(report, dataset) for dataset in report.datasets),
+    "epsilon": lambda report: bool(report.grid("epsilon")),
+    "pruning": lambda report: bool(report.grid("pruning")),
+    "confusion": lambda report: bool(report.grid("test")),
+    "saliency": lambda report: bool(report.of("saliency")),
+    "comparison": _full_pruned,
+}
+
+
+def in_order(reports: Iterable[Report]) -> list[Report]:
+    """The paper's own images first, then other real ones, then phantoms; of each, who has most models and pixels."""
+    return sorted(reports, key=_rank)
+
+
+def _rank(report: Report) -> tuple[bool, bool, int, int, str]:
+    size = max((dataset.record["image_size"] for dataset in report.datasets), default=0)
+    return not report.is_of_the_paper, not report.is_real, -len(report.models()), -size, report.profile
+
+
+def pages(reports: Iterable[Report]) -> dict[str, list[str]]:
+    """Profile -> the sections it has pages for; the architecture, the same for all, is the first profile's alone."""
+    ordered = in_order(reports)
+    return {
+        report.profile: [
+            section
+            for section, holds in HOLDS.items()
+            if holds(report) and (section != "architecture" or report is ordered[0])
+        ]
+        for report in ordered
+    }

@@ -1,0 +1,1 @@
+"""The subcommands of ``meddef``, one file each."""

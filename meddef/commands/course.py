@@ -1,0 +1,93 @@
+"""``meddef course``: notebooks for students, marks for their teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meddef.errors import InputError
+
+app = typer.Typer(help="Eight labs on attacks and defences that mark themselves.", no_args_is_help=True)
+
+Lab = Annotated[list[str] | None, typer.Option("--lab", help="Only this lab, such as lab2; may be repeated.")]
+
+
+@app.command()
+def start(
+    folder: Annotated[Path, typer.Argument(help="Folder for the notebooks; made if it is not there.")],
+    lab: Lab = None,
+) -> None:
+    """Put the labs' notebooks into a folder to work in; existing files are never overwritten."""
+    from meddef.course import source
+
+    labs = _labs(lab)
+    for name in labs:
+        if (folder / f"{name}.ipynb").exists():
+            raise InputError(f"{folder / f'{name}.ipynb'} exists: choose another folder, or move it away")
+    for path in source.write_students(folder, labs):
+        print(path)
+
+
+@app.command()
+def grade(
+    submissions: Annotated[list[Path], typer.Argument(help="The students' notebooks.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV file; default: print it.")
+    ] = None,
+    seconds: Annotated[int, typer.Option(min=1, help="Time for one submission.")] = 300,
+    step_seconds: Annotated[
+        int, typer.Option(min=1, help="CPU time for one cell, or one call by a check.")
+    ] = 60,
+    memory_mb: Annotated[
+        int, typer.Option(min=64, help="Memory for one submission, beside the libraries'.")
+    ] = 2048,
+) -> None:
+    """Mark submissions: each runs in a confined process of its own, the checks run outside it. Example:
+
+    meddef course grade submissions/*.ipynb -o marks.csv
+    """
+    import csv
+    import io
+
+    from meddef.atomic import write_text
+    from meddef.course.grade import Limits
+    from meddef.course.grade import grade as mark
+
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["submission", "lab", "points", "of", "status", "exercises", "feedback"])
+    for row in mark(submissions, Limits(seconds, step_seconds, memory_mb)):
+        points = " ".join(f"{name}={got}" for name, (got, _) in row.exercises.items())
+        words = " | ".join(f"{name}: {said}" for name, (got, said) in row.exercises.items() if not got)
+        table.writerow([row.submission, row.lab, row.points, len(row.exercises), row.status, points, words])
+        print(
+            f"{row.submission}: {row.points} of {len(row.exercises)}, {row.status}", flush=True
+        ) if output else None
+    if output:
+        write_text(output, text.getvalue())
+    else:
+        print(text.getvalue(), end="")
+
+
+@app.command()
+def build(lab: Lab = None) -> None:
+    """Derive the students' notebooks and run the labs with their solutions, for book/course/ (for authors)."""
+    from meddef.book.notebooks import find_root
+    from meddef.course import source
+
+    folder = find_root() / "book" / "course"
+    for path in [
+        *source.write_students(folder / source.STUDENT, _labs(lab)),
+        *source.write_pages(folder, _labs(lab)),
+    ]:
+        print(path)
+
+
+def _labs(chosen: list[str] | None) -> tuple[str, ...]:
+    from meddef.course.answers import LABS
+
+    if unknown := sorted(set(chosen or ()) - set(LABS)):
+        raise InputError(f"unknown lab '{unknown[0]}': use one of {', '.join(LABS)}")
+    return tuple(name for name in LABS if not chosen or name in chosen)

@@ -1,0 +1,182 @@
+"""``meddef reproduce``: run a profile or a part of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from meddef.errors import InputError
+
+if TYPE_CHECKING:
+    from meddef.evaluation.plan import Plan
+    from meddef.settings import Profile
+
+RUNS = Path("runs")
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile", "-p", help="smoke, cpu, cpu_oct, cpu_patient, paper, or a path to a YAML file."
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder with chest_xray/, roct/, ... (default: $MEDDEF_DATA_DIR)."),
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where records and weights go.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0 is one a core.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Skip = Annotated[
+    bool, typer.Option("--skip-unreadable", help="List and leave out images that cannot be read.")
+]
+
+
+def reproduce(
+    profile: ProfileOption = "smoke",
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            help="One section of the report: data, architecture, training, ablation, controls, epsilon, pruning, "
+            "confusion, saliency or comparison.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = RUNS,
+    jobs: Jobs = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", help="Address of a Dask scheduler whose workers run the cells, not this machine."
+        ),
+    ] = None,
+    device: Device = "cpu",
+    skip_unreadable: Skip = False,
+    adopt: Annotated[
+        Path | None,
+        typer.Option(
+            "--adopt", help="Folder of an earlier export, such as results/cpu: its cells count as done."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")
+    ] = False,
+    trial: Annotated[
+        bool,
+        typer.Option(
+            "--trial",
+            help="Two steps of every kind of cell, on phantoms, no report: does the profile run here?",
+        ),
+    ] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Build the report afterwards.")] = True,
+) -> None:
+    """Turn images into the report: train, prune, attack, record, then run the notebooks and build the book.
+
+    What is already recorded is not computed again, and a run that was stopped goes on where it was. Examples:
+
+        meddef reproduce                                            # phantoms, minutes, needs no data
+
+        meddef reproduce --profile cpu --data-dir ~/data            # the real chest X-rays, hours on two cores
+
+        meddef reproduce --profile cpu --only epsilon --dry-run     # what would that cost?
+
+        meddef reproduce --profile paper --trial --device cuda      # does it run on this GPU? minutes, needs no data
+    """
+    from meddef.evaluation.plan import RunOptions, make_plan
+    from meddef.records import RecordStore
+    from meddef.settings import load_profile
+    from meddef.trial import trial as cut
+
+    settings = cut(load_profile(profile)) if trial else load_profile(profile)
+    check_device(device)
+    folder = runs_dir / settings.name
+    if scheduler is not None:
+        folder = folder.resolve()  # workers have working directories of their own
+    options = RunOptions(folder, given_data_dir(data_dir), device, skip_unreadable)
+    if adopt is not None:
+        count = RecordStore(options.folder).adopt(adopt.resolve())
+        print(f"{count} cells taken over from {adopt}")
+    plan = make_plan(settings, options)
+    if only:
+        plan = plan.only(only)
+    _run(plan, options, jobs, scheduler, dry_run=dry_run)
+    if report and not dry_run and not trial:
+        from meddef.book.build import build_report
+
+        build_report(runs_dir, settings.name, section=only, jobs=_workers(jobs, settings))
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have."""
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{device}': use cpu, cuda or cuda:N") from error
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"device '{device}' is not supported: use cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device '{device}': PyTorch sees no CUDA GPU here, use --device cpu")
+
+
+def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_run: bool) -> None:
+    from meddef.evaluation.estimate import estimate_seconds, humane, pass_seconds, speed
+    from meddef.evaluation.executor import InlineExecutor, make_executor
+    from meddef.evaluation.plan import RunOptions
+    from meddef.evaluation.run import missing, run_plan
+    from meddef.records import RecordStore
+
+    assert isinstance(options, RunOptions)
+    todo = missing(plan, RecordStore(options.folder))
+    with make_executor(_workers(jobs, plan.profile), scheduler) as (executor, workers):
+        if not todo:
+            print(f"{plan.profile.name}: all {len(plan.cells)} cells are up to date in {options.folder}")
+        else:
+            per_pass = pass_seconds(todo, plan.profile, options.device)
+            total = estimate_seconds(todo, per_pass, workers)
+            print(f"{plan.profile.name}: {plan.profile.description}")
+            print(
+                f"{len(plan.cells)} cells, {len(todo)} to compute with {workers} worker(s): about {humane(total)} "
+                f"({speed(per_pass)})"
+            )
+        if dry_run:
+            _print_plan(plan, {cell.key for cell in todo})
+            return
+        started = time.perf_counter()
+        inside = isinstance(executor, InlineExecutor)
+        run_plan(plan, options, executor, inside=inside, at_once=workers if scheduler is None else None)
+        if todo:
+            actual = time.perf_counter() - started
+            print(f"took {humane(actual)}, {actual / total:.1f} times the estimate")
+
+
+def _print_plan(plan: Plan, todo: set[str]) -> None:
+    table = Table(title=f"plan of profile {plan.profile.name}")
+    for column in ("dataset", "part", "cells", "to compute", "passes to compute"):
+        table.add_column(column, justify="left" if column in ("dataset", "part") else "right")
+    groups: dict[tuple[str, str], list[tuple[bool, float]]] = {}
+    for cell in plan.cells:
+        groups.setdefault((cell.dataset, cell.section), []).append((cell.key in todo, cell.work))
+    for (dataset, section), rows in groups.items():
+        lacking = [work for is_todo, work in rows if is_todo]
+        table.add_row(dataset, section, str(len(rows)), str(len(lacking)), f"{sum(lacking):,.0f}")
+    Console().print(table)
+
+
+def _workers(jobs: int, profile: Profile) -> int:
+    return jobs or max(1, (os.cpu_count() or 1) // profile.threads)
+
+
+def given_data_dir(given: Path | None) -> Path | None:
+    """``--data-dir``, else $MEDDEF_DATA_DIR, else None (enough for phantoms)."""
+    if given is not None and not given.is_dir():
+        raise InputError(
+            f"--data-dir '{given}' is not a folder: give the one that holds chest_xray/, roct/, ..."
+        )
+    return given

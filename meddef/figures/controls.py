@@ -1,0 +1,123 @@
+"""The chart of ``meddef.report.controls``: accuracy against epsilon, two architectures trained both ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from meddef.figures import style
+from meddef.figures.drawing import SvgFigure, styled
+from meddef.records import attack_frame
+from meddef.report.controls import ARCHITECTURES, ATTACK, MODELS, TRAININGS, has_all, plain_label
+from meddef.report.report import Dataset, Report, attack_name, ordered_attacks, usual_training
+
+GRIDS = ("epsilon", "small_epsilon")
+TICKS = (0, 0.005, 0.02, 0.05, 0.1)
+_PLACE = ("dataset", "eps", "attack")
+DASHES = {"adversarial": "-", "clean": (0, (3, 1.5))}
+
+
+@styled
+def two_by_two(report: Report) -> SvgFigure:
+    """A row a dataset, a panel an attack: means over seeds as lines, 95 % Wilson bands, the seeds as thin lines."""
+    shown = {d.name: points(report, d) for d in report.datasets if has_all(report, d)}
+    datasets = [dataset for dataset in report.datasets if dataset.name in shown]
+    if not datasets:
+        return style.message("This profile does not train both architectures both ways.")
+    attacks = sorted(
+        ordered_attacks(attack for frame in shown.values() for attack in frame["attack"]),
+        key=lambda attack: attack != ATTACK,
+    )
+    width = max(2.15, 5.0 / len(attacks))
+    figure, axes = style.grid(len(datasets), len(attacks), width=width, height=2.5, sharey=True, sharex=True)
+    for row, dataset in zip(axes, datasets, strict=True):
+        for panel, attack in zip(row, attacks, strict=True):
+            _panel(panel, shown[dataset.name].query("attack == @attack"), attack)
+        row[0].set_ylabel(f"{style.wrapped(dataset.label)}\naccuracy (%)")
+    for panel in axes[-1]:
+        panel.set_xlabel("ε (square-root axis)")
+    style.legend_below(
+        figure, _legend(several_seeds=any(frame["seed"].nunique() > 1 for frame in shown.values()))
+    )
+    numbers = pd.concat([frame.assign(dataset=name) for name, frame in shown.items()], ignore_index=True)
+    drawn = {(name, eps, attack) for name, eps, attack in zip(*(numbers[c] for c in _PLACE), strict=True)}
+    records = [
+        record
+        for grid in GRIDS
+        for record in report.grid(grid)
+        if (record["variant"], record["training"]) in MODELS
+        and (record["dataset"], record["eps"], record["attack"]) in drawn
+    ]
+    return figure.showing(report, numbers, records)
+
+
+def points(report: Report, dataset: Dataset) -> pd.DataFrame:
+    """Accuracy of the four models under each attack that was run at several budgets, a row a seed and epsilon.
+
+    Columns: variant, training, seed, attack, eps, n, robust, robust_low and robust_high (shares; Wilson, 95 %). At
+    epsilon 0 stands the accuracy without attack on the same images.
+    """
+    records = [record for grid in GRIDS for record in report.grid(grid, dataset.name) if record["eps"]]
+    frame = attack_frame(r for r in records if (r["variant"], r["training"]) in MODELS)
+    if frame.empty:
+        return frame
+    line = ["variant", "training", "seed", "attack"]
+    frame = frame.drop_duplicates([*line, "eps"])
+    frame = frame[frame.groupby("attack")["eps"].transform("nunique") > 1]
+    start = frame.drop_duplicates(line).assign(eps=0.0)
+    for end in ("", "_low", "_high"):
+        start[f"robust{end}"] = start[f"clean{end}"]
+    columns = [*line, "eps", "n", "robust", "robust_low", "robust_high"]
+    return pd.concat([start, frame])[columns].sort_values([*line, "eps"], ignore_index=True)
+
+
+def _panel(panel: Axes, frame: pd.DataFrame, attack: str) -> None:
+    for variant, training in MODELS:
+        ours = frame[(frame["variant"] == variant) & (frame["training"] == training)]
+        colour = style.model_colour(variant, usual_training(variant))
+        mean = 100 * ours.groupby("eps")[["robust", "robust_low", "robust_high"]].mean()
+        panel.fill_between(
+            mean.index, mean["robust_low"], mean["robust_high"], color=colour, alpha=0.15, linewidth=0
+        )
+        panel.plot(
+            mean.index,
+            mean["robust"],
+            color=colour,
+            linestyle=DASHES[training],
+            marker=style.marker(attack),
+            zorder=3,
+        )
+        if ours["seed"].nunique() > 1:
+            for _, seed in ours.groupby("seed"):
+                panel.plot(seed["eps"], 100 * seed["robust"], color=colour, linewidth=0.5, alpha=0.7)
+    panel.set_xscale("function", functions=(_root, _square))
+    panel.set_xlim(0, None)
+    panel.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    style.percent_axis(panel)
+    seeds = frame["seed"].nunique()
+    sizes = " to ".join(str(size) for size in sorted(set(frame["n"])))
+    panel.set_title(f"{attack_name(attack)}\nn = {sizes}, {seeds} seed{'s' * (seeds > 1)}")
+
+
+def _root(values: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(values, 0))
+
+
+def _square(values: np.ndarray) -> np.ndarray:
+    return np.square(values)
+
+
+def _legend(*, several_seeds: bool) -> list[Line2D]:
+    """Colours are architectures here, dashes are trainings."""
+    handles = [
+        Line2D([], [], color=style.model_colour(v, usual_training(v)), linewidth=4, label=plain_label(v))
+        for v in ARCHITECTURES
+    ]
+    handles += [
+        Line2D([], [], color="black", linestyle=DASHES[training], label=f"{training} training")
+        for training in reversed(TRAININGS)
+    ]
+    seed = Line2D([], [], color="black", linewidth=0.5, label="a seed")
+    return [*handles, seed] if several_seeds else handles

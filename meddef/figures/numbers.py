@@ -1,0 +1,47 @@
+"""The numbers under a chart of attacks as one tidy table, a row a mark: measured and published. No torch here."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from meddef.report.report import usual_training
+
+CELL = ["dataset", "variant", "training", "prune_rate", "attack", "eps"]
+COLUMNS = [
+    "source",
+    *CELL,
+    "n",
+    "right",
+    "seeds",
+    "value",
+    "low",
+    "high",
+    "least",
+    "most",
+]
+
+
+def measured(frame: pd.DataFrame, rate: str) -> pd.DataFrame:
+    """Rows of ``Report.attacks`` with ``rate`` ("robust", "asr" or "clean") as value, in percent, and its interval.
+
+    ``right`` is how many of the n images were right before the attack; ``least`` and ``most`` are of the seeds.
+    """
+    ends = {f"{rate}_{end}": end for end in ("low", "high", "least", "most")}
+    return frame.rename(columns={rate: "value", **ends}).assign(source="measured")[COLUMNS]
+
+
+def published(table: pd.DataFrame, dataset: str, value: str) -> pd.DataFrame:
+    """Rows of one of the paper's tables, printed for the twin of ``dataset``."""
+    training = [usual_training(variant) for variant in table["variant"]]
+    rows = table.rename(columns={value: "value"}).assign(
+        source="published", dataset=dataset, training=training
+    )
+    return rows.reindex(columns=COLUMNS)
+
+
+def together(*parts: pd.DataFrame) -> pd.DataFrame:
+    """The parts that hold anything, one below the other."""
+    filled = [part.dropna(axis=1, how="all") for part in parts if len(part)]
+    if not filled:
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.concat(filled, ignore_index=True).reindex(columns=COLUMNS)

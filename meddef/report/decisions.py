@@ -1,0 +1,154 @@
+"""The page "What we had to decide": every ambiguity of the paper, and what the other reading changes. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from meddef.data import CARDS
+from meddef.paper import DECISIONS
+from meddef.records import Record
+from meddef.report.display import Table, p_text, place
+from meddef.report.paired import METHOD, Effect, corrected, effect
+from meddef.report.report import attack_name
+from meddef.report.tables_setup import circumstances
+
+FOLDER = Path("results") / "decisions"
+NOTHING = "The readings were not run: `python -m meddef.audit.decisions` does."
+Condition = tuple[str, float, float]  # attack, ε, share pruned
+
+
+def decisions_page(root: Path) -> dict[str, str]:
+    """File name -> content, for ``book/_generated/``; says so where nothing was measured."""
+    records, origin = (_read(root / FOLDER / f"{name}.jsonl") for name in ("measurements", "provenance"))
+    parts = [listing(records)]
+    if not records:
+        return {"decisions.md": "\n\n".join(parts), "decisions_measured.md": f"{NOTHING}\n"}
+    measured = [summary(records), table(records)._repr_html_(), origin_of(origin)._repr_html_()]
+    return {"decisions.md": "\n\n".join(parts), "decisions_measured.md": "\n\n".join(measured) + "\n"}
+
+
+def _read(path: Path) -> list[Record]:
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    )
+
+
+def effects(records: Iterable[Record]) -> dict[str, dict[str, dict[Condition, Effect]]]:
+    """Decision -> dataset -> condition -> accuracy with the other reading minus accuracy with the one taken.
+
+    p-values are corrected for all that are compared on one dataset (Holm).
+    """
+    kept: dict[tuple[str, str, Condition], dict[str, dict[int, Record]]] = {}
+    for record in records:
+        condition = record["attack"], record["eps"], record["prune_rate"]
+        seeds = kept.setdefault((record["decision"], record["dataset"], condition), {})
+        seeds.setdefault(record["choice"], {})[record["seed"]] = record
+    by_dataset: dict[str, dict[tuple[str, Condition], Effect]] = {}
+    for (decision, dataset, condition), choices in kept.items():
+        difference = effect([(1, choices["other"]), (-1, choices["taken"])])
+        if difference is not None:
+            by_dataset.setdefault(dataset, {})[decision, condition] = difference
+    found: dict[str, dict[str, dict[Condition, Effect]]] = {}
+    for dataset, differences in by_dataset.items():
+        for (decision, condition), each in corrected(differences).items():
+            found.setdefault(decision, {}).setdefault(dataset, {})[condition] = each
+    return found
+
+
+def listing(records: list[Record]) -> str:
+    """Every decision: a heading, and a line each for the paper, what was taken, why, and the other reading."""
+    found = effects(records)
+    parts = []
+    for decision in DECISIONS:
+        where = ", ".join(place(section) for section in decision["places"])
+        lines = [
+            f"## {decision['thing']}",
+            f"- *The paper* ({where}): {decision['paper']}.",
+            f"- *Taken*: {decision['taken']}.",
+            f"- *Why*: {decision['why']}.",
+            f"- *The other reading*: {decision['other']}. {told(found.get(decision.get('measured', ''), {}))}",
+        ]
+        parts.append("\n".join([lines[0], "", *lines[1:]]))
+    return "\n\n".join(parts) + "\n"
+
+
+def told(by_dataset: dict[str, dict[Condition, Effect]]) -> str:
+    """How many conditions the other reading clearly changes, and by how much at most; not measured without records."""
+    if not by_dataset:
+        return "Not measured."
+    sentences = []
+    for dataset, found in by_dataset.items():
+        clear = sum(each.is_clear for each in found.values())
+        most = max(found, key=lambda condition: abs(found[condition].value))
+        sentences.append(
+            f"{CARDS[dataset].title}: clear in {clear} of {len(found)} conditions; the largest change of accuracy is "
+            f"{found[most].words()} ({condition_words(most)}, n = {found[most].n})"
+        )
+    return f"Measured. {'; '.join(sentences)}."
+
+
+def summary(records: list[Record]) -> str:
+    """Data, sizes and seeds, in a sentence."""
+    seeds = len({record["seed"] for record in records})
+    sizes = {CARDS[r["dataset"]].title: r["n"] for r in records}
+    images = "; ".join(f"{title}, n = {n} test images" for title, n in sizes.items())
+    luck = " With one seed a difference between two trainings may be the luck of one of them." * (seeds == 1)
+    return (
+        f"The full model, trained small on phantoms for each reading, {seeds} seed{'s' * (seeds > 1)}. {images}. Small "
+        f"models on drawings show whether a reading can matter, not what it does at full size.{luck}"
+    )
+
+
+def table(records: list[Record]) -> Table:
+    """Every decision and condition: the difference between the readings, and the accuracies behind it."""
+    names = {d["measured"]: d["thing"] for d in DECISIONS if "measured" in d}
+    rows = [
+        {
+            "decision": names[decision],
+            "images": CARDS[dataset].title,
+            "condition": condition_words(condition),
+            "taken (%)": f"{accuracy(records, decision, dataset, condition, 'taken'):.1f}",
+            "other (%)": f"{accuracy(records, decision, dataset, condition, 'other'):.1f}",
+            "other minus taken (points)": each.cell(),
+            "p, corrected": p_text(each.p_value),
+        }
+        for decision, by_dataset in effects(records).items()
+        for dataset, found in by_dataset.items()
+        for condition, each in found.items()
+    ]
+    caption = f"Accuracy with each reading, mean over seeds. {METHOD}"
+    return Table(pd.DataFrame(rows), caption, header=3)
+
+
+def accuracy(records: list[Record], decision: str, dataset: str, condition: Condition, choice: str) -> float:
+    """Mean over seeds, in percent."""
+    ours = [
+        100 * r["right"] / r["n"]
+        for r in records
+        if (r["decision"], r["dataset"], r["choice"]) == (decision, dataset, choice)
+        and (r["attack"], r["eps"], r["prune_rate"]) == condition
+    ]
+    return sum(ours) / len(ours)
+
+
+def condition_words(condition: Condition) -> str:
+    """ "PGD at ε = 0.05, 30 % pruned"."""
+    attack, eps, rate = condition
+    words = attack_name(attack) + (f" at ε = {eps:g}" if eps else "")
+    return words + (f", {100 * rate:.0f} % pruned" if rate else "")
+
+
+def origin_of(origin: list[Record]) -> Table:
+    """Where the measured numbers come from, with the settings."""
+    rows = circumstances(origin) | {"command": origin[0]["command"]}
+    training = origin[0]["settings"]["training"]
+    rows["training"] = (
+        f"{training['epochs']} epochs, batch {training['batch_size']}, learning rate {training['learning_rate']:g}, "
+        f"PGD with {training['adversarial']['steps']} steps, {origin[0]['settings']['image_size']} px"
+    )
+    frame = pd.DataFrame({"": list(rows), "value": list(rows.values())})
+    return Table(frame, "Where these numbers come from.", left=("value",))

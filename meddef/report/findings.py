@@ -1,0 +1,294 @@
+"""Sentences whose numbers are computed from records: what was run, and what follows. No torch here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from meddef.paper import CLAIMS, PROTOCOL
+from meddef.records import Record
+from meddef.report.ablation import comparisons
+from meddef.report.display import NOTHING, Text, in_words, place
+from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
+from meddef.report.tables import compression_pairs, epsilon_pairs
+from meddef.report.tables_setup import circumstances
+from meddef.report.worst_case import ENSEMBLE
+
+PHANTOM_NOTE = (
+    "Stand-ins are not the paper's data: here the comparison shows how the method behaves, "
+    "not whether the paper's numbers hold."
+)
+
+
+def scope(report: Report) -> Text:
+    """Profile, data, models, n, where it was computed: the first thing each page says."""
+    data = "; ".join(f"{d.label}{d.split}, n = {d.size('test'):,} test images" for d in report.datasets)
+    seeds = sorted({record["seed"] for record in report.of("train")})
+    models = (
+        f"{len(report.models())} models, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, "
+    )
+    where = circumstances(report.provenance)
+    stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
+    return Text(
+        f"**Profile `{report.profile}`.** {data}. {report.missing()}{models if seeds else ''}"
+        f"{where['computing time']} of computing "
+        f"on {_flat(where['hardware'])} ({_flat(where['device'])}), commit {_flat(where['git commit'])}.{stand_in}"
+    )
+
+
+def _flat(cell: str) -> str:
+    return cell.replace("\n", "; ")
+
+
+def data(report: Report) -> Text:
+    """Sizes of the splits beside the paper's, and repeated images."""
+    sentences = []
+    for dataset in report.datasets:
+        removed = len(dataset.record["report"].get("removed_from_training", []))
+        sizes = " / ".join(f"{dataset.size(split):,}" for split in ("train", "val", "test"))
+        sentences.append(
+            f"{dataset.label}: {sizes} images for training / validation / test, "
+            f"{removed} training images left out because they repeat another image."
+        )
+    return _bullets(sentences)
+
+
+def training(report: Report) -> Text:
+    """How far the validation accuracy of clean and adversarial training lies apart."""
+    sentences = []
+    for dataset in report.datasets:
+        best = [(r, r["history"][r["best_epoch"]]) for r in report.of("train", dataset.name)]
+        eased = sum(min(row["ease"] for row in record["history"]) < 1 for record, _ in best)
+        attacked = [row["val_adversarial"] for _, row in best if row["val_adversarial"] is not None]
+        sentence = f"{dataset.label}: validation accuracy without attack is {_range(r['val_clean'] for _, r in best)}"
+        if attacked:
+            sentence += f", under PGD {_range(attacked)} for the adversarially trained models"
+        sentences.append(f"{sentence}; the easing rule acted in {eased} of {len(best)} runs.")
+    return _bullets(sentences)
+
+
+def _range(values: object) -> str:
+    found = [100 * value for value in values]  # type: ignore[attr-defined]
+    low, high = min(found), max(found)
+    return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
+
+
+def easing(report: Report) -> Text:
+    """The rule by which this run eases adversarial training, where the paper gives none."""
+    rules = [r["settings"]["adversarial"] for r in report.of("train") if r["settings"]["adversarial"]]
+    told = {
+        f"after {rule['patience']} epochs in a row whose validation score lies more than {100 * rule['tolerance']:g} "
+        f"points below the best, ε and w are multiplied by {rule['ease_factor']:g}"
+        for rule in rules
+    }
+    text = "The paper speaks of automatic adjustments when validation degrades and gives no rule"
+    return Text(
+        f"{text}. Here: {'; or '.join(sorted(told))}." if told else f"{text}; no model was trained so here."
+    )
+
+
+def ablation(report: Report, eps: float) -> Text:
+    """How many of the paired differences could be chance, and the largest one."""
+    sentences = []
+    for dataset in report.datasets:
+        found = comparisons(report, dataset, eps)
+        if not found:
+            sentences.append(f"{dataset.label}: the models of the ablation were not all trained.")
+            continue
+        clear = sum(difference.is_clear for difference in found.values())
+        step, attack = max(found, key=lambda key: abs(found[key].value))
+        sentences.append(
+            f"{dataset.label}: {clear} of {len(found)} paired differences are clear at 5 % after Holm's correction"
+            f"{', with the same sign for every seed' * any(len(f.by_seed) > 1 for f in found.values())}. "
+            f"The largest is {step} under {attack_name(attack)}: {found[step, attack].words()} on "
+            f"n = {found[step, attack].n}."
+        )
+    sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]
+    return _bullets(sentences)
+
+
+def _feature_map(size: int) -> str:
+    """What the components have to work on: the backbone halves the image five times."""
+    printed = PROTOCOL["preprocessing"]["image_size"]
+    here, there = (math.ceil(side / 2**5) for side in (size, printed))
+    if here == there:
+        return f"The components work on {here} × {here} positions, as in the paper."
+    return (
+        f"At {size} px the components work on {here} × {here} positions, at the paper's {printed} px on "
+        f"{there} × {there}: what is not seen here may show there."
+    )
+
+
+def epsilon(report: Report) -> Text:
+    """How published and measured accuracies compare, and which attack is the strongest in each."""
+    pairs = epsilon_pairs(report)
+    sentences = []
+    for dataset in report.datasets:
+        ours = pairs[pairs["dataset"] == dataset.name]
+        sentences.append(f"{dataset.label}: {_agreement(ours, 'robust')}")
+        sentences.append(_above_clean(ours))
+        sentences.append(_worst_case(report, dataset))
+    return _bullets([sentence for sentence in sentences if sentence])
+
+
+def _agreement(pairs: pd.DataFrame, rate: str) -> str:
+    both = pairs.dropna(subset=["published", rate])
+    if both.empty:
+        return "no measured value has a published twin."
+    inside = (both["published"] >= both[f"{rate}_low"]) & (both["published"] <= both[f"{rate}_high"])
+    width = both[f"{rate}_high"] - both[f"{rate}_low"]
+    gap = (both["published"] - both[rate]).abs()
+    return (
+        f"of {len(both)} measured values with a published twin, {int(inside.sum())} have it within their 95 % "
+        f"interval; the median difference is {gap.median():.1f} points, the largest {gap.max():.1f}. The intervals are "
+        f"{width.min():.0f} to {width.max():.0f} points wide."
+    )
+
+
+def _above_clean(pairs: pd.DataFrame) -> str:
+    """In how many rows accuracy under PGD exceeds accuracy without attack, published and measured."""
+    keys = ["variant", "training", "eps"]
+    clean, pgd = (pairs[pairs["attack"] == attack] for attack in ("clean", "pgd"))
+    if pgd.empty or clean.empty:
+        return ""
+    joined = pgd.merge(clean, on=keys, suffixes=("", "_clean"))
+    measured = int((joined["robust"] > joined["robust_clean"]).sum())
+    known = joined.dropna(subset=["published", "published_clean"])
+    printed = int((known["published"] > known["published_clean"]).sum())
+    return (
+        f"Accuracy under PGD lies above accuracy without attack in {printed} of {len(known)} published rows "
+        f"and in {measured} of {len(joined)} measured ones."
+    )
+
+
+def _worst_case(report: Report, dataset: Dataset) -> str:
+    """How far the worst case lies below the strongest single attack on the same training at the same epsilon."""
+    bounded: dict[tuple[Any, ...], list[Record]] = {}
+    for record in report.grid("epsilon", dataset.name):
+        if record["attack"] != "clean" and record["eps"] is not None:
+            place = record["variant"], record["training"], record["seed"], record["eps"]
+            bounded.setdefault(place, []).append(record)
+    gaps = []
+    for records in bounded.values():
+        single = [100 * r["correct_after"] / r["n"] for r in records if r["attack"] != ENSEMBLE]
+        worst = [100 * r["correct_after"] / r["n"] for r in records if r["attack"] == ENSEMBLE]
+        gaps += [min(single) - value for value in worst if single]
+    if not gaps:
+        return ""
+    by = f", by at most {max(gaps):.1f} points" if max(gaps) > 0 else ""
+    return (
+        f"{attack_name(ENSEMBLE)}: accuracy is lower than under the strongest single attack on the same model at the "
+        f"same ε in {sum(gap > 0 for gap in gaps)} of {len(gaps)} rows{by}."
+    )
+
+
+def pruning(report: Report, eps: float) -> Text:
+    """How published and measured success rates compare, and how pruning moved accuracy."""
+    pairs = compression_pairs(report, eps)
+    sentences = []
+    for dataset in report.datasets:
+        sentences.append(f"{dataset.label}: {_agreement(pairs[pairs['dataset'] == dataset.name], 'asr')}")
+        clean = report.attacks("pruning", dataset.name).query("attack == 'clean'")
+        rows = clean.query("variant == 'full' and training == 'adversarial'").to_dict("records")
+        if len(rows) > 1:
+            best = max(rows, key=lambda row: row["clean"])
+            start = min(rows, key=lambda row: row["prune_rate"])
+            sentences.append(
+                f"{model_label('full', 'adversarial')} without attack: "
+                f"{in_words(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, "
+                f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %; n = {best['n']}."
+            )
+    return _bullets(sentences)
+
+
+def confusion(report: Report) -> Text:
+    """Accuracy of each model on the clean test split, in words."""
+    sentences = []
+    for dataset in report.datasets:
+        frame = report.attacks("test", dataset.name).query("attack == 'clean'")
+        if frame.empty:
+            continue
+        parts = [
+            f"{short_label(row['variant'], row['training'])} {in_words(row, 'clean')}"
+            for row in frame.to_dict("records")
+        ]
+        sentences.append(f"{dataset.label}, n = {frame['n'].iloc[0]}: {'; '.join(parts)}.")
+    return _bullets(sentences)
+
+
+def saliency(report: Report) -> Text:
+    """Which model's heat lies most in the lesion, and whether it is more than its area would give."""
+    sentences = []
+    for dataset in report.datasets:
+        records = report.of("saliency", dataset.name)
+        if not records:
+            sentences.append(f"{dataset.label}: no saliency was measured, since no lesion masks are known.")
+            continue
+        shares = {}
+        for model, ours in by_model(records).items():
+            images = pd.concat([pd.DataFrame(record["images"]) for record in ours])
+            gain = images["energy_in_lesion"].mean() / images["lesion_share"].mean()
+            shares[short_label(*model)] = gain
+        order = sorted(shares, key=lambda name: shares[name], reverse=True)
+        sentences.append(
+            f"{dataset.label}, n = {records[0]['n']} images: heat in the lesion over the lesion's area, "
+            f"from most to least: {', '.join(f'{name} {shares[name]:.1f}' for name in order)} (1 is chance)."
+        )
+    return _bullets(sentences)
+
+
+def strongest(report: Report, dataset: Dataset, eps: float) -> str:
+    """What ResNet18 and the full model keep under the attacks that leave least of them; empty without records."""
+    pairs = epsilon_pairs(report)
+    ours = pairs[(pairs["dataset"] == dataset.name) & (pairs["eps"] == eps) & (pairs["attack"] != "clean")]
+    lines = []
+    for (variant, training_kind), found in ours.groupby(["variant", "training"], sort=False):
+        if variant in ("resnet18", "full"):
+            rows = found.to_dict("records")
+            worst = min(rows, key=lambda row: row["robust"])
+            equal = [row for row in rows if (row["robust"], row["n"]) == (worst["robust"], worst["n"])]
+            attacks = ", ".join(attack_name(row["attack"]) for row in equal)
+            lines.append(
+                f"{model_label(str(variant), str(training_kind))} keeps {in_words(worst, 'robust')} "
+                f"under {attacks} (n = {worst['n']}{_seeds(worst['seeds'], max(row['seeds'] for row in rows))})"
+            )
+    return f"{dataset.label}, ε = {eps:g}: {'; '.join(lines)}." if lines else ""
+
+
+def _seeds(count: int, most: int) -> str:
+    """ ", 3 seeds" or ", 1 of 3 seeds"; nothing where all is of one seed."""
+    return "" if most == 1 else f", {most} seeds" if count == most else f", {count} of {most} seeds"
+
+
+def _bullets(sentences: list[str]) -> Text:
+    return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)
+
+
+def rerun(report: Report, section: str) -> Text:
+    """The command that computes the records of one section again and runs its notebook."""
+    command = f"meddef reproduce --profile {report.profile} --only {section}"
+    return Text(f"```bash\n{command}{' --data-dir DATA' if report.is_real else ''}\n```")
+
+
+def comparison(report: Report) -> Text:
+    """Published and measured PGD success rate of the full model, in words."""
+    frame = report.attacks("pruning")
+    rows = frame.query(
+        "variant == 'full' and training == 'adversarial' and attack == 'pgd' and prune_rate == 0"
+    )
+    sentences = []
+    for dataset in report.datasets:
+        for row in rows[rows["dataset"] == dataset.name].to_dict("records"):
+            sentences.append(
+                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {in_words(row, 'asr')} of the "
+                f"{row['right']} images that the unpruned full model had right."
+            )
+    return _bullets(sentences)
+
+
+def quotes(*ids: str) -> Text:
+    """What the paper says, in its words, from the ledger of claims: a bullet a claim, with its place."""
+    known = {claim["id"]: claim for claim in CLAIMS}
+    return Text("\n".join(f"- “{known[name]['quote']}” ({place(known[name]['section'])})" for name in ids))

@@ -1,0 +1,274 @@
+"""The records of one profile, as figures, tables and sentences want them. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from meddef.paper import VARIANT_LABELS
+from meddef.records import Record, attack_frame, load_provenance, load_records
+from meddef.report.worst_case import ENSEMBLE, with_worst_case
+
+if TYPE_CHECKING:
+    from meddef.data import Preprocessing
+
+PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
+VARIANTS = tuple(VARIANT_LABELS)
+ATTACK_NAMES = {
+    "clean": "no attack",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "bim": "BIM",
+    "jsma": "JSMA",
+    ENSEMBLE: "Ensemble (worst case)",
+}
+ATTACKS = tuple(ATTACK_NAMES)
+SPLITS = {
+    "paper": "split at random as in the paper",
+    "patient": "split by patient",
+    "released": "split as released",
+}
+_GRIDS_OF_EPSILON = ("jsma", "ensemble")
+RATES = ("clean", "robust", "asr")
+_CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
+_NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread", "_least", "_most")]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset of a profile.
+
+    ``twin`` is the paper's dataset that it is or stands for; None where there is none.
+    """
+
+    name: str
+    title: str
+    twin: str | None
+    stands_in: bool
+    record: Record
+
+    @property
+    def label(self) -> str:
+        """For titles: "Chest X-Ray", or "X-ray phantoms (for Chest X-Ray)"."""
+        if self.stands_in and self.twin:
+            return f"{self.title} (for {PAPER_DATASETS[self.twin]})"
+        return PAPER_DATASETS.get(self.name, self.title)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its images are phantoms, drawn by this package."""
+        return self.name.startswith("phantom")
+
+    @property
+    def split(self) -> str:
+        """For sentences: ", split by patient"; nothing for phantoms, which have no patients."""
+        return "" if self.is_drawn else f", {SPLITS[self.record['split_policy']]}"
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.record["classes"])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The steps that the profile names, or the paper's for this dataset where it names none."""
+        from meddef.data import CARDS, Preprocessing  # half a second that most pages do without
+
+        named = self.record["preprocessing"]
+        return Preprocessing.model_validate(named) if named else CARDS[self.name].preprocessing
+
+    def size(self, split: str) -> int:
+        """Images in a split."""
+        return sum(self.record["counts"][split].values())
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one profile has left behind."""
+
+    profile: str
+    records: list[Record]
+    provenance: list[Record]
+    folder: Path | None = None
+
+    @classmethod
+    def load(cls, profile: str, results_dir: str | Path) -> Report:
+        """Read ``<results_dir>/<profile>/``; ``InputError`` where nothing was exported."""
+        read = load_records(results_dir, profile), load_provenance(results_dir, profile)
+        return cls(profile, *read, Path(results_dir))
+
+    def bench(self, name: str) -> Report | None:
+        """What ``bench/<name>.json`` beside this report's records holds, a record a row; None where there is none."""
+        path = self.folder / "bench" / f"{name}.json" if self.folder else None
+        if path is None or not path.is_file():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [{"key": f"bench/{name}", "kind": name, **row} for row in content["rows"]]
+        return Report(self.profile, rows, [{"key": f"bench/{name}", **content["provenance"]}], self.folder)
+
+    def of(self, kind: str, dataset: str | None = None) -> list[Record]:
+        """Records of a kind, in the order of the paper's models."""
+        found = [r for r in self.records if r["kind"] == kind and dataset in (None, r["dataset"])]
+        return sorted(found, key=_model_order)
+
+    @cached_property
+    def datasets(self) -> list[Dataset]:
+        """In the paper's order: retina first, then chest, then others."""
+        found = []
+        for record in self.of("data"):
+            name, stands_for = record["dataset"], record["stands_for"]
+            twin = stands_for or name
+            known = twin if twin in PAPER_DATASETS else None
+            found.append(Dataset(name, record["title"], known, stands_for is not None, record))
+        return sorted(found, key=lambda d: (_rank(d.twin, tuple(PAPER_DATASETS)), d.name))
+
+    @property
+    def is_real(self) -> bool:
+        """Whether images were used that somebody took, not only phantoms."""
+        return not all(dataset.is_drawn for dataset in self.datasets)
+
+    @property
+    def is_of_the_paper(self) -> bool:
+        """Whether a dataset of the paper itself was used, not only one that stands for it."""
+        return any(dataset.name in PAPER_DATASETS for dataset in self.datasets)
+
+    def missing(self) -> str:
+        """Names the paper's datasets that this profile has nothing for, in a sentence; empty when it has both."""
+        have = {dataset.twin for dataset in self.datasets}
+        absent = [name for key, name in PAPER_DATASETS.items() if key not in have]
+        return f"This profile holds no records for {' and '.join(absent)}. " if absent else ""
+
+    def models(self, dataset: str | None = None) -> list[tuple[str, str]]:
+        """(variant, training) of the trained models, in the paper's order, the controls last."""
+        return list(dict.fromkeys((r["variant"], r["training"]) for r in self.of("train", dataset)))
+
+    def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
+        """Attack records of one grid, those of the ensemble widened to the worst case over it and the other attacks.
+
+        JSMA and the ensemble, which cost more, may have been run on grids of their own that belong to "epsilon".
+        """
+        also = _GRIDS_OF_EPSILON if grid == "epsilon" else ()
+        return with_worst_case(
+            {**record, "grid": grid}
+            for record in self.of("attack", dataset)
+            if record["grid"] == grid or (record["grid"] in also and record["attack"] != "clean")
+        )
+
+    def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
+        """Attack records of one grid, summarised over seeds, in percent; empty when the grid was not run.
+
+        Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n and right
+        (of them right before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each of
+        clean, robust and asr: the value, ``_low``, ``_high`` (Wilson, 95 %), ``_spread`` (standard deviation over
+        seeds, NaN with one), ``_least`` and ``_most`` (of the seeds). With several seeds, value and ends are means.
+        """
+        if grid not in self._summaries:
+            self._summaries[grid] = self._summary(grid)
+        frame = self._summaries[grid]
+        return frame if dataset is None else frame[frame["dataset"] == dataset].reset_index(drop=True)
+
+    def behind(self, grid: str, frame: pd.DataFrame) -> list[Record]:
+        """The attack records of ``grid`` that the rows of ``frame``, of ``attacks(grid)``, summarise."""
+        cells = {_cell(row) for row in frame.to_dict("records")}
+        return [record for record in self.grid(grid) if _cell(record) in cells]
+
+    @cached_property
+    def _summaries(self) -> dict[str, pd.DataFrame]:
+        return {}
+
+    def _summary(self, grid: str) -> pd.DataFrame:
+        rows = self.grid(grid)
+        if not rows:
+            return pd.DataFrame(columns=[*_CELL, "n", "right", "seeds", *_NUMBERS])
+        frame = attack_frame(rows)
+        frame["twin"] = frame["dataset"].map({d.name: d.twin for d in self.datasets})
+        frame["eps"] = frame["eps"].astype(float)
+        groups = frame.groupby(_CELL, sort=False, dropna=False)
+        result = groups.agg(n=("n", _text), right=("correct_before", _text), seeds=("seed", "nunique"))
+        for rate in RATES:
+            for end in ("", "_low", "_high"):
+                result[f"{rate}{end}"] = 100 * groups[f"{rate}{end}"].mean()
+            for end, of_seeds in (("_spread", "std"), ("_least", "min"), ("_most", "max")):
+                result[f"{rate}{end}"] = 100 * groups[rate].agg(of_seeds)
+        return _sorted(result.reset_index())
+
+
+def _cell(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """What tells a record of a grid from others but for its seed; an epsilon that an attack has not is None."""
+    eps = None if pd.isna(row["eps"]) else float(row["eps"])
+    return (*(row[name] for name in ("dataset", "variant", "training", "prune_rate", "attack")), eps)
+
+
+def _text(counts: pd.Series) -> str:
+    """ "187", or "187 to 190" where seeds differ."""
+    low, high = counts.min(), counts.max()
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    """By dataset, model, pruning rate, attack and epsilon, models and attacks in the paper's order, controls last."""
+    models = zip(frame["variant"], frame["training"], strict=True)
+    ranked = frame.assign(
+        _model=[(is_control(*model), _rank(model[0], VARIANTS)) for model in models],
+        _attack=[_rank(attack, ATTACKS) for attack in frame["attack"]],
+    )
+    columns = ["dataset", "_model", "prune_rate", "_attack", "eps"]
+    return ranked.sort_values(columns, kind="stable", ignore_index=True).drop(columns=["_model", "_attack"])
+
+
+def at_epsilon(frame: pd.DataFrame, eps: float) -> pd.DataFrame:
+    """The rows of attacks at ``eps``, without attack, and of attacks that have no epsilon."""
+    return frame[(frame["eps"] == eps) | (frame["attack"] == "clean") | frame["eps"].isna()]
+
+
+def _model_order(record: Record) -> tuple[bool, int, int]:
+    variant, training = record.get("variant", ""), record.get("training", "")
+    return is_control(variant, training), _rank(variant, VARIANTS), record.get("seed", 0)
+
+
+def usual_training(variant: str) -> str:
+    """How the paper trains a model: ResNet18 cleanly, every other one adversarially."""
+    return "clean" if variant == "resnet18" else "adversarial"
+
+
+def is_control(variant: str, training: str) -> bool:
+    """Whether a model was trained the other way; the paper has no such model and prints nothing for it."""
+    return training != usual_training(variant)
+
+
+def model_label(variant: str, training: str) -> str:
+    """The paper's name of a model; the training is named where it is not the one the name stands for."""
+    label = VARIANT_LABELS.get(variant, variant)
+    return f"{label}, {training} training" if is_control(variant, training) else label
+
+
+def short_label(variant: str, training: str) -> str:
+    """``model_label`` for narrow places."""
+    return model_label(variant, training).replace("MedDef ", "").replace("(Full DAAM)", "Full DAAM")
+
+
+def by_model(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
+    """(variant, training) -> its records, one a seed, in the order given."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        found.setdefault((record["variant"], record["training"]), []).append(record)
+    return found
+
+
+def attack_name(attack: str) -> str:
+    """As the paper writes it."""
+    return ATTACK_NAMES.get(attack, attack)
+
+
+def ordered_attacks(attacks: Iterable[str]) -> list[str]:
+    """Each attack once, in the paper's order, then the ensemble, others behind."""
+    return sorted(set(attacks), key=lambda attack: (_rank(attack, ATTACKS), attack))
+
+
+def _rank(value: str | None, order: tuple[str, ...]) -> int:
+    return order.index(value) if value in order else len(order)

@@ -1,0 +1,250 @@
+"""Tables of results: each published number beside the measured one. No torch here.
+
+Rates are in percent, intervals are Wilson intervals at 95 %. ``*_pairs`` are tidy tables to compute with, the other
+functions are what a page shows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from meddef import paper
+from meddef.report.display import BEST, DASH, Table, beside, percent, place, seeds_note
+from meddef.report.report import (
+    Report,
+    at_epsilon,
+    attack_name,
+    by_model,
+    ordered_attacks,
+    short_label,
+    usual_training,
+)
+from meddef.report.worst_case import DEFINITION, ENSEMBLE
+from meddef.statistics import Proportion, mean_over_seeds
+
+MARKED = "* the best model of its group and attack, measured and as printed, ties included."
+NOTE = "Measured % with its 95 % interval; below it the paper's value."
+
+
+COUNTED = {"robust": "n", "asr": "right"}  # what the rate is a share of: all images, or those right before
+
+
+def epsilon_pairs(report: Report, grid: str = "epsilon") -> pd.DataFrame:
+    """Every measured accuracy of a grid of epsilons with what Table 1 or 2 prints for it, one row a cell.
+
+    Columns of ``Report.attacks``, ``eps`` filled in for attacks that have none (once for each epsilon), and
+    ``printed`` (text as in the paper, or None), ``published`` (percent, or NaN).
+    """
+    frame = report.attacks(grid)
+    budgets = sorted(set(frame.loc[frame["eps"] > 0, "eps"]))
+    everywhere = frame[(frame["attack"] == "clean") | frame["eps"].isna()]
+    copies = [everywhere.assign(eps=eps) for eps in budgets]
+    full = pd.concat([frame[frame["eps"] > 0], *copies], ignore_index=True)
+    return _with_published(full, paper.epsilon_table(), ["eps"], "accuracy")
+
+
+def compression_pairs(report: Report, eps: float) -> pd.DataFrame:
+    """Every measured attack success rate of the pruning grid at ``eps`` with what Table 3 or 4 prints for it.
+
+    The tables print no epsilon; they are taken to be at that of the paper's evaluation, and twins of no other.
+    """
+    frame = at_epsilon(report.attacks("pruning"), eps)
+    frame = frame[frame["attack"] != "clean"].reset_index(drop=True)
+    table = (
+        paper.compression_table()
+        if eps == paper.PROTOCOL["attacks"]["pgd"]["eps"]
+        else paper.compression_table()[:0]
+    )
+    return _with_published(frame, table, ["prune_rate"], "asr")
+
+
+def _with_published(frame: pd.DataFrame, table: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
+    """``frame`` with ``printed`` and ``published`` of the paper's table for the same dataset, model and attack."""
+    columns = ["twin", "variant", "training", "attack", *keys]
+    table = table.rename(columns={"dataset": "twin"}).assign(published=table[value])
+    table["training"] = table["variant"].map(usual_training)
+    return frame.merge(table[[*columns, "printed", "published"]], on=columns, how="left")
+
+
+def epsilon(report: Report, grid: str = "epsilon") -> Table:
+    """Tables 1 and 2, published and measured in each cell, or a grid of other epsilons."""
+    pairs = epsilon_pairs(report, grid)
+    caption = f"Accuracy under attack by ε. {NOTE}"
+    if grid == "epsilon":
+        caption += " JSMA has no ε: its one value stands in every group."
+    caption += _worst_case_note(pairs) + seeds_note(pairs["seeds"])
+    return _layout(report, pairs, "eps", "ε", "robust", caption)
+
+
+def _worst_case_note(pairs: pd.DataFrame) -> str:
+    return f" {DEFINITION}" if ENSEMBLE in set(pairs["attack"]) else ""
+
+
+def compression(report: Report, eps: float) -> Table:
+    """Tables 3 and 4 at the paper's pruning rates (the figure has them all)."""
+    pairs = compression_pairs(report, eps)
+    rates = paper.PROTOCOL["pruning"]["tabulated_rates"]
+    pairs = pairs[pairs["prune_rate"].isin([0.0, *rates])]
+    caption = (
+        f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
+        "images that were right before the attack, counted in the column right. The paper's tables begin at 0.3."
+        f"{seeds_note(pairs['seeds'])}"
+    )
+    return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
+
+
+def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str, caption: str) -> Table:
+    attacks = ordered_attacks(pairs["attack"])
+    rows = []
+    for dataset in report.datasets:
+        ours = pairs[pairs["dataset"] == dataset.name].sort_values(key, kind="stable")
+        ours = _with_best(ours, key, rate)
+        for (value, variant, training), cells in ours.groupby([key, "variant", "training"], sort=False):
+            model = short_label(str(variant), str(training))
+            row = {"dataset": dataset.label, title: f"{value:g}", "model": model}
+            row[COUNTED[rate]] = n = cells[COUNTED[rate]].mode()[0]
+            seeds = cells["seeds"].max()
+            for attack in attacks:
+                found = cells[cells["attack"] == attack].to_dict("records")
+                row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
+            rows.append(row)
+    return Table(pd.DataFrame(rows), f"{caption} {MARKED}", header=3)
+
+
+def _with_best(pairs: pd.DataFrame, key: str, rate: str) -> pd.DataFrame:
+    """``pairs`` with ``best`` and ``best_printed``: whether no model of the same ``key`` and attack has a better value,
+    which is more accuracy or less attack success; False where all are equal."""
+    groups = pairs.groupby([key, "attack"])
+    most = "max" if rate == "robust" else "min"
+    marks = {"best": rate, "best_printed": "published"}
+    return pairs.assign(
+        **{
+            mark: (pairs[column] == groups[column].transform(most))
+            & (groups[column].transform("nunique") > 1)
+            for mark, column in marks.items()
+        }
+    )
+
+
+def _cell(found: dict[Hashable, Any], rate: str, n: str, seeds: int) -> str:
+    """Measured, interval, published, the best marked; n and how many seeds where they are not those of the row."""
+    own = found[COUNTED[rate]]
+    other_n = "" if own == n else f"\nn = {own}"
+    fewer = "" if found["seeds"] == seeds else f"\n{found['seeds']} of {seeds} seeds"
+    measured = percent(found, rate)
+    if found["best"]:
+        measured = measured.replace("\n", f"{BEST}\n", 1)
+    return beside(measured, found["printed"]) + BEST * bool(found["best_printed"]) + other_n + fewer
+
+
+def caption_claims(report: Report) -> Table:
+    """What captions and text say about attack success rates against pruning, and the range measured at that ε."""
+    frame = at_epsilon(report.attacks("pruning"), paper.PROTOCOL["attacks"]["pgd"]["eps"])
+    rows = []
+    for dataset in report.datasets:
+        for claim in paper.FIGURE_CLAIMS:
+            low, high = claim["prune"]
+            if dataset.twin not in claim["datasets"]:
+                continue
+            ours = frame[
+                (frame["dataset"] == dataset.name)
+                & (frame["variant"] == claim["variant"])
+                & (frame["training"] == usual_training(claim["variant"]))
+                & frame["attack"].isin(claim["attacks"])
+                & frame["prune_rate"].between(low, high)
+            ]
+            if ours.empty:
+                continue
+            rows.append(
+                {
+                    "dataset": dataset.label,
+                    "where": place(claim["exhibit"]),
+                    "model": short_label(claim["variant"], usual_training(claim["variant"])),
+                    "the paper": claim["quote"],
+                    "measured ASR (%)": f"{ours['asr'].min():.1f} to {ours['asr'].max():.1f}",
+                    "within": within(claim, ours["asr"]),
+                }
+            )
+    return Table(
+        pd.DataFrame(rows),
+        "Captions and text on ASR against pruning: the stated bound, and the measured range.",
+        header=3,
+        left=("the paper",),
+    )
+
+
+def within(claim: dict[str, float | None], values: pd.Series) -> str:
+    """How many of ``values`` (percent) lie within a claim's bounds: "12 of 36"; a dash where it bounds nothing."""
+    low, high = claim["low"], claim["high"]
+    if low is None and high is None:
+        return DASH
+    inside = values.between(
+        -1.0 if low is None else low,
+        101.0 if high is None else high,
+        inclusive="neither" if claim["strict"] else "both",
+    )
+    return f"{int(inside.sum())} of {len(values)}"
+
+
+def saliency(report: Report) -> Table:
+    """Where the Grad-CAM heat of each model lies, over phantoms whose lesion is known."""
+    rows = []
+    for dataset in report.datasets:
+        for model, records in by_model(report.of("saliency", dataset.name)).items():
+            images = pd.concat([pd.DataFrame(record["images"]) for record in records])
+            hits = [Proportion(sum(i["pointing_hit"] for i in r["images"]), r["n"]) for r in records]
+            rows.append(
+                {
+                    "dataset": dataset.label,
+                    "model": short_label(*model),
+                    "n": str(records[0]["n"]),
+                    "heat in the lesion (%)": f"{100 * images['energy_in_lesion'].mean():.1f}",
+                    "lesion's area (%)": f"{100 * images['lesion_share'].mean():.1f}",
+                    "maximum in the lesion (%)": percent(mean_over_seeds(hits, "hits"), "hits"),
+                    "heat in the border (%)": f"{100 * images['border_share'].mean():.1f}",
+                }
+            )
+    seeds = [len({r["seed"] for r in records}) for records in by_model(report.of("saliency")).values()]
+    caption = "Mean over images with a lesion; the lesion's area is what heat spread evenly would give."
+    caption += seeds_note(seeds)
+    return Table(pd.DataFrame(rows), caption, header=2)
+
+
+def front(report: Report, eps: float) -> Table:
+    """The front page's table: every model, clean and under attack at ``eps``, measured and published."""
+    pairs = epsilon_pairs(report)
+    pairs = pairs[pairs["eps"] == eps]
+    notes = _worst_case_note(pairs) + seeds_note(pairs["seeds"])
+    caption = f"Accuracy (%) without attack and at ε = {eps:g}. {NOTE}{notes}"
+    table = _layout(report, pairs, "eps", "ε", "robust", caption)
+    return Table(table.frame.drop(columns="ε", errors="ignore"), table.caption, header=2)
+
+
+def split_policies(reports: Iterable[Report], eps: float) -> Table:
+    """Images that several reports split in different ways, a row a model and split; empty where there are none."""
+    runs = [(dataset, report) for report in reports for dataset in report.datasets]
+    ways = Counter(name for name, _ in {(dataset.name, dataset.split) for dataset, _ in runs})
+    rows = []
+    for dataset, report in runs:
+        clean = report.attacks("test", dataset.name).assign(column="no attack")
+        pgd = at_epsilon(report.attacks("epsilon", dataset.name), eps).query("attack == 'pgd'")
+        frame = pd.concat([clean, pgd.assign(column=f"PGD, ε = {eps:g}")])
+        for (variant, training), cells in frame.groupby(["variant", "training"], sort=False):
+            images = f"{dataset.label}{dataset.split} (profile {report.profile})"
+            row = {"model": short_label(str(variant), str(training)), "images": images}
+            row |= {
+                cell["column"]: f"{percent(cell, 'robust')}\nn = {cell['n']}"
+                for cell in cells.to_dict("records")
+            }
+            rows += [row] if ways[dataset.name] > 1 else []
+    twice = {name for name, count in Counter(row["model"] for row in rows).items() if count > 1}
+    rows = sorted((row for row in rows if row["model"] in twice), key=lambda row: row["model"], reverse=True)
+    caption = (
+        "Accuracy (%) of models trained on the same images, split differently. Test images differ between splits, "
+        "so they are not compared image by image; images of one patient on both sides may make the task easier."
+    )
+    return Table(pd.DataFrame(rows), caption, header=2)

@@ -1,0 +1,144 @@
+"""The chapter on the published numbers: every finding in one table, and the code that decides each. No torch here."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from meddef.audit import Finding, Published, decided_by, findings
+from meddef.audit.numbers import QUESTIONS
+from meddef.report.display import place
+from meddef.trust.attainable import ALT, attainable
+from meddef.trust.paper import link
+
+VERDICTS = {"holds": "holds", "does_not_hold": "does not hold", "cannot_be_checked": "cannot be checked"}
+KINDS = {"consistency": "consistency", "claim": "claim of the text", "attainability": "attainability"}
+CODE_PAGE = "trust_code.html"
+# One finding of each sort, to start with; what each says is computed.
+FIRST = (
+    "group:table1:full",
+    "group:table2:ablated",
+    "repeated_value:table2:72.89",
+    "clean_above_prior:table2:resnet18",
+    "bim_and_pgd:table1:0.05:resnet18",
+    "above_clean:table1:resnet18:pgd",
+    "jsma_ignores_epsilon:table1:full",
+    "some_attack_succeeds:table4:0.8:full",
+    "claim:abstract.up-to",
+    "claim:V-C.msf-clean",
+    "confusion:chest_xray:PNEUMONIA",
+)
+
+
+@cache
+def found_in(root: Path) -> tuple[Finding, ...]:
+    """Every finding, told beside the records under ``root``."""
+    return tuple(findings(results=root / "results"))
+
+
+def arithmetic_page(root: Path) -> dict[str, str]:
+    """What was asked and found in short, a figure, and the table of all findings, which ``findings.js`` filters."""
+    found = found_in(root)
+    rows = "".join(_row(finding) for finding in found)
+    heads = "".join(
+        f'<th class="left" scope="col">{name}</th>' for name in ("verdict", "place", "finding", "decided by")
+    )
+    table = (
+        '<div class="meddef-scroll" tabindex="0"><table class="meddef meddef-findings"><caption>All '
+        f"{len(found):,} findings.</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+    return {
+        "findings_counts.md": f"{counts(found)}\n",
+        "findings_first.md": f"{first(found)}\n",
+        "attainable.svg": attainable(Published()).svg(),
+        "attainable.md": f"::::{{div}} meddef-scroll\n:::{{image}} _generated/attainable.svg\n:alt: {ALT}\n:::\n::::\n",
+        "findings.md": f"{table}\n",
+    }
+
+
+def first(found: tuple[Finding, ...]) -> str:
+    """The findings of ``FIRST`` as a list."""
+    known = {finding.id: finding for finding in found}
+    return "\n".join(_bullet(known[name]) for name in FIRST)
+
+
+def _bullet(finding: Finding) -> str:
+    quote = f"<em>“{escape(finding.value)}”</em> " if isinstance(finding.value, str) else ""
+    return (
+        f"- {link(finding.exhibit)}, {_named_check(finding.id.partition(':')[0])}: "
+        f'<span class="verdict-{finding.verdict}">{VERDICTS[finding.verdict]}</span>. {quote}{escape(finding.detail)}'
+    )
+
+
+def counts(found: tuple[Finding, ...]) -> str:
+    """Every check with its question and how many of its findings have each verdict, as an HTML table."""
+    tally: dict[str, Counter[str]] = {}
+    for finding in found:
+        tally.setdefault(finding.id.partition(":")[0], Counter())[finding.verdict] += 1
+    kinds = {finding.id.partition(":")[0]: finding.kind for finding in found}
+    rows = ""
+    for kind, words in KINDS.items():
+        rows += f'<tr class="group"><th colspan="5" scope="rowgroup">{words}</th></tr>'
+        for check in (name for name in tally if kinds[name] == kind):
+            cells = "".join(f"<td>{tally[check][verdict]:,}</td>" for verdict in VERDICTS)
+            name = f'<a href="#find={check}:">{_named_check(check)}</a>'
+            question = escape(QUESTIONS[check])
+            rows += (
+                f'<tr><th class="left" scope="row">{name}</th><td class="left">{question}</td>{cells}</tr>'
+            )
+    heads = '<th class="left" scope="col">check</th><th class="left" scope="col">it holds if</th>'
+    heads += "".join(f'<th scope="col">{name}</th>' for name in VERDICTS.values())
+    return (
+        '<div class="meddef-scroll" tabindex="0"><table class="meddef"><caption>The checks, and how many of their '
+        f"findings have each verdict; a name shows them below.</caption><thead><tr>{heads}</tr></thead><tbody>{rows}"
+        "</tbody></table></div>"
+    )
+
+
+def _named_check(check: str) -> str:
+    return check.replace("_", " ")
+
+
+def verdicts_on_claims() -> tuple[int, int]:
+    """How many claims of the text the printed numbers bear out, and how many they do not."""
+    verdicts = [finding.verdict for finding in findings() if finding.kind == "claim"]
+    return verdicts.count("holds"), verdicts.count("does_not_hold")
+
+
+def code_page(root: Path) -> dict[str, str]:
+    """The source of every function that decides a finding, one heading each."""
+    functions = sorted({_named(decided_by(finding)) for finding in found_in(root)})
+    parts = []
+    for module, name in functions:
+        source = inspect.getsource(getattr(importlib.import_module(module), name))
+        anchor = _anchor(module, name)
+        parts.append(f'<div id="{anchor}"></div>\n\n## {anchor}\n\n```python\n{source.rstrip()}\n```\n')
+    return {"findings_code.md": "\n".join(parts)}
+
+
+def _named(function: Callable[..., Any]) -> tuple[str, str]:
+    """Module and name at its top level: of a function made by another, the maker."""
+    return function.__module__, function.__qualname__.partition(".")[0]
+
+
+def _anchor(module: str, name: str) -> str:
+    return f"{module.rpartition('.')[2]}.{name}"
+
+
+def _row(finding: Finding) -> str:
+    where = place(finding.exhibit)
+    anchor = _anchor(*_named(decided_by(finding)))
+    quote = f"<em>“{escape(finding.value)}”</em> " if isinstance(finding.value, str) else ""
+    verdict = VERDICTS[finding.verdict]
+    return (
+        f'<tr data-place="{escape(where)}" data-kind="{KINDS[finding.kind]}" data-verdict="{verdict}">'
+        f'<td class="left verdict-{finding.verdict}">{verdict}</td><td class="left">{link(finding.exhibit)}</td>'
+        f'<td class="left">{quote}{escape(finding.detail)}<br><small>{escape(finding.id)}</small></td>'
+        f'<td class="left"><a href="{CODE_PAGE}#{anchor}">code</a></td></tr>'
+    )

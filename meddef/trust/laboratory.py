@@ -1,0 +1,216 @@
+"""The chapter on the laboratory: defects, signatures, the matrix of both, and what fits the paper. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from meddef.audit.lab.defects import DEFECTS, SOUND
+from meddef.audit.lab.signatures import POINTS, SIGNATURES, EpsilonTable, shares, similarity
+from meddef.audit.lab.tables import Case, assemble, cases, is_drawn, of_the_paper, read, subjects
+from meddef.audit.published import ATTACKS, Published
+from meddef.records import Record
+from meddef.report.display import Table
+from meddef.report.report import PAPER_DATASETS, attack_name
+from meddef.trust.laboratory_figures import MATRIX_ALT, PATTERNS_ALT, matrix, patterns
+
+NOTHING = "The laboratory was not run: `meddef lab` makes its records."
+CLOSE = 0.05  # cases within this of the most similar one fit about as well
+FLAT = 0.5  # points: a smaller change is none
+TITLES = {"phantom_oct": "OCT phantoms", "phantom_xray": "X-ray phantoms", "chest_xray": "real chest X-rays"}
+Tables = dict[Case, list[EpsilonTable]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The laboratory's tables on one sort of images, and the paper's datasets that they are compared with."""
+
+    images: str
+    tables: Tables
+    paper: dict[str, list[EpsilonTable]]
+
+
+def laboratory_page(root: Path) -> dict[str, str]:
+    """File name -> content; a sentence where there are no records."""
+    text = {
+        "lab_defects.md": f"{defects()._repr_html_()}\n",
+        "lab_signatures.md": f"{questions()._repr_html_()}\n",
+    }
+    records = read(root)
+    if not records:
+        return text | {
+            f"lab_{name}.md": f"{NOTHING}\n" for name in ("models", "patterns", "matrix", "results")
+        }
+    benches = make_benches(records, of_the_paper(Published()))
+    pictures, shown = {}, []
+    for number, bench in enumerate(benches):
+        pictures[f"lab_patterns_{number}.svg"] = patterns(
+            bench.images, alone(bench.tables), bench.paper
+        ).svg()
+        shown += [_picture(f"lab_patterns_{number}.svg", PATTERNS_ALT), changes(bench)._repr_html_()]
+    order = list(similarities(benches[:1]))
+    pictures["lab_matrix.svg"] = matrix(
+        {bench.images: bench.tables for bench in benches}, of_the_paper(Published()), order
+    ).svg()
+    results = [ranking(benches)._repr_html_(), conclusion(benches)]
+    return text | pictures | {
+        "lab_models.md": f"{models(records)._repr_html_()}\n",
+        "lab_patterns.md": "\n\n".join(shown) + "\n",
+        "lab_matrix.md": _picture("lab_matrix.svg", MATRIX_ALT) + "\n",
+        "lab_results.md": "\n\n".join(results) + "\n",
+    }  # fmt: skip
+
+
+def make_benches(records: list[Record], paper: dict[str, list[EpsilonTable]]) -> list[Bench]:
+    """The phantoms together, beside both datasets of the paper; then each real dataset, beside the one it is."""
+    found = subjects(records)
+    groups = {"phantoms": [subject for subject in found if is_drawn(subject[0])]}
+    twins = {"phantoms": paper}
+    for dataset in dict.fromkeys(name for name, _ in found if not is_drawn(name)):
+        title = TITLES.get(dataset, dataset)
+        groups[title] = [subject for subject in found if subject[0] == dataset]
+        twins[title] = {dataset: paper[dataset]} if dataset in paper else paper
+    return [Bench(images, by_case(records, own), twins[images]) for images, own in groups.items() if own]
+
+
+def by_case(records: list[Record], own: list[tuple[str, str]]) -> Tables:
+    """The tables of every case, one for each (dataset, model) of ``own``."""
+    return {case: [assemble(records, *subject, case) for subject in own] for case in cases()}
+
+
+def alone(tables: Tables) -> dict[str, list[EpsilonTable]]:
+    """Sound attacks, and each defect in every column that it changes."""
+    found = {
+        case.label.partition(":")[0]: own
+        for case, own in tables.items()
+        if case.label.endswith("all columns")
+    }
+    return {SOUND.name: tables[Case((), SOUND.name)]} | found
+
+
+def models(records: list[Record]) -> Table:
+    """What was attacked: images, models, their accuracy without attack, and that of one answer for all."""
+    clean = [r for r in records if r["attack"] == "clean"]
+    prior = {(r["dataset"], r["model"]): r["accuracy"] for r in clean if r["defect"] == "collapse"}
+    rows = [
+        {
+            "images": TITLES.get(r["dataset"], r["dataset"]),
+            "model": r["model"],
+            "test images": r["n"],
+            "accuracy (%)": r["accuracy"],
+            "largest class (%)": prior[r["dataset"], r["model"]],
+        }
+        for r in clean
+        if r["defect"] == SOUND.name
+    ]
+    return Table(pd.DataFrame(rows), "The models under test, without attack.", header=2)
+
+
+def defects() -> Table:
+    """Every switch: what is done wrong, how it comes about, which columns it changes."""
+    rows = [
+        {
+            "defect": _words(d.name),
+            "what is wrong": d.what,
+            "how it comes about": d.how,
+            "columns": ", ".join(attack_name(column) for column in d.columns),
+        }
+        for d in DEFECTS
+    ]
+    return Table(pd.DataFrame(rows), "The defects.", left=("what is wrong", "how it comes about", "columns"))
+
+
+def questions() -> Table:
+    """Every signature with its question."""
+    rows = [
+        {"signature": _words(s.__name__), "asked of a table": (s.__doc__ or "").strip()} for s in SIGNATURES
+    ]
+    return Table(
+        pd.DataFrame(rows), f'The signatures; "clearly" is {POINTS:g} points.', left=("asked of a table",)
+    )
+
+
+def changes(bench: Bench) -> Table:
+    """Which column rises and which falls: change of the mean accuracy from the smallest ε to the largest."""
+    own = {f"paper, {PAPER_DATASETS[d]}": tables for d, tables in bench.paper.items()} | alone(bench.tables)
+    rows = []
+    for name, tables in own.items():
+        row = {"table": _words(name), "no attack": f"{np.mean([float(t.clean) for t in tables]):.1f}"}
+        for attack in ATTACKS:
+            ends = np.mean([[t.column(attack)[0], t.column(attack)[-1]] for t in tables], axis=0)
+            row[attack_name(attack)] = f"{_arrow(ends[1] - ends[0])} {ends[1] - ends[0]:+.1f}".replace(
+                "-", "−"
+            )
+        rows.append(row)
+    return Table(
+        pd.DataFrame(rows),
+        f"On {bench.images}: mean accuracy without attack (%), and how many points accuracy under each attack changes "
+        "from ε = 0.01 to 0.10.",
+    )
+
+
+def _arrow(change: float) -> str:
+    return "→" if abs(change) <= FLAT else "↑" if change > 0 else "↓"
+
+
+def similarities(benches: list[Bench]) -> dict[Case, dict[tuple[str, str], float]]:
+    """Case -> (images, the paper's dataset) -> similarity; the most similar on average over the first bench first."""
+    found = {
+        case: {
+            (bench.images, dataset): similarity(bench.tables[case], tables)
+            for bench in benches
+            for dataset, tables in bench.paper.items()
+        }
+        for case in benches[0].tables
+    }
+    first = benches[0]
+    return dict(sorted(found.items(), key=lambda pair: -sum(pair[1][first.images, d] for d in first.paper)))
+
+
+def ranking(benches: list[Bench]) -> Table:
+    """Similarity of every case, the most similar on average first."""
+    rows = [
+        {"case": _words(case.label)}
+        | {f"{PAPER_DATASETS[d]}, by {images}": f"{value:.2f}" for (images, d), value in values.items()}
+        for case, values in similarities(benches).items()
+    ]
+    return Table(pd.DataFrame(rows), "Similarity of the laboratory's tables to the paper's, from 0 to 1.")
+
+
+def conclusion(benches: list[Bench]) -> str:
+    """What fits, what does not, and how little that shows."""
+    found = similarities(benches)
+    sentences = []
+    for bench in benches:
+        for dataset, tables in bench.paper.items():
+            value = {case: values[bench.images, dataset] for case, values in found.items()}
+            sentences.append(_sentence(bench, dataset, tables, value))
+    return "\n".join(sentences)
+
+
+def _sentence(bench: Bench, dataset: str, paper: list[EpsilonTable], value: Mapping[Case, float]) -> str:
+    best = max(value, key=lambda case: value[case])
+    near = [case for case in value if value[best] - value[case] <= CLOSE]
+    sound = next(found for case, found in value.items() if not case.defects)
+    missed = [
+        _words(signature.__name__)
+        for signature, own, other in zip(SIGNATURES, shares(bench.tables[best]), shares(paper), strict=True)
+        if abs(own - other) > 0.5
+    ]
+    return (
+        f"- {PAPER_DATASETS[dataset]}, by {bench.images}: nearest is *{_words(best.label)}* ({value[best]:.2f}); "
+        f"{len(near)} of {len(value)} cases lie within {CLOSE:g} of it; sound attacks are at {sound:.2f}. "
+        f"It does not explain: {', '.join(missed) or 'nothing that was asked'}."
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _picture(name: str, alt: str) -> str:
+    return f"::::{{div}} meddef-scroll\n:::{{image}} _generated/{name}\n:alt: {alt}\n:::\n::::"

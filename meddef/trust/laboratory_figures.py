@@ -1,0 +1,98 @@
+"""Figures of the chapter on the laboratory: the pattern each defect leaves, and the matrix of signatures. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from meddef.audit.lab.signatures import SIGNATURES, EpsilonTable, shares
+from meddef.audit.lab.tables import Case
+from meddef.audit.published import ATTACKS, EPSILONS
+from meddef.figures import style
+from meddef.figures.drawing import SvgFigure, styled
+from meddef.report.report import PAPER_DATASETS, attack_name
+
+ACROSS = 5
+MATRIX_ALT = (
+    "Shares of tables that show each signature: the paper's two datasets above, the laboratory's cases below, one "
+    "panel for each sort of images. The table of similarities sums it up."
+)
+PATTERNS_ALT = (
+    "Mean accuracy under each attack against ε, one panel a table: the paper's, sound attacks, and each defect. The "
+    "table below says which column rises and which falls."
+)
+
+
+@styled
+def patterns(
+    images: str, tables: Mapping[str, list[EpsilonTable]], paper: Mapping[str, list[EpsilonTable]]
+) -> SvgFigure:
+    """Small multiples: the paper's datasets, then sound attacks and each defect on ``images``."""
+    shown = {f"paper, {PAPER_DATASETS[d]}": own for d, own in paper.items()} | dict(tables)
+    figure, axes = style.grid(
+        ceil(len(shown) / ACROSS), ACROSS, width=1.55, height=1.5, sharex=True, sharey=True
+    )
+    panels = axes.ravel()
+    for panel, (label, own) in zip(panels, shown.items(), strict=False):
+        _lines(panel, own)
+        panel.set_title(label.replace("_", " "), fontsize=7.5)
+        if label.startswith("paper"):
+            panel.set_facecolor("#f3f0f6")
+    for panel in panels[len(shown) :]:
+        panel.set_axis_off()
+    for panel in axes[-1]:
+        panel.set_xlabel("ε")
+    for row in axes:
+        row[0].set_ylabel("accuracy (%)")
+    looks = {attack_name(a): {"marker": style.marker(a), "linestyle": style.line(a)} for a in ATTACKS}
+    handles = [Line2D([], [], color="#333333", label=name, **look) for name, look in looks.items()]
+    style.legend_below(figure, [*handles, Line2D([], [], color=style.OTHER, label=attack_name("clean"))])
+    figure.suptitle(f"The paper's tables (shaded), and the laboratory's on {images}", fontsize=9)
+    return figure
+
+
+def _lines(panel: Axes, tables: list[EpsilonTable]) -> None:
+    for attack in ATTACKS:
+        means = np.mean([table.column(attack) for table in tables], axis=0)
+        panel.plot(
+            EPSILONS,
+            means,
+            color="#333333",
+            marker=style.marker(attack),
+            linestyle=style.line(attack),
+            linewidth=1.1,
+        )
+    panel.axhline(float(np.mean([float(table.clean) for table in tables])), color=style.OTHER)
+    panel.set_xticks(EPSILONS, [f"{eps:g}" for eps in EPSILONS])
+    style.percent_axis(panel)
+
+
+@styled
+def matrix(
+    benches: Mapping[str, Mapping[Case, list[EpsilonTable]]],
+    paper: Mapping[str, list[EpsilonTable]],
+    order: Sequence[Case],
+) -> SvgFigure:
+    """Rows: the paper, then the cases in ``order``; columns: signatures; grey: share of tables; a panel a bench."""
+    labels = [f"paper, {PAPER_DATASETS[d]}" for d in paper] + [case.label.replace("_", " ") for case in order]
+    figure = style.new_figure(2.7 + 2.9 * len(benches), 0.185 * len(labels) + 1.9)
+    panels = figure.subplots(1, len(benches), squeeze=False)[0]
+    for panel, (images, tables) in zip(panels, benches.items(), strict=True):
+        values = np.array([shares(own) for own in paper.values()] + [shares(tables[case]) for case in order])
+        panel.imshow(values, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+        for (row, column), share in np.ndenumerate(values):
+            ink = "white" if share > 0.5 else "black"
+            panel.text(column, row, f"{share:.2g}", ha="center", va="center", color=ink, fontsize=6)
+        names = [signature.__name__.replace("_", " ") for signature in SIGNATURES]
+        panel.set_xticks(
+            range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor", fontsize=7
+        )
+        panel.set_yticks(range(len(labels)), labels if panel is panels[0] else [], fontsize=7)
+        panel.axhline(len(paper) - 0.5, color=style.OTHER)
+        panel.set_title(images)
+        panel.grid(visible=False)
+    return figure

@@ -1,0 +1,154 @@
+"""The chapter on robustness reports: which item each sound and each broken model passes. No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from meddef.audit.lab.tables import LABORATORY, is_drawn, read
+from meddef.records import Record
+from meddef.report.display import DASH, Table
+from meddef.trust.laboratory import NOTHING, TITLES
+from meddef.trust.robustness_figures import ALT, strengths
+
+NO_PROFILE = (
+    "No report on a profile's models is published: `meddef lab --profile NAME` makes it from a run's weights."
+)
+# What each item asks, in the order of the report.
+QUESTIONS = {
+    "better_than_one_class": "Does the model do better than one answer for all images?",
+    "deterministic": "Does it answer the same when asked twice?",
+    "gradient_exists": "Is there a gradient to follow, and is it not zero all over an image?",
+    "gradient_does_not_vanish": "Does the loss keep its gradient, or has the softmax saturated?",
+    "gradient_agrees": "Does a small step change the output as the gradient says?",
+    "gradient_beats_random_directions": "Does the loss rise higher along the gradient than along random directions?",
+    "attack_stays_in_bounds": "Does the attack keep to its budget?",
+    "attack_moves": "Does the attack move images at all?",
+    "loss_rises": "Are images that resist nearer to being wrong than before?",
+    "success_is_returned": "If an adversarial image was found on the way, is it given back?",
+    "iterative_beats_single_step": "Do many steps break at least as much as one?",
+    "rises_with_epsilon": "Does a larger ε break at least as much?",
+    "everything_falls": "With every image allowed, does every image fall?",
+    "chance_at_large_epsilon": "At ε = 0.5, where all images may become the same grey, is accuracy down to chance?",
+    "converged": "Do more steps, restarts and another loss break little more?",
+    "noise_does_little": "Does random noise of the same size break far less than the attack?",
+    "gradient_free_does_not_win": "Does an attack without gradients break no more?",
+    "worst_case_is_near": "Image by image, do several attacks together break little more than the one?",
+    "finds_planted": "Does the attack find adversarial images that are known to be there?",
+    "transfer_does_not_win": "Do images made on an undefended model break no more?",
+    "twin_falls": "Does the attack work on an undefended model?",
+}  # fmt: skip
+
+
+def robustness_page(root: Path) -> dict[str, str]:
+    """File name -> content; a sentence where there are no records."""
+    records = read(root, "robustness")
+    if not records:
+        return dict.fromkeys(
+            ("robustness_items.md", "robustness_lab.md", "robustness_profiles.md"), f"{NOTHING}\n"
+        )
+    pages, pictures = {LABORATORY: "", "profiles": ""}, {}
+    for number, own in enumerate(groups(records)):
+        kind = LABORATORY if own[0]["source_of_models"] == LABORATORY else "profiles"
+        name = f"robustness_{number}.svg"
+        pictures[name] = strengths(own).svg()
+        pages[kind] += "\n\n".join(_group(own, name)) + "\n\n"
+    return pictures | {
+        "robustness_items.md": f"{sources(records)._repr_html_()}\n",
+        "robustness_lab.md": pages[LABORATORY],
+        "robustness_profiles.md": pages["profiles"] or f"{NO_PROFILE}\n",
+    }
+
+
+def groups(records: list[Record]) -> list[list[Record]]:
+    """Records of one source, dataset and ε together, in their order."""
+    found: dict[tuple[str, str, float], list[Record]] = {}
+    for record in records:
+        found.setdefault((record["source_of_models"], record["dataset"], record["eps"]), []).append(record)
+    return list(found.values())
+
+
+def _group(own: list[Record], picture: str) -> list[str]:
+    return [
+        f"### {_title(own[0])}",
+        _scope(own),
+        f'<div class="meddef-verdicts">{verdicts(own)._repr_html_()}</div>',
+        f"::::{{div}} meddef-scroll\n:::{{image}} _generated/{picture}\n:alt: {ALT}\n:::\n::::",
+        failures(own),
+    ]
+
+
+def _title(record: Record) -> str:
+    images = TITLES.get(record["dataset"], record["dataset"])
+    source = (
+        "" if record["source_of_models"] == LABORATORY else f"{record['source_of_models'].capitalize()}, "
+    )
+    return f"{source}{images}, ε = {record['eps']:.3g}"
+
+
+def _scope(own: list[Record]) -> str:
+    """Which images and which budget, in a sentence."""
+    images = next(r["numbers"]["images"] for r in own if r["name"] == "better_than_one_class")
+    kind = "drawn" if is_drawn(own[0]["dataset"]) else "real"
+    return f"On {images} {kind} test images, budget `{own[0]['budget']}`."
+
+
+def sources(records: list[Record]) -> Table:
+    """Every item: its question, who asks for it and what else would explain a FAIL."""
+    items = {r["name"]: r for r in records}
+    rows = [
+        {
+            "item": _words(name),
+            "question": QUESTIONS[name],
+            "else, a FAIL may come from": items[name]["also"],
+            "asked by": items[name]["source"].partition(", arXiv")[0],
+        }
+        for name in QUESTIONS
+    ]
+    left = ("question", "else, a FAIL may come from", "asked by")
+    return Table(pd.DataFrame(rows), "The items.", left=left)
+
+
+def verdicts(records: list[Record]) -> Table:
+    """One row an item, one column a model; PASS is a dot, so that the rest stands out. Accuracies first and last."""
+    models = list(dict.fromkeys(record["model"] for record in records))
+    found = {(record["name"], record["model"]): record for record in records}
+    rows = [
+        {"item": _words(name)}
+        | {_short(model): found[name, model]["verdict"].replace("PASS", "·") for model in models}
+        for name in QUESTIONS
+    ]
+    first = {"item": "right without attack"}
+    last = {"item": "right in the worst case"}
+    for model in models:
+        first[_short(model)] = _percent(found["better_than_one_class", model], "accuracy")
+        last[_short(model)] = _percent(found["worst_case_is_near", model], "robust_accuracy")
+    caption = "· is PASS; N-A: something the item needs is missing. Worst case: image by image, over several attacks."
+    return Table(pd.DataFrame([first, *rows, last]), caption)
+
+
+def _percent(record: Record, name: str) -> str:
+    numbers = record["numbers"]
+    return f"{numbers[name]:.0%}" if numbers else DASH
+
+
+def failures(records: list[Record]) -> str:
+    """The numbers behind every FAIL, as a table."""
+    rows = [
+        {"model": record["model"], "item": _words(record["name"]), "what was measured": record["detail"]}
+        for record in records
+        if record["verdict"] == "FAIL"
+    ]
+    if not rows:
+        return "Nothing failed."
+    table = Table(pd.DataFrame(rows), "What failed, and by how much.", header=2, left=("what was measured",))
+    return table._repr_html_()
+
+
+def _short(model: str) -> str:
+    return model.replace("MedDef ", "").replace("(Full DAAM)", "Full DAAM")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
