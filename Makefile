@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 PEERS := .bench
 PROFILE ?= smoke
 
+# Where it is set, every one of the hundreds of processes that tests start would compile its imports again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help reproduce book playground pdf test lint unit notebooks pages bench publish clean
 

@@ -11,17 +11,9 @@ from report_records import (
     train_record,
 )
 
+from meddef.report import ablation, architecture, confusion, findings, tables, tables_setup
 from meddef.report.display import NOTHING, Table
-from meddef.report.report import (
-    Report,
-    ablation,
-    architecture,
-    confusion,
-    findings,
-    model_label,
-    tables,
-    tables_setup,
-)
+from meddef.report.report import Report, model_label
 
 
 @pytest.fixture(scope="module")
