@@ -101,8 +101,8 @@ def _marked(line: str) -> str:
     return f"<b>{line}</b>" if line.endswith(BEST) else line
 
 
-# The spaces in "ε = 0.05" and "68 min".
-_TOGETHER = re.compile(r" (?== )|(?<= =) (?=\d)|(?<=\d) (?=(?:%|px|h|min|s|x|[kMG]?B)(?:\W|$))")
+# The spaces in "ε = 0.05", "↓ −43.1" and "68 min".
+_TOGETHER = re.compile(r" (?== )|(?<= =) (?=\d)|(?<=[↓→↑]) |(?<=\d) (?=(?:%|px|h|min|s|x|[kMG]?B)(?:\W|$))")
 _LEFT, _PAPER = ' class="left"', ' class="paper"'
 
 
