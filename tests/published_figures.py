@@ -8,15 +8,21 @@ from xml.etree import ElementTree
 
 import nbformat
 
+from meddef.book.build import page_figures
 from meddef.book.notebooks import SECTIONS
 from meddef.book.pages import pages
 from meddef.figures.origin import digest
 from meddef.figures.published import ENDINGS, alt_text, described
 from meddef.report.report import Report
 
-SAID = ("alt", "function", "notebook", "command", "draw", "profile", "records")
+SAID = ("alt", "function", "command", "draw")
+SAID_OF_NOTEBOOKS = ("notebook", "profile", "records")
+SAID_OF_PAGES = ("page", "files")
 SAID_OF_RECORDS = ("data", "commits", "versions", "hardware", "devices", "computed")
-WITHOUT_RECORDS = ("meddef.figures.model.",)  # drawn from the code alone
+WITHOUT_RECORDS = (
+    "meddef.figures.model.",
+    "meddef.trust.attainable.",
+)  # drawn from the code or the paper alone
 WITHOUT_DATA = (
     "meddef.figures.pruning.",
 )  # about weights; the training's images are phantoms drawn from a seed
@@ -42,11 +48,18 @@ def drawn_again(root: Path, report: Report, section: str) -> dict[str, tuple[dic
     return found
 
 
+def pages_drawn_again(root: Path) -> dict[str, tuple[dict[str, Any], str]]:
+    """As ``drawn_again``, of the figures that no notebook makes."""
+    texts = page_figures(root)
+    names = [name.removesuffix(".svg") for name in texts if name.endswith(".svg")]
+    return {name: (json.loads(texts[f"{name}.json"]), texts[f"{name}.csv"]) for name in names}
+
+
 def expected(root: Path, profiles: list[str]) -> dict[str, dict[str, tuple[dict[str, Any], str]]]:
-    """Profile -> what ``drawn_again`` gives for all of its pages."""
+    """Folder in ``figures/`` (profile, or "pages") -> what ``drawn_again`` gives for all of its pages."""
     reports = [Report.load(profile, root / "results") for profile in profiles]
     wanted = pages(reports)
-    return {
+    drawn = {
         report.profile: {
             name: figure
             for section in wanted[report.profile]
@@ -54,10 +67,11 @@ def expected(root: Path, profiles: list[str]) -> dict[str, dict[str, tuple[dict[
         }
         for report in reports
     }
+    return drawn | {"pages": pages_drawn_again(root)}
 
 
 def problems(folder: Path, figures: dict[str, tuple[dict[str, Any], str]]) -> list[str]:
-    """A line for each thing that is wrong in ``figures/<profile>/``, beside ``figures`` as drawn again."""
+    """A line for each thing that is wrong in a folder of ``figures/``, beside ``figures`` as drawn again."""
     wanted = {f"{name}.{ending}" for name in figures for ending in ENDINGS}
     present = {path.name for path in folder.iterdir()}
     found = [f"{name} is missing" for name in sorted(wanted - present)]
@@ -77,8 +91,9 @@ def problems(folder: Path, figures: dict[str, tuple[dict[str, Any], str]]) -> li
 
 def _unsaid(figure: dict[str, Any]) -> list[str]:
     function = figure.get("function", "")
-    wanted = SAID if function.startswith(WITHOUT_RECORDS) else SAID + SAID_OF_RECORDS
-    allowed = ("data",) if function.startswith(WITHOUT_DATA) else ()
+    wanted = SAID + (SAID_OF_PAGES if "page" in figure else SAID_OF_NOTEBOOKS)
+    wanted += () if function.startswith(WITHOUT_RECORDS) else SAID_OF_RECORDS
+    allowed = ("data",) if function.startswith(WITHOUT_DATA) or "page" in figure else ()
     lines = [f"says no {name}" for name in wanted if not figure.get(name) and name not in allowed]
     if not re.search(r"\w+ \w+ \w+", figure.get("alt", "")):
         lines.append("has no alternative text")

@@ -7,6 +7,7 @@ import pytest
 from report_records import provenance
 
 from meddef.book import cost
+from meddef.figures.published import ENDINGS
 
 ROW = {
     "workload": "bim-40, K = 4: fast", "measured": 1.5, "unit": "x", "least": 1.25, "most": None,
@@ -62,7 +63,8 @@ def test_the_page_holds_the_table_the_picture_and_the_origin_of_every_machine(
         bench["provenance"]["hardware"]["instructions"] = kind
         (folder / f"attacks_{kind.lower()}.json").write_text(json.dumps(bench))
     page = cost.cost_page(tmp_path)
-    assert set(page) == {"cost.md", "cost_avx2.svg", "cost_avx512.svg"}
+    left = {f"cost_growth_{kind}.{ending}" for kind in ("avx2", "avx512") for ending in ENDINGS}
+    assert set(page) == {"cost.md"} | left
     for piece in ("8 images", "Where these numbers come from", "{tab-item}"):
         assert page["cost.md"].count(piece) >= 2
     assert page["cost.md"].index("AVX2, 2 threads") < page["cost.md"].index("AVX512, 2 threads")

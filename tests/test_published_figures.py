@@ -1,14 +1,16 @@
 """Every published figure has its numbers, its origin and an alternative text, and follows from ``results/``."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from published_figures import drawn_again, expected, problems
+from published_figures import drawn_again, expected, pages_drawn_again, problems
 
-from meddef.book.build import published_profiles
+from meddef.book.build import generated, published_profiles
+from meddef.book.pages import in_order
 from meddef.report.report import Report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,9 +22,20 @@ def drawn() -> dict:
     return expected(ROOT, PROFILES)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_published_figures_follow_from_the_records(drawn: dict, profile: str) -> None:
-    assert problems(ROOT / "figures" / profile, drawn[profile]) == [], "run 'meddef book'"
+@pytest.mark.parametrize("folder", [*PROFILES, "pages"])
+def test_published_figures_follow_from_the_records(drawn: dict, folder: str) -> None:
+    assert problems(ROOT / "figures" / folder, drawn[folder]) == [], "run 'meddef book'"
+
+
+def test_under_every_picture_of_a_page_stands_where_it_comes_from() -> None:
+    reports = in_order(Report.load(profile, ROOT / "results") for profile in PROFILES)
+    texts = generated(ROOT, reports)
+    pictures = [picture for text in texts.values() for picture in re.findall(r"_generated/(\S+\.svg)", text)]
+    assert sorted(pictures) == sorted(name for name in texts if name.endswith(".svg"))
+    for name, text in texts.items():
+        functions = re.findall(r'figures_code\.html#([^"]+)"', text)
+        assert len(functions) == text.count('class="meddef-origin"') == text.count("{image}"), name
+        assert all(f'<div id="{function}">' in texts["figures_code.md"] for function in functions)
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
@@ -93,4 +106,39 @@ def test_the_check_sees_records_that_changed(drawn: dict) -> None:
     changed = drawn["smoke"] | drawn_again(ROOT, report, "epsilon")
     assert problems(ROOT / "figures" / "smoke", changed) == [
         f"{FIGURE}: the CSV does not follow from the records"
+    ]
+
+
+ON_PAGES = {
+    "trust_arithmetic_attainable": (
+        "roct,resnet18,968,the stated test set,10",
+        "roct,resnet18,968,the stated test set,9",
+    ),
+    "trust_laboratory_patterns_phantoms": ("81.392", "81.393"),
+    "trust_robustness_strengths_phantom_oct_0.03": ("5.55556", "5.5"),
+    "cost_growth_avx512_bf16": ("92.19", "29.19"),
+}
+
+
+@pytest.mark.parametrize("name", ON_PAGES)
+def test_the_check_sees_a_number_changed_under_a_page(name: str, drawn: dict, tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    shutil.copytree(ROOT / "figures" / "pages", folder)
+    edit(folder / f"{name}.csv", lambda text: text.replace(*ON_PAGES[name], 1))
+    assert problems(folder, drawn["pages"]) == [
+        f"{name}: the CSV does not follow from the records",
+        f"{name}: the picture was drawn from other numbers than the CSV's",
+    ]
+
+
+def test_the_check_sees_a_laboratory_that_changed(drawn: dict, tmp_path: Path) -> None:
+    """One count of the robustness reports is another: digest and CSV are out of date."""
+    shutil.copytree(ROOT / "results" / "lab", tmp_path / "results" / "lab")
+    changed = tmp_path / "results" / "lab" / "robustness_phantom_oct.jsonl"
+    edit(changed, lambda text: re.sub(r'("broken_by_noise": )\d+', r"\g<1>0", text, count=1))
+    name = "trust_robustness_strengths_phantom_oct_0.03"
+    again = drawn["pages"] | {name: pages_drawn_again(tmp_path)[name]}
+    assert problems(ROOT / "figures" / "pages", again) == [
+        f"{name}: files is not what the records say",
+        f"{name}: the CSV does not follow from the records",
     ]

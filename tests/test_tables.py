@@ -239,3 +239,9 @@ def test_the_best_of_a_group_is_marked_measured_and_printed() -> None:
     # Table 1, ROCT, ε 0.05, PGD: 100.00 for ResNet18 and 99.97, which the paper prints bold, for the full model
     assert [model for model, text in pgd_column.items() if text.endswith("*")] == ["ResNet18"]
     assert "<b>50.0*</b>" in table._repr_html_()
+
+
+def test_blank_headings_are_plain_cells_and_units_stay_with_their_number() -> None:
+    html = Table(pd.DataFrame({"": ["FGSM, ε = 0.05"], "time": ["68 min"]}), "T")._repr_html_()
+    assert '<tr><td class="left"></td><th scope="col">time</th></tr>' in html
+    assert "FGSM, ε\u00a0=\u00a00.05</th><td>68\u00a0min</td>" in html

@@ -99,7 +99,9 @@ def test_pages_say_so_where_the_laboratory_was_not_run(tmp_path: Path) -> None:
 def test_the_conclusion_follows_from_the_tables() -> None:
     paper = of_the_paper(Published())
     sound, copied = trust_laboratory.cases()[:2]
-    bench = trust_laboratory.Bench("phantoms", {sound: paper["chest_xray"][:1], copied: paper["roct"]}, paper)
+    bench = trust_laboratory.Bench(
+        "phantoms", [], {sound: paper["chest_xray"][:1], copied: paper["roct"]}, paper
+    )
     told = trust_laboratory.conclusion([bench])
     nearest = copied.label.replace("_", " ")
     assert f"- ROCT, by phantoms: nearest is *{nearest}* (1.00); 1 of 2 cases lie within 0.05 of it" in told
@@ -108,7 +110,7 @@ def test_the_conclusion_follows_from_the_tables() -> None:
 
 def test_the_laboratory_s_changes_are_those_of_the_table() -> None:
     paper = of_the_paper(Published())
-    bench = trust_laboratory.Bench("phantoms", {trust_laboratory.cases()[0]: paper["roct"][:1]}, {})
+    bench = trust_laboratory.Bench("phantoms", [], {trust_laboratory.cases()[0]: paper["roct"][:1]}, {})
     (row,) = trust_laboratory.changes(bench).frame.to_dict("records")
     # ResNet18 in Table 1: clean 99.59; FGSM 12.71 to 25.10, PGD 95.45 to 100.00, BIM 0.00, JSMA 19.52 to 25.83
     assert list(row.values()) == ["sound", "99.6", "↑ +12.4", "↑ +4.5", "→ +0.0", "↑ +6.3"]

@@ -1,4 +1,4 @@
-/* What axe-core finds in the theme's pages and in tables with blank headings, mended when a page is shown. */
+/* What axe-core finds in the theme's pages, mended when a page is shown. */
 (function () {
   "use strict";
 
@@ -29,12 +29,6 @@
     });
     all("summary[aria-label]", function (summary) {
       if (summary.textContent.trim()) summary.removeAttribute("aria-label"); // of hidden cells: the text is the name
-    });
-    all("table.meddef th", function (heading) {
-      if (heading.textContent.trim()) return;
-      var cell = document.createElement("td"); // a blank heading is none
-      cell.className = heading.className;
-      heading.replaceWith(cell);
     });
     all(".cell_output, .meddef-scroll", function (box) {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; // scrolled with the keyboard too

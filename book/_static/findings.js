@@ -54,7 +54,7 @@
         row.hidden = !(fits && row.textContent.toLowerCase().indexOf(wanted) >= 0);
         if (!row.hidden) shown += 1;
       });
-      count.textContent = shown + " of " + rows.length + " shown";
+      count.textContent = shown.toLocaleString("en") + " of " + rows.length.toLocaleString("en") + " shown";
     }
 
     bar.addEventListener("input", filter);

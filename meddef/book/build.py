@@ -96,13 +96,7 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     if not sources:
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
-    texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
-    texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
-    texts |= playground_pages(root)
-    texts |= (
-        cards_page(reports, EPS) | exhibits_page(reports, _sections(root, reports)) | published.code_page()
-    )
-    for name, text in texts.items():
+    for name, text in generated(root, reports).items():
         _write_if_new(root / "book" / "_generated" / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
     publish_playground(root)
@@ -119,10 +113,23 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     return page
 
 
+def generated(root: Path, reports: list[Report]) -> dict[str, str]:
+    """File name -> content of everything that the hand-written pages include, for ``book/_generated/``."""
+    texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
+    texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
+    texts |= playground_pages(root) | cards_page(reports, EPS)
+    return texts | exhibits_page(reports, _sections(root, reports)) | published.code_page()
+
+
 def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) -> list[Path]:
-    """Leave each figure of the executed notebooks in ``figures/<profile>/``: picture, numbers and origin."""
+    """Leave each figure of the executed notebooks in ``figures/<profile>/``, those of the other pages in
+    ``figures/pages/``: picture, numbers and origin."""
     root = find_root(root)
-    written = []
+    left = {root / "figures" / "pages" / name: text for name, text in page_figures(root).items()}
+    for path, text in left.items():
+        write_text(path, text)
+    _drop(root / "figures" / "pages", keep=left)
+    written = list(left)
     wanted = pages(Report.load(name, folder) for name, folder in sources.items())
     for profile, sections in wanted.items():
         folder = root / "figures" / profile
@@ -130,10 +137,21 @@ def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) ->
         for notebook in _executed(root, profile, sections):
             names = {"stem": notebook.stem, "section": section_of(notebook.stem)}
             new += published.publish(nbformat.read(notebook, 4), folder, **names)
-        for old in {path for ending in published.ENDINGS for path in folder.glob(f"*.{ending}")} - set(new):
-            old.unlink()
+        _drop(folder, keep=new)
         written += new
     return written
+
+
+def page_figures(root: Path) -> dict[str, str]:
+    """File name -> content of what the figures leave that no notebook makes: those on cost and on trust."""
+    texts = cost_page(root) | trust_pages(root)
+    return {name: text for name, text in texts.items() if name.endswith(published.ENDINGS)}
+
+
+def _drop(folder: Path, *, keep: Iterable[Path]) -> None:
+    """Remove what figures have left in ``folder`` that are no more."""
+    for old in {path for ending in published.ENDINGS for path in folder.glob(f"*.{ending}")} - set(keep):
+        old.unlink()
 
 
 def _executed(root: Path, profile: str, sections: Iterable[str]) -> list[Path]:

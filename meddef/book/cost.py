@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
+from meddef.figures.pages import PageFigure, Source, digests
 from meddef.report.display import DASH, Table
 from meddef.report.tables_setup import circumstances
 
@@ -38,20 +39,22 @@ def cost_page(root: Path) -> dict[str, str]:
     paths = sorted((root / PLACE).glob(PATTERN))
     if not paths:
         return {"cost.md": f"{NOTHING}\n"}
-    tabs, pages = [], {}
+    tabs: list[str] = []
+    pages: dict[str, str] = {}
     for path in paths:
         bench = json.loads(path.read_text(encoding="utf-8"))
-        picture = f"cost_{path.stem.removeprefix('attacks_')}.svg"
-        pages[picture] = growth(bench).svg()
-        parts = [
+        name = f"cost_growth_{path.stem.removeprefix('attacks_')}"
+        source = Source(digests(root, [path]), "make bench", [bench["provenance"]])
+        figure = PageFigure(growth(bench), name, "cost", source, ALT)
+        pages |= figure.files()
+        tabs += [
             f"::::::{{tab-item}} {machine(bench)}",
             summary(bench),
             table(bench)._repr_html_(),
-            f"::::{{div}} meddef-scroll\n:::{{image}} _generated/{picture}\n:alt: {ALT}\n:::\n::::",
+            figure.shown(),
             origin(bench)._repr_html_(),
             "::::::",
         ]
-        tabs += parts
     return pages | {"cost.md": "\n\n".join([":::::::{tab-set}", *tabs, ":::::::"]) + "\n"}
 
 
@@ -126,4 +129,5 @@ def growth(bench: Bench) -> SvgFigure:
     style.legend_below(
         figure, [Line2D([], [], label=mode, **look) for mode, look in MODES.items() if mode in measured]
     )
+    figure.numbers = points[points["mode"].isin(MODES)]
     return figure

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -27,14 +27,20 @@ def origin(report: Report, records: Iterable[Record]) -> Origin:
     """
     used = [record for record in records if "key" in record]
     keys = sorted({record["key"] for record in used})
-    cells = [cell for cell in report.provenance if cell["key"] in set(keys)]
     named = keys if len(keys) <= KEYS_NAMED else None
-    finished = sorted(cell["finished"] for cell in cells)
     return {
         "profile": report.profile,
         "records": {"count": len(keys), "sha256": digest("\n".join(keys)), "keys": named},
         "seeds": sorted({record["seed"] for record in used if "seed" in record}),
         "data": _fingerprints(report, used),
+        **circumstances([cell for cell in report.provenance if cell["key"] in set(keys)]),
+    }
+
+
+def circumstances(cells: Sequence[Record]) -> Origin:
+    """Commits, versions, hardware, devices, first and last time and seconds of rows of provenance."""
+    finished = sorted(cell["finished"] for cell in cells)
+    return {
         "commits": _commits(cells),
         "versions": _distinct(cell["versions"] for cell in cells),
         "hardware": _distinct(cell["hardware"] for cell in cells),
@@ -68,7 +74,7 @@ def _distinct(values: Iterable[Record]) -> list[Record]:
 
 def code_anchor(function: str) -> str:
     """Of "meddef.figures.curves.security_curves" on the page with the code: "curves.security_curves"."""
-    return function.removeprefix("meddef.figures.")
+    return function.removeprefix("meddef.").removeprefix("figures.")
 
 
 def details(
@@ -84,14 +90,13 @@ def details(
     function = figure["function"]
     file = f"{figure['name']}.csv"
     count = numbers.count("\n") - 1
-    source = f"<code>{figure['notebook']}</code>"
+    source = f" in <code>{figure['notebook']}</code>" if "notebook" in figure else ""
     if notebook:
-        source = f'<a href="{notebook}">{source}</a>'
+        source = f' in <a href="{notebook}"><code>{figure["notebook"]}</code></a>'
     link = f"data:text/csv;charset=utf-8,{quote(numbers)}"
     rows = {
         "Numbers": f'<a download="{file}" href="{link}">{file}</a>, {count:,} rows',
-        "Made by": f'<a href="{root}{CODE_PAGE}#{code_anchor(function)}"><code>{function}</code></a> '
-        f"in {source}",
+        "Made by": f'<a href="{root}{CODE_PAGE}#{code_anchor(function)}"><code>{function}</code></a>{source}',
         "Draw again": f"<code>{escape(figure['draw'])}</code>",
         **_rows(figure),
     }
@@ -103,13 +108,11 @@ def details(
 
 
 def _rows(figure: Mapping[str, Any]) -> dict[str, str]:
-    """The lines that speak of records; one line where there are none."""
-    records = figure["records"]
-    if not records["count"]:
+    """The lines on what it was computed from, and in which circumstances; one line where it was from nothing."""
+    if "files" not in figure and not figure["records"]["count"]:
         return {"Records": "none: it follows from the code of the package"}
-    keys = ", ".join(records["keys"] or [f"SHA-256 of their keys {records['sha256'][:16]}"])
     commits = (
-        f"{c['commit'][:12]}{', clean tree' if c['clean'] else ', with local changes'} ({c['cells']:,} records)"
+        f"{c['commit'][:12]}{', clean tree' if c['clean'] else ', with local changes'}{_counted(figure, c)}"
         for c in figure["commits"]
     )
     hardware = (
@@ -119,12 +122,28 @@ def _rows(figure: Mapping[str, Any]) -> dict[str, str]:
     versions = (", ".join(f"{name} {number}" for name, number in v.items()) for v in figure["versions"])
     rows: dict[str, Iterable[str]] = {
         "Compute again": [f"<code>{escape(figure['command'])}</code>"],
-        "Records": [f"{records['count']:,} of profile {escape(figure['profile'])}; {keys}"],
-        "Data": (f"{name}, SHA-256 {value[:16]}" for name, value in figure["data"].items()),
-        "Seeds": [", ".join(map(str, figure["seeds"]))] if figure["seeds"] else [],
+        **_computed_from(figure),
         "Commit": commits,
         "Versions": versions,
         "Hardware": (escape(line) for line in hardware),
-        "Computed": [f"{figure['computed'][0]} to {figure['computed'][1]}"],
+        "Computed": [" to ".join(dict.fromkeys(figure["computed"]))] if figure["computed"] else [],
     }
     return {name: "<br>".join(lines) for name, values in rows.items() if (lines := list(values))}
+
+
+def _counted(figure: Mapping[str, Any], commit: Record) -> str:
+    return f" ({commit['cells']:,} records)" if "records" in figure else ""
+
+
+def _computed_from(figure: Mapping[str, Any]) -> dict[str, Iterable[str]]:
+    """Whole files, or records with their data and seeds."""
+    if "files" in figure:
+        files = figure["files"].items()
+        return {"Files": (f"<code>{name}</code>, SHA-256 {value[:16]}" for name, value in files)}
+    records = figure["records"]
+    keys = ", ".join(records["keys"] or [f"SHA-256 of their keys {records['sha256'][:16]}"])
+    return {
+        "Records": [f"{records['count']:,} of profile {escape(figure['profile'])}; {keys}"],
+        "Data": (f"{name}, SHA-256 {value[:16]}" for name, value in figure["data"].items()),
+        "Seeds": [", ".join(map(str, figure["seeds"]))] if figure["seeds"] else [],
+    }

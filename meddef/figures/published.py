@@ -103,13 +103,15 @@ def publish(notebook: NotebookNode, folder: Path, *, stem: str, section: str) ->
 def code_page() -> dict[str, str]:
     """File name -> content for ``book/_generated/``: the source of every function that draws, one heading each."""
     parts = []
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             if isinstance(node, ast.FunctionDef) and "styled" in [
                 ast.unparse(d) for d in node.decorator_list
             ]:
-                anchor = code_anchor(f"meddef.figures.{path.stem}.{node.name}")
+                anchor = code_anchor(f"{module}.{node.name}")
                 source = ast.get_source_segment(text, node)
                 parts.append(f'<div id="{anchor}"></div>\n\n## {anchor}\n\n```python\n{source}\n```\n')
     return {"figures_code.md": "\n".join(parts)}

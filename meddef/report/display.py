@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 DASH = "–"
+NO_BREAK = "\u00a0"
 BEST = "*"  # behind the best value of a group
 NOTHING = "This profile holds no records for it."
 
@@ -76,8 +78,12 @@ class Table:
         return cells
 
     def _tag(self, tag: str, column: int, text: str, attributes: str = "") -> str:
-        left = column < self.header or self.frame.columns[column] in self.left
-        return f"<{tag}{_LEFT * left}{attributes}>{_lines(text)}</{tag}>"
+        words = self.frame.columns[column] in self.left
+        left = _LEFT * (words or column < self.header)
+        if not text:
+            return f"<td{left}></td>"  # a blank heading is none
+        lines = _lines(text if words else _TOGETHER.sub(NO_BREAK, text))
+        return f"<{tag}{left}{attributes}>{lines}</{tag}>"
 
     def _cells(self) -> pd.DataFrame:
         return self.frame.map(lambda value: DASH if pd.isna(value) else str(value))
@@ -95,6 +101,8 @@ def _marked(line: str) -> str:
     return f"<b>{line}</b>" if line.endswith(BEST) else line
 
 
+# The spaces in "ε = 0.05", "↓ −43.1" and "68 min".
+_TOGETHER = re.compile(r" (?== )|(?<= =) (?=\d)|(?<=[↓→↑]) |(?<=\d) (?=(?:%|px|h|min|s|x|[kMG]?B)(?:\W|$))")
 _LEFT, _PAPER = ' class="left"', ' class="paper"'
 
 

@@ -138,7 +138,7 @@ def _look_up(found: Any, path: tuple[str, ...]) -> str:
         if not isinstance(found, dict) or key not in found:
             return DASH
         found = found[key]
-    return str(len(found) if isinstance(found, list) else found)
+    return f"{len(found) if isinstance(found, list) else found:,}"
 
 
 def training_settings(report: Report) -> Table:

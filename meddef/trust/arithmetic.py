@@ -13,9 +13,11 @@ from typing import Any
 
 from meddef.audit import Finding, Published, decided_by, findings
 from meddef.audit.numbers import QUESTIONS
+from meddef.figures.pages import PageFigure
 from meddef.report.display import place
 from meddef.trust.attainable import ALT, attainable
 from meddef.trust.paper import link
+from meddef.trust.sources import PAPER
 
 VERDICTS = {"holds": "holds", "does_not_hold": "does not hold", "cannot_be_checked": "cannot be checked"}
 KINDS = {"consistency": "consistency", "claim": "claim of the text", "attainability": "attainability"}
@@ -53,11 +55,13 @@ def arithmetic_page(root: Path) -> dict[str, str]:
         '<div class="meddef-scroll" tabindex="0"><table class="meddef meddef-findings"><caption>All '
         f"{len(found):,} findings.</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
-    return {
+    figure = PageFigure(
+        attainable(Published()), "trust_arithmetic_attainable", "trust_arithmetic", PAPER, ALT
+    )
+    return figure.files() | {
         "findings_counts.md": f"{counts(found)}\n",
         "findings_first.md": f"{first(found)}\n",
-        "attainable.svg": attainable(Published()).svg(),
-        "attainable.md": f"::::{{div}} meddef-scroll\n:::{{image}} _generated/attainable.svg\n:alt: {ALT}\n:::\n::::\n",
+        "attainable.md": f"{figure.shown()}\n",
         "findings.md": f"{table}\n",
     }
 

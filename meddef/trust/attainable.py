@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -16,6 +17,7 @@ from meddef.report.display import place
 from meddef.report.report import PAPER_DATASETS, short_label, usual_training
 
 GREYS = ("#333333", "#8a8a8a", "#c8c8c8", "#0072B2", "#D55E00")
+COLUMNS = ["dataset", "variant", "n", "size", "attainable", "distinct values", "share (%)", "by chance (%)"]
 ALT = (
     "Bars: of each model's distinct accuracies in Tables 1 and 2, the share that is a whole number of images out of n, "
     "for each n in question; a line across each bar is the share expected by chance. The findings named group hold the "
@@ -28,6 +30,7 @@ def attainable(published: Published) -> SvgFigure:
     """One panel a dataset, one group of bars a model, one bar a test-set size."""
     figure = style.new_figure(7.4, 5.4)
     panels = figure.subplots(len(DATASETS), 1)
+    drawn = []
     for panel, dataset in zip(panels, DATASETS, strict=True):
         sizes = test_sizes(published, dataset)
         values = {variant: model_values(published, dataset, (variant,)) for variant in VARIANT_LABELS}
@@ -40,8 +43,9 @@ def attainable(published: Published) -> SvgFigure:
             panel.bar(x, shares, width * 0.92, color=colour)
             chance = 100 * grim.share(n)
             panel.hlines([chance] * len(x), x - width / 2, x + width / 2, color=style.OTHER)
-            for at, share, hit, own in zip(x, shares, hits, values.values(), strict=True):
+            for at, share, hit, (variant, own) in zip(x, shares, hits, values.items(), strict=True):
                 panel.text(at, share + 1, f"{hit}/{len(own)}", ha="center", va="bottom", fontsize=6.5)
+                drawn.append((dataset, variant, n, origin, hit, len(own), share, chance))
             handles.append(Patch(color=colour, label=f"n = {n:,}: {_short(origin)}"))
         handles.append(Line2D([], [], color=style.OTHER, label="by chance"))
         panel.set_title(f"{place(EPSILON_TABLE[dataset])}, {PAPER_DATASETS[dataset]}", loc="left")
@@ -58,6 +62,7 @@ def attainable(published: Published) -> SvgFigure:
             frameon=False,
             columnspacing=1.2,
         )
+    figure.numbers = pd.DataFrame(drawn, columns=COLUMNS)
     return figure
 
 

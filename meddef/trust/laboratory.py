@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,14 @@ from meddef.audit.lab.defects import DEFECTS, SOUND
 from meddef.audit.lab.signatures import POINTS, SIGNATURES, EpsilonTable, shares, similarity
 from meddef.audit.lab.tables import Case, assemble, cases, is_drawn, of_the_paper, read, subjects
 from meddef.audit.published import ATTACKS, Published
+from meddef.figures.pages import PageFigure, Source
 from meddef.records import Record
 from meddef.report.display import Table
 from meddef.report.report import PAPER_DATASETS, attack_name
 from meddef.trust.laboratory_figures import MATRIX_ALT, PATTERNS_ALT, matrix, patterns
+from meddef.trust.sources import PAPER, of_laboratory
 
+PAGE = "trust_laboratory"
 NOTHING = "The laboratory was not run: `meddef lab` makes its records."
 CLOSE = 0.05  # cases within this of the most similar one fit about as well
 FLAT = 0.5  # points: a smaller change is none
@@ -27,9 +30,10 @@ Tables = dict[Case, list[EpsilonTable]]
 
 @dataclass(frozen=True)
 class Bench:
-    """The laboratory's tables on one sort of images, and the paper's datasets that they are compared with."""
+    """The laboratory's tables on one sort of images, their records, and the paper's datasets to compare them with."""
 
     images: str
+    records: list[Record]
     tables: Tables
     paper: dict[str, list[EpsilonTable]]
 
@@ -46,23 +50,39 @@ def laboratory_page(root: Path) -> dict[str, str]:
             f"lab_{name}.md": f"{NOTHING}\n" for name in ("models", "patterns", "matrix", "results")
         }
     benches = make_benches(records, of_the_paper(Published()))
-    pictures, shown = {}, []
-    for number, bench in enumerate(benches):
-        pictures[f"lab_patterns_{number}.svg"] = patterns(
-            bench.images, alone(bench.tables), bench.paper
-        ).svg()
-        shown += [_picture(f"lab_patterns_{number}.svg", PATTERNS_ALT), changes(bench)._repr_html_()]
-    order = list(similarities(benches[:1]))
-    pictures["lab_matrix.svg"] = matrix(
-        {bench.images: bench.tables for bench in benches}, of_the_paper(Published()), order
-    ).svg()
+    shown: list[str] = []
+    files: dict[str, str] = {}
+    for bench in benches:
+        figure = _patterns(root, bench)
+        files |= figure.files()
+        shown += [figure.shown(), changes(bench)._repr_html_()]
+    figure = _matrix(root, benches)
     results = [ranking(benches)._repr_html_(), conclusion(benches)]
-    return text | pictures | {
+    return text | files | figure.files() | {
         "lab_models.md": f"{models(records)._repr_html_()}\n",
         "lab_patterns.md": "\n\n".join(shown) + "\n",
-        "lab_matrix.md": _picture("lab_matrix.svg", MATRIX_ALT) + "\n",
+        "lab_matrix.md": f"{figure.shown()}\n",
         "lab_results.md": "\n\n".join(results) + "\n",
     }  # fmt: skip
+
+
+def _patterns(root: Path, bench: Bench) -> PageFigure:
+    drawn = patterns(bench.images, alone(bench.tables), bench.paper)
+    name = f"{PAGE}_patterns_{bench.images.lower().replace(' ', '_')}"
+    return PageFigure(drawn, name, PAGE, _source(root, bench.records), PATTERNS_ALT)
+
+
+def _matrix(root: Path, benches: list[Bench]) -> PageFigure:
+    order = list(similarities(benches[:1]))
+    drawn = matrix({bench.images: bench.tables for bench in benches}, of_the_paper(Published()), order)
+    records = [record for bench in benches for record in bench.records]
+    return PageFigure(drawn, f"{PAGE}_matrix", PAGE, _source(root, records), MATRIX_ALT)
+
+
+def _source(root: Path, records: list[Record]) -> Source:
+    """The paper's tables and those of ``records``."""
+    measured = of_laboratory(root, "tables", records)
+    return replace(measured, files=PAPER.files | measured.files)
 
 
 def make_benches(records: list[Record], paper: dict[str, list[EpsilonTable]]) -> list[Bench]:
@@ -74,7 +94,15 @@ def make_benches(records: list[Record], paper: dict[str, list[EpsilonTable]]) ->
         title = TITLES.get(dataset, dataset)
         groups[title] = [subject for subject in found if subject[0] == dataset]
         twins[title] = {dataset: paper[dataset]} if dataset in paper else paper
-    return [Bench(images, by_case(records, own), twins[images]) for images, own in groups.items() if own]
+    rows = {
+        images: [record for record in records if (record["dataset"], record["model"]) in own]
+        for images, own in groups.items()
+    }
+    return [
+        Bench(images, rows[images], by_case(records, own), twins[images])
+        for images, own in groups.items()
+        if own
+    ]
 
 
 def by_case(records: list[Record], own: list[tuple[str, str]]) -> Tables:
@@ -210,7 +238,3 @@ def _sentence(bench: Bench, dataset: str, paper: list[EpsilonTable], value: Mapp
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _picture(name: str, alt: str) -> str:
-    return f"::::{{div}} meddef-scroll\n:::{{image}} _generated/{name}\n:alt: {alt}\n:::\n::::"

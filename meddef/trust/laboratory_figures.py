@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -37,8 +38,9 @@ def patterns(
         ceil(len(shown) / ACROSS), ACROSS, width=1.55, height=1.5, sharex=True, sharey=True
     )
     panels = axes.ravel()
-    for panel, (label, own) in zip(panels, shown.items(), strict=False):
-        _lines(panel, own)
+    numbers = pd.concat([_means(label, own) for label, own in shown.items()], ignore_index=True)
+    for panel, label in zip(panels, shown, strict=False):
+        _lines(panel, numbers[numbers["table"] == label])
         panel.set_title(label.replace("_", " "), fontsize=7.5)
         if label.startswith("paper"):
             panel.set_facecolor("#f3f0f6")
@@ -52,21 +54,35 @@ def patterns(
     handles = [Line2D([], [], color="#333333", label=name, **look) for name, look in looks.items()]
     style.legend_below(figure, [*handles, Line2D([], [], color=style.OTHER, label=attack_name("clean"))])
     figure.suptitle(f"The paper's tables (shaded), and the laboratory's on {images}", fontsize=9)
+    figure.numbers = numbers
     return figure
 
 
-def _lines(panel: Axes, tables: list[EpsilonTable]) -> None:
+def _means(label: str, tables: list[EpsilonTable]) -> pd.DataFrame:
+    """Mean accuracy (%) of ``tables`` without attack, and under each at each ε."""
+    clean = "clean", np.nan, float(np.mean([float(table.clean) for table in tables]))
+    attacked = [
+        (attack, eps, mean)
+        for attack in ATTACKS
+        for eps, mean in zip(
+            EPSILONS, np.mean([table.column(attack) for table in tables], axis=0), strict=True
+        )
+    ]
+    rows = [(label, len(tables), *row) for row in [clean, *attacked]]
+    return pd.DataFrame(rows, columns=["table", "models", "attack", "eps", "accuracy"])
+
+
+def _lines(panel: Axes, means: pd.DataFrame) -> None:
     for attack in ATTACKS:
-        means = np.mean([table.column(attack) for table in tables], axis=0)
         panel.plot(
             EPSILONS,
-            means,
+            means.loc[means["attack"] == attack, "accuracy"],
             color="#333333",
             marker=style.marker(attack),
             linestyle=style.line(attack),
             linewidth=1.1,
         )
-    panel.axhline(float(np.mean([float(table.clean) for table in tables])), color=style.OTHER)
+    panel.axhline(means.loc[means["attack"] == "clean", "accuracy"].item(), color=style.OTHER)
     panel.set_xticks(EPSILONS, [f"{eps:g}" for eps in EPSILONS])
     style.percent_axis(panel)
 
@@ -81,13 +97,15 @@ def matrix(
     labels = [f"paper, {PAPER_DATASETS[d]}" for d in paper] + [case.label.replace("_", " ") for case in order]
     figure = style.new_figure(2.7 + 2.9 * len(benches), 0.185 * len(labels) + 1.9)
     panels = figure.subplots(1, len(benches), squeeze=False)[0]
+    names = [signature.__name__.replace("_", " ") for signature in SIGNATURES]
+    drawn = []
     for panel, (images, tables) in zip(panels, benches.items(), strict=True):
         values = np.array([shares(own) for own in paper.values()] + [shares(tables[case]) for case in order])
         panel.imshow(values, cmap="Greys", vmin=0, vmax=1, aspect="auto")
         for (row, column), share in np.ndenumerate(values):
             ink = "white" if share > 0.5 else "black"
             panel.text(column, row, f"{share:.2g}", ha="center", va="center", color=ink, fontsize=6)
-        names = [signature.__name__.replace("_", " ") for signature in SIGNATURES]
+            drawn.append((images, labels[row], names[column], share))
         panel.set_xticks(
             range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor", fontsize=7
         )
@@ -95,4 +113,5 @@ def matrix(
         panel.axhline(len(paper) - 0.5, color=style.OTHER)
         panel.set_title(images)
         panel.grid(visible=False)
+    figure.numbers = pd.DataFrame(drawn, columns=["images", "tables", "signature", "share"])
     return figure

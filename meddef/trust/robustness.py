@@ -7,11 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from meddef.audit.lab.tables import LABORATORY, is_drawn, read
+from meddef.figures.pages import PageFigure
 from meddef.records import Record
 from meddef.report.display import DASH, Table
 from meddef.trust.laboratory import NOTHING, TITLES
 from meddef.trust.robustness_figures import ALT, strengths
+from meddef.trust.sources import name_of, of_laboratory
 
+PAGE = "trust_robustness"
 NO_PROFILE = (
     "No report on a profile's models is published: `meddef lab --profile NAME` makes it from a run's weights."
 )
@@ -48,13 +51,14 @@ def robustness_page(root: Path) -> dict[str, str]:
         return dict.fromkeys(
             ("robustness_items.md", "robustness_lab.md", "robustness_profiles.md"), f"{NOTHING}\n"
         )
-    pages, pictures = {LABORATORY: "", "profiles": ""}, {}
-    for number, own in enumerate(groups(records)):
+    pages = {LABORATORY: "", "profiles": ""}
+    files: dict[str, str] = {}
+    for own in groups(records):
         kind = LABORATORY if own[0]["source_of_models"] == LABORATORY else "profiles"
-        name = f"robustness_{number}.svg"
-        pictures[name] = strengths(own).svg()
-        pages[kind] += "\n\n".join(_group(own, name)) + "\n\n"
-    return pictures | {
+        figure = _strengths(root, own)
+        files |= figure.files()
+        pages[kind] += "\n\n".join(_group(own, figure)) + "\n\n"
+    return files | {
         "robustness_items.md": f"{sources(records)._repr_html_()}\n",
         "robustness_lab.md": pages[LABORATORY],
         "robustness_profiles.md": pages["profiles"] or f"{NO_PROFILE}\n",
@@ -69,12 +73,18 @@ def groups(records: list[Record]) -> list[list[Record]]:
     return list(found.values())
 
 
-def _group(own: list[Record], picture: str) -> list[str]:
+def _strengths(root: Path, own: list[Record]) -> PageFigure:
+    told = dict.fromkeys([name_of(own[0]), own[0]["dataset"], f"{own[0]['eps']:g}"])
+    name = "_".join([PAGE, "strengths", *told])
+    return PageFigure(strengths(own), name, PAGE, of_laboratory(root, "robustness", own), ALT)
+
+
+def _group(own: list[Record], figure: PageFigure) -> list[str]:
     return [
         f"### {_title(own[0])}",
         _scope(own),
         f'<div class="meddef-verdicts">{verdicts(own)._repr_html_()}</div>',
-        f"::::{{div}} meddef-scroll\n:::{{image}} _generated/{picture}\n:alt: {ALT}\n:::\n::::",
+        figure.shown(),
         failures(own),
     ]
 
@@ -84,7 +94,8 @@ def _title(record: Record) -> str:
     source = (
         "" if record["source_of_models"] == LABORATORY else f"{record['source_of_models'].capitalize()}, "
     )
-    return f"{source}{images}, ε = {record['eps']:.3g}"
+    title = f"{source}{images}, ε = {record['eps']:.3g}"
+    return title[0].upper() + title[1:]
 
 
 def _scope(own: list[Record]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
 
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from meddef.figures import style
@@ -45,11 +46,19 @@ def strengths(records: list[Record]) -> SvgFigure:
         by_model.setdefault(record["model"], {})[record["name"]] = record["numbers"]
     figure = style.new_figure(7.4, 0.3 * len(by_model) + 1.7)
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    drawn = []
     for row, ((model, items), colour) in enumerate(zip(by_model.items(), cycle(COLOURS), strict=False)):
         colour = KNOWN.get(model, colour)
         for name, (mark, item, count) in BROKEN.items():
-            left.plot(_share(items[item], count), row, **_look(name, mark, colour))
-        right.plot(*_by_radius(items), color=colour, marker="o", markersize=3, linewidth=1.1)
+            share = _share(items[item], count)
+            left.plot(share, row, **_look(name, mark, colour))
+            drawn.append(("left", model, name, records[0]["eps"], share))
+        radii, shares = _by_radius(items)
+        right.plot(radii, shares, color=colour, marker="o", markersize=3, linewidth=1.1)
+        drawn += [
+            ("right", model, "the attack under test", eps, share)
+            for eps, share in zip(radii, shares, strict=True)
+        ]
     left.set_yticks(range(len(by_model)), [style.wrapped(model) for model in by_model])
     left.set_ylim(len(by_model) - 0.5, -0.5)
     for tick, model, colour in zip(left.get_yticklabels(), by_model, cycle(COLOURS), strict=False):
@@ -64,6 +73,7 @@ def strengths(records: list[Record]) -> SvgFigure:
         Line2D([], [], label=name, **_look(name, mark, "#333333")) for name, (mark, *_) in BROKEN.items()
     ]
     style.legend_below(figure, handles)
+    figure.numbers = pd.DataFrame(drawn, columns=["panel", "model", "attack", "eps", "broken (%)"])
     return figure
 
 
