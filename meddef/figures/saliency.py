@@ -38,7 +38,7 @@ def measures(report: Report) -> SvgFigure:
     """Heat in the lesion, pointing game and heat in the border: a row a dataset, a mark a model.
 
     Bars are 95 % intervals over images (Wilson for the pointing game, Student's t for shares). Dashes: what an even map
-    would give. A panel is empty where no lesion is known.
+    would give. Where no lesion is known, its panels are empty or left out.
     """
     return _marks(report, PLACES, "even map")
 
@@ -69,8 +69,10 @@ def _marks(report: Report, labels: Mapping[str, str], chance: str) -> SvgFigure:
     frame = estimates(report)
     frame = frame[frame["measure"].str.removesuffix(", changed").isin(labels)]
     models = list(dict.fromkeys(zip(frame["variant"], frame["training"], strict=True)))
-    width = 7.5 / len(labels)
-    figure, axes = style.grid(len(datasets), len(labels), width=width, height=1.9, sharex=True, sharey="col")
+    labels = {name: label for name, label in labels.items() if (frame["measure"] == name).any()}
+    figure, axes = style.grid(
+        len(datasets), len(labels), width=7.5 / len(labels), height=1.9, sharex=True, sharey="col"
+    )
     for row, dataset in zip(axes, datasets, strict=True):
         ours = frame[frame["dataset"] == dataset.name]
         for panel, (name, label) in zip(row, labels.items(), strict=True):
@@ -108,6 +110,8 @@ def _panel(panel: Axes, rows: pd.DataFrame, name: str, models: Models) -> None:
         if measure == name:
             place = models.index((row["variant"], row["training"]))
             _mark(panel, row, place, hollow=bool(changed), beside=name in AGREEMENT)
+    if not rows["measure"].str.startswith(name).any():
+        panel.tick_params(left=False, labelleft=False)
     panel.set_xticks([])
     panel.set_xlim(-0.6, len(models) - 0.4)
     if name in PLACES:
@@ -141,7 +145,8 @@ def class_means(report: Report) -> SvgFigure:
     if not rows:
         return style.message(NOTHING)
     models = list(dict.fromkeys(model for found in means.values() for model in found))
-    figure, axes = style.grid(len(rows), len(models), width=7.5 / max(len(models), 5), height=1.35)
+    side = 7.5 / max(len(models), 5)
+    figure, axes = style.grid(len(rows), len(models), width=side, height=max(1.0, 0.8 * side))
     drawn: list[dict[str, Any]] = []
     filled: Any = None
     for row, (dataset, label) in zip(axes, rows, strict=True):
@@ -153,11 +158,12 @@ def class_means(report: Report) -> SvgFigure:
                 drawn += _rows(dataset, label, model, found)
         name = dataset.classes[label]
         n = next(found[label]["n"] for found in means[dataset.name].values() if label in found)
-        row[0].set_ylabel(f"{style.wrapped(dataset.title)}\n{name}\nn = {n}", fontsize=7)
+        above = f"{style.wrapped(dataset.title)}\n" if len(datasets) > 1 else ""
+        row[0].set_ylabel(f"{above}{name}\nn = {n}", fontsize=7)
     for panel, model in zip(axes[0], models, strict=True):
-        panel.set_title(style.stacked(*model, lines=3), fontsize=8)
-    bar = figure.colorbar(filled, ax=axes, shrink=0.6, aspect=30, ticks=[0, 0.5, 1])
-    bar.set_label("mean heat (1: each map's maximum)")
+        panel.set_title(style.stacked(*model, lines=3).replace("w/o ", "w/o\n"), fontsize=7)
+    bar = figure.colorbar(filled, ax=axes, shrink=0.8, ticks=[0, 0.5, 1])
+    bar.set_label("mean heat (1: maximum)")
     return figure.showing(report, pd.DataFrame(drawn), report.of("saliency"))
 
 

@@ -14,7 +14,7 @@ from meddef.report.saliency_measures import estimates
 from meddef.statistics import CONFIDENCE
 
 INTERVALS = (
-    f"Below a value stands its {100 * CONFIDENCE:.0f} % interval over images: Wilson's for the share of maxima, "
+    f"Below a value stands its {100 * CONFIDENCE:.0f} % interval over images: Wilson's for shares of images, "
     "Student's t for means."
 )
 Cells = dict[str, dict[str, Any]]  # measure -> its estimate
@@ -37,6 +37,11 @@ def _cell(found: dict[str, Any] | None, digits: int = 1, sign: str = "") -> str:
     if pd.isna(found["low"]):
         return value
     return f"{value}\n[{found['low']:{sign}.{digits}f}, {found['high']:{sign}.{digits}f}]"
+
+
+def _counted(found: dict[str, Any] | None) -> str:
+    """``_cell`` with the number of images below it."""
+    return DASH if found is None else f"{_cell(found, 2)}\nn = {found['n']}"
 
 
 def _chance(found: dict[str, Any] | None, digits: int = 1) -> str:
@@ -101,8 +106,8 @@ def agreement(report: Report) -> Table:
                     "model": model,
                     "n": cells["border"]["n"],
                     "prediction changed (%)": _cell(cells["changed"]),
-                    "correlation, kept": _cell(kept, 2),
-                    "correlation, changed": _cell(changed, 2),
+                    "correlation, kept": _counted(kept),
+                    "correlation, changed": _counted(changed),
                     "correlation, other image": _chance(either, 2),
                     "overlap, kept (%)": _cell(cells.get("overlap")),
                     "overlap, changed (%)": _cell(cells.get("overlap, changed")),
