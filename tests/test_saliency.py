@@ -14,6 +14,7 @@ from meddef.data.images import ImageSet
 from meddef.data.splits import Splits
 from meddef.evaluation.cells import run_saliency
 from meddef.evaluation.plan import Cell, RunOptions, make_plan
+from meddef.figures import saliency as figures
 from meddef.models import build_model
 from meddef.report import saliency
 from meddef.report.report import Report
@@ -192,3 +193,27 @@ def test_tables_and_sentences_say_where_no_lesion_is_known(report: Report) -> No
     text = str(saliency.findings(report))
     assert "Chest X-Ray, n = 2 images: no lesion mask is known" in text
     assert "(for ROCT), n = 2 images: heat in the lesion over the lesion's area" in text
+
+
+def test_records_that_hold_places_alone_show_these_and_nothing_else() -> None:
+    record = saliency_record("phantom_oct", "full", "adversarial")
+    kept = (
+        "index",
+        "label",
+        "prediction",
+        "energy_in_lesion",
+        "lesion_share",
+        "pointing_hit",
+        "border_share",
+    )
+    images = [{name: row[name] for name in kept} for row in record["images"]]
+    old = {k: v for k, v in record.items() if k not in ("settings", "class_maps")} | {"images": images}
+    report = Report("old", [data_record("phantom_oct"), old], provenance())
+    assert set(estimates(report)["measure"]) == {"energy", "pointing", "border"}
+    assert len(saliency.places(report).frame) == 1
+    assert saliency.removal(report).frame.empty
+    assert saliency.agreement(report).frame.empty
+    assert str(saliency.findings(report)).count("\n- ") == 0
+    assert figures.measures(report).numbers is not None
+    for draw in (figures.removal, figures.agreement, figures.class_means):
+        assert draw(report).numbers is None

@@ -29,7 +29,7 @@ AGREEMENT = {
     "overlap": "overlap of the hottest\nfifth (%)",
 }
 LEVELS = np.linspace(0, 1, 11)
-NOTHING = "This profile holds no saliency."
+NOTHING = "This profile holds no records for it."
 Models = list[tuple[str, str]]
 
 
@@ -64,10 +64,10 @@ def agreement(report: Report) -> SvgFigure:
 
 def _marks(report: Report, labels: Mapping[str, str], chance: str) -> SvgFigure:
     datasets = _datasets(report)
-    if not datasets:
-        return style.message(NOTHING)
     frame = estimates(report)
     frame = frame[frame["measure"].str.removesuffix(", changed").isin(labels)]
+    if frame.empty:
+        return style.message(NOTHING)
     models = list(dict.fromkeys(zip(frame["variant"], frame["training"], strict=True)))
     labels = {name: label for name, label in labels.items() if (frame["measure"] == name).any()}
     figure, axes = style.grid(
@@ -147,6 +147,7 @@ def class_means(report: Report) -> SvgFigure:
     models = list(dict.fromkeys(model for found in means.values() for model in found))
     side = 7.5 / max(len(models), 5)
     figure, axes = style.grid(len(rows), len(models), width=side, height=max(1.0, 0.8 * side))
+    figure.set_layout_engine("compressed")  # made for axes whose sides are equal
     drawn: list[dict[str, Any]] = []
     filled: Any = None
     for row, (dataset, label) in zip(axes, rows, strict=True):
@@ -171,8 +172,9 @@ def _means(report: Report, dataset: Dataset) -> dict[tuple[str, str], dict[int, 
     """Model -> class -> n and mean map (16, 16), averaged over seeds, which all see the same images."""
     found = {}
     for model, records in by_model(report.of("saliency", dataset.name)).items():
-        labels = sorted({row["label"] for record in records for row in record["class_maps"]})
-        found[model] = {label: _mean_of([r["class_maps"] for r in records], label) for label in labels}
+        seeds = [record.get("class_maps", []) for record in records]
+        labels = sorted({row["label"] for maps in seeds for row in maps})
+        found[model] = {label: _mean_of(seeds, label) for label in labels}
     return found
 
 

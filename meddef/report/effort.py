@@ -53,6 +53,8 @@ def _passes(record: Record, data: Record) -> float:
         n_train, n_val = (sum(data["counts"][split].values()) for split in ("train", "val"))
         return train_passes(TrainingSettings.model_validate(record["settings"]), n_train, n_val)
     if record["kind"] == "saliency":
+        if "settings" not in record:  # of a run before more than the maps was measured
+            return float(2 * record["n"])
         return saliency_passes(record["n"], SaliencySettings.model_validate(record["settings"]))
     return float(record["n"] * passes(record["attack"], record["settings"], 3 * data["image_size"] ** 2))
 

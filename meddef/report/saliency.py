@@ -83,6 +83,7 @@ def removal(report: Report) -> Table:
         }
         for dataset in report.datasets
         for model, cells in _by_model(report, dataset).items()
+        if "deletion" in cells
     ]
     caption = (
         "Area under the probability of the predicted class while pixels are blurred (deletion) or put back "
@@ -98,6 +99,8 @@ def agreement(report: Report) -> Table:
     rows = []
     for dataset in report.datasets:
         for model, cells in _by_model(report, dataset).items():
+            if "changed" not in cells:
+                continue
             kept, changed = cells.get("correlation"), cells.get("correlation, changed")
             either = kept or changed
             rows.append(
@@ -126,7 +129,7 @@ def agreement(report: Report) -> Table:
 
 def _attack(report: Report) -> str:
     """ "PGD (ε = 0.05, 40 steps of 0.01)", as the records have it."""
-    rules = [record["settings"]["pgd"] for record in report.of("saliency")]
+    rules = [record["settings"]["pgd"] for record in report.of("saliency") if "settings" in record]
     told = {f"PGD (ε = {r['eps']:g}, {r['steps']} steps of {r['step_size']:g})" for r in rules}
     return " or ".join(sorted(told)) or "PGD"
 
@@ -143,7 +146,9 @@ def findings(report: Report) -> Text:
         if not models:
             sentences.append(f"{dataset.label}: no saliency was measured.")
             continue
-        sentences += [_lesion(dataset, models), _matters(dataset, models), _moved(dataset, models)]
+        sentences.append(_lesion(dataset, models))
+        if all("deletion" in cells and "changed" in cells for cells in models.values()):
+            sentences += [_matters(dataset, models), _moved(dataset, models)]
     return bullets(sentences)
 
 

@@ -43,7 +43,9 @@ MEASURES = {
     "random": Measure(lambda i: 100 * i["random"], lambda i: float("nan"), SHARE),
     "deletion": Measure(lambda i: 100 * (i["deletion"] - i["random"]), lambda i: 0.0, DIFFERENCE),
     "insertion": Measure(lambda i: 100 * (i["insertion"] - i["random"]), lambda i: 0.0, DIFFERENCE),
-    "changed": Measure(lambda i: 100 * ~_kept(i), lambda i: float("nan"), SHARE),
+    "changed": Measure(
+        lambda i: 100 * (~_kept(i))[i["attacked_prediction"].notna()], lambda i: float("nan"), SHARE
+    ),
     "correlation": Measure(
         lambda i: i["correlation"][_kept(i)], lambda i: i["other_correlation"].mean(), CORRELATION
     ),
@@ -57,6 +59,11 @@ MEASURES = {
         lambda i: 100 * i["overlap"][~_kept(i)], lambda i: 100 * i["other_overlap"].mean(), SHARE
     ),
 }
+INPUTS = (
+    "prediction", "energy_in_lesion", "lesion_share", "pointing_hit", "border_share", "deletion", "insertion", "random",
+    "probability", "probability_blurred", "attacked_prediction", "correlation", "overlap", "other_correlation",
+    "other_overlap",
+)  # fmt: skip
 COUNTED = ("pointing", "changed")  # yes or no an image
 
 
@@ -81,8 +88,8 @@ def estimates(report: Report) -> pd.DataFrame:
 
 
 def _numbers(record: Record) -> pd.DataFrame:
-    """The images of a record, a row each, all columns float; what is not known is NaN."""
-    return pd.DataFrame(record["images"]).drop(columns="map", errors="ignore").astype(float)
+    """The images of a record, a row each, the columns ``INPUTS``, float; what was not measured is NaN."""
+    return pd.DataFrame(record["images"]).reindex(columns=INPUTS).astype(float)
 
 
 def _estimate(images: pd.DataFrame, name: str) -> dict[str, Any]:
