@@ -186,6 +186,7 @@ def test_tables_and_sentences_say_where_no_lesion_is_known(report: Report) -> No
     rows = saliency.places(report).frame.to_dict("records")
     assert [row["heat in the lesion (%)"].split("\n")[0] for row in rows] == ["30.0", "–"]
     assert rows[1]["border's area (%)"] == "36.0"
+    assert [row["n"] for row in rows] == ["2", "2"]
     assert [row["correlation, kept"] for row in saliency.agreement(report).frame.to_dict("records")] == [
         "0.80\nn = 1"
     ] * 2
@@ -210,7 +211,8 @@ def test_records_that_hold_places_alone_show_these_and_nothing_else() -> None:
     old = {k: v for k, v in record.items() if k not in ("settings", "class_maps")} | {"images": images}
     report = Report("old", [data_record("phantom_oct"), old], provenance())
     assert set(estimates(report)["measure"]) == {"energy", "pointing", "border"}
-    assert len(saliency.places(report).frame) == 1
+    images[0].update(energy_in_lesion=float("nan"), border_share=float("nan"))  # a map without heat
+    assert saliency.places(report).frame["n"].to_list() == ["2\n1 with heat"]
     assert saliency.removal(report).frame.empty
     assert saliency.agreement(report).frame.empty
     assert str(saliency.findings(report)).count("\n- ") == 0

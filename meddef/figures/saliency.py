@@ -92,11 +92,9 @@ def _datasets(report: Report) -> list[Dataset]:
 
 
 def _counts(report: Report, dataset: Dataset, rows: pd.DataFrame, name: str) -> str:
-    """ "n = 24": the images of the measure; of one that is split by prediction, all of them."""
-    if name in AGREEMENT:
-        return f"n = {report.of('saliency', dataset.name)[0]['n']}"
-    counts = rows.loc[rows["measure"] == name, "n"]
-    return f"n = {counts.iloc[0]}" if len(counts) else "no lesion is known"
+    """ "n = 24": all images that were looked at, also those whose map holds no heat."""
+    known = rows["measure"].str.startswith(name).any()
+    return f"n = {report.of('saliency', dataset.name)[0]['n']}" if known else "no lesion is known"
 
 
 def _kind(label: str, *, hollow: bool) -> Line2D:

@@ -48,13 +48,19 @@ def _chance(found: dict[str, Any] | None, digits: int = 1) -> str:
     return DASH if found is None else f"{found['chance']:.{digits}f}"
 
 
+def _images(cells: Cells) -> str:
+    """How many images, and of how many the map holds any heat where that is not all: means of maps are over these."""
+    every, heated = str((cells.get("changed") or cells["pointing"])["n"]), str(cells["border"]["n"])
+    return every if every == heated else f"{every}\n{heated} with heat"
+
+
 def places(report: Report) -> Table:
     """Where the heat of each model lies: in the lesion, where it is known, and in the border."""
     rows = [
         {
             "dataset": dataset.label,
             "model": model,
-            "n": cells["border"]["n"],
+            "n": _images(cells),
             "heat in the lesion (%)": _cell(cells.get("energy")),
             "lesion's area (%)": _chance(cells.get("energy")),
             "maximum in the lesion (%)": _cell(cells.get("pointing")),
@@ -107,7 +113,7 @@ def agreement(report: Report) -> Table:
                 {
                     "dataset": dataset.label,
                     "model": model,
-                    "n": cells["border"]["n"],
+                    "n": _images(cells),
                     "prediction changed (%)": _cell(cells["changed"]),
                     "correlation, kept": _counted(kept),
                     "correlation, changed": _counted(changed),

@@ -70,7 +70,7 @@ def class_means(heats: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
     """The mean map of each class that has at least five images; of fewer it could show a single image.
 
     Args:
-        heats: (N, H, W) in [0, 1]; labels: (N,), the true classes.
+        heats: (N, H, W) in [0, 1], of which maps without heat count as they are; labels: (N,), the true classes.
 
     Returns:
         One row a class: label, n, and the mean as ``small`` gives it.
