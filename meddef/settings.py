@@ -71,11 +71,21 @@ class GridSettings(Settings):
     seeds: list[int] | None = None  # only models of these seeds; None is every seed
 
 
+class SaliencyAttackSettings(Settings):
+    """PGD on the images whose maps are compared before and after it, with the paper's settings."""
+
+    eps: Epsilon = 0.05
+    step_size: Annotated[float, Field(gt=0)] = 0.01
+    steps: Positive = 40
+
+
 class SaliencySettings(Settings):
-    """Grad-CAM on images with a known lesion."""
+    """Grad-CAM of each model on some test images, and what is measured about it."""
 
     images: Positive = 24
     layer: Literal["layer2", "layer3", "layer4"] = "layer3"
+    removal_steps: Positive = 10  # parts in which pixels are deleted and inserted
+    pgd: SaliencyAttackSettings = SaliencyAttackSettings()
 
 
 class Profile(Settings):

@@ -7,7 +7,7 @@ from typing import Any
 
 from meddef.attacks.options import options
 from meddef.data import CARDS
-from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
+from meddef.settings import DatasetSettings, GridSettings, Profile, SaliencySettings, TrainingSettings
 
 SIZES = {"train": 8, "val": 4, "test": 4}  # images
 FEW = 2  # images attacked, steps, queries, moves
@@ -31,7 +31,7 @@ def trial(profile: Profile) -> Profile:
             "training": _training(profile.training),
             "clean_training": _training(clean) if clean else None,
             "grids": {name: _grid(grid) for name, grid in profile.grids.items()},
-            "saliency": profile.saliency and profile.saliency.model_copy(update={"images": FEW}),
+            "saliency": profile.saliency and _saliency(profile.saliency),
         }
     )
 
@@ -60,6 +60,11 @@ def _grid(grid: GridSettings) -> GridSettings:
         "seeds": None,
     }
     return grid.model_copy(update={**few, "attacks": attacks})
+
+
+def _saliency(settings: SaliencySettings) -> SaliencySettings:
+    attack = settings.pgd.model_copy(update={"steps": FEW})
+    return settings.model_copy(update={"images": FEW, "removal_steps": FEW, "pgd": attack})
 
 
 def _few(attack: str) -> dict[str, Any]:

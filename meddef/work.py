@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meddef.settings import GridSettings, TrainingSettings
+from meddef.settings import GridSettings, SaliencySettings, TrainingSettings
 
 FORWARD = 0.4  # a forward pass alone, as a share of a pass with its gradient
 UPDATE = 1.8  # a training step on an image: gradients of the weights too, and the optimizer
@@ -73,6 +73,8 @@ def train_passes(settings: TrainingSettings, n_train: int, n_val: int) -> float:
     return settings.epochs * an_epoch
 
 
-def saliency_passes(images: int) -> float:
-    """Passes of Grad-CAM on ``images``."""
-    return 2.0 * images
+def saliency_passes(images: int, settings: SaliencySettings) -> float:
+    """Passes of three maps of each of ``images`` (as it is, attacked, for the mean), the attack, and four curves of
+    deletion and insertion, with a prediction at both ends and before and after the attack."""
+    maps, curves = 3 * UPDATE, 4 * (settings.removal_steps + 1)
+    return images * (maps + settings.pgd.steps + (curves + 4) * FORWARD)

@@ -101,16 +101,27 @@ def attack_record(
 
 
 def saliency_record(dataset: str, variant: str, training: str) -> dict[str, Any]:
+    """Two images, of which the attack changes the second; a lesion is known, and maps are kept, on phantoms alone."""
+    drawn = dataset.startswith("phantom")
     images = [
         {
-            "index": index, "label": 1, "prediction": 1, "energy_in_lesion": 0.3, "lesion_share": 0.1,
-            "pointing_hit": index % 2 == 0, "border_share": 0.2, "map": [[0.0, 1.0], [0.5, 0.25]],
+            "index": index, "label": 1, "prediction": 1,
+            "energy_in_lesion": 0.3 if drawn else None, "lesion_share": 0.1 if drawn else None,
+            "pointing_hit": index % 2 == 0 if drawn else None, "border_share": 0.2,
+            "deletion": 0.4 + 0.1 * index, "insertion": 0.7, "random": 0.6,
+            "probability": 0.9, "probability_blurred": 0.5,
+            "attacked_prediction": 1 - index, "correlation": 0.8 - index, "overlap": 0.5, "other_correlation": 0.1,
+            "other_overlap": 0.25, **({"map": [[0.0, 1.0], [0.5, 0.25]]} if drawn else {}),
         }
         for index in range(2)
     ]  # fmt: skip
+    pgd = {"eps": 0.05, "step_size": 0.01, "steps": 40}
+    heat = [[0.25 + 0.5 * (i == j) for j in range(16)] for i in range(16)]
     return {
         **head(dataset, "saliency"),
-        "variant": variant, "training": training, "seed": 0, "layer": "layer3", "n": 2, "images": images,
+        "variant": variant, "training": training, "seed": 0, "n": 2, "images": images,
+        "settings": {"images": 2, "layer": "layer3", "removal_steps": 10, "pgd": pgd},
+        "class_maps": [{"label": label, "n": 5, "map": heat} for label in range(2)],
     }  # fmt: skip
 
 
@@ -147,8 +158,7 @@ def small_run(
             attacked("clean", 7, eps=0.0, grid="pruning", rate=rate)
             for attack in ("fgsm", "pgd", "bim"):
                 attacked(attack, 2, eps=0.05, grid="pruning", rate=rate)
-        if dataset.startswith("phantom"):
-            records.append(saliency_record(dataset, variant, training))
+        records.append(saliency_record(dataset, variant, training))
     return records
 
 

@@ -28,6 +28,9 @@ EVERY_FIGURE = [
     figures_training.schedule,
     figures_model.framework,
     figures_saliency.measures,
+    figures_saliency.removal,
+    figures_saliency.agreement,
+    figures_saliency.class_means,
     figures.security_curves,
     figures.accuracy_against_pruning,
     pictures.samples,
@@ -161,6 +164,24 @@ def test_saliency_draws_the_image_the_map_and_the_outline(report: Report) -> Non
     figure = pictures.saliency(report)
     rows, columns = 4, 1 + 3  # two images of each family, the plain one and three models
     assert len(figure.findobj(AxesImage)) == rows * columns
+
+
+def test_saliency_of_real_images_is_lines_of_class_means_and_no_picture() -> None:
+    real = Report("real", small_run("chest_xray"), provenance())
+    for draw in (figures_saliency.measures, figures_saliency.removal, figures_saliency.agreement):
+        assert draw(real).numbers is not None
+    assert [panel.get_title() for panel in figures_saliency.measures(real).axes] == ["n = 2"]
+    figure = figures_saliency.class_means(real)
+    assert "<image" not in figure.svg()
+    assert len(figure.axes) == 2 * 3 + 1  # two classes, three models, the scale of the heat
+    assert figure.numbers is not None
+    assert len(figure.numbers) == 2 * 3 * 16
+
+
+def test_filled_marks_are_kept_predictions_and_hollow_ones_changed(report: Report) -> None:
+    panel = figures_saliency.agreement(report).axes[0]
+    assert [y for _, y in points(panel, hollow=False)] == [0.8] * 3
+    assert [y for _, y in points(panel, hollow=True)] == [-0.2] * 3
 
 
 def test_importing_the_report_does_not_import_torch_or_pyplot() -> None:

@@ -11,9 +11,11 @@ from meddef.attacks.apgd import apgd
 from meddef.attacks.jsma import jsma
 from meddef.attacks.square import square
 from meddef.cli import main
+from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.models import build_model
-from meddef.saliency import measure_saliency
+from meddef.saliency import grad_cam, measure_saliency
+from meddef.settings import SaliencySettings
 
 
 def linear(classes: int) -> nn.Module:
@@ -36,12 +38,12 @@ def test_attacks_refuse_what_they_are_not_defined_for() -> None:
 
 
 def test_saliency_refuses_unknown_layers_and_images_without_lesion() -> None:
-    model, images = build_model("resnet18", 2).eval(), torch.rand(2, 3, 32, 32)
-    lesions, none = np.ones((2, 32, 32), dtype=bool), np.zeros((2, 32, 32), dtype=bool)
+    model, grey = build_model("resnet18", 2).eval(), np.zeros((2, 32, 32), dtype=np.uint8)
+    images = ImageSet(grey, np.array([0, 1]), ("a", "b"), ("a", "b"))
     with pytest.raises(InputError, match="no layer 'layer9'"):
-        measure_saliency(model, images, np.array([0, 1]), lesions, count=2, layer="layer9")
+        grad_cam(model, torch.rand(2, 3, 32, 32), layer="layer9")
     with pytest.raises(InputError, match="no image shows a lesion"):
-        measure_saliency(model, images, np.array([0, 1]), none, count=2, layer="layer3")
+        measure_saliency(model, images, np.zeros((2, 32, 32), dtype=bool), SaliencySettings())
 
 
 def test_a_notebook_parameter_without_a_value_is_refused(

@@ -11,7 +11,7 @@ from report_records import (
     train_record,
 )
 
-from meddef.report import ablation, architecture, confusion, findings, tables, tables_setup
+from meddef.report import ablation, architecture, confusion, findings, saliency, tables, tables_setup
 from meddef.report.display import NOTHING, Table
 from meddef.report.report import Report, model_label
 
@@ -190,7 +190,7 @@ def test_saliency_without_heat_does_not_spoil_the_mean() -> None:
     record = saliency_record("phantom_oct", "full", "adversarial")
     record["images"][0]["energy_in_lesion"] = float("nan")
     report = Report("tiny", [data_record("phantom_oct"), record], provenance())
-    assert cell(tables.saliency(report), "heat in the lesion (%)") == "30.0"
+    assert cell(saliency.places(report), "heat in the lesion (%)") == "30.0"
 
 
 def test_model_label_names_a_training_that_is_not_the_papers() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from meddef.attacks import ATTACKS
 from meddef.data import CARDS
 from meddef.data.images import ImageSet
-from meddef.data.source_phantom import draw_phantom_split
+from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.data.splits import Splits
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.plan import Cell
@@ -26,7 +26,7 @@ from meddef.progress import progress_bar
 from meddef.pruning import prune_l1_grid, sparsity
 from meddef.records import Record
 from meddef.saliency import measure_saliency
-from meddef.settings import TrainingSettings
+from meddef.settings import SaliencySettings, TrainingSettings
 from meddef.training import load_weights, train
 
 TEST_ORDER_SEED = 0
@@ -182,27 +182,30 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
-    """Grad-CAM of one model on the phantoms of the test split, whose lesions are known."""
-    settings = cell.settings
-    drawn = draw_phantom_split(
-        cell.dataset, "test", image_size=splits.test.images.shape[-1],
-        seed=settings["split_seed"], sizes=settings["sizes"],
-    )  # fmt: skip
-    images, _ = splits.test.batch(np.arange(len(splits.test)))
-    rows = measure_saliency(
-        model, images.to(settings["device"]), splits.test.labels, drawn.masks,
-        count=settings["images"], layer=settings["layer"],
-    )  # fmt: skip
+    """Grad-CAM of one model on images of the test split; of phantoms the lesions are known, and some maps are kept."""
+    settings, drawn = cell.settings, cell.dataset in FAMILY
+    rule = SaliencySettings.model_validate({name: settings[name] for name in SaliencySettings.model_fields})
+    masks = _lesions(cell, splits) if drawn else None
+    found = measure_saliency(model, splits.test, masks, rule, device=settings["device"], keep_maps=drawn)
     record = {
         **_head(cell, "saliency"),
         "variant": settings["variant"],
         "training": _training(TrainingSettings.model_validate(train.settings["training"])),
         "seed": settings["seed"],
-        "layer": settings["layer"],
-        "n": len(rows),
-        "images": rows,
+        "settings": rule.model_dump(),
+        "n": len(found["images"]),
+        **found,
+        "data_fingerprint": splits.fingerprint,
     }
     return [record]
+
+
+def _lesions(cell: Cell, splits: Splits) -> np.ndarray:
+    """Where the lesions of the test phantoms are, bool (N, H, H)."""
+    size, settings = splits.test.images.shape[-1], cell.settings
+    return draw_phantom_split(
+        cell.dataset, "test", image_size=size, seed=settings["split_seed"], sizes=settings["sizes"]
+    ).masks
 
 
 def _head(cell: Cell, kind: str) -> Record:

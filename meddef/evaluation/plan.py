@@ -21,7 +21,7 @@ from meddef.work import grid_runs, passes, saliency_passes, train_passes
 
 TRAIN_CODE = ("meddef.models.meddef", "meddef.training.trainer")
 ATTACK_CODE = ("meddef.evaluation.metrics", "meddef.pruning")
-SALIENCY_CODE = ("meddef.saliency",)
+SALIENCY_CODE = ("meddef.saliency", "meddef.data.source_phantom")  # the latter draws the lesions
 TEST_GRID = "test"  # clean accuracy on the whole test split
 SECTIONS: dict[str, tuple[str, ...]] = {
     # section of the report -> the cells it needs: kinds, and for attacks the grids
@@ -163,7 +163,7 @@ def _dataset_cells(
             for grid_name, grid in {TEST_GRID: GridSettings(attacks={}), **profile.grids}.items():
                 if grid.seeds is None or seed in grid.seeds:
                     yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
-            if profile.saliency is not None and dataset.name.startswith("phantom"):
+            if profile.saliency is not None:
                 yield _saliency_cell(profile, dataset, train, shared)
 
 
@@ -235,5 +235,5 @@ def _saliency_cell(
         "code": source_fingerprint(*SALIENCY_CODE),
         **profile.saliency.model_dump(),
     }
-    work = saliency_passes(profile.saliency.images)
+    work = saliency_passes(profile.saliency.images, profile.saliency)
     return Cell("saliency", train.dataset, settings, needs=train.key, work=work)

@@ -145,7 +145,9 @@ def saliency(report: Report) -> SvgFigure:
     """Grad-CAM of every model on the recorded phantoms: heat over the image, the lesion's outline in white."""
     rows = [(d, index) for d in _phantom_datasets(report) for index in _mapped(report.of("saliency", d.name))]
     if not rows:
-        return style.message("This profile holds no saliency maps of phantoms.")
+        return style.message(
+            "This profile holds no saliency maps of phantoms; those of single patients are not shown."
+        )
     models = list(dict.fromkeys((r["variant"], r["training"]) for r in report.of("saliency")))
     figure, axes = style.grid(len(rows), len(models) + 1, width=1.22, height=1.25)
     drawn = {dataset.name: phantoms_of(dataset) for dataset, _ in rows}

@@ -1,86 +1,209 @@
-"""What can be measured about saliency maps, as a picture. No torch here."""
+"""What can be measured about saliency maps, as pictures. No torch here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
-from meddef.report.report import Report, by_model
-from meddef.statistics import Proportion, Z, mean_over_seeds
+from meddef.report.report import Dataset, Report, by_model
+from meddef.report.saliency_measures import estimates
 
-MEASURES = {
+PLACES = {
     "energy": "heat inside\nthe lesion (%)",
     "pointing": "maximum in\nthe lesion (%)",
     "border": "heat in\nthe border (%)",
 }
+REMOVAL = {
+    "deletion": "deletion less\nrandom (points)",
+    "insertion": "insertion less\nrandom (points)",
+}
+AGREEMENT = {
+    "correlation": "rank correlation\nbefore, after attack",
+    "overlap": "overlap of the hottest\nfifth (%)",
+}
+LEVELS = np.linspace(0, 1, 11)
+NOTHING = "This profile holds no records for it."
+Models = list[tuple[str, str]]
 
 
 @styled
 def measures(report: Report) -> SvgFigure:
     """Heat in the lesion, pointing game and heat in the border: a row a dataset, a mark a model.
 
-    Bars are 95 % intervals over images (Wilson for the pointing game, mean ± 1.96 standard errors for shares). Dashes:
-    what an even map would give.
+    Bars are 95 % intervals over images (Wilson for the pointing game, Student's t for shares). Dashes: what an even map
+    would give. Where no lesion is known, its panels are empty or left out.
     """
-    datasets = [dataset for dataset in report.datasets if report.of("saliency", dataset.name)]
-    if not datasets:
-        return style.message("This profile holds no saliency.")
-    frame = pd.DataFrame([row for dataset in datasets for row in _rows(report, dataset.name)])
+    return _marks(report, PLACES, "even map")
+
+
+@styled
+def removal(report: Report) -> SvgFigure:
+    """Areas under deletion and insertion, less those of a random order (dashes): a row a dataset, a mark a model.
+
+    Bars are 95 % intervals over images (Student's t).
+    """
+    return _marks(report, REMOVAL, "random order")
+
+
+@styled
+def agreement(report: Report) -> SvgFigure:
+    """How alike the maps before and after the attack are: a row a dataset, two marks a model.
+
+    Filled: images whose prediction the attack kept; hollow: those whose prediction it changed. Bars are 95 % intervals
+    over images (Student's t). Dashes: the maps of two different images.
+    """
+    return _marks(report, AGREEMENT, "maps of two different images")
+
+
+def _marks(report: Report, labels: Mapping[str, str], chance: str) -> SvgFigure:
+    datasets = _datasets(report)
+    frame = estimates(report)
+    frame = frame[frame["measure"].str.removesuffix(", changed").isin(labels)]
+    if frame.empty:
+        return style.message(NOTHING)
     models = list(dict.fromkeys(zip(frame["variant"], frame["training"], strict=True)))
-    figure, axes = style.grid(len(datasets), len(MEASURES), width=2.5, height=1.9, sharex=True, sharey="col")
+    labels = {name: label for name, label in labels.items() if (frame["measure"] == name).any()}
+    figure, axes = style.grid(
+        len(datasets), len(labels), width=7.5 / len(labels), height=1.9, sharex=True, sharey="col"
+    )
     for row, dataset in zip(axes, datasets, strict=True):
         ours = frame[frame["dataset"] == dataset.name]
-        for panel, (name, label) in zip(row, MEASURES.items(), strict=True):
-            _panel(panel, ours[ours["measure"] == name], models)
-            panel.set_title(f"n = {ours['n'].iloc[0]}")
+        for panel, (name, label) in zip(row, labels.items(), strict=True):
+            _panel(panel, ours, name, models)
+            panel.set_title(_counts(report, dataset, ours, name))
             panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{label}" if panel is row[0] else label)
-    style.legend_below(figure, style.model_patches(models))
+    control = Line2D([], [], color=style.PUBLISHED, linestyle="--", label=chance)
+    handles = [*style.model_patches(models), control]
+    if frame["measure"].str.endswith(", changed").any():
+        handles += [_kind("prediction kept", hollow=False), _kind("prediction changed", hollow=True)]
+    style.legend_below(figure, handles)
     return figure.showing(report, frame, report.of("saliency"))
 
 
-def _rows(report: Report, dataset: str) -> list[dict[str, Any]]:
-    """One row a model and measure, in percent; ``chance`` is what an even map would give."""
-    rows = []
-    for (variant, training), records in by_model(report.of("saliency", dataset)).items():
-        images = pd.concat([pd.DataFrame(record["images"]) for record in records])
-        head = {"dataset": dataset, "variant": variant, "training": training, "n": records[0]["n"]}
-        hits = [Proportion(sum(i["pointing_hit"] for i in r["images"]), r["n"]) for r in records]
-        area = 100 * images["lesion_share"].mean()
-        pointing = mean_over_seeds(hits, "value")
-        found = {
-            "energy": (*_mean(images["energy_in_lesion"]), area),
-            "pointing": (*(pointing[f"value{end}"] for end in ("", "_low", "_high")), area),
-            "border": (*_mean(images["border_share"]), 100 * BORDER_AREA),
-        }
-        for measure, (value, low, high, chance) in found.items():
-            rows.append(
-                {**head, "measure": measure, "value": value, "low": low, "high": high, "chance": chance}
-            )
-    return rows
+def _datasets(report: Report) -> list[Dataset]:
+    return [dataset for dataset in report.datasets if report.of("saliency", dataset.name)]
 
 
-BORDER_AREA = (
-    1 - (1 - 2 * 0.1) ** 2
-)  # the outer tenth of a square on every side, as ``saliency.border_mask`` has it
+def _counts(report: Report, dataset: Dataset, rows: pd.DataFrame, name: str) -> str:
+    """ "n = 24": all images that were looked at, also those whose map holds no heat."""
+    known = rows["measure"].str.startswith(name).any()
+    return f"n = {report.of('saliency', dataset.name)[0]['n']}" if known else "no lesion is known"
 
 
-def _mean(shares: pd.Series) -> tuple[float, float, float]:
-    """Mean in percent and the ends of its 95 % interval."""
-    mean, half = 100 * shares.mean(), 100 * Z * shares.sem()
-    return mean, max(0.0, mean - half), min(100.0, mean + half)
+def _kind(label: str, *, hollow: bool) -> Line2D:
+    face = "white" if hollow else "black"
+    return Line2D([], [], color="black", marker="o", markerfacecolor=face, linestyle="none", label=label)
 
 
-def _panel(panel: Axes, rows: pd.DataFrame, models: list[tuple[str, str]]) -> None:
+def _panel(panel: Axes, rows: pd.DataFrame, name: str, models: Models) -> None:
     for row in rows.to_dict("records"):
-        place = models.index((row["variant"], row["training"]))
-        colour = style.model_colour(row["variant"], row["training"])
-        bars = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-        panel.errorbar([place], [row["value"]], yerr=bars, marker="o", color=colour, linestyle="none")
-        panel.plot([place - 0.3, place + 0.3], [row["chance"]] * 2, "--", color=style.PUBLISHED)
+        measure, _, changed = str(row["measure"]).partition(", ")
+        if measure == name:
+            place = models.index((row["variant"], row["training"]))
+            _mark(panel, row, place, hollow=bool(changed), beside=name in AGREEMENT)
+    if not rows["measure"].str.startswith(name).any():
+        panel.tick_params(left=False, labelleft=False)
     panel.set_xticks([])
     panel.set_xlim(-0.6, len(models) - 0.4)
-    panel.set_ylim(0, None)
+    if name in PLACES:
+        panel.set_ylim(0, None)
+
+
+def _mark(panel: Axes, row: dict[Any, Any], place: int, *, hollow: bool, beside: bool) -> None:
+    colour = style.model_colour(row["variant"], row["training"])
+    x = place + 0.15 * beside * (1 if hollow else -1)
+    bars = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+    face = "white" if hollow else colour
+    panel.errorbar(
+        [x], [row["value"]], yerr=bars, marker="o", color=colour, markerfacecolor=face, linestyle="none"
+    )
+    panel.plot([place - 0.3, place + 0.3], [row["chance"]] * 2, "--", color=style.PUBLISHED)
+
+
+@styled
+def class_means(report: Report) -> SvgFigure:
+    """The mean Grad-CAM map of each true class, 16 x 16: a row a class, a column a model. It shows no single image.
+
+    Each map is scaled to [0, 1] before the mean. Lines of equal heat are drawn, no pixels.
+    """
+    datasets = _datasets(report)
+    means = {dataset.name: _means(report, dataset) for dataset in datasets}
+    rows = [
+        (dataset, label)
+        for dataset in datasets
+        for label in sorted({label for found in means[dataset.name].values() for label in found})
+    ]
+    if not rows:
+        return style.message(NOTHING)
+    models = list(dict.fromkeys(model for found in means.values() for model in found))
+    side = 7.5 / max(len(models), 5)
+    figure, axes = style.grid(len(rows), len(models), width=side, height=max(1.0, 0.8 * side))
+    figure.set_layout_engine("compressed")  # made for axes whose sides are equal
+    drawn: list[dict[str, Any]] = []
+    filled: Any = None
+    for row, (dataset, label) in zip(axes, rows, strict=True):
+        for panel, model in zip(row, models, strict=True):
+            _bare(panel)
+            found = means[dataset.name].get(model, {}).get(label)
+            if found is not None:
+                filled = _heat(panel, found["map"])
+                drawn += _rows(dataset, label, model, found)
+        name = dataset.classes[label]
+        n = next(found[label]["n"] for found in means[dataset.name].values() if label in found)
+        above = f"{style.wrapped(dataset.title)}\n" if len(datasets) > 1 else ""
+        row[0].set_ylabel(f"{above}{name}\nn = {n}", fontsize=7)
+    for panel, model in zip(axes[0], models, strict=True):
+        panel.set_title(style.stacked(*model, lines=3).replace("w/o ", "w/o\n"), fontsize=7)
+    bar = figure.colorbar(filled, ax=axes, shrink=0.8, ticks=[0, 0.5, 1])
+    bar.set_label("mean heat (1: maximum)")
+    return figure.showing(report, pd.DataFrame(drawn), report.of("saliency"))
+
+
+def _means(report: Report, dataset: Dataset) -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
+    """Model -> class -> n and mean map (16, 16), averaged over seeds, which all see the same images."""
+    found = {}
+    for model, records in by_model(report.of("saliency", dataset.name)).items():
+        seeds = [record.get("class_maps", []) for record in records]
+        labels = sorted({row["label"] for maps in seeds for row in maps})
+        found[model] = {label: _mean_of(seeds, label) for label in labels}
+    return found
+
+
+def _mean_of(seeds: list[list[dict[str, Any]]], label: int) -> dict[str, Any]:
+    rows = [row for maps in seeds for row in maps if row["label"] == label]
+    return {"n": rows[0]["n"], "map": np.mean([row["map"] for row in rows], axis=0)}
+
+
+def _rows(
+    dataset: Dataset, label: int, model: tuple[str, str], found: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """One row of numbers a row of the map, from the top; columns 0 to 15 from the left."""
+    head = {"dataset": dataset.name, "class": dataset.classes[label], "n": found["n"]}
+    model_name = {"variant": model[0], "training": model[1]}
+    return [
+        {**head, **model_name, "row": number, **{str(i): value for i, value in enumerate(line)}}
+        for number, line in enumerate(found["map"].tolist())
+    ]
+
+
+def _heat(panel: Axes, heat: np.ndarray) -> Any:
+    centres = (np.arange(len(heat)) + 0.5) / len(heat)
+    panel.set_xlim(0, 1)
+    panel.set_ylim(1, 0)
+    return panel.contourf(centres, centres, heat, levels=LEVELS, cmap="inferno", extend="neither")
+
+
+def _bare(panel: Axes) -> None:
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.set_aspect("equal")
+    panel.grid(visible=False)
+    for spine in panel.spines.values():
+        spine.set_visible(False)

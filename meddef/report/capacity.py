@@ -76,8 +76,8 @@ def _model_rows(
     for name, grid in profile.grids.items():
         if grid.seeds is None or seed in grid.seeds:
             rows += _grid_rows(name, grid, sizes["test"], 3 * profile.image_size**2)
-    if profile.saliency is not None and dataset.name.startswith("phantom"):
-        rows.append(("saliency", "saliency", 0, saliency_passes(profile.saliency.images)))
+    if profile.saliency is not None:
+        rows.append(("saliency", "saliency", 0, saliency_passes(profile.saliency.images, profile.saliency)))
     return rows
 
 

@@ -10,7 +10,7 @@ from meddef.records import Record
 from meddef.report.display import Table
 from meddef.report.report import Report, attack_name
 from meddef.report.tables_setup import duration
-from meddef.settings import TrainingSettings
+from meddef.settings import SaliencySettings, TrainingSettings
 from meddef.work import passes, saliency_passes, train_passes
 
 MODEL = ["dataset", "variant", "training", "seed"]
@@ -53,7 +53,9 @@ def _passes(record: Record, data: Record) -> float:
         n_train, n_val = (sum(data["counts"][split].values()) for split in ("train", "val"))
         return train_passes(TrainingSettings.model_validate(record["settings"]), n_train, n_val)
     if record["kind"] == "saliency":
-        return saliency_passes(record["n"])
+        if "settings" not in record:  # of a run before more than the maps was measured
+            return float(2 * record["n"])
+        return saliency_passes(record["n"], SaliencySettings.model_validate(record["settings"]))
     return float(record["n"] * passes(record["attack"], record["settings"], 3 * data["image_size"] ** 2))
 
 

@@ -11,7 +11,7 @@ from meddef.paper import CLAIMS, PROTOCOL
 from meddef.records import Record
 from meddef.report.ablation import comparisons
 from meddef.report.display import NOTHING, Text, in_words, place
-from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
+from meddef.report.report import Dataset, Report, attack_name, model_label, short_label
 from meddef.report.tables import compression_pairs, epsilon_pairs
 from meddef.report.tables_setup import circumstances
 from meddef.report.worst_case import ENSEMBLE
@@ -52,7 +52,7 @@ def data(report: Report) -> Text:
             f"{dataset.label}: {sizes} images for training / validation / test, "
             f"{removed} training images left out because they repeat another image."
         )
-    return _bullets(sentences)
+    return bullets(sentences)
 
 
 def training(report: Report) -> Text:
@@ -66,7 +66,7 @@ def training(report: Report) -> Text:
         if attacked:
             sentence += f", under PGD {_range(attacked)} for the adversarially trained models"
         sentences.append(f"{sentence}; the easing rule acted in {eased} of {len(best)} runs.")
-    return _bullets(sentences)
+    return bullets(sentences)
 
 
 def _range(values: object) -> str:
@@ -106,7 +106,7 @@ def ablation(report: Report, eps: float) -> Text:
             f"n = {found[step, attack].n}."
         )
     sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]
-    return _bullets(sentences)
+    return bullets(sentences)
 
 
 def _feature_map(size: int) -> str:
@@ -130,7 +130,7 @@ def epsilon(report: Report) -> Text:
         sentences.append(f"{dataset.label}: {_agreement(ours, 'robust')}")
         sentences.append(_above_clean(ours))
         sentences.append(_worst_case(report, dataset))
-    return _bullets([sentence for sentence in sentences if sentence])
+    return bullets([sentence for sentence in sentences if sentence])
 
 
 def _agreement(pairs: pd.DataFrame, rate: str) -> str:
@@ -200,7 +200,7 @@ def pruning(report: Report, eps: float) -> Text:
                 f"{in_words(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, "
                 f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %; n = {best['n']}."
             )
-    return _bullets(sentences)
+    return bullets(sentences)
 
 
 def confusion(report: Report) -> Text:
@@ -215,28 +215,7 @@ def confusion(report: Report) -> Text:
             for row in frame.to_dict("records")
         ]
         sentences.append(f"{dataset.label}, n = {frame['n'].iloc[0]}: {'; '.join(parts)}.")
-    return _bullets(sentences)
-
-
-def saliency(report: Report) -> Text:
-    """Which model's heat lies most in the lesion, and whether it is more than its area would give."""
-    sentences = []
-    for dataset in report.datasets:
-        records = report.of("saliency", dataset.name)
-        if not records:
-            sentences.append(f"{dataset.label}: no saliency was measured, since no lesion masks are known.")
-            continue
-        shares = {}
-        for model, ours in by_model(records).items():
-            images = pd.concat([pd.DataFrame(record["images"]) for record in ours])
-            gain = images["energy_in_lesion"].mean() / images["lesion_share"].mean()
-            shares[short_label(*model)] = gain
-        order = sorted(shares, key=lambda name: shares[name], reverse=True)
-        sentences.append(
-            f"{dataset.label}, n = {records[0]['n']} images: heat in the lesion over the lesion's area, "
-            f"from most to least: {', '.join(f'{name} {shares[name]:.1f}' for name in order)} (1 is chance)."
-        )
-    return _bullets(sentences)
+    return bullets(sentences)
 
 
 def strongest(report: Report, dataset: Dataset, eps: float) -> str:
@@ -262,7 +241,8 @@ def _seeds(count: int, most: int) -> str:
     return "" if most == 1 else f", {most} seeds" if count == most else f", {count} of {most} seeds"
 
 
-def _bullets(sentences: list[str]) -> Text:
+def bullets(sentences: list[str]) -> Text:
+    """A Markdown list; says so where there is nothing to say."""
     return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)
 
 
@@ -285,7 +265,7 @@ def comparison(report: Report) -> Text:
                 f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {in_words(row, 'asr')} of the "
                 f"{row['right']} images that the unpruned full model had right."
             )
-    return _bullets(sentences)
+    return bullets(sentences)
 
 
 def quotes(*ids: str) -> Text:

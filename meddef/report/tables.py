@@ -18,13 +18,11 @@ from meddef.report.report import (
     Report,
     at_epsilon,
     attack_name,
-    by_model,
     ordered_attacks,
     short_label,
     usual_training,
 )
 from meddef.report.worst_case import DEFINITION, ENSEMBLE
-from meddef.statistics import Proportion, mean_over_seeds
 
 MARKED = "* the best model of its group and attack, measured and as printed, ties included."
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
@@ -188,30 +186,6 @@ def within(claim: dict[str, float | None], values: pd.Series) -> str:
         inclusive="neither" if claim["strict"] else "both",
     )
     return f"{int(inside.sum())} of {len(values)}"
-
-
-def saliency(report: Report) -> Table:
-    """Where the Grad-CAM heat of each model lies, over phantoms whose lesion is known."""
-    rows = []
-    for dataset in report.datasets:
-        for model, records in by_model(report.of("saliency", dataset.name)).items():
-            images = pd.concat([pd.DataFrame(record["images"]) for record in records])
-            hits = [Proportion(sum(i["pointing_hit"] for i in r["images"]), r["n"]) for r in records]
-            rows.append(
-                {
-                    "dataset": dataset.label,
-                    "model": short_label(*model),
-                    "n": str(records[0]["n"]),
-                    "heat in the lesion (%)": f"{100 * images['energy_in_lesion'].mean():.1f}",
-                    "lesion's area (%)": f"{100 * images['lesion_share'].mean():.1f}",
-                    "maximum in the lesion (%)": percent(mean_over_seeds(hits, "hits"), "hits"),
-                    "heat in the border (%)": f"{100 * images['border_share'].mean():.1f}",
-                }
-            )
-    seeds = [len({r["seed"] for r in records}) for records in by_model(report.of("saliency")).values()]
-    caption = "Mean over images with a lesion; the lesion's area is what heat spread evenly would give."
-    caption += seeds_note(seeds)
-    return Table(pd.DataFrame(rows), caption, header=2)
 
 
 def front(report: Report, eps: float) -> Table:

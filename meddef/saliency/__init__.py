@@ -1,0 +1,23 @@
+"""Grad-CAM and what can be measured about it: where the heat lies, whether it matters, whether an attack moves it.
+
+The maps come from the grad-cam package. On phantoms the lesion is known, so that "focus on the pathology" is a number.
+"""
+
+from meddef.saliency.agreement import rank_correlation, top_overlap
+from meddef.saliency.maps import class_means, grad_cam
+from meddef.saliency.measure import measure_saliency
+from meddef.saliency.place import border_mask, energy_in, pointing_hit
+from meddef.saliency.removal import blurred, removal_area
+
+__all__ = [
+    "blurred",
+    "border_mask",
+    "class_means",
+    "energy_in",
+    "grad_cam",
+    "measure_saliency",
+    "pointing_hit",
+    "rank_correlation",
+    "removal_area",
+    "top_overlap",
+]

@@ -1,0 +1,30 @@
+"""How alike two maps are: of an image and of the same image attacked, say."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import spearmanr
+
+TOP = 0.2  # of the pixels, those of most heat
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation of two maps (H, W), in [-1, 1]; 0 is expected of unrelated ones. NaN: a flat map."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(spearmanr(one.ravel(), other.ravel()).statistic)
+
+
+def top_overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Overlap (intersection over union, in [0, 1]) of the hottest fifth of two maps (H, W). NaN: a flat map."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    a, b = _top(one), _top(other)
+    return float((a & b).sum() / (a | b).sum())
+
+
+def _top(heat: np.ndarray) -> np.ndarray:
+    """Bool (H * W,): the hottest fifth; of equal heats the first in reading order."""
+    chosen = np.zeros(heat.size, dtype=bool)
+    chosen[np.argsort(-heat.ravel(), kind="stable")[: round(TOP * heat.size)]] = True
+    return chosen

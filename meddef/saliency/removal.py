@@ -1,0 +1,80 @@
+"""Deletion and insertion (Petsiuk et al. 2018, RISE, https://arxiv.org/abs/1806.07421): does the heat matter?
+
+Pixels are taken from the image, or put back into it, in the order of the map, hottest first. A map that points at what
+the model uses has a low area under the curve of deletion and a high one of insertion. What takes a pixel's place is the
+blurred image in both: black or mean pixels would add edges of their own, and the model would answer those. The control
+is the same with random maps that are as coarse as Grad-CAM's: scattered single pixels would be another sort of damage.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.integrate import trapezoid
+from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
+
+BLUR = 0.1  # standard deviation of the blur, as a share of the image's side: nothing as small as a lesion is left
+
+
+def blurred(images: Tensor) -> Tensor:
+    """``images`` (N, C, H, H) under a Gaussian whose standard deviation is a tenth of their side; dtype is kept."""
+    sigma = BLUR * images.shape[-1]
+    return gaussian_blur(images, kernel_size=2 * math.ceil(3 * sigma) + 1, sigma=sigma)
+
+
+@torch.no_grad()
+def probabilities(model: nn.Module, images: Tensor, classes: Tensor) -> np.ndarray:
+    """Softmax probability of one class an image: images (N, C, H, W), classes (N,) -> float64 (N,)."""
+    logits = model(images).double()
+    return logits.softmax(1).gather(1, classes[:, None])[:, 0].cpu().numpy()
+
+
+def removal_area(
+    model: nn.Module, start: Tensor, end: Tensor, heats: np.ndarray, classes: Tensor, *, steps: int
+) -> np.ndarray:
+    """Area under the probability of ``classes`` while ``start`` becomes ``end``, the pixels of most heat first.
+
+    Args:
+        start, end: (N, C, H, W) in [0, 1]: image and blurred image for deletion, the other way round for insertion.
+        heats: (N, H, W); equal heats go in reading order.
+        classes: (N,), the class whose probability is followed.
+        steps: equal parts of the pixels; the curve has ``steps`` + 1 points.
+
+    Returns:
+        float64 (N,) in [0, 1], by the trapezoidal rule over the share of pixels that were exchanged.
+    """
+    pixels = heats[0].size
+    order = np.argsort(-heats.reshape(len(heats), pixels), axis=1, kind="stable")
+    rank = torch.from_numpy(np.argsort(order, axis=1)).to(start.device).reshape(-1, 1, *heats.shape[1:])
+    curve = [
+        probabilities(model, torch.where(rank < round(step * pixels / steps), end, start), classes)
+        for step in range(steps + 1)
+    ]
+    return np.asarray(trapezoid(np.stack(curve), axis=0) / steps)
+
+
+def removal(
+    model: nn.Module, images: Tensor, heats: np.ndarray, noise: np.ndarray, classes: Tensor, *, steps: int
+) -> dict[str, np.ndarray]:
+    """Deletion and insertion in the order of ``heats``, and of ``noise`` as the control; all (N, H, W).
+
+    Returns:
+        float64 (N,) in [0, 1] each: deletion, insertion, random (the mean of both for the noise, whose order and its
+        reverse are equally likely), probability and probability_blurred (at the two ends of the curves).
+    """
+    gone = blurred(images)
+    area = {
+        (name, kind): removal_area(model, start, end, maps, classes, steps=steps)
+        for kind, maps in (("map", heats), ("noise", noise))
+        for name, start, end in (("deletion", images, gone), ("insertion", gone, images))
+    }
+    return {
+        "deletion": area["deletion", "map"],
+        "insertion": area["insertion", "map"],
+        "random": (area["deletion", "noise"] + area["insertion", "noise"]) / 2,
+        "probability": probabilities(model, images, classes),
+        "probability_blurred": probabilities(model, gone, classes),
+    }
