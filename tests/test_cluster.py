@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_profile import TINY
+from tiny_profile import WITHOUT_MAPS
 
 from meddef.errors import InputError
 from meddef.evaluation.executor import InlineExecutor, make_executor
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Dask's own, at shutdown and
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     folder = tmp_path_factory.mktemp("profile")
-    (folder / "tiny.yaml").write_text(TINY)
+    (folder / "tiny.yaml").write_text(WITHOUT_MAPS)
     return make_plan(load_profile(str(folder / "tiny.yaml")), RunOptions(folder / "runs"))
 
 

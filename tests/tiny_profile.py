@@ -13,3 +13,5 @@ grids:
   pruning: {images: 8, eps: [0.05], rates: [0.0, 0.5], attacks: {fgsm: {}}}
 saliency: {images: 4, layer: layer2, removal_steps: 2, pgd: {steps: 2}}
 """
+WITHOUT_MAPS = "\n".join(line for line in TINY.splitlines() if not line.startswith("saliency"))
+"""For tests that start processes: each would import Grad-CAM, which takes seconds."""
