@@ -47,6 +47,13 @@ def test_models_epsilons_and_prune_rates_are_kept_apart() -> None:
     assert [record["after"] for record in found[1:]] == [LABELS] * 3
 
 
+def test_attacks_on_more_images_count_as_far_as_the_ensemble_goes() -> None:
+    made = [r for r in records() if r["attack"] != "pgd"]
+    longer = attack_record("phantom_oct", "full", "pgd", f"{LABELS}22", f"{BEFORE}22", "0223100")
+    (record,) = worst(with_worst_case([*made, longer]))
+    assert (record["n"], record["after"]) == (5, "12201")
+
+
 def test_other_images_are_refused() -> None:
     made = [r for r in records() if r["attack"] != "pgd"]
     made.append(attack_record("phantom_oct", "full", "pgd", "32100", "32100", "32100"))

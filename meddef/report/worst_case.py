@@ -35,14 +35,15 @@ def with_worst_case(records: Iterable[Record]) -> list[Record]:
 def worst_case(first: Record, others: Iterable[Record]) -> Record:
     """``first`` with, for each image, the wrong answer after any of the attacks, its own before those of ``others``.
 
+    ``others`` may go on to further images: every grid takes the first ones of the same order.
+
     Raises ValueError when the records do not hold the same images (their labels differ).
     """
-    answers = [first["after"]]
+    answers, labels, before = [first["after"]], first["labels"], first["before"]
     for other in others:
-        if other["labels"] != first["labels"]:
+        if not other["labels"].startswith(labels):
             raise ValueError("the records hold different images and have no worst case together")
-        answers.append(other["after"])
-    labels, before = first["labels"], first["before"]
+        answers.append(other["after"][: len(labels)])
     after = "".join(
         next((answer for answer in said if answer != label), label)
         for label, *said in zip(labels, *answers, strict=True)
