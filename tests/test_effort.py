@@ -94,13 +94,14 @@ def test_sizes_are_the_published_ones() -> None:
 def test_the_formula_predicts_a_published_run_from_a_part_of_it() -> None:
     """Every second model from the others, and the attacks from the trainings; both ways, within 30 %.
 
+    Of the attacks those that always take all their steps: the formula counts the others as if every image resisted.
     Only for smoke: it ran undisturbed. Other profiles ran beside other work and with pauses, which their seconds hold;
     the page says for each how far the formula is off.
     """
     cells = effort.in_order(Report.load("smoke", RESULTS))
-    trained = cells["section"] == "train"
-    for one, other in (effort.halves(cells), (cells[trained], cells[~trained])):
-        assert len(one) + len(other) == len(cells)
+    trained, steady = cells["section"] == "train", cells["part"].isin(["FGSM", "PGD", "BIM"])
+    assert sum(len(half) for half in effort.halves(cells)) == len(cells)
+    for one, other in (effort.halves(cells), (cells[trained], cells[steady])):
         assert effort.predicted(one, other) == pytest.approx(1, abs=full_size.AGREEMENT)
         assert effort.predicted(other, one) == pytest.approx(1, abs=full_size.AGREEMENT)
 
