@@ -119,7 +119,7 @@ def throughput(reports: Sequence[Report]) -> Table:
     caption = (
         "One worker of each published run. A part of the run gives the seconds of a pass, from which the time of the "
         "rest is predicted: every second model predicts the others, and the trainings predict the attacks. Attacks "
-        "that end when an image falls (ensemble, JSMA) count as if every image resisted, so that theirs is an upper bound."
+        "that end when an image falls (ensemble, JSMA) count as if every image resisted: an upper bound."
     )
     return Table(pd.DataFrame(rows), caption, header=3)
 
