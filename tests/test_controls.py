@@ -76,6 +76,16 @@ def test_the_verdict_is_made_of_the_effects(report: Report) -> None:
     assert row[controls.HEADINGS[controls.INTERACTION]].startswith("+5.0\n[")
 
 
+def test_the_verdict_says_how_much_of_what_stays_right_is_the_largest_class() -> None:
+    def attacked(after: str) -> dict[int, dict]:
+        record = attack_record("chest_xray", "full", "pgd", "01111", "01111", after)
+        return {0: record}
+
+    found = {("resnet18", "adversarial"): attacked("11111"), ("full", "adversarial"): attacked("01001")}
+    text = controls._of_one_class(found)
+    assert "4 of 4 for ResNet18 and 2 of 3 for Full DAAM show PNEUMONIA, as 80 % of all do" in text
+
+
 def test_a_condition_that_lacks_a_model_is_left_out() -> None:
     records = [
         r

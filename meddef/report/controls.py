@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 import pandas as pd
 
 from meddef.records import Record
@@ -116,7 +119,8 @@ def verdict(report: Report, eps: float) -> Text:
     for dataset in report.datasets:
         found = effects(report, dataset, eps)
         if (ATTACK, eps) in found:
-            sentences += [_at(dataset, found[ATTACK, eps], eps), _over_all(found)]
+            attacked = conditions(report, dataset, eps)[ATTACK, eps]
+            sentences += [_at(dataset, found[ATTACK, eps], eps), _of_one_class(attacked), _over_all(found)]
     return Text("\n".join(f"- {sentence}" for sentence in sentences) or NONE)
 
 
@@ -128,6 +132,25 @@ def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
     return (
         f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training moves "
         f"accuracy by {training}; DAAM moves it by {daam} where it is clean."
+    )
+
+
+def _of_one_class(attacked: Mapping[tuple[str, str], Mapping[int, Record]]) -> str:
+    """How many of the images that stay right show the largest class, which a model of one answer gets right too."""
+    shares = []
+    for variant in ARCHITECTURES:
+        records = attacked[variant, "adversarial"].values()
+        labels = "".join(record["labels"] for record in records)
+        right = [
+            b for record in records for b, a in zip(record["labels"], record["after"], strict=True) if a == b
+        ]
+        largest, count = Counter(labels).most_common(1)[0]
+        shares.append(f"{right.count(largest)} of {len(right)} for {plain_label(variant)}")
+    name = next(iter(records))["classes"][int(largest)]
+    return (
+        f"Of the images that stay right with adversarial training, {' and '.join(shares)} show {name}, as "
+        f"{100 * count / len(labels):.0f} % of all do; a model that answers nothing else gets those right under any "
+        "attack."
     )
 
 
