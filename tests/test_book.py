@@ -276,8 +276,10 @@ class TestBuild:
         stale = root / "figures" / "smoke" / "99_gone.svg"
         stale.parent.mkdir(parents=True)
         stale.write_text(SVG)
-        paths = publish_figures({"smoke": root / "results"}, root=root)
+        written = publish_figures({"smoke": root / "results"}, root=root)
         name = root / "figures" / "smoke" / "05_epsilon_curves_small"
+        paths = [path for path in written if path.parent == name.parent]
+        assert {path.parent.name for path in written} == {"pages", "smoke"}
         assert paths == [Path(f"{name}.{ending}") for ending in ("svg", "csv", "json")]
         assert [path.read_text(encoding="utf-8") for path in paths[:2]] == [SVG, "n\n8\n"]
         said = json.loads(paths[2].read_text(encoding="utf-8"))
