@@ -187,7 +187,7 @@ def test_tables_and_sentences_say_where_no_lesion_is_known(report: Report) -> No
     assert [row["heat in the lesion (%)"].split("\n")[0] for row in rows] == ["30.0", "–"]
     assert rows[1]["border's area (%)"] == "36.0"
     assert [row["n"] for row in rows] == ["2", "2"]
-    assert [row["correlation, kept"] for row in saliency.agreement(report).frame.to_dict("records")] == [
+    assert [row["ρ, kept"] for row in saliency.agreement(report).frame.to_dict("records")] == [
         "0.80\nn = 1"
     ] * 2
     assert saliency.removal(report).frame["insertion less random (points)"].str.startswith("+10.0").all()

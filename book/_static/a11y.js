@@ -11,6 +11,7 @@
     button.querySelectorAll("[title], svg[aria-labelledby]").forEach(function (icon) {
       icon.removeAttribute("title");
       icon.removeAttribute("aria-labelledby");
+      icon.setAttribute("aria-hidden", "true");
     });
     button.querySelectorAll("title").forEach(function (title) { title.remove(); });
   }

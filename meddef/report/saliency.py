@@ -114,10 +114,10 @@ def agreement(report: Report) -> Table:
                     "dataset": dataset.label,
                     "model": model,
                     "n": _images(cells),
-                    "prediction changed (%)": _cell(cells["changed"]),
-                    "correlation, kept": _counted(kept),
-                    "correlation, changed": _counted(changed),
-                    "correlation, other image": _chance(either, 2),
+                    "answer changed (%)": _cell(cells["changed"]),
+                    "ρ, kept": _counted(kept),
+                    "ρ, changed": _counted(changed),
+                    "ρ, other image": _chance(either, 2),
                     "overlap, kept (%)": _cell(cells.get("overlap")),
                     "overlap, changed (%)": _cell(cells.get("overlap, changed")),
                     "overlap, other image (%)": _chance(
@@ -126,7 +126,7 @@ def agreement(report: Report) -> Table:
                 }
             )
     caption = (
-        f"Maps of the same image before and after {_attack(report)}: Spearman's correlation of the heat, and overlap "
+        f"Maps of the same image before and after {_attack(report)}: Spearman's ρ of the heat, and overlap "
         "of the hottest fifth, for images whose prediction the attack kept or changed. Other image: the same for the "
         f"maps of two different images, what unrelated maps score. {INTERVALS}"
     )
