@@ -53,6 +53,8 @@ def test_every_row_has_a_twin_or_says_what_to_run(rows: dict[str, str]) -> None:
     assert 'notebooks/real/05_epsilon.html#published-beside-measured">Real images' in rows["table2"]
     assert "not made" not in rows["table2"]
     assert "patients are never pictured here" in rows["fig1b"]
+    assert "Real images, profile real</a>: the mean map of each class" in rows["fig17"]
+    assert "mean map" not in rows["fig16"]  # phantoms are pictured
 
 
 def test_a_page_that_was_not_made_has_no_link(reports: list[Report]) -> None:

@@ -142,6 +142,7 @@ def _row(exhibit: Exhibit, reports: Sequence[Report], executed: Executed) -> str
     found = twins(exhibit, reports, executed)
     lines = [
         f'<a href="{link_of(exhibit, report.profile)}">{_kind(report)}, profile {report.profile}</a>'
+        f"{_instead(exhibit, report)}"
         for report, _ in found
     ]
     if note := absence(exhibit, found):
@@ -153,6 +154,11 @@ def _row(exhibit: Exhibit, reports: Sequence[Report], executed: Executed) -> str
         f'<td class="left">{escape(exhibit["caption"])}<br><small>{place(section)}, {title}</small></td>'
         f'<td class="left">{"<br>".join(lines)}</td></tr>'
     )
+
+
+def _instead(exhibit: Exhibit, report: Report) -> str:
+    """What a page on real images has in place of the paper's pictures."""
+    return ": the mean map of each class" if section_of(exhibit) == "saliency" and report.is_real else ""
 
 
 def _page_row(report: Report, section: str, shown: list[Exhibit]) -> str:
