@@ -14,7 +14,7 @@ from meddef.audit import robustness_report
 from meddef.audit.robustness import BUDGETS, Item
 from meddef.audit.robustness.checks import CHECKS
 from meddef.audit.robustness.comparison import sign_test
-from meddef.audit.robustness.evidence import Budget
+from meddef.audit.robustness.evidence import Budget, Evidence
 from meddef.errors import InputError
 
 EPS = 0.08
@@ -184,6 +184,22 @@ def test_numbers_follow_from_counting() -> None:
     assert item.numbers["images"] == 32
     assert item.numbers["broken_by_weaker"] == attacked["single"]
     assert item.numbers["broken_by_stronger"] == pytest.approx(attacked["iterative"], abs=1)  # other batches
+
+
+def test_more_effort_is_spent_only_on_what_resists() -> None:
+    evidence = Evidence(trained(CLASSES), LOADER, eps=EPS, budget=BUDGETS["quick"], attack=None, twin=None)
+    among = evidence.y == 1
+    tried: list[Tensor] = []
+
+    def flip(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        tried.append(y)
+        return stripes(len(y), 1, 28, seed=0)[0]  # all of class 0
+
+    assert torch.equal(evidence.falls(flip, among), among)
+    assert len(tried) == 1
+    assert torch.equal(tried[0], evidence.y[among])
+    assert not evidence.falls(flip, among & ~among).any()
+    assert len(tried) == 1
 
 
 def test_sign_test_by_hand() -> None:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,16 +80,19 @@ class Evidence:
         with contract.attacking(model, images.device), torch.no_grad():
             return torch.cat([model(part) for part in images.split(CHUNK)])
 
-    def run(
-        self, attack: Attack, *, model: nn.Module | None = None, judge: nn.Module | None = None
-    ) -> Result:
-        """``attack(model, images, labels)`` on ``x``, judged by ``judge``; both are the model under test if None."""
+    def run(self, attack: Attack, *, model: nn.Module | None = None) -> Result:
+        """``attack(model, images, labels)`` on ``x``, judged by ``model``, the one under test if None."""
         model = model or self.model
-        parts = zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ZeroGradientWarning)  # an item of its own
-            found = torch.cat([attack(model, images, labels).detach() for images, labels in parts])
-        return self.judged(found, judge or model)
+        return self.judged(_images(attack, model, self.x, self.y), model)
+
+    def falls(self, attack: Attack, among: Tensor, *, model: nn.Module | None = None) -> Tensor:
+        """Which of ``x`` fall to ``attack``, (N,) bool; tried on those alone for which ``among``, the same, is true."""
+        model = model or self.model
+        fallen = torch.zeros_like(among)
+        if among.any():
+            found = _images(attack, model, self.x[among], self.y[among])
+            fallen[among] = self.answer(model, found).argmax(1) != self.y[among]
+        return fallen
 
     def judged(self, found: Tensor, model: nn.Module) -> Result:
         logits = self.answer(model, found)
@@ -120,14 +124,15 @@ class Evidence:
         return self.run(partial(fgsm, eps=self.eps))
 
     @cached_property
-    def strong(self) -> Result:
-        return self.run(self.strong_attack)
+    def falls_to_more(self) -> Tensor:
+        """Which images resist the attack under test and fall to more effort, (N,) bool."""
+        return self.falls(self.strong_attack, ~self.result.fooled)
 
     @property
     def strong_attack(self) -> Attack:
-        """PGD with more steps, restarts, and the margin as its loss."""
+        """PGD with more steps, restarts, and the margin as its loss, whose success at any step counts."""
         steps, restarts = self.budget.strong_steps, self.budget.restarts
-        return partial(_pgd, eps=self.eps, steps=steps, restarts=restarts, loss="margin")
+        return partial(_pgd, eps=self.eps, steps=steps, restarts=restarts, loss="margin", stop="first")
 
     @cached_property
     def gradient_free(self) -> Result:
@@ -141,14 +146,18 @@ class Evidence:
     @cached_property
     def transferred(self) -> Result:
         """The attack under test on the twin, judged by the model; only where there is a twin."""
-        return self.run(partial(self.attack, eps=self.eps), model=self.twin, judge=self.model)
+        return self.judged(self.of_twin.images, self.model)
 
     @cached_property
-    def worst(self) -> Result:
+    def of_twin(self) -> Result:
+        """The same, judged by the twin."""
+        return self.run(partial(self.attack, eps=self.eps), model=self.twin)
+
+    @property
+    def worst_attack(self) -> Attack:
         """The ensemble of PGD, APGD, FAB and Square."""
         budget = self.budget
-        steps, queries = budget.ensemble_steps, budget.queries
-        return self.run(partial(ensemble, eps=self.eps, steps=steps, queries=queries))
+        return partial(ensemble, eps=self.eps, steps=budget.ensemble_steps, queries=budget.queries)
 
     @cached_property
     def gradient(self) -> Tensor | None:
@@ -171,19 +180,19 @@ class Evidence:
         return torch.cat(parts)
 
 
+def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """What ``attack`` makes of ``images`` (N, C, H, W)."""
+    parts = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZeroGradientWarning)  # an item of its own
+        return torch.cat([attack(model, some, their).detach() for some, their in parts])
+
+
 def _pgd(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float,
-    steps: int,
-    restarts: int = 1,
-    loss: str = "ce",
+    model: nn.Module, images: Tensor, labels: Tensor, *, eps: float, steps: int, **options: Any
 ) -> Tensor:
     """PGD whose steps add up to two and a half times the radius (Madry et al. 2018)."""
-    step_size = 2.5 * eps / steps
-    return pgd(model, images, labels, eps=eps, step_size=step_size, steps=steps, restarts=restarts, loss=loss)
+    return pgd(model, images, labels, eps=eps, step_size=2.5 * eps / steps, steps=steps, **options)
 
 
 def _gather(loader: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:

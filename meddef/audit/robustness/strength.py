@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -56,7 +55,7 @@ def chance_at_large_epsilon(evidence: Evidence) -> Outcome:
 
 def converged(evidence: Evidence) -> Outcome:
     """More steps, restarts and another loss break few images that resisted the attack under test."""
-    fresh = int((evidence.strong.fooled & ~evidence.result.fooled).sum())
+    fresh = int(evidence.falls_to_more.sum())
     steps, restarts = evidence.budget.strong_steps, evidence.budget.restarts
     words = f"resist the attack and fall to PGD on the margin with {steps} steps and {restarts} restarts"
     return few(fresh, len(evidence.x), words, share=WEAKER)
@@ -80,9 +79,11 @@ def gradient_free_does_not_win(evidence: Evidence) -> Outcome:
 def worst_case_is_near(evidence: Evidence) -> Outcome:
     """Example by example, all attacks together find few more than the attack: the ensemble of PGD, APGD, FAB and
     Square; FGSM; PGD with more effort; transfer where there is a twin."""
-    tried = [evidence.result, evidence.single_step, evidence.strong, evidence.gradient_free, evidence.worst]
+    tried = [evidence.result, evidence.single_step, evidence.gradient_free]
     tried += [evidence.transferred] if evidence.twin is not None else []
-    worst = torch.stack([result.fooled for result in tried]).any(0)
+    fallen = [*(result.fooled for result in tried), evidence.falls_to_more]
+    worst = torch.stack(fallen).any(0)
+    worst |= evidence.falls(evidence.worst_attack, ~worst)  # last, on what is left: it takes longest
     fresh, n = int((worst & ~evidence.result.fooled).sum()), len(evidence.x)
     numbers = {
         "images": n,
@@ -91,7 +92,7 @@ def worst_case_is_near(evidence: Evidence) -> Outcome:
         "robust_accuracy": (n - int(worst.sum())) / len(evidence.labels),
     }
     detail = (
-        f"The attack breaks {numbers['broken_by_attack']} of {n} images, any of {len(tried)} attacks "
+        f"The attack breaks {numbers['broken_by_attack']} of {n} images, any of {len(fallen) + 1} attacks "
         f"{numbers['broken_by_any']}; robust accuracy in the worst case is {numbers['robust_accuracy']:.0%} of "
         f"{len(evidence.labels)}."
     )
@@ -110,8 +111,8 @@ def twin_falls(evidence: Evidence) -> Outcome:
     twin = evidence.twin
     assert twin is not None
     right = evidence.answer(twin, evidence.x).argmax(1) == evidence.y
-    broken = right & evidence.run(partial(evidence.attack, eps=evidence.eps), model=twin).fooled
-    fresh = right & evidence.run(evidence.strong_attack, model=twin).fooled & ~broken
+    broken = right & evidence.of_twin.fooled
+    fresh = evidence.falls(evidence.strong_attack, right & ~broken, model=twin)
     numbers = {
         "images": int(right.sum()),
         "twin_broken": int(broken.sum()),
