@@ -28,8 +28,6 @@ WIDTH = 88
 _FIELDS = {
     griffe.DocstringSectionKind.parameters: "Arguments",
     griffe.DocstringSectionKind.attributes: "Attributes",
-    griffe.DocstringSectionKind.returns: "Returns",
-    griffe.DocstringSectionKind.yields: "Yields",
     griffe.DocstringSectionKind.raises: "Raises",
 }
 
@@ -38,7 +36,8 @@ def api_page(root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: a heading a module, below it one a function or class."""
     package = griffe.load(
         "meddef", search_paths=[root if (root / "meddef").is_dir() else Path(__file__).parents[2]],
-        docstring_parser="google", docstring_options={"warnings": False, "returns_named_value": False}, submodules=True,
+        docstring_parser="google", docstring_options={"warnings": False, "returns_named_value": False, "returns_multiple_items": False},
+        submodules=True,
     )  # fmt: skip
     return {"api.md": "\n\n".join(_module(package[name.partition(".")[2]], name) for name in MODULES) + "\n"}
 
@@ -127,11 +126,20 @@ def _text(member: griffe.Object | griffe.Alias) -> Iterator[str]:
     for section in member.docstring.parsed:
         if section.kind is griffe.DocstringSectionKind.text:
             yield section.value
+        elif section.kind is griffe.DocstringSectionKind.returns:
+            yield f"*Returns*\n\n{_returned(section.value[0], member)}"
         elif title := _FIELDS.get(section.kind):
             yield f"*{title}*\n\n" + "\n".join(_item(item) for item in section.value)
         elif section.kind is griffe.DocstringSectionKind.examples:
             yield "*Examples*"
             yield from (value for _, value in section.value)
+
+
+def _returned(item: griffe.DocstringReturn, member: griffe.Object | griffe.Alias) -> str:
+    """The sentence about the result; what the parser took from it for a type, up to its first colon, is put back."""
+    kind, declared = str(item.annotation or ""), str(getattr(member, "returns", None) or "")
+    words = " ".join(item.description.split())
+    return words if kind in ("", declared) else f"{kind}: {words}"
 
 
 def _item(item: griffe.DocstringElement) -> str:
