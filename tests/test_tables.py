@@ -105,6 +105,19 @@ def test_agreement_counts_published_values_inside_the_interval() -> None:
     assert "the largest 88.5" in text
 
 
+def test_what_stays_right_is_compared_with_the_largest_class() -> None:
+    def said(**after: str) -> str:
+        data = [record for record in small_run("phantom_oct") if record["kind"] == "data"]
+        labels = "00000123"
+        attacks = [attack_record("phantom_oct", v, "pgd", labels, labels, a) for v, a in after.items()]
+        report = Report("tiny", data + attacks, provenance())
+        return " ".join(findings._of_one_class(report, report.datasets[0], 0.05))
+
+    told = said(no_afd="00000000", full="00111123")  # of 5 and 5 right, 5 and 2
+    assert "by model, 40 to 100 % show CNV, as 62 % of all do" in told
+    assert said(full="11111230") == ""
+
+
 def test_a_missing_dataset_is_told() -> None:
     report = Report("tiny", small_run("chest_xray"), provenance())
     assert "This profile holds no records for ROCT." in findings.scope(report)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 import pandas as pd
 
 from meddef.records import Record
 from meddef.report.display import Table, Text, p_text
+from meddef.report.largest_class import WHY, survivors
 from meddef.report.paired import METHOD, Effect, corrected, effect
 from meddef.report.report import ATTACKS, Dataset, Report, attack_name, short_label, usual_training
 
@@ -136,21 +136,13 @@ def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
 
 
 def _of_one_class(attacked: Mapping[tuple[str, str], Mapping[int, Record]]) -> str:
-    """How many of the images that stay right show the largest class, which a model of one answer gets right too."""
-    shares = []
-    for variant in ARCHITECTURES:
-        records = attacked[variant, "adversarial"].values()
-        labels = "".join(record["labels"] for record in records)
-        right = [
-            b for record in records for b, a in zip(record["labels"], record["after"], strict=True) if a == b
-        ]
-        largest, count = Counter(labels).most_common(1)[0]
-        shares.append(f"{right.count(largest)} of {len(right)} for {plain_label(variant)}")
-    name = next(iter(records))["classes"][int(largest)]
+    """How many of the images that stay right show the largest class."""
+    found = {variant: survivors(attacked[variant, "adversarial"].values()) for variant in ARCHITECTURES}
+    shares = " and ".join(f"{s.largest} of {s.right} for {plain_label(v)}" for v, s in found.items())
+    first = found[ARCHITECTURES[0]]
     return (
-        f"Of the images that stay right with adversarial training, {' and '.join(shares)} show {name}, as "
-        f"{100 * count / len(labels):.0f} % of all do; a model that answers nothing else gets those right under any "
-        "attack."
+        f"Of the images that stay right with adversarial training, {shares} show {first.name}, as "
+        f"{100 * first.share:.0f} % of all do; {WHY}."
     )
 
 

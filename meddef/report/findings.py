@@ -11,7 +11,8 @@ from meddef.paper import CLAIMS, PROTOCOL
 from meddef.records import Record
 from meddef.report.ablation import comparisons
 from meddef.report.display import NOTHING, Text, in_words, place
-from meddef.report.report import Dataset, Report, attack_name, model_label, short_label
+from meddef.report.largest_class import WHY, survivors
+from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
 from meddef.report.tables import compression_pairs, epsilon_pairs
 from meddef.report.tables_setup import circumstances
 from meddef.report.worst_case import ENSEMBLE
@@ -105,8 +106,24 @@ def ablation(report: Report, eps: float) -> Text:
             f"The largest is {step} under {attack_name(attack)}: {found[step, attack].words()} on "
             f"n = {found[step, attack].n}."
         )
+        sentences += _of_one_class(report, dataset, eps)
     sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]
     return bullets(sentences)
+
+
+def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
+    """How many of the images that stay right under PGD show the largest class, over the defended models."""
+    records = [r for r in report.grid("epsilon", dataset.name) if (r["attack"], r["eps"]) == ("pgd", eps)]
+    defended = by_model(r for r in records if r["training"] == "adversarial")
+    found = [some for ours in defended.values() if (some := survivors(ours)).right]
+    if not found:
+        return []
+    low, high = (f"{100 * end(s.largest / s.right for s in found):.0f}" for end in (min, max))
+    shares = low if low == high else f"{low} to {high}"
+    return [
+        f"{dataset.label}: of the images that stay right under PGD where training is adversarial, by model, {shares} % "
+        f"show {found[0].name}, as {100 * found[0].share:.0f} % of all do; {WHY}."
+    ]
 
 
 def _feature_map(size: int) -> str:
