@@ -22,8 +22,11 @@ def verdict_of(holds: bool) -> Verdict:
 class Finding:
     """One result of the audit.
 
-    id: "<check>:<what it looked at>", unique. exhibit: table1 to table5, fig1 to fig17, or a section.
-    value: the printed number or words in question, if one. n: the test-set size tried (attainability), else None.
+    Attributes:
+        id: the check, a colon, and what it looked at; unique.
+        exhibit: table1 to table5, fig1 to fig17, or a section.
+        value: the printed number or words in question, if one.
+        n: the test-set size tried (attainability), else None.
     """
 
     id: str

@@ -75,7 +75,7 @@ def split_policies(report: Report) -> SvgFigure:
     names = [dataset.name for dataset in report.datasets]
     rows = [row for row in bench.records if row["dataset"] in names] if bench else []
     if bench is None or not rows:
-        return style.message("Only images that somebody took can be split in several ways.")
+        return style.message("Ways of splitting these images were not compared.")
     datasets = [dataset for dataset in report.datasets if any(row["dataset"] == dataset.name for row in rows)]
     figure, axes = style.grid(len(datasets), len(POLICIES), width=2.75, height=2.3, sharey="row")
     for line, dataset in zip(axes, datasets, strict=True):
