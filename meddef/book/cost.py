@@ -81,7 +81,7 @@ def table(bench: Bench) -> Table:
             {
                 "workload": workload,
                 "compared": what or workload,
-                "measured": DASH if row["measured"] is None else f"{row['measured']:.3g} {row['unit']}",
+                "measured": DASH if row["measured"] is None else f"{row['measured']:.4g} {row['unit']}",
                 "wanted": _wanted(row),
                 "verdict": row["verdict"],
                 "note": row["note"],
