@@ -1,4 +1,4 @@
-"""L1 unstructured pruning (paper, Section III-D): the weights smallest in magnitude become zero.
+"""L1 unstructured pruning (paper, Section III-E): the weights smallest in magnitude become zero.
 
 The paper prunes "across convolutional and linear layers", "global one-shot"; its released code prunes each layer by the
 same rate. Both are here. Biases and BatchNorm are not pruned.

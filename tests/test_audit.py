@@ -252,6 +252,11 @@ def pair_record(attack: str, correct_after: int, **more: object) -> dict:
     }  # fmt: skip
 
 
+def test_nothing_and_everything_have_a_margin_too() -> None:
+    """By hand for n = 98: one more of each makes 1 and 99 of 100; 1.96 times the root of (1 · 99 + 99 · 1) / 100."""
+    assert pairs.margin(0, 100, 98) == pytest.approx(1.959964 * 1.98**0.5)
+
+
 def test_the_largest_gap_between_bim_and_pgd_is_counted_from_records() -> None:
     few = {"steps": 5}
     records = [

@@ -114,7 +114,7 @@ def test_what_stays_right_is_compared_with_the_largest_class() -> None:
         return " ".join(findings._of_one_class(report, report.datasets[0], 0.05))
 
     told = said(no_afd="00000000", full="00111123")  # of 5 and 5 right, 5 and 2
-    assert "by model, 40 to 100 % show CNV, as 62 % of all do" in told
+    assert "by model, 40 to 100 % show CNV, against 62 % of all images" in told
     assert said(full="11111230") == ""
 
 

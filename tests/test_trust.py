@@ -71,6 +71,30 @@ PAGE = """
 """
 
 
+MANY = """
+<link rel="icon" href="data:,"><script src="findings.js"></script>
+<div class="meddef-scroll"><table class="meddef-findings"><tbody>{rows}</tbody></table></div>
+<script>addEventListener("load", function () {{
+  var later = function () {{ return document.querySelectorAll("tr.meddef-later").length; }};
+  var button = document.querySelector("button.meddef-more");
+  var told = [later(), button.textContent];
+  button.click();
+  told.push(later(), button.hidden);
+  document.body.dataset.told = told.join("; ");
+}});</script>
+"""
+
+
+@needs_chromium
+def test_a_long_table_shows_its_first_rows_until_more_is_asked_for(tmp_path: Path) -> None:
+    row = '<tr data-place="Table 1" data-kind="claim" data-verdict="holds"><td>alpha</td></tr>'
+    (tmp_path / "index.html").write_text(MANY.format(rows=row * 35))
+    shutil.copy(ROOT / "book" / "_static" / "findings.js", tmp_path)
+    with serving(tmp_path) as (address, _):
+        shown, _ = browse(f"{address}/index.html", tmp_path)
+    assert 'data-told="5; Show 5 more; 0; true"' in shown
+
+
 @needs_chromium
 def test_filters_hide_what_was_not_asked_for(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text(PAGE)
@@ -104,7 +128,7 @@ def test_the_conclusion_follows_from_the_tables() -> None:
     )
     told = trust_laboratory.conclusion([bench])
     nearest = copied.label.replace("_", " ")
-    assert f"- ROCT, by phantoms: nearest is *{nearest}* (1.00); 1 of 2 cases lie within 0.05 of it" in told
+    assert f"- ROCT, by phantoms: nearest is *{nearest}* (1.00); 1 of 2 cases lies within 0.05 of it" in told
     assert "It does not explain: nothing that was asked." in told
 
 

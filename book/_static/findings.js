@@ -1,8 +1,10 @@
-/* Filters for tables of class meddef-findings. Without scripts the whole table is shown. */
+/* Filters for tables of class meddef-findings, of which the first rows that fit are shown until more is asked for.
+   Without scripts, and on paper, the whole table is shown. */
 (function () {
   "use strict";
 
   var FIELDS = [["place", "Place"], ["kind", "Kind"], ["verdict", "Verdict"]];
+  var FIRST = 30; // rows
 
   function choices(rows, field) {
     var seen = [];
@@ -43,23 +45,40 @@
     bar.append(control("Words", words));
     var count = document.createElement("output");
     bar.append(count);
+    var box = table.closest(".meddef-scroll");
+    var more = document.createElement("button");
+    more.type = "button";
+    more.className = "meddef-more";
+    var limit = FIRST;
 
     function filter() {
       var wanted = words.value.toLowerCase();
-      var shown = 0;
+      var fitting = 0;
       rows.forEach(function (row) {
         var fits = FIELDS.every(function (field, i) {
           return !selects[i].value || selects[i].value === row.dataset[field[0]];
         });
         row.hidden = !(fits && row.textContent.toLowerCase().indexOf(wanted) >= 0);
-        if (!row.hidden) shown += 1;
+        if (!row.hidden) fitting += 1;
+        row.classList.toggle("meddef-later", fitting > limit);
       });
+      var shown = Math.min(fitting, limit);
       count.textContent = shown.toLocaleString("en") + " of " + rows.length.toLocaleString("en") + " shown";
+      more.hidden = fitting <= limit;
+      more.textContent = "Show " + (fitting - shown).toLocaleString("en") + " more";
     }
 
-    bar.addEventListener("input", filter);
+    bar.addEventListener("input", function () {
+      limit = FIRST;
+      filter();
+    });
+    more.addEventListener("click", function () {
+      limit = Infinity;
+      filter();
+    });
     bar.addEventListener("submit", function (event) { event.preventDefault(); });
-    table.closest(".meddef-scroll").before(bar);
+    box.before(bar);
+    box.after(more);
     window.addEventListener("hashchange", fromAddress);
     filter();
     fromAddress();

@@ -10,6 +10,7 @@ from meddef.audit.finding import CANNOT_BE_CHECKED, verdict_of
 from meddef.audit.published import DATASETS, Published
 from meddef.audit.shape import jsma_ignores_epsilon
 from meddef.audit.verdicts import Result, every
+from meddef.paper import VARIANT_LABELS
 
 Claim = dict[str, Any]
 
@@ -19,7 +20,7 @@ def attacks(claim: Claim, published: Published) -> Result:
     found = [name for name in published.epsilon["attack"].unique() if name != "clean"]
     return verdict_of(
         len(found) == int(claim["values"]["attacks"])
-    ), f"Tables 1 and 2 have {', '.join(found)}."
+    ), f"Tables 1 and 2 have {', '.join(name.upper() for name in found)}."
 
 
 def datasets(claim: Claim, published: Published) -> Result:
@@ -30,7 +31,7 @@ def datasets(claim: Claim, published: Published) -> Result:
 
 def variants(claim: Claim, published: Published) -> Result:
     """As many MedDef variants as the tables have, the full one included."""
-    found = [name for name in published.epsilon["variant"].unique() if name != "resnet18"]
+    found = [VARIANT_LABELS[name] for name in published.epsilon["variant"].unique() if name != "resnet18"]
     return verdict_of(len(found) == int(claim["values"]["variants"])), f"The tables have {', '.join(found)}."
 
 

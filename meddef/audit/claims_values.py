@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from meddef.audit.finding import CANNOT_BE_CHECKED, HOLDS, verdict_of
-from meddef.audit.published import ATTACKS, DATASETS, EPSILONS, RATES, Published
+from meddef.audit.published import ATTACKS, DATASETS, EPSILON_TABLE, EPSILONS, RATES, Published
 from meddef.audit.verdicts import Result, every
 from meddef.paper import VARIANT_LABELS
 
@@ -42,8 +42,9 @@ def up_to(claim: Claim, published: Published) -> Result:
     best = max(cells, key=lambda cell: cells[cell])
     printed = [metric.partition("%")[0] for metric in published.comparison["performance_metric"]]
     rest = [value for value in printed if value == str(100 - stated)]
+    table = EPSILON_TABLE[best[0]].replace("table", "Table ")
     detail = (
-        f"The highest is {cells[best]} % ({best[0]}, {best[1]}, ε = {best[2]:.2f}); {stated} % stands in "
+        f"The highest is {cells[best]} % ({table}, {best[1].upper()}, ε = {best[2]:.2f}); {stated} % stands in "
         f"{list(cells.values()).count(stated)} cells of the full model."
     )
     if rest:

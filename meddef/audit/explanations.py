@@ -92,7 +92,7 @@ def group_sentence(printed: list[str], n: int, batch_size: int) -> str:
     batches = sum(mean_of_batches(value, n, batch_size) for value in printed)
     seeds = ", ".join(str(sum(bool(hits(value, s * n)) for value in printed)) for s in SEEDS)
     return (
-        f"as means over batches of {batch_size} {batches} of {len(printed)} fit "
-        f"({share_of_batches(n, batch_size):.0%} of all values would), as means over {SEEDS[0]} to {SEEDS[-1]} seeds "
-        f"{seeds}"
+        f"{batches} of {len(printed)} fit as means over batches of {batch_size} "
+        f"({share_of_batches(n, batch_size):.0%} of all values would), {seeds} as means over {SEEDS[0]} to {SEEDS[-1]} "
+        "seeds"
     )

@@ -13,8 +13,12 @@ Z95 = 1.959964
 
 
 def margin(a: float, b: float, n: int) -> float:
-    """95 % margin, in points, for the difference of two percentages over n images each, taken as independent."""
-    return Z95 * math.sqrt((a * (100 - a) + b * (100 - b)) / n)
+    """95 % margin, in points, for the difference of two percentages over n images each, taken as independent.
+
+    Agresti and Caffo (2000): one success and one failure more in each sample, so that 0 and 100 % have a margin too.
+    """
+    shares = [(value * n + 100) / (n + 2) for value in (a, b)]
+    return Z95 * math.sqrt(sum(share * (100 - share) for share in shares) / (n + 2))
 
 
 def bim_and_pgd(published: Published, measured: str = "") -> Iterator[Finding]:
@@ -46,10 +50,10 @@ def _pair(
     settings, n = published.protocol["attacks"], published.test_size(dataset)
     gap, allowed = abs(pgd - bim), margin(bim, pgd, n)
     same = settings["bim"] == settings["pgd"]
-    what = "accuracy" if exhibit in EPSILON_TABLE.values() else "ASR"
+    what = "Accuracy" if exhibit in EPSILON_TABLE.values() else "ASR"
     detail = (
-        f"{what} under BIM {bim:.2f} %, under PGD {pgd:.2f} %: {gap:.2f} points apart; two samples of n = {n} differ "
-        f"by {allowed:.2f} at 95 %. As printed (for ε = {settings['pgd']['eps']}), step and steps are "
+        f"{what} under BIM {bim:.2f} %, under PGD {pgd:.2f} %: {gap:.2f} points apart; two samples of n = {n} may "
+        f"differ by {allowed:.2f} points (95 %). As printed (for ε = {settings['pgd']['eps']}), step and steps are "
         f"{'the same' if same else 'different'}."
     )
     if measured:

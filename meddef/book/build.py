@@ -28,6 +28,7 @@ from meddef.report.faults import faults_page
 from meddef.book.frontpage import EPS, front_page
 from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
 from meddef.book.pages import in_order, pages
+from meddef.book.typography import typeset_pages
 from meddef.playground.page import playground_pages, publish_playground
 from meddef.report.report import Report
 from meddef.trust.pages import CAPTION, trust_pages
@@ -217,7 +218,7 @@ def _plotly() -> Path:
 
 
 def run_builder(root: Path, builder: str) -> Path:
-    """Let Jupyter Book build the pages as they lie in ``book/``, warnings as errors, and return the new folder.
+    """Let Jupyter Book build the pages as they lie in ``book/``, warnings as errors; typeset them, return the folder.
 
     ``builder`` is "html" or "singlehtml". The folder lies in ``_build/<builder>.new``.
     """
@@ -236,6 +237,7 @@ def run_builder(root: Path, builder: str) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")
+    typeset_pages(new / "_build" / builder)
     return new / "_build" / builder
 
 

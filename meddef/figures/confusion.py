@@ -14,6 +14,7 @@ from meddef.report.confusion import attacked_records, clean_records, matrices
 from meddef.report.report import PAPER_DATASETS, Report
 
 PAGE = 8.75  # inches that a figure may be wide
+DARKEST = 160  # percent, beyond what occurs: black digits stay readable on every shade
 
 
 @styled
@@ -79,13 +80,11 @@ def _matrix(panel: Axes, counts: np.ndarray | None, classes: list[str]) -> None:
         panel.set_axis_off()
         return
     shares, edges = _shares(counts), np.arange(len(classes) + 1) - 0.5
-    panel.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=100)
+    panel.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=DARKEST)
     panel.invert_yaxis()
     panel.set_aspect("equal")
     size = 8 if len(counts) < 4 else 6.5
     for (i, j), count in np.ndenumerate(counts):
-        colour = "white" if shares[i, j] > 72 else "black"
-        panel.text(j, i - 0.08, f"{count}", ha="center", va="bottom", color=colour, fontsize=size)
-        panel.text(
-            j, i + 0.08, f"{shares[i, j]:.0f} %", ha="center", va="top", color=colour, fontsize=size - 1.5
-        )
+        panel.text(j, i - 0.08, f"{count}", ha="center", va="bottom", color="black", fontsize=size)
+        share = f"{shares[i, j]:.0f} %"
+        panel.text(j, i + 0.08, share, ha="center", va="top", color="black", fontsize=size - 1.5)

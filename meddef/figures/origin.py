@@ -132,7 +132,8 @@ def _rows(figure: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _counted(figure: Mapping[str, Any], commit: Record) -> str:
-    return f" ({commit['cells']:,} records)" if "records" in figure else ""
+    n = commit["cells"]
+    return f" ({n:,} record{'s' * (n != 1)})" if "records" in figure else ""
 
 
 def _computed_from(figure: Mapping[str, Any]) -> dict[str, Iterable[str]]:

@@ -135,7 +135,7 @@ def preprocessing_steps(report: Report) -> SvgFigure:
             if dataset is not above:
                 panel.set_title(step)
             shown.append(_pixels(dataset, name, index, picture) | {"step": step})
-        row[0].set_ylabel(f"{dataset.name}\n{name}" if dataset is not above else name)
+        row[0].set_ylabel(f"{dataset.title}\n{name}" if dataset is not above else name)
         above = dataset
     return figure.showing(report, pd.DataFrame(shown), _data_records(datasets))
 

@@ -55,8 +55,9 @@ def grid(rows: int, columns: int, *, width: float, height: float, **kwargs: Any)
 
 def message(text: str) -> SvgFigure:
     """A figure that says in words why there is nothing to draw."""
-    figure = new_figure(6.0, 0.6)
-    figure.text(0.5, 0.5, text, ha="center", va="center", color=PUBLISHED)
+    lines = textwrap.wrap(text, 52)
+    figure = new_figure(3.8, 0.2 + 0.2 * len(lines))
+    figure.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", color=PUBLISHED)
     return figure
 
 

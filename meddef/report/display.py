@@ -79,7 +79,7 @@ class Table:
 
     def _tag(self, tag: str, column: int, text: str, attributes: str = "") -> str:
         words = self.frame.columns[column] in self.left
-        left = _LEFT * (words or column < self.header)
+        left = (_LONG if words and len(text) > SENTENCE else _LEFT) * (words or column < self.header)
         if not text:
             return f"<td{left}></td>"  # a blank heading is none
         lines = _lines(text if words else _TOGETHER.sub(NO_BREAK, text))
@@ -103,7 +103,8 @@ def _marked(line: str) -> str:
 
 # The spaces in "ε = 0.05", "↓ −43.1" and "68 min".
 _TOGETHER = re.compile(r" (?== )|(?<= =) (?=\d)|(?<=[↓→↑]) |(?<=\d) (?=(?:%|px|h|min|s|x|[kMG]?B)(?:\W|$))")
-_LEFT, _PAPER = ' class="left"', ' class="paper"'
+_LEFT, _LONG, _PAPER = ' class="left"', ' class="left long"', ' class="paper"'
+SENTENCE = 60  # characters from which a cell needs room for a sentence
 
 
 def percent(row: Mapping[Any, Any] | pd.Series, rate: str) -> str:
@@ -113,7 +114,7 @@ def percent(row: Mapping[Any, Any] | pd.Series, rate: str) -> str:
         return DASH
     spread = row.get(f"{rate}_spread", float("nan"))
     over_seeds = "" if pd.isna(spread) else f" ± {spread:.1f}"
-    return f"{value:.1f}{over_seeds}\n[{low:.1f}, {high:.1f}]"
+    return f"{value:.1f}{over_seeds}\n[{low:z.1f}, {high:z.1f}]"
 
 
 def in_words(row: Mapping[Any, Any], rate: str) -> str:
@@ -131,6 +132,16 @@ def seeds_note(seeds: Iterable[int]) -> str:
         f" Means over {counts[-1]} seeds ± their standard deviation, the spread of training; the interval, that of one "
         f"seed averaged, is for the choice of images, which seeds share.{fewer}"
     )
+
+
+_SPELLED = {"eps": "ε", "epsilon": "ε", "table5": "Table 5"} | {
+    name: name.upper() for name in ("fgsm", "pgd", "bim", "jsma", "asr")
+}
+
+
+def in_plain_words(name: str) -> str:
+    """A name of the code in running text: "jsma_ignores_epsilon" -> "JSMA ignores ε"."""
+    return re.sub(r"\w+", lambda word: _SPELLED.get(word[0], word[0]), name.replace("_", " "))
 
 
 def p_text(p_value: float) -> str:

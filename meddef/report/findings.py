@@ -27,15 +27,17 @@ def scope(report: Report) -> Text:
     """Profile, data, models, n, where it was computed: the first thing each page says."""
     data = "; ".join(f"{d.label}{d.split}, n = {d.size('test'):,} test images" for d in report.datasets)
     seeds = sorted({record["seed"] for record in report.of("train")})
-    models = (
-        f"{len(report.models())} models, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, "
-    )
+    each = " on each dataset" * (len(report.datasets) > 1)
+    numbers = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    models = f"{len(report.models())} models{each}, {numbers}, "
     where = circumstances(report.provenance)
+    commits = _flat(where["git commit"])
+    s = "s" * ("; " in commits)
     stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
     return Text(
         f"**Profile `{report.profile}`.** {data}. {report.missing()}{models if seeds else ''}"
         f"{where['computing time']} of computing "
-        f"on {_flat(where['hardware'])} ({_flat(where['device'])}), commit {_flat(where['git commit'])}.{stand_in}"
+        f"on {_flat(where['hardware'])} ({_flat(where['device'])}), commit{s} {commits}.{stand_in}"
     )
 
 
@@ -47,7 +49,7 @@ def data(report: Report) -> Text:
     """Sizes of the splits beside the paper's, and repeated images."""
     sentences = []
     for dataset in report.datasets:
-        removed = len(dataset.record["report"].get("removed_from_training", []))
+        removed = len(dataset.record["report"].get("removed_from_training", [])) or "no"
         sizes = " / ".join(f"{dataset.size(split):,}" for split in ("train", "val", "test"))
         sentences.append(
             f"{dataset.label}: {sizes} images for training / validation / test, "
@@ -61,12 +63,14 @@ def training(report: Report) -> Text:
     sentences = []
     for dataset in report.datasets:
         best = [(r, r["history"][r["best_epoch"]]) for r in report.of("train", dataset.name)]
-        eased = sum(min(row["ease"] for row in record["history"]) < 1 for record, _ in best)
+        defended = [r for r, _ in best if r["training"] == "adversarial"]
+        eased = sum(min(row["ease"] for row in record["history"]) < 1 for record in defended)
         attacked = [row["val_adversarial"] for _, row in best if row["val_adversarial"] is not None]
         sentence = f"{dataset.label}: validation accuracy without attack is {_range(r['val_clean'] for _, r in best)}"
         if attacked:
             sentence += f", under PGD {_range(attacked)} for the adversarially trained models"
-        sentences.append(f"{sentence}; the easing rule acted in {eased} of {len(best)} runs.")
+            sentence += f"; the easing rule acted in {eased} of these {len(defended)} trainings"
+        sentences.append(f"{sentence}.")
     return bullets(sentences)
 
 
@@ -99,11 +103,13 @@ def ablation(report: Report, eps: float) -> Text:
             sentences.append(f"{dataset.label}: the models of the ablation were not all trained.")
             continue
         clear = sum(difference.is_clear for difference in found.values())
-        step, attack = max(found, key=lambda key: abs(found[key].value))
+        step, attack = max(found, key=lambda key: (found[key].is_clear, abs(found[key].value)))
+        which = ("The largest, which could be chance,", "It")[clear] if clear < 2 else "The largest of these"
         sentences.append(
-            f"{dataset.label}: {clear} of {len(found)} paired differences are clear at 5 % after Holm's correction"
+            f"{dataset.label}: {clear} of {len(found)} paired differences {'is' if clear == 1 else 'are'} clear at 5 % "
+            "after Holm's correction"
             f"{', with the same sign for every seed' * any(len(f.by_seed) > 1 for f in found.values())}. "
-            f"The largest is {step} under {attack_name(attack)}: {found[step, attack].words()} on "
+            f"{which} is {step} under {attack_name(attack)}: {found[step, attack].words()} on "
             f"n = {found[step, attack].n}."
         )
         sentences += _of_one_class(report, dataset, eps)
@@ -122,7 +128,7 @@ def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
     shares = low if low == high else f"{low} to {high}"
     return [
         f"{dataset.label}: of the images that stay right under PGD where training is adversarial, by model, {shares} % "
-        f"show {found[0].name}, as {100 * found[0].share:.0f} % of all do; {WHY}."
+        f"show {found[0].name}, against {100 * found[0].share:.0f} % of all images; {WHY}."
     ]
 
 

@@ -48,13 +48,13 @@ class Effect:
 
     def cell(self) -> str:
         """For tables, a line each: "+4.5", "[+1.2, +7.9]" and, with several seeds, "+3.0 to +6.0"."""
-        seeds = f"\n{min(self.by_seed):+.1f} to {max(self.by_seed):+.1f}"
+        seeds = f"\n{min(self.by_seed):+z.1f} to {max(self.by_seed):+z.1f}"
         several = seeds if len(self.by_seed) > 1 else ""
-        return f"{self.value:+.1f}\n[{self.low:+.1f}, {self.high:+.1f}]{several}"
+        return f"{self.value:+z.1f}\n[{self.low:+z.1f}, {self.high:+z.1f}]{several}"
 
     def words(self) -> str:
         """For sentences: "+4.5 points [+1.2, +7.9]"."""
-        return f"{self.value:+.1f} points [{self.low:+.1f}, {self.high:+.1f}]"
+        return f"{self.value:+z.1f} points [{self.low:+z.1f}, {self.high:+z.1f}]"
 
 
 def right(record: Record) -> np.ndarray:

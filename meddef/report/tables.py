@@ -103,7 +103,7 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
         ours = _with_best(ours, key, rate)
         for (value, variant, training), cells in ours.groupby([key, "variant", "training"], sort=False):
             model = short_label(str(variant), str(training))
-            row = {"dataset": dataset.label, title: f"{value:g}", "model": model}
+            row = {"dataset": dataset.label, title: f"{value:.2g}", "model": model}
             row[COUNTED[rate]] = n = cells[COUNTED[rate]].mode()[0]
             seeds = cells["seeds"].max()
             for attack in attacks:

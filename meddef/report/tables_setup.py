@@ -48,7 +48,7 @@ def circumstances(provenance: list[Record]) -> dict[str, str]:
         "hardware": _each(hardware),
         "device": _each(cell["device"] for cell in provenance),
         "computing time": duration(sum(cell["seconds"] for cell in provenance)),
-        "computed": f"{finished[0]} to {finished[-1]}" if finished else DASH,
+        "computed": " to ".join(dict.fromkeys([finished[0], finished[-1]])) if finished else DASH,
         "cells": str(len(provenance)),
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 from meddef.audit import Finding, Published, decided_by, findings
 from meddef.audit.numbers import QUESTIONS
 from meddef.figures.pages import PageFigure
-from meddef.report.display import place
+from meddef.report.display import in_plain_words, place
 from meddef.trust.attainable import ALT, attainable
 from meddef.trust.paper import link
 from meddef.trust.sources import PAPER
@@ -75,7 +75,7 @@ def first(found: tuple[Finding, ...]) -> str:
 def _bullet(finding: Finding) -> str:
     quote = f"<em>“{escape(finding.value)}”</em> " if isinstance(finding.value, str) else ""
     return (
-        f"- {link(finding.exhibit)}, {_named_check(finding.id.partition(':')[0])}: "
+        f"- {link(finding.exhibit)}, {in_plain_words(finding.id.partition(':')[0])}: "
         f'<span class="verdict-{finding.verdict}">{VERDICTS[finding.verdict]}</span>. {quote}{escape(finding.detail)}'
     )
 
@@ -91,7 +91,7 @@ def counts(found: tuple[Finding, ...]) -> str:
         rows += f'<tr class="group"><th colspan="5" scope="rowgroup">{words}</th></tr>'
         for check in (name for name in tally if kinds[name] == kind):
             cells = "".join(f"<td>{tally[check][verdict]:,}</td>" for verdict in VERDICTS)
-            name = f'<a href="#find={check}:">{_named_check(check)}</a>'
+            name = f'<a href="#find={check}:">{in_plain_words(check)}</a>'
             question = escape(QUESTIONS[check])
             rows += (
                 f'<tr><th class="left" scope="row">{name}</th><td class="left">{question}</td>{cells}</tr>'
@@ -103,10 +103,6 @@ def counts(found: tuple[Finding, ...]) -> str:
         f"findings have each verdict; a name shows them below.</caption><thead><tr>{heads}</tr></thead><tbody>{rows}"
         "</tbody></table></div>"
     )
-
-
-def _named_check(check: str) -> str:
-    return check.replace("_", " ")
 
 
 def verdicts_on_claims() -> tuple[int, int]:

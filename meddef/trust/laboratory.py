@@ -15,7 +15,7 @@ from meddef.audit.lab.tables import Case, assemble, cases, is_drawn, of_the_pape
 from meddef.audit.published import ATTACKS, Published
 from meddef.figures.pages import PageFigure, Source
 from meddef.records import Record
-from meddef.report.display import Table
+from meddef.report.display import Table, in_plain_words
 from meddef.report.report import PAPER_DATASETS, attack_name
 from meddef.trust.laboratory_figures import MATRIX_ALT, PATTERNS_ALT, matrix, patterns
 from meddef.trust.sources import PAPER, of_laboratory
@@ -24,7 +24,12 @@ PAGE = "trust_laboratory"
 NOTHING = "The laboratory was not run: `meddef lab` makes its records."
 CLOSE = 0.05  # cases within this of the most similar one fit about as well
 FLAT = 0.5  # points: a smaller change is none
-TITLES = {"phantom_oct": "OCT phantoms", "phantom_xray": "X-ray phantoms", "chest_xray": "real chest X-rays"}
+TITLES = {
+    "phantom_oct": "OCT phantoms",
+    "phantom_xray": "X-ray phantoms",
+    "chest_xray": "real chest X-rays",
+    "octdl4": "real OCT scans (OCTDL)",
+}
 Tables = dict[Case, list[EpsilonTable]]
 
 
@@ -142,7 +147,7 @@ def defects() -> Table:
     """Every switch: what is done wrong, how it comes about, which columns it changes."""
     rows = [
         {
-            "defect": _words(d.name),
+            "defect": in_plain_words(d.name),
             "what is wrong": d.what,
             "how it comes about": d.how,
             "columns": ", ".join(attack_name(column) for column in d.columns),
@@ -155,7 +160,8 @@ def defects() -> Table:
 def questions() -> Table:
     """Every signature with its question."""
     rows = [
-        {"signature": _words(s.__name__), "asked of a table": (s.__doc__ or "").strip()} for s in SIGNATURES
+        {"signature": in_plain_words(s.__name__), "asked of a table": (s.__doc__ or "").strip()}
+        for s in SIGNATURES
     ]
     return Table(
         pd.DataFrame(rows), f'The signatures; "clearly" is {POINTS:g} points.', left=("asked of a table",)
@@ -167,7 +173,7 @@ def changes(bench: Bench) -> Table:
     own = {f"paper, {PAPER_DATASETS[d]}": tables for d, tables in bench.paper.items()} | alone(bench.tables)
     rows = []
     for name, tables in own.items():
-        row = {"table": _words(name), "no attack": f"{np.mean([float(t.clean) for t in tables]):.1f}"}
+        row = {"table": in_plain_words(name), "no attack": f"{np.mean([float(t.clean) for t in tables]):.1f}"}
         for attack in ATTACKS:
             ends = np.mean([[t.column(attack)[0], t.column(attack)[-1]] for t in tables], axis=0)
             row[attack_name(attack)] = f"{_arrow(ends[1] - ends[0])} {ends[1] - ends[0]:+.1f}".replace(
@@ -202,7 +208,7 @@ def similarities(benches: list[Bench]) -> dict[Case, dict[tuple[str, str], float
 def ranking(benches: list[Bench]) -> Table:
     """Similarity of every case, the most similar on average first."""
     rows = [
-        {"case": _words(case.label)}
+        {"case": in_plain_words(case.label)}
         | {f"{PAPER_DATASETS[d]}, by {images}": f"{value:.2f}" for (images, d), value in values.items()}
         for case, values in similarities(benches).items()
     ]
@@ -223,18 +229,16 @@ def conclusion(benches: list[Bench]) -> str:
 def _sentence(bench: Bench, dataset: str, paper: list[EpsilonTable], value: Mapping[Case, float]) -> str:
     best = max(value, key=lambda case: value[case])
     near = [case for case in value if value[best] - value[case] <= CLOSE]
+    nearest = in_plain_words(best.label)
+    lie = "lies" if len(near) == 1 else "lie"
     sound = next(found for case, found in value.items() if not case.defects)
     missed = [
-        _words(signature.__name__)
+        in_plain_words(signature.__name__)
         for signature, own, other in zip(SIGNATURES, shares(bench.tables[best]), shares(paper), strict=True)
         if abs(own - other) > 0.5
     ]
     return (
-        f"- {PAPER_DATASETS[dataset]}, by {bench.images}: nearest is *{_words(best.label)}* ({value[best]:.2f}); "
-        f"{len(near)} of {len(value)} cases lie within {CLOSE:g} of it; sound attacks are at {sound:.2f}. "
+        f"- {PAPER_DATASETS[dataset]}, by {bench.images}: nearest is *{nearest}* ({value[best]:.2f}); "
+        f"{len(near)} of {len(value)} cases {lie} within {CLOSE:g} of it; sound attacks are at {sound:.2f}. "
         f"It does not explain: {', '.join(missed) or 'nothing that was asked'}."
     )
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

@@ -15,6 +15,7 @@ from meddef.audit.lab.tables import Case
 from meddef.audit.published import ATTACKS, EPSILONS
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
+from meddef.report.display import in_plain_words
 from meddef.report.report import PAPER_DATASETS, attack_name
 
 ACROSS = 5
@@ -41,7 +42,7 @@ def patterns(
     numbers = pd.concat([_means(label, own) for label, own in shown.items()], ignore_index=True)
     for panel, label in zip(panels, shown, strict=False):
         _lines(panel, numbers[numbers["table"] == label])
-        panel.set_title(label.replace("_", " "), fontsize=7.5)
+        panel.set_title(in_plain_words(label), fontsize=7.5)
         if label.startswith("paper"):
             panel.set_facecolor("#f3f0f6")
     for panel in panels[len(shown) :]:
@@ -94,10 +95,10 @@ def matrix(
     order: Sequence[Case],
 ) -> SvgFigure:
     """Rows: the paper, then the cases in ``order``; columns: signatures; grey: share of tables; a panel a bench."""
-    labels = [f"paper, {PAPER_DATASETS[d]}" for d in paper] + [case.label.replace("_", " ") for case in order]
+    labels = [f"paper, {PAPER_DATASETS[d]}" for d in paper] + [in_plain_words(case.label) for case in order]
     figure = style.new_figure(2.7 + 2.9 * len(benches), 0.185 * len(labels) + 1.9)
     panels = figure.subplots(1, len(benches), squeeze=False)[0]
-    names = [signature.__name__.replace("_", " ") for signature in SIGNATURES]
+    names = [in_plain_words(signature.__name__) for signature in SIGNATURES]
     drawn = []
     for panel, (images, tables) in zip(panels, benches.items(), strict=True):
         values = np.array([shares(own) for own in paper.values()] + [shares(tables[case]) for case in order])

@@ -9,7 +9,7 @@ import pandas as pd
 from meddef.audit.lab.tables import LABORATORY, is_drawn, read
 from meddef.figures.pages import PageFigure
 from meddef.records import Record
-from meddef.report.display import DASH, Table
+from meddef.report.display import DASH, Table, in_plain_words
 from meddef.trust.laboratory import NOTHING, TITLES
 from meddef.trust.robustness_figures import ALT, strengths
 from meddef.trust.sources import name_of, of_laboratory
@@ -110,7 +110,7 @@ def sources(records: list[Record]) -> Table:
     items = {r["name"]: r for r in records}
     rows = [
         {
-            "item": _words(name),
+            "item": in_plain_words(name),
             "question": QUESTIONS[name],
             "else, a FAIL may come from": items[name]["also"],
             "asked by": items[name]["source"].partition(", arXiv")[0],
@@ -126,7 +126,7 @@ def verdicts(records: list[Record]) -> Table:
     models = list(dict.fromkeys(record["model"] for record in records))
     found = {(record["name"], record["model"]): record for record in records}
     rows = [
-        {"item": _words(name)}
+        {"item": in_plain_words(name)}
         | {_short(model): found[name, model]["verdict"].replace("PASS", "·") for model in models}
         for name in QUESTIONS
     ]
@@ -147,7 +147,11 @@ def _percent(record: Record, name: str) -> str:
 def failures(records: list[Record]) -> str:
     """The numbers behind every FAIL, as a table."""
     rows = [
-        {"model": record["model"], "item": _words(record["name"]), "what was measured": record["detail"]}
+        {
+            "model": record["model"],
+            "item": in_plain_words(record["name"]),
+            "what was measured": record["detail"],
+        }
         for record in records
         if record["verdict"] == "FAIL"
     ]
@@ -159,7 +163,3 @@ def failures(records: list[Record]) -> str:
 
 def _short(model: str) -> str:
     return model.replace("MedDef ", "").replace("(Full DAAM)", "Full DAAM")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

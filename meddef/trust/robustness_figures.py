@@ -44,7 +44,9 @@ def strengths(records: list[Record]) -> SvgFigure:
     by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
     for record in records:
         by_model.setdefault(record["model"], {})[record["name"]] = record["numbers"]
-    figure = style.new_figure(7.4, 0.3 * len(by_model) + 1.7)
+    labels = [style.wrapped(model) for model in by_model]
+    lines = 1 + max(label.count("\n") for label in labels)
+    figure = style.new_figure(7.4, max(0.3, 0.16 * lines) * len(by_model) + 1.7)
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
     drawn = []
     for row, ((model, items), colour) in enumerate(zip(by_model.items(), cycle(COLOURS), strict=False)):
@@ -59,7 +61,7 @@ def strengths(records: list[Record]) -> SvgFigure:
             ("right", model, "the attack under test", eps, share)
             for eps, share in zip(radii, shares, strict=True)
         ]
-    left.set_yticks(range(len(by_model)), [style.wrapped(model) for model in by_model])
+    left.set_yticks(range(len(by_model)), labels)
     left.set_ylim(len(by_model) - 0.5, -0.5)
     for tick, model, colour in zip(left.get_yticklabels(), by_model, cycle(COLOURS), strict=False):
         tick.set_color(KNOWN.get(model, colour))

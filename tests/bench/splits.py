@@ -17,7 +17,7 @@ from meddef.data.policies import POLICIES
 from meddef.evaluation.provenance import provenance
 
 PLACE = Path(__file__).parents[2] / "results" / "bench" / "splits.json"
-DATASETS = ("chest_xray", "octdl")
+DATASETS = ("chest_xray", "octdl4")
 SIZE = 32  # enough to decode every image and to find those that are the same
 
 

@@ -35,8 +35,9 @@ def not_beaten(weaker: Tensor, stronger: Tensor, names: tuple[str, str]) -> Outc
         "only_by_stronger": only_stronger,
         "p": p,
     }
+    first = names[1][0].upper() + names[1][1:]
     detail = (
-        f"{names[1]} breaks {int(stronger.sum())} of {len(weaker)} images, {names[0]} {int(weaker.sum())}; "
+        f"{first} breaks {int(stronger.sum())} of {len(weaker)} images, {names[0]} {int(weaker.sum())}; "
         f"{only_weaker} are broken by {names[0]} alone, {only_stronger} by {names[1]} alone (sign test p = {p:.2g})."
     )
     return Outcome(p >= CLEAR, numbers, detail)

@@ -19,8 +19,9 @@ def better_than_one_class(evidence: Evidence) -> Outcome:
         "largest_class": share,
         "classes_answered": answers,
     }
+    told = "one answer to all of them" if answers == 1 else f"{answers} different answers"
     detail = (
         f"Clean accuracy is {right.hits}/{right.n} = {right.value:.0%} (95 % from {right.interval[0]:.0%}); always the "
-        f"largest class gives {share:.0%}. The model gives {answers} different answer{'s' * (answers != 1)}."
+        f"largest class gives {share:.0%}. The model gives {told}."
     )
     return Outcome(right.interval[0] > share, numbers, detail)

@@ -57,7 +57,8 @@ def converged(evidence: Evidence) -> Outcome:
     """More steps, restarts and another loss break few images that resisted the attack under test."""
     fresh = int(evidence.falls_to_more.sum())
     steps, restarts = evidence.budget.strong_steps, evidence.budget.restarts
-    words = f"resist the attack and fall to PGD on the margin with {steps} steps and {restarts} restarts"
+    spent = f"{steps} steps and {restarts} restart{'s' * (restarts != 1)}"
+    words = f"resist the attack and fall to PGD on the margin with {spent}"
     return few(fresh, len(evidence.x), words, share=WEAKER)
 
 
