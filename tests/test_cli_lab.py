@@ -22,10 +22,13 @@ from meddef.errors import InputError
 from meddef.evaluation.executor import InlineExecutor
 from meddef.evaluation.plan import Cell, Plan, RunOptions, make_plan
 from meddef.evaluation.run import run_plan
+from meddef.paper import VARIANT_LABELS
 from meddef.settings import Profile, load_profile
 
-TWO = TINY.replace("sizes: {train: 16, val: 8, test: 12}", "sizes: {train: 16, val: 8, test: 32}").replace(
-    "epochs: 2", "epochs: 1"
+FIVE = (
+    TINY.replace("sizes: {train: 16, val: 8, test: 12}", "sizes: {train: 16, val: 8, test: 32}")
+    .replace("epochs: 2", "epochs: 1")
+    .replace("[resnet18, no_afd_mfe]", str([*VARIANT_LABELS]))
 )
 
 
@@ -146,9 +149,9 @@ def test_real_images_are_taken_where_there_is_a_folder(here: Path, monkeypatch: 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Profile]:
-    """A folder with a profile whose two models are trained."""
+    """A folder with a profile whose five models are trained."""
     folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.yaml").write_text(TWO)
+    (folder / "tiny.yaml").write_text(FIVE)
     profile = load_profile(str(folder / "tiny.yaml"))
     options = RunOptions(folder / "runs" / "tiny")
     plan = make_plan(profile, options)
@@ -166,13 +169,11 @@ def test_the_models_of_a_profile_are_reported_on(
     lab("--profile", "tiny.yaml", "--budget", "brief")
     found = rows(folder / "results" / "lab" / "robustness_tiny.jsonl")
     models = list(dict.fromkeys(row["model"] for row in found))
-    assert models == ["ResNet18", "MedDef w/o AFD+MFE"]
+    assert models == [*VARIANT_LABELS.values()]
     for model in models:
         assert [row["name"] for row in found if row["model"] == model] == [check.name for check in CHECKS]
-    assert {row["model"]: row["twin"] for row in found} == {
-        "ResNet18": None,
-        "MedDef w/o AFD+MFE": "ResNet18",
-    }
+    twins = {row["model"]: row["twin"] for row in found}
+    assert twins == {name: None if name == "ResNet18" else "ResNet18" for name in models}
     verdicts = {(row["model"], row["name"]): row["verdict"] for row in found}
     assert verdicts["ResNet18", "twin_falls"] == "N-A"
     assert verdicts["MedDef w/o AFD+MFE", "attack_stays_in_bounds"] == "PASS"
@@ -181,7 +182,7 @@ def test_the_models_of_a_profile_are_reported_on(
     assert {(row["source_of_models"], row["budget"], row["dataset"]) for row in found} == {
         ("profile tiny", "brief", "phantom_oct")
     }
-    assert len(rows(folder / "results" / "lab" / "provenance_tiny.jsonl")) == 2
+    assert len(rows(folder / "results" / "lab" / "provenance_tiny.jsonl")) == 5
     monkeypatch.setattr(of_profile, "report", lambda *given, **more: pytest.fail("computed again"))
     lab("--profile", "tiny.yaml", "--budget", "brief")
 
@@ -191,8 +192,8 @@ def test_two_radii_are_two_reports(trained: tuple[Path, Profile]) -> None:
     parts = of_profile.parts(
         profile, RunOptions(folder / "runs" / "tiny"), radii=[0.03, 0.01], budget="brief"
     )
-    assert [part.label.rpartition("ε = ")[2] for part in parts] == ["0.03", "0.01"] * 2
-    assert len({part.key for part in parts}) == 4
+    assert [part.label.rpartition("ε = ")[2] for part in parts] == ["0.03", "0.01"] * 5
+    assert len({part.key for part in parts}) == 10
 
 
 def test_the_twin_of_a_defended_model_is_itself_without_the_defence_or_else_resnet18() -> None:
