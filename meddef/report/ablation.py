@@ -55,8 +55,8 @@ def paired_differences(report: Report, eps: float) -> Table:
         for (step, attack), found in comparisons(report, dataset, eps).items()
     ]
     caption = (
-        f"The same images before two models that differ in one component, at ε = {eps:g}: accuracy with it minus "
-        f"accuracy without it. {METHOD}"
+        f"Two models that differ in one component, on the same images, at ε = {eps:g}: accuracy with it minus accuracy "
+        f"without it. {METHOD}"
     )
     return Table(pd.DataFrame(rows), caption, header=3)
 

@@ -158,12 +158,13 @@ def _over_all(found: dict[Condition, dict[str, Effect]]) -> str:
         for what, names in (("training", TRAINING.values()), ("daam", DAAM.values()))
     }
     of = len(ARCHITECTURES) * len(found)
-    (attack, budget), most = max(found.items(), key=lambda item: abs(item[1][DAAM["adversarial"]].value))
-    largest = most[DAAM["adversarial"]].words()
+    of_daam = {condition: each[DAAM["adversarial"]] for condition, each in found.items()}
+    (attack, budget), most = max(of_daam.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
+    chance = "" if most.is_clear else ", which could be chance"
     where = attack_name(attack) + (f" at ε = {budget:.2g}" if budget else "")
     return (
         f"Over {len(found)} conditions, without attack and under attacks, the effect of adversarial training is clear "
         f"in {clear['training']} of {of} comparisons, that of DAAM in {clear['daam']} of {of} (p below 0.05 after "
-        f"correction, and the same sign for every seed). The largest effect of DAAM with adversarial training: "
-        f"{largest}, {where}."
+        f"correction, and the same sign for every seed). The largest {'clear ' * most.is_clear}effect of DAAM with "
+        f"adversarial training: {most.words()}, {where}, n = {most.n}{chance}."
     )

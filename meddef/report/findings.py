@@ -218,10 +218,11 @@ def pruning(report: Report, eps: float) -> Text:
         if len(rows) > 1:
             best = max(rows, key=lambda row: row["clean"])
             start = min(rows, key=lambda row: row["prune_rate"])
+            most = f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %"
             sentences.append(
                 f"{model_label('full', 'adversarial')} without attack: "
                 f"{in_words(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, "
-                f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %; n = {best['n']}."
+                f"{'no less than at any other rate' if best['clean'] == start['clean'] else most}; n = {best['n']}."
             )
     return bullets(sentences)
 

@@ -89,7 +89,7 @@ def compression(report: Report, eps: float) -> Table:
     pairs = pairs[pairs["prune_rate"].isin([0.0, *rates])]
     caption = (
         f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
-        "images that were right before the attack, counted in the column right. The paper's tables begin at 0.3."
+        "images that were right before the attack, counted in the column headed right. The paper's tables begin at 0.3."
         f"{seeds_note(pairs['seeds'])}"
     )
     return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
