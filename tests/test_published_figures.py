@@ -109,22 +109,24 @@ def test_the_check_sees_records_that_changed(drawn: dict) -> None:
     ]
 
 
-ON_PAGES = {
-    "trust_arithmetic_attainable": (
-        "roct,resnet18,968,the stated test set,10",
-        "roct,resnet18,968,the stated test set,9",
-    ),
-    "trust_laboratory_patterns_phantoms": ("81.392", "81.393"),
-    "trust_robustness_strengths_phantom_oct_0.03": ("5.55556", "5.5"),
-    "cost_growth_avx512_bf16": ("92.19", "29.19"),
-}
+ON_PAGES = (
+    "trust_arithmetic_attainable",
+    "trust_laboratory_patterns_phantoms",
+    "trust_robustness_strengths_phantom_oct_0.03",
+    "cost_growth_avx512_bf16",
+)
+
+
+def with_another_digit(text: str) -> str:
+    """A CSV whose last digit is another one."""
+    return re.sub(r"\d(?=\D*$)", lambda digit: str((int(digit[0]) + 1) % 10), text)
 
 
 @pytest.mark.parametrize("name", ON_PAGES)
 def test_the_check_sees_a_number_changed_under_a_page(name: str, drawn: dict, tmp_path: Path) -> None:
     folder = tmp_path / "pages"
     shutil.copytree(ROOT / "figures" / "pages", folder)
-    edit(folder / f"{name}.csv", lambda text: text.replace(*ON_PAGES[name], 1))
+    edit(folder / f"{name}.csv", with_another_digit)
     assert problems(folder, drawn["pages"]) == [
         f"{name}: the CSV does not follow from the records",
         f"{name}: the picture was drawn from other numbers than the CSV's",
