@@ -166,6 +166,18 @@ def test_saliency_draws_the_image_the_map_and_the_outline(report: Report) -> Non
     assert len(figure.findobj(AxesImage)) == rows * columns
 
 
+@pytest.mark.parametrize("profile", ["smoke", "cpu_oct"])
+def test_every_mark_of_the_saliency_measures_lies_within_its_axes(profile: str) -> None:
+    published = Report.load(profile, Path(__file__).parents[1] / "results")
+    for draw in (figures_saliency.measures, figures_saliency.removal, figures_saliency.agreement):
+        figure = draw(published)
+        for panel in figure.axes:
+            bars = [s[:, 1] for bar in panel.collections for s in bar.get_segments() if len(s)]
+            heights = np.concatenate([*bars, *(line.get_ydata() for line in panel.lines), []])
+            low, high = panel.get_ylim()
+            assert not np.any((heights < low) | (heights > high)), (draw.__name__, panel.get_title())
+
+
 def test_saliency_of_real_images_is_lines_of_class_means_and_no_picture() -> None:
     real = Report("real", small_run("chest_xray"), provenance())
     for draw in (figures_saliency.measures, figures_saliency.removal, figures_saliency.agreement):

@@ -79,6 +79,10 @@ def _marks(report: Report, labels: Mapping[str, str], chance: str) -> SvgFigure:
             _panel(panel, ours, name, models)
             panel.set_title(_counts(report, dataset, ours, name))
             panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{label}" if panel is row[0] else label)
+    for panel, name in zip(axes[-1], labels, strict=True):
+        if name in PLACES:  # once all rows, which share the axis, are drawn
+            top = panel.get_ylim()[1]
+            panel.set_ylim(-0.04 * top, top)
     control = Line2D([], [], color=style.PUBLISHED, linestyle="--", label=chance)
     handles = [*style.model_patches(models), control]
     if frame["measure"].str.endswith(", changed").any():
@@ -112,8 +116,6 @@ def _panel(panel: Axes, rows: pd.DataFrame, name: str, models: Models) -> None:
         panel.tick_params(left=False, labelleft=False)
     panel.set_xticks([])
     panel.set_xlim(-0.6, len(models) - 0.4)
-    if name in PLACES:
-        panel.set_ylim(0, None)
 
 
 def _mark(panel: Axes, row: dict[Any, Any], place: int, *, hollow: bool, beside: bool) -> None:
