@@ -38,6 +38,19 @@ def test_the_summary_counts_what_is_met_and_missed(bench: dict) -> None:
     assert cost.summary(bench) == ("1 of 3 bounds are met, 1 below, 1 not measured.")
 
 
+def test_machines_together_name_what_is_missed_on_one_and_on_all(bench: dict) -> None:
+    other = bench | {"rows": [row | {"verdict": "PASS"} for row in bench["rows"][:2]] + bench["rows"][2:]}
+    slow = bench | {"rows": [bench["rows"][0] | {"verdict": "BELOW"}]}
+    assert cost.together([bench, other]) == (
+        "Of 3 bounds, 2 are met on every machine that measured them. Met on none: ensemble: against AutoAttack."
+    )
+    assert cost.together([bench, slow]) == (
+        "Of 2 bounds, 0 are met on every machine that measured them. "
+        "Met on one and missed on another: bim-40, K = 4: fast. Met on none: ensemble: against AutoAttack."
+    )
+    assert cost.together([other | {"rows": other["rows"][:2]}]).endswith("None is missed on all of them.")
+
+
 def test_the_table_keeps_every_row(bench: dict) -> None:
     frame = cost.table(bench).frame
     assert frame["workload"].tolist() == ["bim-40, K = 4", "jsma", "ensemble", "bim-10"]

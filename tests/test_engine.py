@@ -21,6 +21,7 @@ from tiny_profile import TINY, WITHOUT_MAPS
 import meddef.evaluation.cells as cells
 import meddef.evaluation.plan as planning
 from meddef.errors import InputError
+from meddef.evaluation import fingerprint
 from meddef.evaluation.executor import InlineExecutor, make_executor
 from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
@@ -293,6 +294,18 @@ def test_source_fingerprint_sees_code_and_not_comments(
         prints.append(source_fingerprint("meddef_sample.one"))
     assert prints[0] == prints[1] != prints[2]
     assert source_fingerprint("meddef.training.trainer") != source_fingerprint("meddef.training.schedule")
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="syntax trees differ between versions of Python")
+def test_code_rewritten_for_speed_keeps_the_keys_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list holds the code of today: after another change its entry must be thought over."""
+    before = source_fingerprint("meddef.pruning")
+    monkeypatch.setattr(fingerprint, "SAME_RESULTS", {})
+    fingerprint._parse.cache_clear()
+    try:
+        assert source_fingerprint("meddef.pruning") != before
+    finally:
+        fingerprint._parse.cache_clear()
 
 
 def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:

@@ -1,6 +1,7 @@
 """L1 pruning against torch's own, arithmetic by hand, and its refusals."""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -78,6 +79,39 @@ def test_ties_across_layers_in_any_memory_format(rate: float) -> None:
     order = values.abs().argsort(stable=True)[: round(rate * 128)]
     expected = values.index_fill(0, order, 0.0)
     assert torch.equal(torch.cat([weight.flatten() for weight in weights(pruned).values()]), expected)
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "all equal": lambda rng, n: np.full(n, -0.5),
+    "few values, zeros too": lambda rng, n: rng.integers(-2, 3, n) / 4,
+    "of every size": lambda rng, n: rng.choice([-1, 1], n) * 10.0 ** rng.integers(-40, 5, n),  # subnormal too
+    "close together": lambda rng, n: 1 + rng.integers(0, 3, n) * 2.0**-20,
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_grid_equals_a_stable_sort(kind: str, dtype: torch.dtype) -> None:
+    """Every rate of a grid, on weights that share their leading bits or all of them, against one sort of everything."""
+    values = torch.from_numpy(KINDS[kind](np.random.default_rng(0), 1000)).to(dtype)
+    layer = nn.Linear(100, 10).to(dtype)
+    with torch.no_grad():
+        layer.weight.copy_(values.reshape(10, 100))
+    order = values.abs().argsort(stable=True)
+    rates = [0.0, 0.001, 0.25, 0.5, 0.777, 0.999]
+    for rate, pruned in zip(rates, prune_l1_grid(layer, rates), strict=True):
+        expected = values.index_fill(0, order[: round(rate * 1000)], 0.0)
+        assert torch.equal(pruned.weight.flatten(), expected)
+
+
+def test_copies_share_nothing_and_keep_what_is_trained(model: nn.Module) -> None:
+    model[0].weight.requires_grad_(False)
+    first, second = prune_l1_grid(model, [0.0, 0.5])
+    for pruned in (first, second):
+        assert [w.requires_grad for w in pruned.parameters()] == [w.requires_grad for w in model.parameters()]
+    places = [w.data_ptr() for net in (model, first, second) for w in net.parameters()]
+    assert len(set(places)) == len(places)
 
 
 def test_biases_and_batchnorm_stay(model: nn.Module) -> None:

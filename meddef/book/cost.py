@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,14 @@ Bench = dict[str, Any]
 
 def cost_page(root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: a tab a machine; says so where nothing was measured."""
-    paths = sorted((root / PLACE).glob(PATTERN))
-    if not paths:
+    benches = {
+        path: json.loads(path.read_text(encoding="utf-8")) for path in sorted((root / PLACE).glob(PATTERN))
+    }
+    if not benches:
         return {"cost.md": f"{NOTHING}\n"}
     tabs: list[str] = []
     pages: dict[str, str] = {}
-    for path in paths:
-        bench = json.loads(path.read_text(encoding="utf-8"))
+    for path, bench in benches.items():
         name = f"cost_growth_{path.stem.removeprefix('attacks_')}"
         source = Source(digests(root, [path]), "make bench", [bench["provenance"]])
         figure = PageFigure(growth(bench), name, "cost", source, ALT)
@@ -55,7 +57,23 @@ def cost_page(root: Path) -> dict[str, str]:
             origin(bench)._repr_html_(),
             "::::::",
         ]
-    return pages | {"cost.md": "\n\n".join([":::::::{tab-set}", *tabs, ":::::::"]) + "\n"}
+    parts = [together(benches.values()), ":::::::{tab-set}", *tabs, ":::::::"]
+    return pages | {"cost.md": "\n\n".join(parts) + "\n"}
+
+
+def together(benches: Iterable[Bench]) -> str:
+    """How many bounds were met wherever they were measured, and which are missed somewhere or everywhere."""
+    verdicts: dict[str, set[bool]] = {}
+    for row in (row for bench in benches for row in bench["rows"]):
+        if row["verdict"] not in (DASH, "not measured"):
+            verdicts.setdefault(row["workload"], set()).add(row["verdict"] == "PASS")
+    some = [name for name, met in verdicts.items() if met == {True, False}]
+    never = [name for name, met in verdicts.items() if met == {False}]
+    always = len(verdicts) - len(some) - len(never)
+    sentences = [f"Of {len(verdicts)} bounds, {always} are met on every machine that measured them."]
+    sentences += [f"Met on one and missed on another: {'; '.join(some)}."] if some else []
+    sentences.append(f"Met on none: {'; '.join(never)}." if never else "None is missed on all of them.")
+    return " ".join(sentences)
 
 
 def machine(bench: Bench) -> str:

@@ -15,6 +15,13 @@ WITHOUT_EFFECT = {  # they store, show or validate; they cannot change a number
     "meddef.records",
     "meddef.settings",  # the settings themselves are part of the key, defaults included
 }
+# Code that was rewritten for speed alone: its hash (Python 3.11) -> that of code with the same results, bit for bit.
+SAME_RESULTS = {
+    # meddef.pruning: sorted everything; tests/test_pruning.py holds it to torch's own and to a stable sort
+    "71fb3d199b9cb7250fc530331626bb6baa3cf9d6d9d78bc00827b97537fff862": (
+        "91e4334fe651521d4d6683426b19323125d0c9384e22c90cc146483755c5c927"
+    ),
+}
 
 
 def source_fingerprint(*modules: str) -> str:
@@ -37,7 +44,7 @@ def source_fingerprint(*modules: str) -> str:
 
 @cache
 def _parse(module: str) -> tuple[str, frozenset[str]]:
-    """Hash of the module's code and the meddef modules it imports."""
+    """Hash of the module's code, or of an equal one's, and the meddef modules it imports."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"module '{module}' has no source file to fingerprint")
@@ -55,7 +62,8 @@ def _parse(module: str) -> tuple[str, frozenset[str]]:
             and ast.get_docstring(node) is not None
         ):
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(imported)
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return SAME_RESULTS.get(digest, digest), frozenset(imported)
 
 
 def _is_module(name: str) -> bool:

@@ -68,13 +68,8 @@ def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
     if name == "bim":
         yield from identical(label, ours, peer, LinfBall(x, per_image(EPS, x, "eps")))
     if name != "fgsm":
-        passes, derived = _passes(model, x, calls["first"])
-        bare = (passes - derived) * times["forward"] + derived * times["floor"] / steps
         note = (
-            f"undefended model, every image right before; {passes:.1f} forward passes an image, {derived:.1f} of them "
-            f"for a gradient, which bare take 1/{times['torchattacks'] / bare:.1f} of torchattacks' time"
-            if "torchattacks" in times
-            else ""
+            f"undefended model, every image right before; {_at_most(times, _passes(model, x, ours), steps)}"
         )
         yield ratio(
             f'{label}: stop="first" against torchattacks', times, "torchattacks", "first", least=15, note=note
@@ -98,15 +93,25 @@ def _most(times: Mapping[str, float], mode: str) -> str:
     )
 
 
-def _passes(model: nn.Module, x: Tensor, attack: Callable[[], object]) -> tuple[float, float]:
-    """Forward passes an image of ``x`` while ``attack`` runs, and how many of them record a gradient."""
+def _passes(model: nn.Module, x: Tensor, attack: Callable[..., object]) -> tuple[float, float]:
+    """Forward passes an image of ``x`` while ``attack`` stops at success, and how many of them record a gradient."""
     seen: list[tuple[int, bool]] = []
     hook = model.register_forward_hook(
         lambda module, given, logits: seen.append((len(logits), logits.requires_grad))
     )
-    attack()
+    attack(stop="first")
     hook.remove()
     return sum(n for n, _ in seen) / len(x), sum(n for n, derived in seen if derived) / len(x)
+
+
+def _at_most(times: Mapping[str, float], passes: tuple[float, float], steps: int) -> str:
+    """What the passes that ``stop="first"`` needs would take if they were all: in full batches, with nothing around."""
+    made, derived = passes
+    counted = f"{made:.1f} forward passes an image, {derived:.1f} of them for a gradient"
+    if "torchattacks" not in times:
+        return counted
+    bare = (made - derived) * times["forward"] + derived * times["floor"] / steps
+    return f"{counted}, which bare and in full batches take 1/{times['torchattacks'] / bare:.2f} of torchattacks' time"
 
 
 @torch.no_grad()
@@ -220,18 +225,24 @@ def first_success(scale: Scale) -> Iterator[Row]:
     say('stop="first" on a defended model')
     model = defended(4, scale.small, scale.training)
     x, labels = right(model, 4 * scale.batch, 4, scale.small)
-    ours = partial(_attack("bim", model, x, labels, scale), stop="first")
-    share = robust(model, ours(), labels) / 100
-    peer = _torchattacks("bim", model, x, labels, scale)
-    times = interleaved({"first": ours, **peer}, scale.slow_repeats)
+    ours = _attack("bim", model, x, labels, scale)
+    first = partial(ours, stop="first")
+    share = robust(model, first(), labels) / 100
+    calls: peers.Calls = {
+        "first": first,
+        "floor": partial(floor, model, x, labels, scale.steps),
+        "forward": partial(_forward, model, x),
+        **_torchattacks("bim", model, x, labels, scale),
+    }
+    times = interleaved(calls, scale.slow_repeats)
     yield ratio(
         f'bim-{scale.steps}, stop="first", against torchattacks: defended model',
         times,
         "torchattacks",
         "first",
         least=0.8 / max(share, 1 / len(x)),
-        note=f"{len(x)} images of {scale.small} px right before, {100 * share:.0f} % resist; medians of "
-        f"{scale.slow_repeats} runs",
+        note=f"{len(x)} images of {scale.small} px right before, {100 * share:.0f} % resist; "
+        f"{_at_most(times, _passes(model, x, ours), scale.steps)}; medians of {scale.slow_repeats} runs",
     )
 
 

@@ -41,10 +41,15 @@ def nine_rates(model: nn.Module, scale: Scale) -> Row:
         for _ in prune_l1_grid(model, RATES):
             pass
 
-    times = interleaved({"torch": nine_copies, "meddef": one_pass}, scale.slow_repeats)
+    def bare() -> None:
+        for _ in RATES:
+            copy.deepcopy(model)
+
+    times = interleaved({"torch": nine_copies, "meddef": one_pass, "bare": bare}, scale.slow_repeats)
     return ratio(
         "nine prune rates against nine deep copies with torch", times, "torch", "meddef", least=25,
-        note=f"ties by layer and position; medians of {scale.slow_repeats} runs",
+        note=f"ties by layer and position; nine deep copies alone take {times['bare'] / times['meddef']:.0%} of it; "
+        f"medians of {scale.slow_repeats} runs",
     )  # fmt: skip
 
 
