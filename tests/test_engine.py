@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tiny_profile import TINY, WITHOUT_MAPS
 import meddef.evaluation.cells as cells
 import meddef.evaluation.plan as planning
 from meddef.errors import InputError
-from meddef.evaluation import fingerprint
+from meddef.evaluation import fingerprint, run
 from meddef.evaluation.executor import InlineExecutor, make_executor
 from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
@@ -123,6 +123,37 @@ def test_a_model_is_attacked_before_the_next_is_trained(
 
     assert models(1) == [0, 0, 0, 0, 1, 1, 1, 1]
     assert models(None)[:2] == [0, 1]
+
+
+def test_cells_of_a_long_task_are_reported_while_it_runs(
+    unbroken: tuple[Plan, RunOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task of five attacks ends only when its first cell has been reported; then it fails, and loses the last."""
+    plan, done = unbroken
+    train = next(cell for cell in plan.cells if cell.kind == "train")
+    attacks = [cell for cell in plan.cells if cell.needs == train.key and cell.section == "epsilon"]
+    options = RunOptions(tmp_path / "tiny")
+    reported = threading.Event()
+
+    def slow(task: Task) -> None:
+        for cell in task.cells[:-1]:
+            result = RecordStore(done.folder).get(cell.key)
+            assert result is not None
+            RecordStore(options.folder).put(result)
+            assert reported.wait(20)
+        raise RuntimeError("the last one fails")
+
+    monkeypatch.setattr("meddef.evaluation.run.run_task", slow)
+    monkeypatch.setattr("meddef.evaluation.run.LOOK_SECONDS", 0.01)
+    seen = []
+    with ThreadPoolExecutor(1) as executor:
+        for some, error in run._execute(plan, attacks, options, executor, inside=False, at_once=None):
+            reported.set()
+            seen.append((some, error))
+    assert seen[0] == ((attacks[0],), None)
+    assert [cell for some, _ in seen for cell in some] == attacks
+    assert str(seen[-1][1]) == "the last one fails"
+    assert attacks[-1] in seen[-1][0]
 
 
 def test_a_cell_that_is_recorded_is_not_computed_again_by_a_repeated_task(

@@ -29,6 +29,7 @@ from meddef.settings import Profile
 from meddef.training.team import Team
 
 logger = logging.getLogger(__name__)
+LOOK_SECONDS = 5.0  # between looks at what running tasks have recorded
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,12 @@ def _whole_passes(cells: Iterable[Cell]) -> int:
 def _execute(
     plan: Plan, todo: list[Cell], options: RunOptions, executor: Executor, inside: bool, at_once: int | None
 ) -> Iterator[tuple[tuple[Cell, ...], BaseException | None]]:
-    """Run tasks as the models they need become available; yields each task's cells and its error, if any."""
+    """Run tasks as the models they need become available; yields cells when they are done, with their error, if any.
+
+    Cells of a task that is still running are done when they are recorded: a task may take an hour.
+    """
+    store = RecordStore(options.folder)
+    told: set[str] = set()
     trains = {cell.key: cell for cell in plan.cells if cell.kind == "train"}
     pending = {cell.key for cell in todo}
     waiting: dict[str, list[Task]] = {}
@@ -144,20 +150,34 @@ def _execute(
             running[executor.submit(run_task, task)] = task
             if inside:
                 break  # in process a submitted task is already done: report it before the next one starts
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        finished = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED).done
+        for task in running.values() if not finished else ():
+            if fresh := _recorded(task, store, told):
+                yield fresh, None
+        for future in finished:
             task = running.pop(future)
             error = future.exception()
             if isinstance(error, BrokenProcessPool):
                 raise CellsFailed(
                     "a worker process died (out of memory?): run again with fewer --jobs"
                 ) from error
-            yield task.cells, error
+            if rest := tuple(cell for cell in task.cells if cell.key not in told):
+                yield rest, error
             followers = waiting.pop(task.cells[0].key, [])
             if error is None:
                 ready[:0] = followers
             else:
                 for follower in followers:
                     yield follower.cells, RuntimeError(f"its model was not trained: {error}")
+
+
+def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...]:
+    """Cells of a running task of several that were recorded and not ``told`` of yet, which they are now."""
+    if len(task.cells) == 1:
+        return ()  # a training may have its record and lack its weights
+    fresh = tuple(cell for cell in task.cells if cell.key not in told and store.get(cell.key) is not None)
+    told.update(cell.key for cell in fresh)
+    return fresh
 
 
 def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
