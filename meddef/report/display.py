@@ -113,6 +113,7 @@ def percent(row: Mapping[Any, Any] | pd.Series, rate: str) -> str:
     if pd.isna(value):
         return DASH
     spread = row.get(f"{rate}_spread", float("nan"))
+    value, low, high = (round(number, 9) for number in (value, low, high))  # a mean of 84.75 may be 84.74999
     over_seeds = "" if pd.isna(spread) else f" ± {spread:.1f}"
     return f"{value:.1f}{over_seeds}\n[{low:z.1f}, {high:z.1f}]"
 
