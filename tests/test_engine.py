@@ -328,13 +328,18 @@ def test_source_fingerprint_sees_code_and_not_comments(
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="syntax trees differ between versions of Python")
-def test_code_rewritten_for_speed_keeps_the_keys_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "module", ["meddef.pruning", *(f"meddef.data.phantom_{name}" for name in ("fields", "oct", "xray"))]
+)
+def test_code_rewritten_with_equal_results_keeps_their_keys(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The list holds the code of today: after another change its entry must be thought over."""
-    before = source_fingerprint("meddef.pruning")
+    before = source_fingerprint(module)
     monkeypatch.setattr(fingerprint, "SAME_RESULTS", {})
     fingerprint._parse.cache_clear()
     try:
-        assert source_fingerprint("meddef.pruning") != before
+        assert source_fingerprint(module) != before
     finally:
         fingerprint._parse.cache_clear()
 

@@ -34,6 +34,15 @@ def bump(distance: Array, width: float) -> Array:
     return np.exp(-0.5 * scaled * scaled)
 
 
+def power(base: Array, exponent: float) -> Array:
+    """`base` to a power, worked out in double precision and rounded once.
+
+    NumPy's single-precision power depends on the processor in its last bit, which is a grey level of some pixels
+    and therefore another data set.
+    """
+    return np.power(base.astype(np.float64), float(np.float32(exponent))).astype(np.float32)
+
+
 def cloud(rng: np.random.Generator, cells: tuple[int, int], size: int) -> Array:
     """Smooth random field, mean 0 and deviation about 1: a (rows, columns) grid of normals, enlarged.
 

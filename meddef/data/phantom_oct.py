@@ -10,7 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, severity, soft_step, wave
+from meddef.data.phantom_fields import (
+    Array,
+    Streams,
+    bump,
+    cloud,
+    pixel_centres,
+    power,
+    severity,
+    soft_step,
+    wave,
+)
 
 CLASSES = ("CNV", "DME", "DRUSEN", "NORMAL")
 
@@ -111,7 +121,7 @@ def _membrane(rng: np.random.Generator, scan: Scan, x: Array) -> Lesion:
     width = rng.uniform(0.07, 0.14)
     ragged = np.clip(1.0 + 0.25 * wave(rng, 24, x), 0.4, 1.6)
     grade = severity(rng)
-    lift = grade * rng.uniform(0.09, 0.15) * np.exp(-(((x - centre) / (1.6 * width)) ** 4)) * ragged
+    lift = grade * rng.uniform(0.09, 0.15) * np.exp(-power((x - centre) / (1.6 * width), 4)) * ragged
     beside = centre + float(rng.choice([-1.0, 1.0])) * width * rng.uniform(0.6, 1.4)
     fluid = grade * rng.uniform(0.0, 0.06) * bump(x - beside, width * rng.uniform(0.6, 1.0))
     return Lesion(

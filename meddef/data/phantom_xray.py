@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, severity, soft_step
+from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, power, severity, soft_step
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -60,7 +60,7 @@ def _chest(streams: Streams, size: int) -> Chest:
     s, right = np.abs(u), (u > 0).astype(np.float32)
     apex, widest = patient.uniform(0.06, 0.13), patient.uniform(0.72, 0.8)
     rise = np.clip((widest - v) / (widest - apex), 0.0, 1.0)
-    cage = patient.uniform(0.32, 0.4) * np.sqrt(np.clip(1.0 - rise**2.4, 0.0, 1.0))
+    cage = patient.uniform(0.32, 0.4) * np.sqrt(np.clip(1.0 - power(rise, 2.4), 0.0, 1.0))
     vessels = patient.uniform(0.06, 0.085) + 0.02 * bump(v - 0.3, 0.05)
     heart = patient.uniform(0.1, 0.17) * bump(v - patient.uniform(0.66, 0.74), 0.15)
     atrium = patient.uniform(0.02, 0.06) * bump(v - 0.66, 0.12)
@@ -173,7 +173,7 @@ def _exposure(image: Array, streams: Streams, size: int) -> Array:
     """Contrast, brightness, the letter at the side, quantum noise."""
     view = streams.view
     gain, offset = view.uniform(0.95, 1.15), view.uniform(0.0, 0.07)
-    image = np.clip(image * gain + offset, 0.0, 1.0) ** view.uniform(0.85, 1.15)
+    image = power(np.clip(image * gain + offset, 0.0, 1.0), view.uniform(0.85, 1.15))
     if streams.patient.random() < 0.5:
         corner = (int(size * view.uniform(0.03, 0.1)), int(size * view.uniform(0.1, 0.3)))
         letter = np.zeros((size, size), np.uint8)
