@@ -179,8 +179,8 @@ def test_the_models_of_a_profile_are_reported_on(
     assert verdicts["MedDef w/o AFD+MFE", "attack_stays_in_bounds"] == "PASS"
     assert {row["eps"] for row in found} == {of_profile.trained_epsilon(profile)} == {0.01}  # of one epoch
     assert of_profile.trained_epsilon(load_profile("smoke")) == 0.03
-    assert {(row["source_of_models"], row["budget"], row["dataset"]) for row in found} == {
-        ("profile tiny", "brief", "phantom_oct")
+    assert {(row["source_of_models"], row["budget"], row["dataset"], row["seed"]) for row in found} == {
+        ("profile tiny", "brief", "phantom_oct", profile.seeds[0])
     }
     assert len(rows(folder / "results" / "lab" / "provenance_tiny.jsonl")) == 5
     monkeypatch.setattr(of_profile, "report", lambda *given, **more: pytest.fail("computed again"))

@@ -99,10 +99,11 @@ def _title(record: Record) -> str:
 
 
 def _scope(own: list[Record]) -> str:
-    """Which images and which budget, in a sentence."""
+    """Which images, which budget and which seed, in a sentence."""
     images = next(r["numbers"]["images"] for r in own if r["name"] == "better_than_one_class")
     kind = "drawn" if is_drawn(own[0]["dataset"]) else "real"
-    return f"On {images} {kind} test images, budget `{own[0]['budget']}`."
+    seed = f", models of seed {own[0]['seed']}" if "seed" in own[0] else ""
+    return f"On {images} {kind} test images, budget `{own[0]['budget']}`{seed}."
 
 
 def sources(records: list[Record]) -> Table:

@@ -87,6 +87,7 @@ def report(
         "twin": model_label(*_model(twin)) if twin else None,
         "eps": eps,
         "budget": budget,
+        "seed": cell.settings["seed"],
     }
     return rows(head, items)
 

@@ -85,6 +85,7 @@ def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
 def rows(head: Record, items: Iterable[Item]) -> Iterator[Record]:
     """One record an item: kind "robustness", ``head``, and the fields of the ``Item``.
 
-    head: source_of_models, dataset, model, twin (the undefended model beside it or None), eps, budget.
+    head: source_of_models, dataset, model, twin (the undefended model beside it or None), eps, budget, and of a
+    profile's models the seed.
     """
     return ({"kind": "robustness", **head, **item.as_dict()} for item in items)
