@@ -25,7 +25,6 @@ from meddef.models import build_model
 from meddef.progress import progress_bar
 from meddef.pruning import prune_l1_grid, sparsity
 from meddef.records import Record
-from meddef.saliency import measure_saliency
 from meddef.settings import SaliencySettings, TrainingSettings
 from meddef.training import load_weights, train
 
@@ -183,6 +182,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
     """Grad-CAM of one model on images of the test split; of phantoms the lesions are known, and some maps are kept."""
+    from meddef.saliency import measure_saliency  # scipy.stats: a second at the start of every other process
+
     settings, drawn = cell.settings, cell.dataset in FAMILY
     rule = SaliencySettings.model_validate({name: settings[name] for name in SaliencySettings.model_fields})
     masks = _lesions(cell, splits) if drawn else None
