@@ -163,7 +163,7 @@ def test_refusals():
 
 
 @pytest.mark.parametrize(("family", "seen"), [("oct", "c1083d6b8f66830e"), ("xray", "550acda63f00fe69")])
-def test_the_images_are_the_same_on_every_processor(family, seen):
+def test_avx2_and_avx512_draw_the_same_images(family, seen):
     """Single-precision powers differ between AVX2 and AVX-512; one grey level is another data set, with other keys."""
     drawn = draw_phantoms(family, 320, size=32)
     assert hashlib.sha256(drawn.images.tobytes()).hexdigest()[:16] == seen

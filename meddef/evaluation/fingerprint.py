@@ -22,7 +22,7 @@ SAME_RESULTS = {
         "91e4334fe651521d4d6683426b19323125d0c9384e22c90cc146483755c5c927"
     ),
     # meddef.data.phantom_*: NumPy's single-precision power differed between processors, the images that were drawn
-    # with AVX2 are the ones that every processor draws now; tests/test_phantom.py has their hash
+    # with AVX2 are the ones that AVX-512 draws too now; tests/test_phantom.py has their hash
     "1ee928e44f914a0e9bf41e636f2aeba516a70d2ad6d899b5f25e3475a352f95c": (
         "914eda233292742e511119102df04a47d428f3c7e2df8119867ac5f020ef6a4a"
     ),
