@@ -90,10 +90,34 @@ def test_compacting_keeps_what_is_seen() -> None:
         '<text style="font: 9px; font-family: \'DejaVu Sans\'" x="1.005">0.00500</text></svg>'
     )
     small = compact(svg)
-    assert 'd="M 1.23 0 L 2 3"' in small
+    assert 'd="M1.23 0 2 3"' in small
     assert ">0.00500<" in small  # text is not rounded
     assert "<g" not in small
     assert "Verdana" in small
+
+
+def test_compacting_says_nothing_twice() -> None:
+    small = compact(
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        '<defs><path id="m1" d="M 0 0 C 1 1 2 2 3 3 C 4 4 5 5 6 6 L 7 7 z" style="stroke: red; fill: none"/></defs>'
+        '<use xlink:href="#m1" x="1" style="stroke: red; fill: none"/>'
+        '<use xlink:href="#m1" x="2" style="stroke: blue"/>'
+        '<path d="M 1 1" clip-path="url(#p)"/><path d="M 2 2" clip-path="url(#p)"/>'
+        '<path d="M 3 3" clip-path="url(#q)"/><path d="M 4 4"/></svg>'
+    )
+    assert small.split("\n")[1:-2] == [
+        "<defs>",
+        '<path id="m1" d="M0 0C1 1 2 2 3 3 4 4 5 5 6 6L7 7z" style="stroke:red;fill:none"/>',
+        "</defs>",
+        '<use xlink:href="#m1" x="1"/>',
+        '<use xlink:href="#m1" x="2" style="stroke:blue"/>',
+        '<g clip-path="url(#p)">',
+        '<path d="M1 1"/>',
+        '<path d="M2 2"/>',
+        "</g>",
+        '<path d="M3 3" clip-path="url(#q)"/>',
+        '<path d="M4 4"/>',
+    ]
 
 
 class TestInteractive:

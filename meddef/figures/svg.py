@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from itertools import groupby
 from xml.etree import ElementTree
 
 from PIL import Image
@@ -13,9 +14,11 @@ DECIMALS = 2  # of coordinates, in points: a hundredth of 1/72 inch
 SHADES = 48  # of embedded pictures of phantoms
 FONTS = "'DejaVu Sans', Verdana, 'Bitstream Vera Sans', sans-serif"  # the first three are equally wide
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+HREF = f"{{{XLINK}}}href"
 _COORDINATES = ("d", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "points", "transform")
 _LONG = re.compile(rf"-?\d+\.\d{{{DECIMALS}}}\d+")
 _FONT = re.compile(r"; font-family: [^;\"]*")
+_COMMAND = re.compile(r"([A-Za-z])([^A-Za-z]*)")
 _TURNED_BY_NOTHING = re.compile(r"rotate\(-?0 [^)]*\)")
 _PNG = "data:image/png;base64,"
 
@@ -27,9 +30,10 @@ ElementTree.register_namespace("rdf", "http://www.w3.org/1999/02/22-rdf-syntax-n
 
 
 def compact(svg: str) -> str:
-    """``svg`` with short numbers, small pictures, no idle groups, and a font list that any machine can serve."""
+    """``svg`` with short numbers and paths, small pictures, nothing said twice, and fonts that any machine has."""
     root = ElementTree.fromstring(svg)
     used = set(re.findall(r"#([\w.-]+)", svg))
+    _inherit(root)
     for node in root.iter():
         _shorten(node)
         if node.get("id") not in used:
@@ -38,9 +42,18 @@ def compact(svg: str) -> str:
             node.text = None
         node.tail = None
     _unwrap(root)
+    _clip_together(root)
     for node in root.iter(f"{{{SVG}}}style"):
         node.text = f"{node.text} text{{font-family: {FONTS}}}"
-    return ElementTree.tostring(root, encoding="unicode").replace("><", ">\n<") + "\n"
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>").replace("><", ">\n<") + "\n"
+
+
+def _inherit(root: ElementTree.Element) -> None:
+    """Drop the style of a marker's uses where the marker itself has it."""
+    styles = {f"#{node.get('id')}": node.get("style") for node in root.iter() if node.get("id")}
+    for use in root.iter(f"{{{SVG}}}use"):
+        if "style" in use.attrib and use.get("style") == styles.get(use.get(HREF, "")):
+            del use.attrib["style"]
 
 
 def _shorten(node: ElementTree.Element) -> None:
@@ -48,13 +61,23 @@ def _shorten(node: ElementTree.Element) -> None:
         if name in node.attrib:
             short = _LONG.sub(_rounded, _TURNED_BY_NOTHING.sub("", node.attrib[name]))
             node.attrib[name] = " ".join(short.split())
+    if "d" in node.attrib:
+        node.attrib["d"] = _path(node.attrib["d"])
     if "style" in node.attrib:
-        node.attrib["style"] = _FONT.sub("", node.attrib["style"])
+        node.attrib["style"] = _FONT.sub("", node.attrib["style"]).replace(": ", ":").replace("; ", ";")
     if not node.get("transform", "?"):
         del node.attrib["transform"]
-    link = f"{{{XLINK}}}href"
-    if node.get(link, "").startswith(_PNG):
-        node.attrib[link] = _PNG + _smaller(node.attrib[link].removeprefix(_PNG))
+    if node.get(HREF, "").startswith(_PNG):
+        node.attrib[HREF] = _PNG + _smaller(node.attrib[HREF].removeprefix(_PNG))
+
+
+def _path(data: str) -> str:
+    """Path data without the commands that repeat the one before; after a move, points are lines."""
+    written, before = [], ""
+    for command, numbers in _COMMAND.findall(data):
+        written.append((" " if command == before else command) + numbers.strip())
+        before = "L" if command == "M" else command
+    return "".join(written)
 
 
 def _rounded(number: re.Match[str]) -> str:
@@ -69,6 +92,23 @@ def _unwrap(node: ElementTree.Element) -> None:
         if child.tag == f"{{{SVG}}}g" and not child.attrib:
             place = list(node).index(child)
             node[place : place + 1] = list(child)
+
+
+def _clip_together(node: ElementTree.Element) -> None:
+    """Put neighbours that are clipped alike into one group that is."""
+    children = list(node)
+    for child in children:
+        _clip_together(child)
+        node.remove(child)
+    for clip, run in groupby(children, key=lambda child: child.get("clip-path")):
+        alike = list(run)
+        if clip is None or len(alike) == 1:
+            node.extend(alike)
+            continue
+        group = ElementTree.SubElement(node, f"{{{SVG}}}g", {"clip-path": clip})
+        for child in alike:
+            del child.attrib["clip-path"]
+            group.append(child)
 
 
 def _smaller(encoded: str) -> str:
