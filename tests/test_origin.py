@@ -101,22 +101,28 @@ def test_compacting_says_nothing_twice() -> None:
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
         '<defs><path id="m1" d="M 0 0 C 1 1 2 2 3 3 C 4 4 5 5 6 6 L 7 7 z" style="stroke: red; fill: none"/></defs>'
         '<use xlink:href="#m1" x="1" style="stroke: red; fill: none"/>'
-        '<use xlink:href="#m1" x="2" style="stroke: blue"/>'
-        '<path d="M 1 1" clip-path="url(#p)"/><path d="M 2 2" clip-path="url(#p)"/>'
-        '<path d="M 3 3" clip-path="url(#q)"/><path d="M 4 4"/></svg>'
+        '<use xlink:href="#m1" x="2" style="fill: blue"/>'
+        '<g clip-path="url(#p)"><use xlink:href="#m1" x="3" style="fill: red"/>'
+        '<use xlink:href="#m1" x="4" style="fill: red"/></g><path d="M 2 2" clip-path="url(#p)"/>'
+        '<path d="M 3 3" clip-path="url(#q)"/>'
+        '<path d="M 4 4" style="opacity: 0.5"/><path d="M 5 5" style="opacity: 0.5"/></svg>'
     )
     assert small.split("\n")[1:-2] == [
         "<defs>",
         '<path id="m1" d="M0 0C1 1 2 2 3 3 4 4 5 5 6 6L7 7z" style="stroke:red;fill:none"/>',
         "</defs>",
         '<use xlink:href="#m1" x="1"/>',
-        '<use xlink:href="#m1" x="2" style="stroke:blue"/>',
+        '<use xlink:href="#m1" x="2" style="fill:blue"/>',
         '<g clip-path="url(#p)">',
-        '<path d="M1 1"/>',
+        '<g style="fill:red">',
+        '<use xlink:href="#m1" x="3"/>',
+        '<use xlink:href="#m1" x="4"/>',
+        "</g>",
         '<path d="M2 2"/>',
         "</g>",
         '<path d="M3 3" clip-path="url(#q)"/>',
-        '<path d="M4 4"/>',
+        '<path d="M4 4" style="opacity:0.5"/>',  # half of each is not half of both
+        '<path d="M5 5" style="opacity:0.5"/>',
     ]
 
 

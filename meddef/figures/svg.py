@@ -19,6 +19,7 @@ _COORDINATES = ("d", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "point
 _LONG = re.compile(rf"-?\d+\.\d{{{DECIMALS}}}\d+")
 _FONT = re.compile(r"; font-family: [^;\"]*")
 _COMMAND = re.compile(r"([A-Za-z])([^A-Za-z]*)")
+_OPACITY = re.compile(r"(^|;)opacity:")
 _TURNED_BY_NOTHING = re.compile(r"rotate\(-?0 [^)]*\)")
 _PNG = "data:image/png;base64,"
 
@@ -41,10 +42,14 @@ def compact(svg: str) -> str:
         if not (node.text or "").strip():
             node.text = None
         node.tail = None
+    for attribute in ("clip-path", "style"):
+        _unwrap(root)
+        _share(root, attribute)
     _unwrap(root)
-    _clip_together(root)
     for node in root.iter(f"{{{SVG}}}style"):
-        node.text = f"{node.text} text{{font-family: {FONTS}}}"
+        # A rule for every node would beat what a group hands down.
+        rules = (node.text or "").replace("*{", "svg{")
+        node.text = f"{rules} text{{font-family: {FONTS}}}"
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>").replace("><", ">\n<") + "\n"
 
 
@@ -94,20 +99,20 @@ def _unwrap(node: ElementTree.Element) -> None:
             node[place : place + 1] = list(child)
 
 
-def _clip_together(node: ElementTree.Element) -> None:
-    """Put neighbours that are clipped alike into one group that is."""
+def _share(node: ElementTree.Element, attribute: str) -> None:
+    """Give the ``attribute`` that neighbours have in common to a group of them; all but opacity is inherited."""
     children = list(node)
     for child in children:
-        _clip_together(child)
+        _share(child, attribute)
         node.remove(child)
-    for clip, run in groupby(children, key=lambda child: child.get("clip-path")):
+    for value, run in groupby(children, key=lambda child: child.get(attribute)):
         alike = list(run)
-        if clip is None or len(alike) == 1:
+        if value is None or len(alike) == 1 or _OPACITY.search(value):
             node.extend(alike)
             continue
-        group = ElementTree.SubElement(node, f"{{{SVG}}}g", {"clip-path": clip})
+        group = ElementTree.SubElement(node, f"{{{SVG}}}g", {attribute: value})
         for child in alike:
-            del child.attrib["clip-path"]
+            del child.attrib[attribute]
             group.append(child)
 
 
