@@ -19,6 +19,8 @@ from meddef.errors import InputError
 
 PRUNABLE = (nn.Conv2d, nn.Linear)
 SCOPES = ("global", "layer")
+PART = 1 << 18
+"""Magnitudes looked at in one go: what is made of them stays in the cache, and in memory that is used again."""
 
 
 def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -71,7 +73,7 @@ def prune_l1_grid(model: nn.Module, rates: Sequence[float], *, scope: str = "glo
         if not np.isfinite(values).all():
             raise InputError(f"weight '{name}' is not finite: the model is broken, train it again")
     groups = [list(weights)] if scope == "global" else [[name] for name in weights]
-    cuts = [_cuts(np.concatenate([magnitudes[name] for name in group]), rates) for group in groups]
+    cuts = [_cuts([magnitudes[name] for name in group], rates) for group in groups]
     for index in range(len(rates)):
         pruned: dict[int, nn.Parameter] = {}
         for group, cut in zip(groups, cuts, strict=True):
@@ -93,17 +95,19 @@ class _Cut:
     ties: int
 
 
-def _cuts(magnitudes: np.ndarray, rates: Sequence[float]) -> list[_Cut]:
+def _cuts(magnitudes: Sequence[np.ndarray], rates: Sequence[float]) -> list[_Cut]:
     """Where each rate cuts. Sorted are only the magnitudes that share their leading 16 bits with one that is a cut:
     of floats that are not negative, these bits are in the order of the values."""
-    bits = 8 * magnitudes.itemsize
-    bins = magnitudes.view(f"i{magnitudes.itemsize}") >> (bits - 16)
-    sizes = np.bincount(bins)
-    counts = [round(rate * len(magnitudes)) for rate in rates]
+    total = sum(map(len, magnitudes))
+    parts = [values[i : i + PART] for values in magnitudes for i in range(0, len(values), PART)]
+    sizes = np.zeros(1 << 15, dtype=np.intp)
+    for part in parts:
+        sizes += np.bincount(_leading(part), minlength=len(sizes))
+    counts = [round(rate * total) for rate in rates]
     chosen = np.searchsorted(sizes.cumsum(), np.maximum(counts, 1))
     near = np.zeros(len(sizes), dtype=bool)
     near[chosen] = True
-    ordered = np.sort(magnitudes[near[bins]])
+    ordered = np.sort(np.concatenate([part[near[_leading(part)]] for part in parts]))
     unsorted_below = np.where(near, 0, sizes).cumsum()
     cuts = []
     for count, skipped in zip(counts, unsorted_below[chosen], strict=True):
@@ -115,6 +119,11 @@ def _cuts(magnitudes: np.ndarray, rates: Sequence[float]) -> list[_Cut]:
             below = np.nextafter(cut, np.zeros_like(cut))
             cuts.append(_Cut(float(below), float(cut), max(count - first, 0)))
     return cuts
+
+
+def _leading(magnitudes: np.ndarray) -> np.ndarray:
+    bits = 8 * magnitudes.itemsize
+    return (magnitudes.view(f"i{magnitudes.itemsize}") >> (bits - 16)).astype(np.intp)
 
 
 @torch.no_grad()
