@@ -52,7 +52,8 @@ def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
     if name == "fgsm":
         calls |= _bare_copies(model, x, labels)
     else:
-        calls |= {"first": partial(ours, stop="first"), "forward": partial(_forward, model, x)}
+        passes = _passes(model, ours)
+        calls |= {"first": partial(ours, stop="first"), "passes": partial(_bare, model, x, labels, passes)}
     peer = _torchattacks(name, model, x, labels, scale)
     times = interleaved(calls | peer, scale.repeats, warm_up=steps == 1)
     where = f"{len(x)} images of {scale.size} px"
@@ -68,9 +69,7 @@ def iterated(name: str, classes: int, scale: Scale) -> Iterator[Row]:
     if name == "bim":
         yield from identical(label, ours, peer, LinfBall(x, per_image(EPS, x, "eps")))
     if name != "fgsm":
-        note = (
-            f"undefended model, every image right before; {_at_most(times, _passes(model, x, ours), steps)}"
-        )
+        note = f"undefended model, every image right before; {_at_most(times, passes, len(x))}"
         yield ratio(
             f'{label}: stop="first" against torchattacks', times, "torchattacks", "first", least=15, note=note
         )
@@ -93,31 +92,43 @@ def _most(times: Mapping[str, float], mode: str) -> str:
     )
 
 
-def _passes(model: nn.Module, x: Tensor, attack: Callable[..., object]) -> tuple[float, float]:
-    """Forward passes an image of ``x`` while ``attack`` stops at success, and how many of them record a gradient."""
-    seen: list[tuple[int, bool]] = []
+Passes = list[tuple[int, bool]]
+"""Images in each forward pass of an attack, and whether it records a gradient."""
+
+
+def _passes(model: nn.Module, attack: Callable[..., object]) -> Passes:
+    """Those of ``attack`` when it stops at success."""
+    seen: Passes = []
     hook = model.register_forward_hook(
         lambda module, given, logits: seen.append((len(logits), logits.requires_grad))
     )
     attack(stop="first")
     hook.remove()
-    return sum(n for n, _ in seen) / len(x), sum(n for n, derived in seen if derived) / len(x)
+    return seen
 
 
-def _at_most(times: Mapping[str, float], passes: tuple[float, float], steps: int) -> str:
-    """What the passes that ``stop="first"`` needs would take if they were all: in full batches, with nothing around."""
-    made, derived = passes
-    counted = f"{made:.1f} forward passes an image, {derived:.1f} of them for a gradient"
+def _bare(model: nn.Module, x: Tensor, labels: Tensor, passes: Passes) -> None:
+    """``passes`` with nothing around them."""
+    for n, derived in passes:
+        if derived:
+            floor(model, x[:n], labels[:n], 1)
+        else:
+            _forward(model, x[:n])
+
+
+def _at_most(times: Mapping[str, float], passes: Passes, images: int) -> str:
+    """What ``stop="first"`` would gain if its passes were all it did."""
+    made, derived = sum(n for n, _ in passes), sum(n for n, derived in passes if derived)
+    counted = f"{made / images:.1f} forward passes an image, {derived / images:.1f} of them for a gradient"
     if "torchattacks" not in times:
         return counted
-    bare = (made - derived) * times["forward"] + derived * times["floor"] / steps
-    return f"{counted}, which bare and in full batches take 1/{times['torchattacks'] / bare:.2f} of torchattacks' time"
+    most = times["torchattacks"] / times["passes"]
+    return f"{counted}; the same passes with nothing around them are {most:.2f} times as fast as torchattacks"
 
 
 @torch.no_grad()
-def _forward(model: nn.Module, x: Tensor) -> Tensor:
-    logits: Tensor = model(x)
-    return logits
+def _forward(model: nn.Module, x: Tensor) -> None:
+    model(x)
 
 
 def identical(label: str, ours: Callable[[], Tensor], peer: peers.Calls, ball: LinfBall) -> Iterator[Row]:
@@ -228,10 +239,10 @@ def first_success(scale: Scale) -> Iterator[Row]:
     ours = _attack("bim", model, x, labels, scale)
     first = partial(ours, stop="first")
     share = robust(model, first(), labels) / 100
+    passes = _passes(model, ours)
     calls: peers.Calls = {
         "first": first,
-        "floor": partial(floor, model, x, labels, scale.steps),
-        "forward": partial(_forward, model, x),
+        "passes": partial(_bare, model, x, labels, passes),
         **_torchattacks("bim", model, x, labels, scale),
     }
     times = interleaved(calls, scale.slow_repeats)
@@ -242,7 +253,7 @@ def first_success(scale: Scale) -> Iterator[Row]:
         "first",
         least=0.8 / max(share, 1 / len(x)),
         note=f"{len(x)} images of {scale.small} px right before, {100 * share:.0f} % resist; "
-        f"{_at_most(times, _passes(model, x, ours), scale.steps)}; medians of {scale.slow_repeats} runs",
+        f"{_at_most(times, passes, len(x))}; medians of {scale.slow_repeats} runs",
     )
 
 
