@@ -3,8 +3,9 @@
     python -m tests.rerun --profile cpu --key 0b1c... --data-dir DATA
 
 The code is that of the commit which the cell's provenance names, unpacked into a folder of its own (``--here`` takes
-this checkout instead). The model is trained again, then attacked. Use the hardware and versions that the provenance
-names: float sums may differ on others. Without ``--key``, the keys of the profile are listed.
+this checkout instead). The model is trained again, then attacked. Use the versions that the provenance names, and
+hardware of the same kind: float sums may differ on others. A cell computed with AVX2 is computed again with AVX2, on a
+processor that has AVX-512 too. Without ``--key``, the keys of the profile are listed.
 """
 
 import argparse
@@ -21,6 +22,14 @@ from typing import Any
 from meddef.records import Record, load_provenance, load_records
 
 ROOT = Path(__file__).parents[1]
+AS_AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4",
+    "OPENCV_CPU_DISABLE": "AVX512F,AVX512-COMMON,AVX512-SKX,AVX512-CNL,AVX512-CLX,AVX512-ICL",
+}
+"""What makes torch, oneDNN, MKL, NumPy and OpenCV leave AVX-512 alone, so that sums are those of an AVX2 processor."""
 COMPUTE = """
 import json, sys
 from pathlib import Path
@@ -49,15 +58,21 @@ def unpack(commit: str, folder: Path) -> Path:
     return folder
 
 
-def compute(code: Path, profile: str, key: str, folder: Path, data_dir: str, device: str) -> list[Record]:
-    """The records of the cell ``key``, and of nothing that was computed before."""
-    command = [sys.executable, "-c", COMPUTE, profile, key, str(folder), data_dir, device]
-    environment = os.environ | {"PYTHONPATH": str(code)}
+def compute(code: Path, profile: str, key: str, folder: Path, data_dir: str, origin: Record) -> list[Record]:
+    """The records of the cell ``key``, and of nothing that was computed before; ``origin`` is its provenance."""
+    command = [sys.executable, "-c", COMPUTE, profile, key, str(folder), data_dir, origin["device"]]
+    kept = {"PYTHONPATH": str(code), "MEDDEF_CACHE_DIR": str(folder / "cache")}
+    environment = os.environ | kept | limits(origin)
     done = subprocess.run(command, cwd=code, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.returncode)
     found: list[Record] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def limits(origin: Record) -> dict[str, str]:
+    """The environment that computes with the instructions of the published cell."""
+    return AS_AVX2 if origin["hardware"].get("instructions") == "AVX2" else {}
 
 
 def differences(published: list[Record], again: list[Record]) -> list[str]:
@@ -102,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         code = ROOT if given.here else unpack(origin["commit"], Path(folder) / "code")
         runs = Path(folder) / "runs"
-        again = compute(code, given.profile, given.key, runs, data_dir, origin["device"])
+        again = compute(code, given.profile, given.key, runs, data_dir, origin)
     found = differences(published, again)
     print("\n".join(found) or "the same, bit for bit")
     sys.exit(bool(found))

@@ -1,9 +1,11 @@
 """The two independent checks: from the published predictions, and from the images."""
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,16 @@ def test_the_code_is_that_of_the_commit(tmp_path: Path) -> None:
     if head.returncode:
         pytest.skip("not a git checkout")
     assert (rerun.unpack(head.stdout.strip(), tmp_path) / "meddef" / "records.py").is_file()
+
+
+def test_avx2_is_all_that_is_used_where_the_cell_was_computed_with_it() -> None:
+    environment = os.environ | rerun.limits({"hardware": {"instructions": "AVX2"}})
+    code = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() != "AVX512"
+    assert rerun.limits({"hardware": {"instructions": "AVX512"}}) == {}
 
 
 def test_an_unknown_cell_is_named(published: tuple[Path, str]) -> None:
