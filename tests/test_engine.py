@@ -327,14 +327,13 @@ def test_source_fingerprint_sees_code_and_not_comments(
     assert source_fingerprint("meddef.training.trainer") != source_fingerprint("meddef.training.schedule")
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="syntax trees differ between versions of Python")
 @pytest.mark.parametrize(
     "module", ["meddef.pruning", *(f"meddef.data.phantom_{name}" for name in ("fields", "oct", "xray"))]
 )
 def test_code_rewritten_with_equal_results_keeps_their_keys(
     module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The list holds the code of today: after another change its entry must be thought over."""
+    """The list holds today's code, as every Python reads it: after another change its entry must be thought over."""
     before = source_fingerprint(module)
     monkeypatch.setattr(fingerprint, "SAME_RESULTS", {})
     fingerprint._parse.cache_clear()

@@ -8,7 +8,7 @@ from meddef.errors import InputError
 from meddef.settings import load_profile, profile_names
 
 
-@pytest.mark.parametrize("name", ["cpu", "cpu_oct", "cpu_patient", "paper", "smoke"])
+@pytest.mark.parametrize("name", ["cpu", "cpu_oct", "cpu_patient", "gpu", "paper", "smoke"])
 def test_bundled_profiles_load(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
@@ -78,9 +78,9 @@ def test_faults_are_named(tmp_path: Path, change: str, message: str) -> None:
 
 
 def test_unknown_profiles_are_named(tmp_path: Path) -> None:
-    assert profile_names() == ["cpu", "cpu_oct", "cpu_patient", "paper", "smoke"]
+    assert profile_names() == ["cpu", "cpu_oct", "cpu_patient", "gpu", "paper", "smoke"]
     with pytest.raises(
-        InputError, match="unknown profile 'smok': use one of cpu, cpu_oct, cpu_patient, paper, smoke"
+        InputError, match="unknown profile 'smok': use one of cpu, cpu_oct, cpu_patient, gpu, paper, smoke"
     ):
         load_profile("smok")
     with pytest.raises(InputError, match="does not exist"):

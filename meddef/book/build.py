@@ -21,6 +21,7 @@ from meddef.book.api_page import api_page
 from meddef.atomic import write_text
 from meddef.book.cards_page import cards_page
 from meddef.book.cost import cost_page
+from meddef.book.cost_gpu import gpu_page
 from meddef.report.decisions import decisions_page
 from meddef.errors import InputError, RunFailed
 from meddef.book.exhibits import exhibits_page
@@ -116,7 +117,7 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
 
 def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     """File name -> content of everything that the hand-written pages include, for ``book/_generated/``."""
-    texts = front_page(reports) | cost_page(root) | full_size.pages(reports, root)
+    texts = front_page(reports) | cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
     texts |= playground_pages(root) | cards_page(reports, EPS)
     return texts | exhibits_page(reports, _sections(root, reports)) | published.code_page()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 WITHOUT_EFFECT = {  # they store, show or validate; they cannot change a number
     "meddef.atomic",
@@ -15,7 +17,7 @@ WITHOUT_EFFECT = {  # they store, show or validate; they cannot change a number
     "meddef.records",
     "meddef.settings",  # the settings themselves are part of the key, defaults included
 }
-# Code rewritten without changing a result: its hash (Python 3.11) -> that of code with the same results, bit for bit.
+# Code rewritten without changing a result: its hash -> that of code with the same results, bit for bit.
 SAME_RESULTS = {
     # meddef.pruning: sorted everything; tests/test_pruning.py holds it to torch's own and to a stable sort
     "5cbeddd670dcd74fcc85576592bb655b74e71dc6231764151756224fd463ac63": (
@@ -73,8 +75,14 @@ def _parse(module: str) -> tuple[str, frozenset[str]]:
             and ast.get_docstring(node) is not None
         ):
             node.body = node.body[1:]
-    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    digest = hashlib.sha256(_dump(tree).encode()).hexdigest()
     return SAME_RESULTS.get(digest, digest), frozenset(imported)
+
+
+def _dump(tree: ast.AST) -> str:
+    """The tree as text, from every Python that of 3.11: no type parameters, and what is empty is shown."""
+    shown: dict[str, Any] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    return ast.dump(tree, **shown).replace(", type_params=[]", "")
 
 
 def _is_module(name: str) -> bool:

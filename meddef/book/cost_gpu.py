@@ -1,0 +1,90 @@
+"""The part of the book's page on cost that a GPU was measured for: ``tests/bench/bench_gpu.py``. No torch here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from meddef.book.cost import origin
+from meddef.report.display import Table
+
+PLACE = Path("results") / "bench" / "gpu.json"
+NOTHING = "No GPU was measured: `python -m tests.bench.bench_gpu` makes the table."
+NAMES = {"resnet18": "ResNet18", "full": "MedDef (full)"}
+
+
+def gpu_page(root: Path) -> dict[str, str]:
+    """File name -> content, for ``book/_generated/``; says so where nothing was measured."""
+    path = root / PLACE
+    if not path.is_file():
+        return {"cost_gpu.md": f"{NOTHING}\n"}
+    bench = json.loads(path.read_text(encoding="utf-8"))
+    rows = pd.DataFrame(bench["rows"])
+    parts = [speeds, others, verdicts, compiled]
+    tables = [table for table in (part(rows) for part in parts) if not table.frame.empty]
+    shown = [table._repr_html_() for table in [*tables, origin(bench)]]
+    return {"cost_gpu.md": "\n\n".join(shown) + "\n"}
+
+
+def speeds(rows: pd.DataFrame) -> Table:
+    """Image-steps a second of PGD, a column each arithmetic."""
+    found = rows[rows["what"] == "PGD"]
+    wide = found.pivot_table(index=["model", "batch"], columns="mode", values="value", sort=False)
+    frame = wide.map(lambda value: f"{value:,.0f}").reset_index()
+    frame["model"] = frame["model"].map(NAMES)
+    caption = (
+        "PGD at 224 px, image-steps a second (an image forward and backward, and the step); floor: the bare passes, as "
+        "PyTorch does them unless told otherwise (TF32: operands of convolutions rounded to 10 bits of mantissa)."
+    )
+    return Table(frame, caption, header=2)
+
+
+def others(rows: pd.DataFrame) -> Table:
+    """Training and JSMA."""
+    found = rows[rows["what"].isin(["training", "JSMA"])]
+    frame = pd.DataFrame(
+        {
+            "work": found["what"],
+            "model": found["model"].map(NAMES),
+            "images in the batch": found["batch"].astype(int),
+            "arithmetic": found["mode"],
+            "speed": [f"{row.value:,.0f} {row.unit}" for row in found.itertuples()],
+        }
+    )
+    return Table(frame, "Training steps on clean images, and moves of JSMA (pairs of features), at 224 px.", 2)
+
+
+def verdicts(rows: pd.DataFrame) -> Table:
+    """How many images resist in each arithmetic, and how many are judged otherwise in TF32."""
+    found = rows[rows["what"] == "verdicts"]
+    if found.empty:
+        return Table(found, "")
+    wide = found.pivot_table(index="eps", columns="mode", values="robust", sort=False).astype(int)
+    frame = wide.astype(str)
+    frame["judged otherwise in TF32"] = found.groupby("eps")["other_in_tf32"].sum().astype(int).astype(str)
+    frame = frame.reset_index().rename(columns={"eps": "ε"})
+    caption = (
+        f"Does cheaper arithmetic change verdicts? Images of {int(found['n'].iloc[0])} that an adversarially trained "
+        "ResNet18 (64 px) has right after PGD-40 whose gradients are computed so, judged in float32 proper; the last "
+        f"column counts all {len(wide.columns)} attacks' images that TF32 would judge otherwise."
+    )
+    return Table(frame, caption)
+
+
+def compiled(rows: pd.DataFrame) -> Table:
+    """The floor with and without torch.compile."""
+    found = rows[rows["what"] == "compile"]
+    if found.empty:
+        return Table(found, "")
+    frame = pd.DataFrame(
+        {
+            "model": found["model"].map(NAMES),
+            "images in the batch": found["batch"].astype(int),
+            "passes": found["mode"],
+            "image-steps/s": found["value"].map("{:,.0f}".format),
+            "first pass": found["first"].map("{:.0f} s".format),
+        }
+    )
+    return Table(frame, "Does `torch.compile` pay? Bare passes at 224 px, and what compiling costs first.", 2)

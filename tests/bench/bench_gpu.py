@@ -1,0 +1,202 @@
+"""What a GPU does at the paper's 224 px, in absolute numbers: python -m tests.bench.bench_gpu [FOLDER].
+
+Image-steps a second of PGD in each arithmetic, beside the floor (bare forward and input-gradient passes); training
+images a second; and whether the cheaper arithmetic changes verdicts.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from meddef.atomic import write_text
+from meddef.attacks import jsma, pgd
+from meddef.evaluation.provenance import provenance
+from meddef.models import build_model
+from tests.bench import workload
+from tests.bench.store import FOLDER
+from tests.bench.table import say
+
+DEVICE, SIZE, CLASSES, STEPS, REPEATS = "cuda", 224, 2, 20, 3
+BATCHES = (16, 128)
+MOVES = 20  # of JSMA
+JUDGED, JUDGED_EPS = 256, (0.02, 0.04, 0.06)
+MODES: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "TF32": {},
+    "fast": {"fast": True},
+    "bf16": {"precision": "bf16"},
+    "fast bf16": {"fast": True, "precision": "bf16"},
+}
+
+
+def main() -> None:
+    """Write gpu.json, for the book's page on cost, anew after every part: device time may end before the bench does."""
+    started = time.perf_counter()
+    place = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER) / "gpu.json"
+    rows: list[dict[str, Any]] = []
+    for part in (attack_speed, training_speed, jsma_speed, verdicts, compiled):
+        for row in part():
+            say(json.dumps(row))
+            rows.append(row)
+            circumstances = provenance(DEVICE, time.perf_counter() - started)
+            circumstances["threads"] = torch.get_num_threads()
+            content = {"rows": rows, "provenance": circumstances}
+            write_text(place, json.dumps(content, indent=1) + "\n")
+
+
+def attack_speed() -> Iterator[dict[str, Any]]:
+    """PGD of a few steps, each mode by turns."""
+    for variant in ("resnet18", "full"):
+        model = network(variant)
+        for batch in BATCHES:
+            x, labels = batch_of(batch)
+            runs = {"floor": partial(workload.floor, model, x, labels, STEPS)}
+            for mode, keywords in MODES.items():
+                runs[mode] = partial(attacked, model, x, labels, mode, **keywords)
+            for mode, seconds in medians(runs).items():
+                yield speed("PGD", "image-steps/s", variant, mode, batch, batch * STEPS / seconds)
+
+
+def training_speed() -> Iterator[dict[str, Any]]:
+    """Optimizer steps on clean batches of 32."""
+    x, labels = batch_of(32)
+    for variant in ("resnet18", "full"):
+        model = network(variant).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+        runs = {
+            mode: partial(fit, model, optimizer, x, labels, bf16=mode == "bf16")
+            for mode in ("float32", "bf16")
+        }
+        for mode, seconds in medians(runs).items():
+            yield speed("training", "images/s", variant, mode, 32, 32 * STEPS / seconds)
+
+
+def jsma_speed() -> Iterator[dict[str, Any]]:
+    """Moves of JSMA, each a pair of features an image; so small that no image is fooled and leaves."""
+    x, _ = batch_of(8)
+    for variant in ("resnet18", "full"):
+        model = network(variant)
+        runs = {"TF32": partial(jsma, model, x, answers(model, x), theta=1e-4, gamma=0.14, max_steps=MOVES)}
+        for mode, seconds in medians(runs).items():
+            yield speed("JSMA", "image-moves/s", variant, mode, 8, 8 * MOVES / seconds)
+
+
+def verdicts() -> Iterator[dict[str, Any]]:
+    """Robust accuracy of one adversarially trained model under PGD-40 in each arithmetic, judged in float32 proper."""
+    model = workload.defended(CLASSES, 64, workload.FULL.training).to(DEVICE)
+    x, labels = (part.to(DEVICE) for part in workload.bands(JUDGED, CLASSES, 64, seed=0))
+    for eps in JUDGED_EPS:
+        for mode, keywords in MODES.items():
+            with without_tf32(mode == "float32"):
+                found = pgd(model, x, labels, eps=eps, step_size=eps / 8, steps=40, **keywords)
+            with without_tf32(True):
+                proper = answers(model, found)
+            tf32 = answers(model, found)
+            yield {
+                "what": "verdicts", "eps": eps, "mode": mode, "n": JUDGED,
+                "robust": int((proper == labels).sum()), "other_in_tf32": int((proper != tf32).sum()),
+            }  # fmt: skip
+
+
+def compiled() -> Iterator[dict[str, Any]]:
+    """Whether torch.compile pays for the passes an attack is made of, and what it costs first."""
+    for variant in ("resnet18", "full"):
+        for batch in (32, 128):
+            model, (x, labels) = network(variant), batch_of(batch)
+            quick = torch.compile(model)
+            started = time.perf_counter()
+            workload.floor(quick, x, labels, 1)
+            torch.cuda.synchronize()
+            first = time.perf_counter() - started
+            runs = {
+                "floor": partial(workload.floor, model, x, labels, STEPS),
+                "floor, compiled": partial(workload.floor, quick, x, labels, STEPS),
+            }
+            for mode, seconds in medians(runs).items():
+                row = speed("compile", "image-steps/s", variant, mode, batch, batch * STEPS / seconds)
+                yield row | {"first": round(first, 1)}
+
+
+def network(variant: str) -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model(variant, CLASSES, mean=0.4, std=0.2)
+    return model.to(DEVICE).to(memory_format=torch.channels_last).eval()
+
+
+def batch_of(n: int) -> tuple[Tensor, Tensor]:
+    x, labels = workload.bands(n, CLASSES, SIZE, seed=0)
+    return x.to(DEVICE, memory_format=torch.channels_last), labels.to(DEVICE)
+
+
+def attacked(model: nn.Module, x: Tensor, labels: Tensor, mode: str, **keywords: Any) -> None:
+    with without_tf32(mode == "float32"):
+        pgd(model, x, labels, eps=0.01, step_size=0.001, steps=STEPS, **keywords)
+
+
+def fit(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor, *, bf16: bool) -> None:
+    for _ in range(STEPS):
+        with without_tf32(True), torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(model(x).float(), labels)
+        optimizer.zero_grad()
+        with without_tf32(True):
+            loss.backward()
+        optimizer.step()
+
+
+def answers(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x).argmax(1)
+
+
+@contextmanager
+def without_tf32(off: bool) -> Iterator[None]:
+    """Convolutions in float32 proper; PyTorch rounds their operands to 10 bits of mantissa unless told not to."""
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    if off:
+        convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
+
+
+def medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median seconds of interleaved runs, each waited for; the first of each warms up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(-1, REPEATS):
+        for name, run in runs.items():
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            run()
+            torch.cuda.synchronize()
+            if turn >= 0:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def speed(what: str, unit: str, variant: str, mode: str, batch: int, value: float) -> dict[str, Any]:
+    return {
+        "what": what,
+        "unit": unit,
+        "model": variant,
+        "mode": mode,
+        "batch": batch,
+        "value": float(f"{value:.4g}"),
+    }
+
+
+if __name__ == "__main__":
+    main()
