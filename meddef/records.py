@@ -3,7 +3,7 @@
 A *cell* of the plan leaves one file ``cells/<key>.json`` that appears whole or not at all, so a killed run loses at
 most the cells in progress and parallel workers never share a file. ``export`` gathers the cells of a plan into
 ``records.jsonl`` (the measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where
-and with what each cell was computed).
+and with what each cell was computed; circumstances that cells share are a row of their own, which theirs point at).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from meddef.errors import InputError
 from meddef.statistics import AttackCounts
 
 Record = dict[str, Any]
+OF_THE_CELL = ("key", "seconds", "finished", "weights")  # the rest of its provenance it shares with others
 logger = logging.getLogger(__name__)
 
 
@@ -80,7 +81,7 @@ class RecordStore:
         by_key: dict[str, list[Record]] = {}
         for record in _read_rows(folder.parent, folder.name, "records"):
             by_key.setdefault(record["key"], []).append(_without_key(record))
-        circumstances = {row["key"]: row for row in _read_rows(folder.parent, folder.name, "provenance")}
+        circumstances = {row["key"]: row for row in load_provenance(folder.parent, folder.name)}
         new = [key for key in by_key if self.get(key) is None and key in circumstances]
         for key in new:
             self.put(CellResult(key, by_key[key], _without_key(circumstances[key])))
@@ -97,7 +98,7 @@ class RecordStore:
         records = self.collect(ordered)
         results = [result for key in ordered if (result := self.get(key))]
         provenance = [{"key": result.key, **result.provenance} for result in results]
-        for name, rows in (("records", records), ("provenance", provenance)):
+        for name, rows in (("records", records), ("provenance", _grouped(provenance))):
             text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
             path = self.folder / f"{name}.jsonl"
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -126,7 +127,30 @@ def load_records(results_dir: str | Path, profile: str, *, kind: str | None = No
 
 def load_provenance(results_dir: str | Path, profile: str) -> list[Record]:
     """Circumstances of each cell: git commit, versions, hardware, seconds."""
-    return _read_rows(results_dir, profile, "provenance")
+    shared: dict[int, Record] = {}
+    cells = []
+    for row in _read_rows(results_dir, profile, "provenance"):
+        common = row.pop("circumstances", None)
+        if "key" in row:
+            cells.append({**shared.get(common, {}), **row})
+        else:
+            shared[common] = row
+    return cells
+
+
+def _grouped(provenance: Iterable[Record]) -> list[Record]:
+    """The rows of ``provenance.jsonl``: before the first cell of each circumstances, these, under a number."""
+    rows: list[Record] = []
+    numbers: dict[str, int] = {}
+    for row in provenance:
+        common = {name: value for name, value in row.items() if name not in OF_THE_CELL}
+        digest = _digest(common)
+        if digest not in numbers:
+            numbers[digest] = len(numbers)
+            rows.append({"circumstances": numbers[digest], **common})
+        own = {name: row[name] for name in OF_THE_CELL if name in row}
+        rows.append({"circumstances": numbers[digest], **own})
+    return rows
 
 
 def _read_rows(results_dir: str | Path, profile: str, name: str) -> list[Record]:

@@ -30,6 +30,14 @@ def test_output_and_gradient_are_those_of_the_convolution(
     torch.testing.assert_close(ours, theirs)
 
 
+def test_it_is_made_on_the_device_of_its_weights() -> None:
+    """The "meta" device stands for a GPU: mixing it with the CPU is refused in the same way."""
+    layer = FirstLayer(nn.Conv2d(3, 8, 7, stride=2, padding=3, device="meta"))
+    x = torch.empty(2, 3, 32, 32, device="meta", requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x)
+    assert (layer.kernel.device.type, gradient.device.type, gradient.shape) == ("meta", "meta", x.shape)
+
+
 @pytest.mark.parametrize(
     "convolution",
     [

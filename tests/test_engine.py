@@ -328,7 +328,12 @@ def test_source_fingerprint_sees_code_and_not_comments(
 
 
 @pytest.mark.parametrize(
-    "module", ["meddef.pruning", *(f"meddef.data.phantom_{name}" for name in ("fields", "oct", "xray"))]
+    "module",
+    [
+        "meddef.pruning",
+        "meddef.attacks.first_layer",
+        *(f"meddef.data.phantom_{name}" for name in ("fields", "oct", "xray")),
+    ],
 )
 def test_code_rewritten_with_equal_results_keeps_their_keys(
     module: str, monkeypatch: pytest.MonkeyPatch

@@ -31,13 +31,18 @@ def test_only_the_precisions_that_are_asked_for_are_timed(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("bf16", "warns"), [(2.0, True), (0.05, False)])
-def test_a_machine_that_emulates_bfloat16_is_told(bf16: float, warns: bool) -> None:
+def test_a_machine_where_bfloat16_does_not_pay_is_told(bf16: float, warns: bool) -> None:
     said = estimate.speed({"float32": 0.1, "bf16": bf16})
     assert "10 passes a second measured here in float32" in said
-    assert ("emulates bf16" in said) == warns
+    assert ("bf16 is slower here" in said) == warns
 
 
 def test_a_pass_is_timed_in_either_precision() -> None:
     profile = load_profile("smoke").model_copy(update={"batch_size": 1, "image_size": 32})
     assert estimate.seconds_per_pass(profile, "cpu", "float32") > 0
     assert estimate.seconds_per_pass(profile, "cpu", "bf16") > 0
+
+
+def test_workers_of_one_machine_share_its_gpu_and_those_of_a_cluster_do_not() -> None:
+    assert [estimate.sharing(8, device, None) for device in ("cpu", "cuda", "cuda:1")] == [8, 1, 1]
+    assert estimate.sharing(8, "cuda", "tcp://host:8786") == 8

@@ -52,6 +52,26 @@ def test_export_is_sorted_and_stable(store: RecordStore) -> None:
     assert [p["seconds"] for p in load_provenance(store.folder.parent, "smoke")] == [2.0, 1.0]
 
 
+def test_circumstances_are_written_once_and_read_back_with_each_cell(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "smoke")
+    here, there = {"commit": "1", "hardware": {"gpu": None}}, {"commit": "1", "hardware": {"gpu": "H100"}}
+    given = {
+        "a": {**here, "seconds": 1.0},
+        "b": {**there, "seconds": 2.0, "weights": "f"},
+        "c": {**here, "seconds": 3.0},
+    }
+    for key, circumstances in given.items():
+        store.put(CellResult(key, [{"kind": "attack"}], circumstances))
+    store.export(given)
+    text = (tmp_path / "smoke" / "provenance.jsonl").read_text()
+    assert [text.count(word) for word in ("commit", "H100", "null", "weights")] == [2, 1, 1, 1]
+    assert {row.pop("key"): row for row in load_provenance(tmp_path, "smoke")} == given
+    again = RecordStore(tmp_path / "again")
+    assert again.adopt(tmp_path / "smoke") == 3
+    again.export(given)
+    assert (tmp_path / "again" / "provenance.jsonl").read_text() == text
+
+
 def test_no_temporary_file_is_left(store: RecordStore) -> None:
     assert sorted(path.name for path in store.cells.iterdir()) == [f"{'a' * 16}.json", f"{'b' * 16}.json"]
 

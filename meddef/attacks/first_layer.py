@@ -37,7 +37,8 @@ class FirstLayer(nn.Module):
         size, s, p = weight.shape[-1], self.stride, self.padding
         self.before = (size - 1 - p) // s  # largest d with a weight, for any residue
         after = (s - 1 + p) // s
-        places = s * (self.before - torch.arange(self.before + after + 1)) + torch.arange(s)[:, None] + p
+        taps = torch.arange(self.before + after + 1, device=weight.device)
+        places = s * (self.before - taps) + torch.arange(s, device=weight.device)[:, None] + p
         inside = (places >= 0) & (places < size)  # (s, taps): where residue r takes its weights from
         rows = weight[:, :, places.clamp(0, size - 1)] * inside[..., None]
         both = rows[..., places.clamp(0, size - 1)] * inside  # (D, C, s, taps, s, taps)

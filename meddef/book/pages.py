@@ -38,13 +38,13 @@ HOLDS: dict[str, Callable[[Report], bool]] = {
 
 
 def in_order(reports: Iterable[Report]) -> list[Report]:
-    """The paper's own images first, then other real ones, then phantoms; of each, who has most models and pixels."""
+    """The paper's own images first, then other real ones, then phantoms; of each, who has trained most, then pixels."""
     return sorted(reports, key=_rank)
 
 
 def _rank(report: Report) -> tuple[bool, bool, int, int, str]:
     size = max((dataset.record["image_size"] for dataset in report.datasets), default=0)
-    return not report.is_of_the_paper, not report.is_real, -len(report.models()), -size, report.profile
+    return not report.is_of_the_paper, not report.is_real, -len(report.of("train")), -size, report.profile
 
 
 def pages(reports: Iterable[Report]) -> dict[str, list[str]]:

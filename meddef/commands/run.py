@@ -126,7 +126,7 @@ def check_device(device: str) -> None:
 
 
 def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_run: bool) -> None:
-    from meddef.evaluation.estimate import estimate_seconds, humane, pass_seconds, speed
+    from meddef.evaluation.estimate import estimate_seconds, humane, pass_seconds, sharing, speed
     from meddef.evaluation.executor import InlineExecutor, make_executor
     from meddef.evaluation.plan import RunOptions
     from meddef.evaluation.run import missing, run_plan
@@ -139,7 +139,7 @@ def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_r
             print(f"{plan.profile.name}: all {len(plan.cells)} cells are up to date in {options.folder}")
         else:
             per_pass = pass_seconds(todo, plan.profile, options.device)
-            total = estimate_seconds(todo, per_pass, workers)
+            total = estimate_seconds(todo, per_pass, sharing(workers, options.device, scheduler))
             print(f"{plan.profile.name}: {plan.profile.description}")
             print(
                 f"{len(plan.cells)} cells, {len(todo)} to compute with {workers} worker(s): about {humane(total)} "

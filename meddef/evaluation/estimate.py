@@ -47,13 +47,18 @@ def estimate_seconds(cells: Iterable[Cell], per_pass: Mapping[str, float], jobs:
     return sum(cell.work * per_pass[cell.precision] for cell in cells) / jobs
 
 
+def sharing(workers: int, device: str, scheduler: str | None) -> int:
+    """How many times the speed of one worker ``workers`` have: those of one machine share its GPU."""
+    return 1 if device.startswith("cuda") and scheduler is None else workers
+
+
 def speed(per_pass: Mapping[str, float]) -> str:
-    """What was measured, in words, with a warning where bfloat16 is emulated."""
+    """What was measured, in words, with a warning where bfloat16 does not pay (some CPUs emulate it)."""
     found = ", ".join(
         f"{1 / seconds:.0f} passes a second measured here in {p}" for p, seconds in per_pass.items()
     )
     if per_pass.get("bf16", 0) > per_pass.get("float32", float("inf")):
-        found += "; this machine emulates bf16: a copy of the profile with float32 in its place is faster"
+        found += "; bf16 is slower here: a copy of the profile with float32 in its place is faster"
     return found
 
 

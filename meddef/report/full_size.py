@@ -109,7 +109,9 @@ def throughput(reports: Sequence[Report]) -> Table:
                 {
                     "profile": report.profile,
                     "image size": " ".join(sorted({f"{d.record['image_size']} px" for d in report.datasets})),
+                    "device": " ".join(sorted({row["device"] for row in report.provenance})),
                     "passes a second": f"{1 / cost_of_a_pass(cells):.0f}",
+                    "workers": f"{effort.at_once(report.provenance):.1f}",
                     "calibrated on": name,
                     "predicted / measured, the rest": f"{ratios[0]:.2f}" if ratios else DASH,
                     "the other way round": f"{ratios[1]:.2f}" if ratios else DASH,
@@ -117,11 +119,12 @@ def throughput(reports: Sequence[Report]) -> Table:
                 }
             )
     caption = (
-        "One worker of each published run. A part of the run gives the seconds of a pass, from which the time of the "
-        "rest is predicted: every second model predicts the others, and the trainings predict the attacks. Attacks "
-        "that end when an image falls (ensemble, JSMA) count as if every image resisted: an upper bound."
+        "One worker of each published run, and how many were at work on average (those of a GPU share it). A part of "
+        "the run gives the seconds of a pass, from which the time of the rest is predicted: every second model the "
+        "others, and the trainings the attacks. Attacks that end when an image falls (ensemble, JSMA) count as if "
+        "every image resisted: an upper bound."
     )
-    return Table(pd.DataFrame(rows), caption, header=3)
+    return Table(pd.DataFrame(rows), caption, header=5)
 
 
 def _agrees(ratios: Sequence[float]) -> str:

@@ -35,9 +35,7 @@ JUDGED, JUDGED_EPS = 256, (0.02, 0.04, 0.06)
 MODES: dict[str, dict[str, Any]] = {
     "float32": {},
     "TF32": {},
-    "fast": {"fast": True},
     "bf16": {"precision": "bf16"},
-    "fast bf16": {"fast": True, "precision": "bf16"},
 }
 
 
