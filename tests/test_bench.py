@@ -9,6 +9,7 @@ from torch import nn
 
 from tests.bench import peers, store, workload
 from tests.bench.table import Row, interleaved, ratio
+from tests.bench.tf32 import as_tf32, in_tf32
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,18 @@ def test_bands_are_where_their_label_says() -> None:
     assert (rows.argmax(1) == labels).float().mean() > 0.9
     assert float(x.min()) >= 0
     assert float(x.max()) <= 1
+
+
+def test_tf32_keeps_ten_bits_of_the_mantissa_and_rounds_ties_to_even() -> None:
+    last, half = 2.0**-10, 2.0**-11
+    given = torch.tensor([0.0, 1.0, 1 + last, 1 + half, 1 + 3 * half, -1 - half - 2**-20, 4 + 4 * half])
+    assert as_tf32(given).tolist() == [0.0, 1.0, 1 + last, 1.0, 1 + 2 * last, -1 - last, 4.0]
+
+
+def test_a_copy_in_tf32_rounds_operands_of_convolutions_and_nothing_else() -> None:
+    convolution, linear = nn.Conv2d(1, 1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    for module in (convolution, linear):
+        nn.init.constant_(module.weight, 1 + 2.0**-12)
+    other = in_tf32(nn.Sequential(convolution, nn.Flatten(), linear))
+    assert other(torch.full((1, 1, 1, 1), 3 - 2.0**-12)).item() == 3 * (1 + 2.0**-12)
+    assert convolution.weight.item() == 1 + 2.0**-12

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from report_records import provenance
 
-from meddef.book import cost
+from meddef.book import cost, cost_gpu
 from meddef.figures.published import ENDINGS
 
 ROW = {
@@ -85,3 +86,43 @@ def test_the_page_holds_the_table_the_picture_and_the_origin_of_every_machine(
 
 def test_without_a_measurement_the_page_says_so(tmp_path: Path) -> None:
     assert cost.cost_page(tmp_path) == {"cost.md": f"{cost.NOTHING}\n"}
+
+
+def gpu_rows() -> list[dict]:
+    speed = {"what": "PGD", "unit": "image-steps/s", "model": "full", "batch": 128}
+    verdict = {"what": "verdicts", "eps": 0.02, "n": 256}
+    compiled = {"what": "compile", "unit": "image-steps/s", "model": "resnet18", "batch": 32, "first": 21.0}
+    return [
+        speed | {"mode": "floor", "value": 6000.0},
+        speed | {"mode": "bf16", "value": 5900.0},
+        speed | {"what": "training", "unit": "images/s", "mode": "bf16", "value": 2000.0},
+        verdict | {"mode": "float32", "robust": 200, "other_in_tf32": 0},
+        verdict | {"mode": "bf16", "robust": 201, "other_in_tf32": 1},
+        compiled | {"mode": "floor, compiled", "value": 7000.0},
+    ]
+
+
+def test_a_gpu_has_tables_of_speed_of_verdicts_and_of_compiling(tmp_path: Path, bench: dict) -> None:
+    assert "Speeds on a GPU were not measured" in cost_gpu.gpu_page(tmp_path)["cost_gpu.md"]
+    (tmp_path / cost_gpu.PLACE).parent.mkdir(parents=True)
+    (tmp_path / cost_gpu.PLACE).write_text(json.dumps(bench | {"rows": gpu_rows()}))
+    text = cost_gpu.gpu_page(tmp_path)["cost_gpu.md"]
+    assert "not measured" not in text
+    rows = pd.DataFrame(gpu_rows())
+    assert cost_gpu.speeds(rows).frame.to_dict("records") == [
+        {"model": "MedDef (full)", "batch": 128, "floor": "6,000", "bf16": "5,900"}
+    ]
+    assert cost_gpu.others(rows).frame["speed"].tolist() == ["2,000 images/s"]
+    assert cost_gpu.verdicts(rows).frame.to_dict("records") == [
+        {"ε": 0.02, "float32": "200", "bf16": "201", "judged otherwise in TF32": "1"}
+    ]
+    assert cost_gpu.compiled(rows).frame["first pass"].tolist() == ["21 s"]
+
+
+def test_verdicts_in_emulated_tf32_are_counted() -> None:
+    row = {"variant": "full", "training": "adversarial", "eps": 0.05, "n": 100, "right": 30, "right_tf32": 31}
+    found = cost_gpu.rounded(
+        {"rows": [row | {"otherwise": 3}, row | {"otherwise": 0}], "provenance": {"profile": "x"}}
+    )
+    assert found.frame["model"].tolist() == ["MedDef (Full DAAM)"] * 2
+    assert "3 of 200 verdicts differ" in found.caption

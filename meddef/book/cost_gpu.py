@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from meddef.book.cost import origin
 from meddef.report.display import Table
+from meddef.report.report import model_label
 
-PLACE = Path("results") / "bench" / "gpu.json"
-NOTHING = "No GPU was measured: `python -m tests.bench.bench_gpu` makes the table."
+PLACE, ROUNDED = (Path("results") / "bench" / name for name in ("gpu.json", "tf32.json"))
+NOTHING = "Speeds on a GPU were not measured: `python -m tests.bench.bench_gpu` makes the table."
 NAMES = {"resnet18": "ResNet18", "full": "MedDef (full)"}
 
 
 def gpu_page(root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``; says so where nothing was measured."""
-    path = root / PLACE
-    if not path.is_file():
-        return {"cost_gpu.md": f"{NOTHING}\n"}
+    parts = measured(root / PLACE) if (root / PLACE).is_file() else [NOTHING]
+    if (root / ROUNDED).is_file():
+        parts.append(rounded(json.loads((root / ROUNDED).read_text(encoding="utf-8")))._repr_html_())
+    return {"cost_gpu.md": "\n\n".join(parts) + "\n"}
+
+
+def measured(path: Path) -> list[str]:
+    """The tables of one GPU and where they come from."""
     bench = json.loads(path.read_text(encoding="utf-8"))
     rows = pd.DataFrame(bench["rows"])
-    parts = [speeds, others, verdicts, compiled]
-    tables = [table for table in (part(rows) for part in parts) if not table.frame.empty]
-    shown = [table._repr_html_() for table in [*tables, origin(bench)]]
-    return {"cost_gpu.md": "\n\n".join(shown) + "\n"}
+    tables = [part(rows) for part in (speeds, others, verdicts, compiled)]
+    return [table._repr_html_() for table in [*tables, origin(bench)] if not table.frame.empty]
+
+
+def rounded(bench: dict[str, Any]) -> Table:
+    """Verdicts in TF32, emulated on a CPU: ``tests/bench/tf32.py``."""
+    rows = pd.DataFrame(bench["rows"])
+    frame = pd.DataFrame(
+        {
+            "model": [model_label(v, t) for v, t in zip(rows["variant"], rows["training"], strict=True)],
+            "ε": [f"{eps:.2g}" for eps in rows["eps"]],
+            "images": rows["n"].astype(str),
+            "right in float32": rows["right"].astype(str),
+            "right in TF32": rows["right_tf32"].astype(str),
+            "judged otherwise": rows["otherwise"].astype(str),
+        }
+    )
+    caption = (
+        f"Would TF32 change verdicts? Models of profile {bench['provenance']['profile']} on images after PGD (made in "
+        f"float32), judged in float32 and with the operands of convolutions rounded as TF32 does, emulated on a CPU: "
+        f"{rows['otherwise'].sum()} of {rows['n'].sum():,} verdicts differ."
+    )
+    return Table(frame, caption, header=2)
 
 
 def speeds(rows: pd.DataFrame) -> Table:
