@@ -1,9 +1,12 @@
 """Where a figure comes from: the records' own circumstances, told once, and nothing of the machine that draws."""
 
+import base64
+import io
 import json
 
 import nbformat
 import pytest
+from PIL import Image
 from report_records import provenance, small_run
 
 from meddef.figures import curves as figures
@@ -124,6 +127,31 @@ def test_compacting_says_nothing_twice() -> None:
         '<path d="M4 4" style="opacity:0.5"/>',  # half of each is not half of both
         '<path d="M5 5" style="opacity:0.5"/>',
     ]
+
+
+def test_compacting_embeds_a_picture_once_however_often_it_is_shown() -> None:
+    pixel = base64.b64encode(png(2)).decode()
+    other = base64.b64encode(png(3)).decode()
+    images = "".join(
+        f'<image xlink:href="data:image/png;base64,{data}" width="{size}" height="1" transform="scale({scale})" '
+        'style="image-rendering: pixelated"/>'
+        for data, size, scale in ((pixel, 1, 2), (pixel, 1, 3), (pixel, 9, 4), (other, 1, 5))
+    )
+    small = compact(
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{images}</svg>'
+    )
+    lines = small.split("\n")[1:-2]
+    names = [line.split(" ")[0] for line in lines]
+    assert names == ["<defs>", "<image", "</defs>", "<g", "<use", "<use", "<image", "<image", "</g>"]
+    assert 'id="picture0"' in lines[1]
+    assert "style" not in lines[1]  # what stands in a group there is not handed down
+    assert lines[4:6] == [f'<use xlink:href="#picture0" transform="scale({scale})"/>' for scale in (2, 3)]
+
+
+def png(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1), shade).save(buffer, "png")
+    return buffer.getvalue()
 
 
 class TestInteractive:

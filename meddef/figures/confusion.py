@@ -86,5 +86,5 @@ def _matrix(panel: Axes, counts: np.ndarray | None, classes: list[str]) -> None:
     size = 8 if len(counts) < 4 else 6.5
     for (i, j), count in np.ndenumerate(counts):
         panel.text(j, i - 0.08, f"{count}", ha="center", va="bottom", color="black", fontsize=size)
-        share = f"{shares[i, j]:.0f} %"
-        panel.text(j, i + 0.08, share, ha="center", va="top", color="black", fontsize=size - 1.5)
+    for (i, j), share in np.ndenumerate(shares):
+        panel.text(j, i + 0.08, f"{share:.0f} %", ha="center", va="top", color="black", fontsize=size - 1.5)

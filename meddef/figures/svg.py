@@ -15,6 +15,7 @@ SHADES = 48  # of embedded pictures of phantoms
 FONTS = "'DejaVu Sans', Verdana, 'Bitstream Vera Sans', sans-serif"  # the first three are equally wide
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 HREF = f"{{{XLINK}}}href"
+_PICTURE = (HREF, "width", "height")
 _COORDINATES = ("d", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "points", "transform")
 _LONG = re.compile(rf"-?\d+\.\d{{{DECIMALS}}}\d+")
 _FONT = re.compile(r"; font-family: [^;\"]*")
@@ -42,6 +43,7 @@ def compact(svg: str) -> str:
         if not (node.text or "").strip():
             node.text = None
         node.tail = None
+    _define(root)
     for attribute in ("clip-path", "style"):
         _unwrap(root)
         _share(root, attribute)
@@ -51,6 +53,29 @@ def compact(svg: str) -> str:
         rules = (node.text or "").replace("*{", "svg{")
         node.text = f"{rules} text{{font-family: {FONTS}}}"
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>").replace("><", ">\n<") + "\n"
+
+
+def _define(root: ElementTree.Element) -> None:
+    """Embed a picture that is shown more than once only once."""
+    shown: dict[tuple[str | None, ...], list[ElementTree.Element]] = {}
+    for image in root.iter(f"{{{SVG}}}image"):
+        shown.setdefault(tuple(image.get(name) for name in (HREF, "width", "height", "style")), []).append(
+            image
+        )
+    repeated = [images for images in shown.values() if len(images) > 1]
+    if not repeated:
+        return
+    definitions = ElementTree.Element(f"{{{SVG}}}defs")
+    for number, images in enumerate(repeated):
+        name = f"picture{number}"
+        alike = {key: value for key, value in images[0].items() if key in _PICTURE}
+        ElementTree.SubElement(definitions, f"{{{SVG}}}image", {"id": name, **alike})
+        for image in images:
+            image.tag = f"{{{SVG}}}use"
+            image.attrib = {HREF: f"#{name}"} | {
+                k: v for k, v in image.items() if k not in alike
+            }  # the style too
+    root.insert(0, definitions)
 
 
 def _inherit(root: ElementTree.Element) -> None:
