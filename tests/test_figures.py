@@ -124,7 +124,7 @@ def test_confusion_matrix_writes_the_counts(report: Report) -> None:
     figure = figures_confusion.confusion(report, "chest_xray", 0.05)
     clean_resnet = figure.axes[0]
     written = [text.get_text() for text in clean_resnet.texts]
-    assert written == ["4", "100 %", "0", "0 %", "1", "25 %", "3", "75 %"]
+    assert written == ["4", "0", "1", "3", "100 %", "0 %", "25 %", "75 %"]
     assert "no attack\nn = 8" in clean_resnet.get_ylabel()
 
 
