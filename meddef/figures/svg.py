@@ -59,9 +59,7 @@ def _define(root: ElementTree.Element) -> None:
     """Embed a picture that is shown more than once only once."""
     shown: dict[tuple[str | None, ...], list[ElementTree.Element]] = {}
     for image in root.iter(f"{{{SVG}}}image"):
-        shown.setdefault(tuple(image.get(name) for name in (HREF, "width", "height", "style")), []).append(
-            image
-        )
+        shown.setdefault(tuple(image.get(name) for name in _PICTURE), []).append(image)
     repeated = [images for images in shown.values() if len(images) > 1]
     if not repeated:
         return
@@ -70,11 +68,11 @@ def _define(root: ElementTree.Element) -> None:
         name = f"picture{number}"
         alike = {key: value for key, value in images[0].items() if key in _PICTURE}
         ElementTree.SubElement(definitions, f"{{{SVG}}}image", {"id": name, **alike})
-        for image in images:
+        for (
+            image
+        ) in images:  # the style stays in each place: a group in the definitions would not hand it down
             image.tag = f"{{{SVG}}}use"
-            image.attrib = {HREF: f"#{name}"} | {
-                k: v for k, v in image.items() if k not in alike
-            }  # the style too
+            image.attrib = {HREF: f"#{name}", **{k: v for k, v in image.items() if k not in alike}}
     root.insert(0, definitions)
 
 
