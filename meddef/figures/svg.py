@@ -68,9 +68,8 @@ def _define(root: ElementTree.Element) -> None:
         name = f"picture{number}"
         alike = {key: value for key, value in images[0].items() if key in _PICTURE}
         ElementTree.SubElement(definitions, f"{{{SVG}}}image", {"id": name, **alike})
-        for (
-            image
-        ) in images:  # the style stays in each place: a group in the definitions would not hand it down
+        # The style stays in each place: a group in the definitions would not hand it down.
+        for image in images:
             image.tag = f"{{{SVG}}}use"
             image.attrib = {HREF: f"#{name}", **{k: v for k, v in image.items() if k not in alike}}
     root.insert(0, definitions)
