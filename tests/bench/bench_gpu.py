@@ -7,11 +7,10 @@ images a second; and whether the cheaper arithmetic changes verdicts.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ from meddef.atomic import write_text
 from meddef.attacks import jsma, pgd
 from meddef.evaluation.provenance import provenance
 from meddef.models import build_model
+from meddef.training.trainer import _without_tf32
 from tests.bench import workload
 from tests.bench.store import FOLDER
-from tests.bench.table import say
+from tests.bench.table import interleaved, say
 
 DEVICE, SIZE, CLASSES, STEPS, REPEATS = "cuda", 224, 2, 20, 3
 BATCHES = (16, 128)
@@ -158,31 +158,18 @@ def answers(model: nn.Module, x: Tensor) -> Tensor:
         return model(x).argmax(1)
 
 
-@contextmanager
-def without_tf32(off: bool) -> Iterator[None]:
-    """Convolutions in float32 proper; PyTorch rounds their operands to 10 bits of mantissa unless told not to."""
-    convolutions = torch.backends.cudnn.conv
-    before = convolutions.fp32_precision
-    if off:
-        convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before
+def without_tf32(off: bool) -> AbstractContextManager[None]:
+    return _without_tf32() if off else nullcontext()
 
 
 def medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of interleaved runs, each waited for; the first of each warms up."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(-1, REPEATS):
-        for name, run in runs.items():
-            torch.cuda.synchronize()
-            started = time.perf_counter()
-            run()
-            torch.cuda.synchronize()
-            if turn >= 0:
-                times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in times.items()}
+    """Median seconds of interleaved runs, each waited for."""
+    return interleaved({name: partial(waited_for, run) for name, run in runs.items()}, REPEATS)
+
+
+def waited_for(run: Callable[[], object]) -> None:
+    run()
+    torch.cuda.synchronize()
 
 
 def speed(what: str, unit: str, variant: str, mode: str, batch: int, value: float) -> dict[str, Any]:
