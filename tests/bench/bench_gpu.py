@@ -1,7 +1,8 @@
-"""What a GPU does at the paper's 224 px, in absolute numbers: python -m tests.bench.bench_gpu [FOLDER].
+"""What a GPU does, in absolute numbers: python -m tests.bench.bench_gpu [FOLDER].
 
-Image-steps a second of PGD in each arithmetic, beside the floor (bare forward and input-gradient passes); training
-images a second; and whether the cheaper arithmetic changes verdicts.
+The workloads of the CPU's table at the paper's 224 px, images a second in each arithmetic and by torchattacks where it
+is installed; image-steps a second of PGD beside the floor (bare forward and input-gradient passes); training images a
+second; and whether the cheaper arithmetic changes verdicts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -20,22 +22,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meddef.atomic import write_text
-from meddef.attacks import jsma, pgd
+from meddef.attacks import bim, ensemble, fgsm, jsma, pgd
 from meddef.evaluation.provenance import provenance
 from meddef.models import build_model
 from meddef.training.trainer import _without_tf32
-from tests.bench import workload
+from tests.bench import bench_jsma, bench_pruning, peers, workload
+from tests.bench.bench_ensemble import BOOK
+from tests.bench.bench_gradient import GRID
 from tests.bench.store import FOLDER
 from tests.bench.table import interleaved, say
 
 DEVICE, SIZE, CLASSES, STEPS, REPEATS = "cuda", 224, 2, 20, 3
 BATCHES = (16, 128)
+BATCH, LONG = 128, 40  # of the table: images, steps
+TRAINING = workload.FULL.training
 MOVES = 20  # of JSMA
 JUDGED, JUDGED_EPS = 256, (0.02, 0.04, 0.06)
 MODES: dict[str, dict[str, Any]] = {
     "float32": {},
     "TF32": {},
     "bf16": {"precision": "bf16"},
+    "fast": {"fast": True},
+    "fast bf16": {"fast": True, "precision": "bf16"},
 }
 
 
@@ -44,14 +52,90 @@ def main() -> None:
     started = time.perf_counter()
     place = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER) / "gpu.json"
     rows: list[dict[str, Any]] = []
-    for part in (attack_speed, training_speed, jsma_speed, verdicts, compiled):
-        for row in part():
-            say(json.dumps(row))
-            rows.append(row)
-            circumstances = provenance(DEVICE, time.perf_counter() - started)
-            circumstances["threads"] = torch.get_num_threads()
-            content = {"rows": rows, "provenance": circumstances}
-            write_text(place, json.dumps(content, indent=1) + "\n")
+    for part in (
+        table,
+        attack_speed,
+        verdicts,
+        training_speed,
+        jsma_speed,
+        jsma_small,
+        pruned,
+        compiled,
+        worst_case,
+    ):
+        try:
+            for row in part():
+                say(json.dumps(row))
+                rows.append(row)
+                circumstances = provenance(DEVICE, time.perf_counter() - started)
+                circumstances["threads"] = torch.get_num_threads()
+                circumstances["versions"] |= peers.versions()
+                content = {"rows": rows, "provenance": circumstances}
+                write_text(place, json.dumps(content, indent=1) + "\n")
+        except Exception:  # lent time: what one part lacks must not cost the others
+            traceback.print_exc()
+
+
+def table() -> Iterator[dict[str, Any]]:
+    """The gradient attacks of the CPU's table, on a model trained without defence."""
+    model = workload.undefended(CLASSES, SIZE, TRAINING, DEVICE)
+    x, labels = workload.right(model, BATCH, CLASSES, SIZE)
+    one, many = {"eps": workload.EPS}, {"eps": workload.EPS, "step_size": workload.STEP_SIZE, "steps": LONG}
+    theirs = {"eps": workload.EPS, "alpha": workload.STEP_SIZE, "steps": LONG}
+    grid = [peers.torchattacks("FGSM", model, x, labels, eps=eps) for eps in GRID]
+    for name, attack, settings, steps, peer in (
+        ("fgsm", fgsm, one, 1, peers.torchattacks("FGSM", model, x, labels, **one)),
+        ("fgsm at eight eps", fgsm, {"eps": GRID}, 1, together(grid)),
+        ("bim-40", bim, many, LONG, peers.torchattacks("BIM", model, x, labels, **theirs)),
+        ("pgd-40", pgd, many, LONG, peers.torchattacks("PGD", model, x, labels, **theirs)),
+        ('pgd-40, stop="first"', pgd, many | {"stop": "first"}, LONG, {}),
+    ):
+        runs: peers.Calls = {"floor": partial(workload.floor, model, x, labels, steps), **peer}
+        for mode, keywords in MODES.items():
+            call = partial(attack, model, x, labels, **settings, **keywords)
+            runs[mode] = partial(proper, call) if mode == "float32" else call
+        for mode, seconds in medians(runs).items():
+            yield done(name, mode, len(x), seconds)
+
+
+def together(calls: list[peers.Calls]) -> peers.Calls:
+    return {"torchattacks": lambda: [call["torchattacks"]() for call in calls]} if calls[0] else {}
+
+
+def jsma_small() -> Iterator[dict[str, Any]]:
+    """JSMA at the sizes where torchattacks, which searches a matrix of all pairs, runs."""
+    for size, channels, images, moves in ((28, 1, 16, 4), (32, 3, 16, 2), (64, 3, 4, 1)):
+        model, *rest = bench_jsma.workload(size, channels, images)
+        x, labels, targets = (part.to(DEVICE) for part in rest)
+        model, n = model.to(DEVICE), x[0].numel()
+        settings = {"theta": bench_jsma.THETA, "gamma": (2 * moves - 0.5) / n}
+        ours = settings | {"gamma": (2 * moves + 0.5) / n, "targets": targets}
+        runs: peers.Calls = {"TF32": partial(jsma, model, x, labels, **ours)}
+        runs |= peers.torchattacks("JSMA", model, x, targets, targets=True, **settings)
+        for mode, seconds in medians(runs).items():
+            yield done(f"jsma, {size} x {size} x {channels}, {moves} moves", mode, images, seconds)
+
+
+def pruned() -> Iterator[dict[str, Any]]:
+    """Models a second, pruned at nine rates."""
+    runs = bench_pruning.calls(build_model("resnet18", 4).to(DEVICE))
+    for mode, seconds in medians({"TF32": runs["meddef"], "torch": runs["torch"]}).items():
+        yield done("nine prune rates", mode, len(bench_pruning.RATES), seconds)
+
+
+def worst_case() -> Iterator[dict[str, Any]]:
+    """The strong ensemble on an adversarially trained model, one run each: the peer takes long."""
+    size = workload.FULL.small
+    model = workload.defended(4, size, TRAINING, DEVICE)
+    x, labels = workload.right(model, BATCH, 4, size)
+    runs: peers.Calls = {"TF32": partial(ensemble, model, x, labels, eps=workload.ENSEMBLE_EPS, **BOOK)}
+    runs |= peers.torchattacks("AutoAttack", model, x, labels, eps=workload.ENSEMBLE_EPS, n_classes=4, seed=0)
+    for mode, run in runs.items():
+        started = time.perf_counter()
+        left = workload.robust(model, run(), labels)
+        yield done(f"ensemble, {size} px, K = 4", mode, len(x), time.perf_counter() - started) | {
+            "robust": left
+        }
 
 
 def attack_speed() -> Iterator[dict[str, Any]]:
@@ -93,18 +177,18 @@ def jsma_speed() -> Iterator[dict[str, Any]]:
 
 def verdicts() -> Iterator[dict[str, Any]]:
     """Robust accuracy of one adversarially trained model under PGD-40 in each arithmetic, judged in float32 proper."""
-    model = workload.defended(CLASSES, 64, workload.FULL.training).to(DEVICE)
+    model = workload.defended(CLASSES, 64, TRAINING, DEVICE)
     x, labels = (part.to(DEVICE) for part in workload.bands(JUDGED, CLASSES, 64, seed=0))
     for eps in JUDGED_EPS:
         for mode, keywords in MODES.items():
             with without_tf32(mode == "float32"):
                 found = pgd(model, x, labels, eps=eps, step_size=eps / 8, steps=40, **keywords)
             with without_tf32(True):
-                proper = answers(model, found)
+                judged = answers(model, found)
             tf32 = answers(model, found)
             yield {
                 "what": "verdicts", "eps": eps, "mode": mode, "n": JUDGED,
-                "robust": int((proper == labels).sum()), "other_in_tf32": int((proper != tf32).sum()),
+                "robust": int((judged == labels).sum()), "other_in_tf32": int((judged != tf32).sum()),
             }  # fmt: skip
 
 
@@ -158,6 +242,11 @@ def answers(model: nn.Module, x: Tensor) -> Tensor:
         return model(x).argmax(1)
 
 
+def proper(call: Callable[[], object]) -> None:
+    with without_tf32(True):
+        call()
+
+
 def without_tf32(off: bool) -> AbstractContextManager[None]:
     return _without_tf32() if off else nullcontext()
 
@@ -181,6 +270,11 @@ def speed(what: str, unit: str, variant: str, mode: str, batch: int, value: floa
         "batch": batch,
         "value": float(f"{value:.4g}"),
     }
+
+
+def done(name: str, mode: str, n: int, seconds: float) -> dict[str, Any]:
+    """A cell of the table: images (or models) a second."""
+    return {"what": "table", "workload": name, "mode": mode, "n": n, "value": float(f"{n / seconds:.4g}")}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from torch import nn
@@ -26,8 +26,8 @@ def rows(scale: Scale) -> Iterator[Row]:
     yield checkpoint(model)
 
 
-def nine_rates(model: nn.Module, scale: Scale) -> Row:
-    say("nine prune rates")
+def calls(model: nn.Module) -> dict[str, Callable[[], None]]:
+    """Nine rates by torch, by this package, and nine copies without pruning."""
 
     def nine_copies() -> None:
         for rate in RATES:
@@ -45,7 +45,12 @@ def nine_rates(model: nn.Module, scale: Scale) -> Row:
         for _ in RATES:
             copy.deepcopy(model)
 
-    times = interleaved({"torch": nine_copies, "meddef": one_pass, "bare": bare}, scale.slow_repeats)
+    return {"torch": nine_copies, "meddef": one_pass, "bare": bare}
+
+
+def nine_rates(model: nn.Module, scale: Scale) -> Row:
+    say("nine prune rates")
+    times = interleaved(calls(model), scale.slow_repeats)
     return ratio(
         "nine prune rates against nine deep copies with torch", times, "torch", "meddef", least=25,
         note=f"ties by layer and position; nine deep copies alone take {times['bare'] / times['meddef']:.0%} of it; "

@@ -60,22 +60,24 @@ def bands(n: int, classes: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache
-def undefended(classes: int, size: int, steps: int) -> nn.Module:
+def undefended(classes: int, size: int, steps: int, device: str = "cpu") -> nn.Module:
     """ResNet18 trained for ``steps`` batches of clean bands; evaluation mode."""
     torch.manual_seed(0)
-    return _fit(build_model("resnet18", classes, mean=0.4, std=0.2), classes, size, steps, eps=0.0)
+    model = build_model("resnet18", classes, mean=0.4, std=0.2).to(device)
+    return _fit(model, classes, size, steps, eps=0.0)
 
 
 @lru_cache
-def defended(classes: int, size: int, steps: int) -> nn.Module:
+def defended(classes: int, size: int, steps: int, device: str = "cpu") -> nn.Module:
     """The undefended model, trained for as long again on images attacked by three steps of BIM."""
-    return _fit(copy.deepcopy(undefended(classes, size, steps)), classes, size, steps, eps=DEFENDED_EPS)
+    model = copy.deepcopy(undefended(classes, size, steps, device))
+    return _fit(model, classes, size, steps, eps=DEFENDED_EPS)
 
 
 def _fit(model: nn.Module, classes: int, size: int, steps: int, *, eps: float) -> nn.Module:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for step in range(steps):
-        x, labels = bands(32, classes, size, seed=1000 + step)
+        x, labels = _beside(model, *bands(32, classes, size, seed=1000 + step))
         if eps:
             x = bim(model, x, labels, eps=eps, step_size=eps / 2, steps=3, loss="margin")
         model.train()
@@ -89,9 +91,14 @@ def _fit(model: nn.Module, classes: int, size: int, steps: int, *, eps: float) -
 
 def right(model: nn.Module, n: int, classes: int, size: int) -> tuple[Tensor, Tensor]:
     """The first ``n`` of many images that the model has right, with their labels."""
-    x, labels = bands(4 * n, classes, size, seed=0)
+    x, labels = _beside(model, *bands(4 * n, classes, size, seed=0))
     keep = (answers(model, x) == labels).nonzero()[:n, 0]
     return x[keep], labels[keep]
+
+
+def _beside(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    device = next(model.parameters()).device
+    return x.to(device), labels.to(device)
 
 
 def answers(model: nn.Module, x: Tensor) -> Tensor:
