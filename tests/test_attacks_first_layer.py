@@ -22,7 +22,7 @@ def test_output_and_gradient_are_those_of_the_convolution(
     convolution = nn.Conv2d(3, 8, size, stride=stride, padding=padding).double()
     assert pays(convolution)
     x = torch.rand(2, 3, *shape, dtype=torch.float64, requires_grad=True)
-    expected, got = convolution(x), FirstLayer(convolution)(x)
+    expected, got = convolution(x), FirstLayer(convolution, convolution)(x)
     assert torch.equal(got, expected)
     upstream = torch.rand_like(expected)
     (theirs,) = torch.autograd.grad(expected, x, upstream)
@@ -32,7 +32,8 @@ def test_output_and_gradient_are_those_of_the_convolution(
 
 def test_it_is_made_on_the_device_of_its_weights() -> None:
     """The "meta" device stands for a GPU: mixing it with the CPU is refused in the same way."""
-    layer = FirstLayer(nn.Conv2d(3, 8, 7, stride=2, padding=3, device="meta"))
+    convolution = nn.Conv2d(3, 8, 7, stride=2, padding=3, device="meta")
+    layer = FirstLayer(convolution, convolution)
     x = torch.empty(2, 3, 32, 32, device="meta", requires_grad=True)
     (gradient,) = torch.autograd.grad(layer(x).sum(), x)
     assert (layer.kernel.device.type, gradient.device.type, gradient.shape) == ("meta", "meta", x.shape)

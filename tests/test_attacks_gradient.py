@@ -9,7 +9,7 @@ from attack_models import EPS, Linear, answers, cnn, images, stripes, trained
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
-from meddef.attacks import Trace, bim, fgsm, pgd
+from meddef.attacks import Trace, balls, bim, fgsm, pgd
 from meddef.attacks.losses import Goal
 from meddef.errors import InputError
 
@@ -35,6 +35,22 @@ class CountsBackward(nn.Module):
         if x.requires_grad:
             x.register_hook(lambda gradient: setattr(self, "gradients", self.gradients + len(gradient)))
         return self.inner(x)
+
+
+def test_bounds_are_the_same_in_blocks_of_images_and_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU takes them in blocks, a GPU at once."""
+    x, model = images(), cnn()
+    eps = torch.linspace(0, 0.1, len(x))
+
+    def found() -> list[Tensor]:
+        return [
+            attack(model, x, LABELS, eps=eps, **settings)
+            for attack, settings in ((fgsm, {}), (bim, {"steps": 2, "step_size": 0.03}))
+        ]
+
+    once = found()
+    monkeypatch.setattr(balls, "_BLOCK", 2 * x[0].numel())
+    assert all(torch.equal(a, b) for a, b in zip(once, found(), strict=True))
 
 
 # Against foolbox

@@ -76,8 +76,9 @@ class LinfBall(Ball):
             _corner(*part)
 
     def _blocks(self, *given: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Images, eps and what is given, a few images at a time."""
-        count = max(1, _BLOCK // max(1, self.images[:1].numel()))
+        """Images, eps and what is given: on a CPU a few images at a time, elsewhere all at once."""
+        some = max(1, _BLOCK // max(1, self.images[:1].numel()))
+        count = some if self.images.device.type == "cpu" else max(1, len(self.images))
         return zip(*(x.split(count) for x in (self.images, self.eps, *given)), strict=True)
 
 

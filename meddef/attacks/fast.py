@@ -6,6 +6,7 @@ measured: see the cost page of the book.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -62,20 +63,22 @@ class _InBfloat16(nn.Module):
 
 def _folded(model: nn.Module, images: Tensor) -> nn.Module:
     try:
-        folded = fuse(model).requires_grad_(False).to(memory_format=torch.channels_last)  # fuse copies first
+        folded = fuse(model).requires_grad_(False)  # fuse copies first
     except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
         raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
-    for name, module in list(folded.named_modules()):
-        if isinstance(module, nn.Conv2d) and pays(module):
-            folded.set_submodule(name, FirstLayer(module))
     some = images[:1]
     with torch.no_grad(), _positions(folded) as positions:
-        if not torch.allclose(model(some), folded(layout(some, True)), rtol=1e-3, atol=1e-3):
+        if not torch.allclose(model(some), folded(some), rtol=1e-3, atol=1e-3):
             raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
     for name, count in positions.items():
-        if count <= _FEW:
-            folded.set_submodule(name, _Plain(folded.get_submodule(name)))
+        convolution = cast(nn.Conv2d, folded.get_submodule(name))
+        folded.set_submodule(name, _laid_out(convolution, few=count <= _FEW))
     return folded
+
+
+def _laid_out(convolution: nn.Conv2d, *, few: bool) -> nn.Module:
+    quick = _Plain(convolution) if few else convolution.to(memory_format=torch.channels_last)
+    return FirstLayer(convolution, quick) if pays(convolution) else quick
 
 
 @contextmanager

@@ -29,9 +29,10 @@ def pays(module: nn.Conv2d) -> bool:
 class FirstLayer(nn.Module):
     """The same convolution, (N, C, H, W) to (N, D, H', W'), with no gradient but that of its input."""
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, convolution: nn.Conv2d, quick: nn.Module) -> None:
+        """``quick`` computes the forward pass: the convolution, or what stands for it."""
         super().__init__()
-        self.convolution = convolution
+        self.quick = quick
         weight = convolution.weight.detach()
         self.stride, self.padding = convolution.stride[0], int(convolution.padding[0])
         size, s, p = weight.shape[-1], self.stride, self.padding
@@ -57,7 +58,7 @@ class _Convolve(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, layer: FirstLayer) -> Tensor:
         ctx.layer, ctx.size = layer, x.shape[-2:]
         with torch.no_grad():
-            return layer.convolution(x)
+            return layer.quick(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
