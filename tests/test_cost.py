@@ -92,7 +92,11 @@ def gpu_rows() -> list[dict]:
     speed = {"what": "PGD", "unit": "image-steps/s", "model": "full", "batch": 128}
     verdict = {"what": "verdicts", "eps": 0.02, "n": 256}
     compiled = {"what": "compile", "unit": "image-steps/s", "model": "resnet18", "batch": 32, "first": 21.0}
+    cell = {"what": "table", "n": 128, "value": 2000.0}
     return [
+        cell | {"workload": "fgsm", "mode": "TF32"},
+        cell | {"workload": "fgsm", "mode": "torchattacks", "value": 55.71},
+        cell | {"workload": "nine prune rates", "mode": "torch"},
         speed | {"mode": "floor", "value": 6000.0},
         speed | {"mode": "bf16", "value": 5900.0},
         speed | {"what": "training", "unit": "images/s", "mode": "bf16", "value": 2000.0},
@@ -105,10 +109,15 @@ def gpu_rows() -> list[dict]:
 def test_a_gpu_has_tables_of_speed_of_verdicts_and_of_compiling(tmp_path: Path, bench: dict) -> None:
     assert "Speeds on a GPU were not measured" in cost_gpu.gpu_page(tmp_path)["cost_gpu.md"]
     (tmp_path / cost_gpu.PLACE).parent.mkdir(parents=True)
-    (tmp_path / cost_gpu.PLACE).write_text(json.dumps(bench | {"rows": gpu_rows()}))
+    (tmp_path / cost_gpu.PLACE).write_text(json.dumps(bench | {"rows": gpu_rows(), "notes": ["Said of it."]}))
     text = cost_gpu.gpu_page(tmp_path)["cost_gpu.md"]
     assert "not measured" not in text
+    assert text.startswith("Said of it.")
     rows = pd.DataFrame(gpu_rows())
+    assert cost_gpu.workloads(rows).frame.to_dict("records") == [
+        {"workload": "fgsm", "at once": 128, "as it comes": "2,000", "peer": "55.7"},
+        {"workload": "nine prune rates", "at once": 128, "as it comes": "–", "peer": "2,000"},
+    ]
     assert cost_gpu.speeds(rows).frame.to_dict("records") == [
         {"model": "MedDef (full)", "batch": 128, "floor": "6,000", "bf16": "5,900"}
     ]

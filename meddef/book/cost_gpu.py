@@ -14,6 +14,18 @@ from meddef.report.report import model_label
 
 PLACE, ROUNDED = (Path("results") / "bench" / name for name in ("gpu.json", "tf32.json"))
 NOTHING = "Speeds on a GPU were not measured: `python -m tests.bench.bench_gpu` makes the table."
+COLUMNS = {
+    "workload": "workload",
+    "n": "at once",
+    "floor": "bare passes",
+    "float32": "float32",
+    "TF32": "as it comes",
+    "bf16": "bf16",
+    "fast": "fast",
+    "fast bf16": "fast, bf16",
+    "peer": "peer",
+}
+PEERS = {"torchattacks": "peer", "torch": "peer"}
 NAMES = {"resnet18": "ResNet18", "full": "MedDef (full)"}
 
 
@@ -26,11 +38,12 @@ def gpu_page(root: Path) -> dict[str, str]:
 
 
 def measured(path: Path) -> list[str]:
-    """The tables of one GPU and where they come from."""
+    """The tables of one GPU, what is to be said of them, and where they come from."""
     bench = json.loads(path.read_text(encoding="utf-8"))
     rows = pd.DataFrame(bench["rows"])
-    tables = [part(rows) for part in (speeds, others, verdicts, compiled)]
-    return [table._repr_html_() for table in [*tables, origin(bench)] if not table.frame.empty]
+    tables = [part(rows) for part in (workloads, speeds, others, verdicts, compiled)]
+    shown = [table._repr_html_() for table in [*tables, origin(bench)] if not table.frame.empty]
+    return [*bench.get("notes", []), *shown]
 
 
 def rounded(bench: dict[str, Any]) -> Table:
@@ -52,6 +65,24 @@ def rounded(bench: dict[str, Any]) -> Table:
         f"{rows['otherwise'].sum()} of {rows['n'].sum():,} verdicts differ."
     )
     return Table(frame, caption, header=2)
+
+
+def workloads(rows: pd.DataFrame) -> Table:
+    """The CPU's table in absolute numbers, a column each arithmetic."""
+    found = rows[rows["what"] == "table"]
+    if found.empty:
+        return Table(found, "")
+    found = found.assign(mode=found["mode"].replace(PEERS), n=found["n"].astype(int))
+    wide = found.pivot_table(index=["workload", "n"], columns="mode", values="value", sort=False)
+    shown = wide.map(lambda value: "–" if pd.isna(value) else f"{value:,.3g}" if value < 100 else f"{value:,.0f}")
+    frame = shown.reset_index()[[name for name in COLUMNS if name in ("workload", "n", *wide)]]
+    caption = (
+        "The workloads of the CPU's table in images a second (pruning: models a second), ResNet18, 224 px and two classes "
+        "where a row names nothing else; as it comes: float32 with TF32 convolutions, which is what PyTorch does unless told "
+        "otherwise; bare passes: in TF32, an image forward and backward a step and nothing else; peer: torchattacks in "
+        "TF32, and for pruning deep copies with torch's own."
+    )
+    return Table(frame.rename(columns=COLUMNS), caption, header=2)
 
 
 def speeds(rows: pd.DataFrame) -> Table:
