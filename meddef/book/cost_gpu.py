@@ -74,20 +74,23 @@ def workloads(rows: pd.DataFrame) -> Table:
         return Table(found, "")
     found = found.assign(mode=found["mode"].replace(PEERS), n=found["n"].astype(int))
     wide = found.pivot_table(index=["workload", "n"], columns="mode", values="value", sort=False)
-    shown = wide.map(lambda value: "–" if pd.isna(value) else f"{value:,.3g}" if value < 100 else f"{value:,.0f}")
+    shown = wide.map(
+        lambda value: "–" if pd.isna(value) else f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
+    )
     frame = shown.reset_index()[[name for name in COLUMNS if name in ("workload", "n", *wide)]]
     caption = (
-        "The workloads of the CPU's table in images a second (pruning: models a second), ResNet18, 224 px and two classes "
-        "where a row names nothing else; as it comes: float32 with TF32 convolutions, which is what PyTorch does unless told "
-        "otherwise; bare passes: in TF32, an image forward and backward a step and nothing else; peer: torchattacks in "
-        "TF32, and for pruning deep copies with torch's own."
+        "The workloads of the CPU's table in images a second (pruning: models a second), ResNet18, 224 px and two "
+        "classes where a row names nothing else; as it comes: float32 with TF32 convolutions, which is what PyTorch does "
+        "unless told otherwise; bare passes: in TF32, an image forward and backward a step and nothing else; peer: "
+        "torchattacks in TF32, and for pruning deep copies with torch's own."
     )
-    return Table(frame.rename(columns=COLUMNS), caption, header=2)
+    return Table(frame.rename(columns=COLUMNS), caption)
 
 
 def speeds(rows: pd.DataFrame) -> Table:
     """Image-steps a second of PGD, a column each arithmetic."""
     found = rows[rows["what"] == "PGD"]
+    found = found.assign(batch=found["batch"].astype(int))
     wide = found.pivot_table(index=["model", "batch"], columns="mode", values="value", sort=False)
     frame = wide.map(lambda value: f"{value:,.0f}").reset_index()
     frame["model"] = frame["model"].map(NAMES)
@@ -110,7 +113,9 @@ def others(rows: pd.DataFrame) -> Table:
             "speed": [f"{row.value:,.0f} {row.unit}" for row in found.itertuples()],
         }
     )
-    return Table(frame, "Training steps on clean images, and moves of JSMA (pairs of features), at 224 px.", 2)
+    return Table(
+        frame, "Training steps on clean images, and moves of JSMA (pairs of features), at 224 px.", 2
+    )
 
 
 def verdicts(rows: pd.DataFrame) -> Table:
