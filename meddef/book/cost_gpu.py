@@ -80,9 +80,9 @@ def workloads(rows: pd.DataFrame) -> Table:
     frame = shown.reset_index()[[name for name in COLUMNS if name in ("workload", "n", *wide)]]
     caption = (
         "The workloads of the CPU's table in images a second (pruning: models a second), ResNet18, 224 px and two "
-        "classes where a row names nothing else; as it comes: float32 with TF32 convolutions, which is what PyTorch does "
-        "unless told otherwise; bare passes: in TF32, an image forward and backward a step and nothing else; peer: "
-        "torchattacks in TF32, and for pruning deep copies with torch's own."
+        "classes where a row names nothing else; as it comes: float32 with TF32 convolutions, which is what PyTorch "
+        "does unless told otherwise; bare passes: in TF32, an image forward and backward a step and nothing else; "
+        "peer: torchattacks in TF32, and for pruning deep copies with torch's own."
     )
     return Table(frame.rename(columns=COLUMNS), caption)
 
