@@ -104,14 +104,9 @@ def together(calls: list[peers.Calls]) -> peers.Calls:
 
 def jsma_small() -> Iterator[dict[str, Any]]:
     """JSMA at the sizes where torchattacks, which searches a matrix of all pairs, runs."""
-    for size, channels, images, moves in ((28, 1, 16, 4), (32, 3, 16, 2), (64, 3, 4, 1)):
-        model, *rest = bench_jsma.workload(size, channels, images)
-        x, labels, targets = (part.to(DEVICE) for part in rest)
-        model, n = model.to(DEVICE), x[0].numel()
-        settings = {"theta": bench_jsma.THETA, "gamma": (2 * moves - 0.5) / n}
-        ours = settings | {"gamma": (2 * moves + 0.5) / n, "targets": targets}
-        runs: peers.Calls = {"TF32": partial(jsma, model, x, labels, **ours)}
-        runs |= peers.torchattacks("JSMA", model, x, targets, targets=True, **settings)
+    for size, (channels, images, moves) in bench_jsma.SMALL.items():
+        both = bench_jsma.calls(size, DEVICE)
+        runs = {"TF32": both.pop("meddef"), **both}
         for mode, seconds in medians(runs).items():
             yield done(f"jsma, {size} x {size} x {channels}, {moves} moves", mode, images, seconds)
 
