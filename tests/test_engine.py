@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,17 @@ import torch
 from tiny_profile import TINY, WITHOUT_MAPS
 
 import meddef.evaluation.cells as cells
-import meddef.evaluation.plan as planning
 from meddef.errors import InputError
-from meddef.evaluation import fingerprint, run
+from meddef.evaluation import run
 from meddef.evaluation.executor import InlineExecutor, make_executor
-from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
 from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
 from meddef.evaluation.status import run_status
 from meddef.records import Record, RecordStore
+from meddef.results_version import RESULTS_VERSION
 from meddef.settings import Profile, load_profile
+
+UNATTACKED = ("data", "train phantom_oct resnet18", "attack phantom_oct resnet18 clean")
 
 
 @pytest.fixture(scope="module")
@@ -300,52 +302,27 @@ def test_keys_hold_what_can_change_a_result_and_nothing_else(
     grid = profile.grids["pruning"].model_copy(update={"scope": "layer"})
     changed = keys(profile.model_copy(update={"grids": profile.grids | {"pruning": grid}}))
     assert {k for k in reference if changed[k] != reference[k]} == {k for k in reference if "pruning" in k}
-    monkeypatch.setattr(planning, "source_fingerprint", lambda *modules: "+".join(modules))
-    changed = keys(profile)
-    assert {k for k in reference if changed[k] == reference[k]} == {"data phantom_octdata"}
-
-
-def test_source_fingerprint_sees_code_and_not_comments(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "meddef_sample"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    prints = []
-    for source in (
-        'def f(x):\n    """Doc."""\n    return x + 1\n',
-        'def f(x):  # a comment\n    """Another."""\n\n    return (x + 1)\n',
-        "def f(x):\n    return x + 2\n",
-    ):
-        (package / "one.py").write_text(source)
-        from meddef.evaluation.fingerprint import _parse
-
-        _parse.cache_clear()
-        prints.append(source_fingerprint("meddef_sample.one"))
-    assert prints[0] == prints[1] != prints[2]
-    assert source_fingerprint("meddef.training.trainer") != source_fingerprint("meddef.training.schedule")
 
 
 @pytest.mark.parametrize(
-    "module",
+    ("domain", "unmoved"),
     [
-        "meddef.pruning",
-        "meddef.attacks.first_layer",
-        *(f"meddef.data.phantom_{name}" for name in ("fields", "oct", "xray")),
+        ("data", lambda label: not label.startswith(("data", "saliency"))),
+        ("models", lambda label: label.startswith("data")),
+        ("training", lambda label: label.startswith("data")),
+        ("attacks", lambda label: label.startswith(UNATTACKED)),
+        ("saliency", lambda label: not label.startswith("saliency")),
+        ("evaluation", lambda label: label.startswith(("data", "train", "saliency"))),
+        ("audit", lambda label: True),
     ],
 )
-def test_code_rewritten_with_equal_results_keeps_their_keys(
-    module: str, monkeypatch: pytest.MonkeyPatch
+def test_a_new_version_of_a_domain_makes_its_cells_stale_and_no_others(
+    profile: Profile, domain: str, unmoved: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The list holds today's code, as every Python reads it: after another change its entry must be thought over."""
-    before = source_fingerprint(module)
-    monkeypatch.setattr(fingerprint, "SAME_RESULTS", {})
-    fingerprint._parse.cache_clear()
-    try:
-        assert source_fingerprint(module) != before
-    finally:
-        fingerprint._parse.cache_clear()
+    before = keys(profile)
+    monkeypatch.setitem(RESULTS_VERSION, domain, RESULTS_VERSION[domain] + 1)
+    after = keys(profile)
+    assert {label for label in before if after[label] == before[label]} == set(filter(unmoved, before))
 
 
 def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:

@@ -99,13 +99,16 @@ def _laboratory(datasets: Sequence[str], data_dir: Path | None) -> list[Part]:
 
     from meddef.audit.lab import experiment, reports
     from meddef.audit.lab.parts import Part
-    from meddef.evaluation.fingerprint import source_fingerprint
+    from meddef.results_version import versions
 
     found = []
     for name in datasets:
         images = experiment.load(name, data_dir, progress=True).fingerprint
         for kind, module in (("tables", experiment), ("robustness", reports)):
-            content = {"images": images, "code": source_fingerprint(module.__name__)}
+            content = {
+                "images": images,
+                "versions": versions("models", "training", "attacks", "evaluation", "audit"),
+            }
             run = partial(module.run, name, data_dir=data_dir)
             found.append(Part(f"{kind}_{name}", f"{kind} of {name}", run, content))
     return found

@@ -14,14 +14,11 @@ from meddef.attacks.options import check_options
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
-from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.models import VARIANTS
+from meddef.results_version import versions
 from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
 from meddef.work import grid_runs, passes, saliency_passes, train_passes
 
-TRAIN_CODE = ("meddef.models.meddef", "meddef.training.trainer")
-ATTACK_CODE = ("meddef.evaluation.metrics", "meddef.pruning")
-SALIENCY_CODE = ("meddef.saliency", "meddef.data.source_phantom")  # the latter draws the lesions
 TEST_GRID = "test"  # clean accuracy on the whole test split
 SECTIONS: dict[str, tuple[str, ...]] = {
     # section of the report -> the cells it needs: kinds, and for attacks the grids
@@ -153,6 +150,7 @@ def _dataset_cells(
         "fingerprint": splits.fingerprint,
         "settings": dataset.model_dump(),
         "image_size": profile.image_size,
+        "versions": versions("data"),
     }
     yield Cell("data", dataset.name, data)
     shared = {"data": splits.fingerprint, "device": options.device, "threads": profile.threads}
@@ -180,7 +178,7 @@ def _train_cell(
         "variant": variant,
         "seed": seed,
         "training": training.model_dump(),
-        "code": source_fingerprint(*TRAIN_CODE),
+        "versions": versions("models", "training", *(["attacks"] if training.adversarial else [])),
     }
     work = train_passes(training, len(splits.train), len(splits.val))
     return Cell("train", dataset, settings, work=work)
@@ -211,15 +209,11 @@ def _grid_cells(
 
 
 def _attack_settings(attack: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of an attack but eps, and the fingerprint of its code."""
+    """All settings of an attack but eps, and the versions behind its results."""
     if attack == "clean":
-        return {"attack_settings": {}, "code": source_fingerprint(*ATTACK_CODE)}
-    registered = ATTACKS[attack]
-    settings = {k: v for k, v in registered.keywords.items() if k != "eps"} | dict(given)
-    return {
-        "attack_settings": settings,
-        "code": source_fingerprint(*ATTACK_CODE, registered.func.__module__),
-    }
+        return {"attack_settings": {}, "versions": versions("models", "evaluation")}
+    settings = {k: v for k, v in ATTACKS[attack].keywords.items() if k != "eps"} | dict(given)
+    return {"attack_settings": settings, "versions": versions("models", "evaluation", "attacks")}
 
 
 def _saliency_cell(
@@ -232,7 +226,7 @@ def _saliency_cell(
         "seed": train.settings["seed"],
         "split_seed": dataset.split_seed,
         "sizes": dataset.sizes,
-        "code": source_fingerprint(*SALIENCY_CODE),
+        "versions": versions("data", "models", "attacks", "saliency"),
         **profile.saliency.model_dump(),
     }
     work = saliency_passes(profile.saliency.images, profile.saliency)

@@ -13,10 +13,10 @@ from meddef.audit.lab.reports import BATCH, rows
 from meddef.audit.robustness import BUDGETS, robustness_report
 from meddef.errors import InputError
 from meddef.evaluation.cells import batches, load_trained, model_folder
-from meddef.evaluation.fingerprint import source_fingerprint
 from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
 from meddef.records import Record
 from meddef.report.report import model_label
+from meddef.results_version import versions
 from meddef.settings import Profile
 from meddef.training import EpsilonSchedule
 
@@ -53,7 +53,7 @@ def parts(profile: Profile, options: RunOptions, *, radii: Sequence[float], budg
                     "twin": twin.key if twin else None,
                     "eps": eps,
                     "budget": asdict(BUDGETS[budget]),
-                    "code": source_fingerprint("meddef.audit.robustness.report"),
+                    "versions": versions("evaluation", "attacks", "audit"),
                 }
                 label = f"{dataset.name}, {model_label(*model)}, ε = {eps:.4g}"
                 found.append(Part(f"robustness_{profile.name}", label, run, content))

@@ -1,0 +1,29 @@
+"""Versions of the results, one per domain. No torch here.
+
+The key of a cell holds its settings, the fingerprint of its images and the versions of the domains that computed it,
+not the text of their code: renaming a variable keeps every published result, and a change that moves a number must say
+so here. ``tests/test_golden.py`` computes a golden cell per domain and fails when its digits move under an old version.
+
+Raise the version of a domain in the commit that moves its numbers, then run ``python -m tests.golden``.
+"""
+
+from __future__ import annotations
+
+RESULTS_VERSION: dict[str, int] = {
+    "data": 1,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks
+    "models": 1,  # meddef.models and meddef.pruning
+    "training": 1,  # meddef.training
+    "attacks": 1,  # meddef.attacks
+    "saliency": 1,  # meddef.saliency
+    "evaluation": 1,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
+    "audit": 1,  # meddef.audit: robustness reports and the defect laboratory
+}
+
+
+def versions(*domains: str) -> dict[str, int]:
+    """Domain -> version of its results, for the settings of a cell.
+
+    Raises:
+        KeyError: a domain that has no version.
+    """
+    return {domain: RESULTS_VERSION[domain] for domain in sorted(domains)}

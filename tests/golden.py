@@ -1,0 +1,197 @@
+"""Golden cells: a few digits of what each domain computes, to notice results that move under an old version.
+
+    python -m tests.golden   # writes tests/golden.json; only after the version of the domain that moved was raised
+
+Digits are means over images, so that the last bits in which processors differ do not show.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from meddef.attacks import ATTACKS
+from meddef.audit.robustness import robustness_report
+from meddef.data.images import ImageSet
+from meddef.data.phantom import FAMILIES, draw_phantoms
+from meddef.data.policies import paper_split, patient_split
+from meddef.data.preprocessing import Clahe, Denoise, Preprocessing
+from meddef.evaluation.cells import run_attack
+from meddef.evaluation.plan import RunOptions, make_plan, splits_of
+from meddef.models import VARIANTS, Normalized, build_model
+from meddef.pruning import prunable_weights, prune_l1
+from meddef.results_version import RESULTS_VERSION
+from meddef.saliency import measure_saliency
+from meddef.settings import AdversarialSettings, Profile, SaliencySettings, TrainingSettings
+from meddef.training import train
+
+PLACE = Path(__file__).with_name("golden.json")
+SIZE = 32
+QUICK: dict[str, dict[str, Any]] = {
+    "bim": {"steps": 4},
+    "pgd": {"steps": 12, "restarts": 2},
+    "jsma": {"max_steps": 6, "theta": 0.3},
+    "apgd": {"steps": 8},
+    "fab": {"steps": 4, "restarts": 2},
+    "square": {"queries": 20},
+    "ensemble": {"steps": 6, "queries": 10},
+}
+Digits = dict[str, float]
+
+
+def network(classes: int = 4) -> nn.Module:
+    """A small network with BatchNorm and dropout whose weights come from seed 0: (N, 3, 32, 32) -> (N, K)."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 5, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 12, 3, stride=2)]
+    net = nn.Sequential(*layers, nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(12 * 36, classes))
+    return Normalized(net, 0.4, 0.25).eval()
+
+
+def phantoms(count: int, first_patient: int = 0) -> ImageSet:
+    drawn = draw_phantoms("oct", count, size=SIZE, first_patient=first_patient)
+    return ImageSet(drawn.images, drawn.labels, tuple(map(str, range(count))), drawn.patients)
+
+
+def data() -> Digits:
+    digits = {}
+    for family in FAMILIES:
+        drawn = draw_phantoms(family, 12, size=SIZE)
+        digits |= {f"{family} mean": drawn.images.mean(), f"{family} lesion": drawn.masks.sum()}
+    grey = draw_phantoms("xray", 1, size=80).images[0]
+    for name, steps in {
+        "as it is": Preprocessing(),
+        "clahe": Preprocessing(clahe=Clahe()),
+        "nl_means": Preprocessing(denoise=Denoise(method="nl_means", strength=3), min_max=True),
+    }.items():
+        digits[f"prepared {name}"] = steps.apply(grey[:, :60], SIZE).mean()
+    labels = np.arange(60) % 3
+    for name, where in (
+        ("paper", paper_split(labels, 0)),
+        ("patient", patient_split(labels, [list(range(i, i + 2)) for i in range(0, 60, 2)], 0)),
+    ):
+        digits |= {
+            f"{name} {part}": float(np.flatnonzero(where == part).sum()) for part in ("train", "val", "test")
+        }
+    return digits
+
+
+def models() -> Digits:
+    images, _ = phantoms(4).batch(range(4))
+    digits = {}
+    for variant in VARIANTS:
+        torch.manual_seed(0)
+        model = build_model(variant, 4, mean=0.4, std=0.25).eval()
+        pruned = prune_l1(model, 0.3)
+        kept = torch.cat([weight.flatten() for weight in prunable_weights(pruned).values()])
+        with torch.no_grad():
+            digits[variant] = model(images).square().mean().item()
+        digits[f"{variant} pruned"] = kept[kept != 0].abs().mean().item()
+    return digits
+
+
+def training() -> Digits:
+    digits = {}
+    rule = AdversarialSettings(steps=4)
+    for name, adversarial in (("clean", None), ("adversarial", rule)):
+        settings = TrainingSettings(epochs=2, batch_size=8, learning_rate=0.003, adversarial=adversarial)
+        model = network()
+        with tempfile.TemporaryDirectory() as folder:
+            state = train(
+                model, phantoms(48), phantoms(24, 40), settings, seed=1, folder=Path(folder), progress=False
+            )
+        numbers = {k: v for k, v in state.history[-1].items() if isinstance(v, float)}
+        digits |= {f"{name} {key}": value for key, value in numbers.items()}
+        digits[f"{name} weights"] = sum(p.detach().abs().sum().item() for p in model.parameters())
+    return digits
+
+
+def attacks() -> Digits:
+    images, _ = phantoms(8).batch(range(8))
+    model = network()
+    with torch.no_grad():
+        labels = model(images).argmax(1)
+    digits = {}
+    for name, registered in ATTACKS.items():
+        found = registered(model, images, labels, **QUICK.get(name, {}))
+        with torch.no_grad():
+            digits[f"{name} loss"] = F.cross_entropy(model(found), labels).item()
+        digits[f"{name} moved"] = (found - images).abs().mean().item()
+    return digits
+
+
+def saliency() -> Digits:
+    drawn = draw_phantoms("oct", 12, size=SIZE)
+    images = ImageSet(drawn.images, drawn.labels, tuple(map(str, range(12))), drawn.patients)
+    torch.manual_seed(0)
+    model = build_model("resnet18", 4, mean=0.4, std=0.25).eval()
+    rule = SaliencySettings(images=4, layer="layer2", removal_steps=3)
+    rows = measure_saliency(model, images, drawn.masks, rule)["images"]
+    names = [name for name, value in rows[0].items() if isinstance(value, int | float)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+def evaluation() -> Digits:
+    """One attack cell of a profile: which images, in which order, under which seed, and how they are judged."""
+    profile = Profile.model_validate({
+        "name": "golden", "description": "", "image_size": SIZE, "variants": ["resnet18"], "seeds": [3],
+        "datasets": [{"name": "phantom_oct", "split_policy": "released", "sizes": {"train": 8, "val": 4, "test": 20}}],
+        "batch_size": 5, "training": {"epochs": 1},
+        "grids": {"epsilon": {"images": 12, "eps": [0.03], "attacks": {"pgd": {"steps": 8}}}},
+    })  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        options = RunOptions(Path(folder))
+        plan = make_plan(profile, options)
+        trained = next(cell for cell in plan.cells if cell.kind == "train")
+        cell = next(cell for cell in plan.cells if cell.settings.get("attack") == "pgd")
+        splits = splits_of(profile.datasets[0], profile, options)
+        (record,) = run_attack(cell, trained, splits, network(), Path(folder), progress=False)
+    digits = {f"image {i} is of class": float(label) for i, label in enumerate(record["labels"])}
+    names = ("n", "correct_before", "correct_after", "flipped", "linf", "l0")
+    return digits | {name: float(record[name]) for name in names}
+
+
+def audit() -> Digits:
+    images, _ = phantoms(16).batch(range(16))
+    model = network()
+    with torch.no_grad():
+        labels = model(images).argmax(1)
+    items = robustness_report(model, [(images, labels)], eps=0.03, budget="brief")
+    digits = {item.name: float(len(item.verdict)) for item in items}
+    numbers = ((item.name, key, value) for item in items for key, value in item.numbers.items())
+    return digits | {f"{name} {key}": float(v) for name, key, v in numbers if isinstance(v, int | float)}
+
+
+DOMAINS: dict[str, Callable[[], Digits]] = {
+    "data": data,
+    "models": models,
+    "training": training,
+    "attacks": attacks,
+    "saliency": saliency,
+    "evaluation": evaluation,
+    "audit": audit,
+}
+
+
+def compute(domain: str) -> Digits:
+    """The digits of one domain, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return {name: float(value) for name, value in DOMAINS[domain]().items()}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def main() -> None:
+    content = {d: {"version": RESULTS_VERSION[d], "digits": compute(d)} for d in DOMAINS}
+    PLACE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
