@@ -14,8 +14,8 @@ torch.set_num_threads(1)
 EPS = 0.05
 QUICK: dict[str, dict[str, Any]] = {
     "fgsm": {"eps": EPS},
-    "bim": {"eps": EPS, "step_size": 0.02, "steps": 4},
-    "pgd": {"eps": EPS, "step_size": 0.02, "steps": 4},
+    "bim": {"eps": EPS, "step_size": 0.025, "steps": 4},
+    "pgd": {"eps": EPS, "step_size": 0.025, "steps": 4},
     "jsma": {"theta": 0.3, "gamma": 0.2, "max_steps": 6},
     "apgd": {"eps": EPS, "steps": 5},
     "fab": {"eps": EPS, "steps": 3},

@@ -8,11 +8,13 @@ from meddef.attacks.gradient import bim, fgsm, pgd
 from meddef.attacks.jsma import jsma
 from meddef.attacks.loop import Trace
 from meddef.attacks.noise import noise
+from meddef.attacks.reach import ShortReachWarning
 from meddef.attacks.registry import ATTACKS
 from meddef.attacks.square import square
 
 __all__ = [
     "ATTACKS",
+    "ShortReachWarning",
     "Trace",
     "ZeroGradientWarning",
     "apgd",

@@ -11,6 +11,7 @@ from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.loop import finish
 from meddef.attacks.losses import LOSSES, Goal
+from meddef.attacks.randomness import randomness
 from meddef.errors import InputError
 
 MOMENTUM = 0.75
@@ -28,6 +29,7 @@ def apgd(
     targets: int = 0,
     restarts: int = 1,
     generator: torch.Generator | None = None,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Momentum, a step of 2 eps halved where progress stalls, each halving resumed from the best point so far.
@@ -42,7 +44,8 @@ def apgd(
         targets: 0 moves away from the label; m > 0 aims at each of the m most likely other classes in turn, at most
             K - 1 (APGD-T).
         restarts: runs from different random starts, for images that resist.
-        generator: source of the random starts; None is a fresh one with seed 0.
+        generator: source of the random starts of a whole batch; None takes those that belong to (seed, image).
+        seed: see ``meddef.attacks.randomness``.
         progress: called with (runs done, runs in all).
 
     Returns:
@@ -58,7 +61,7 @@ def apgd(
     radius = contract.per_image(eps, images, "eps", most=1.0)
     if not radius.any():
         return images.detach().clone()
-    generator = generator or torch.Generator().manual_seed(0)
+    numbers = randomness(images, generator, seed, "apgd")
     with contract.attacking(model, images.device):
         clean = images.detach().clone()
         whole = LinfBall(clean, radius)
@@ -67,10 +70,11 @@ def apgd(
         for run in range(restarts * len(aims)):
             aim = aims[run % len(aims)]
             ball = whole.select(alive)
+            start = ball.random(numbers)
             result[alive], fooled = _run(
-                model, ball, labels[alive], None if aim is None else aim[alive], loss, steps, generator
+                model, ball, labels[alive], None if aim is None else aim[alive], loss, steps, start
             )
-            alive = alive[~fooled]
+            alive, numbers = alive[~fooled], numbers.select(~fooled)
             if progress is not None:
                 progress(run + 1, restarts * len(aims))
             if not len(alive):
@@ -110,12 +114,11 @@ def _run(
     target: Tensor | None,
     loss: str,
     steps: int,
-    generator: torch.Generator,
+    x: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """One run from a random start (Algorithm 1): the images reached, and which of them fool the model."""
+    """One run from x (Algorithm 1): the images reached, and which of them fool the model."""
     targeted = target is not None
     aim = labels if target is None else target
-    x = ball.random(generator)
     result, done = x.clone(), torch.zeros_like(labels, dtype=torch.bool)
     value, gradient, fooled = _evaluate(model, x, labels, target, loss)
     contract.warn_if_zero(gradient)

@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from meddef.attacks.randomness import Randomness
+
 NORMS = ("linf", "l2")
 _BLOCK = 2**18  # numbers whose intermediate results stay in the cache, in memory that is used again
 
@@ -21,7 +23,7 @@ class Ball(ABC):
     eps: Tensor
 
     @abstractmethod
-    def random(self, generator: torch.Generator) -> Tensor: ...
+    def random(self, numbers: Randomness) -> Tensor: ...
 
     @abstractmethod
     def step(self, x: Tensor, gradient: Tensor, size: Tensor) -> Tensor: ...
@@ -48,11 +50,9 @@ class LinfBall(Ball):
     def _eps(self) -> Tensor:
         return self.eps.to(self.images.dtype)
 
-    def random(self, generator: torch.Generator) -> Tensor:
+    def random(self, numbers: Randomness) -> Tensor:
         """Uniform in the ball, then clipped to [0, 1] (Madry et al. 2018)."""
-        noise = torch.rand(
-            self.images.shape, generator=generator, dtype=torch.float32, device=generator.device
-        )
+        noise = numbers.uniform(*self.images.shape[1:])
         return (self.images + self._eps * (2 * noise - 1).to(self.images)).clamp_(0, 1)
 
     @cached_property
@@ -120,13 +120,10 @@ def _bits(x: Tensor) -> Tensor:
 class L2Ball(Ball):
     """Euclidean norm over all features of an image; otherwise as ``LinfBall``."""
 
-    def random(self, generator: torch.Generator) -> Tensor:
+    def random(self, numbers: Randomness) -> Tensor:
         """Uniform in the ball: normal direction, radius of density r^(n-1), clipped to [0, 1]."""
-        shape, where = self.images.shape, generator.device
-        direction = torch.randn(shape, generator=generator, dtype=torch.float32, device=where).to(self.images)
-        radius = torch.rand(self.eps.shape, generator=generator, dtype=torch.float64, device=where).to(
-            self.eps
-        )
+        direction = numbers.normal(*self.images.shape[1:]).to(self.images)
+        radius = numbers.uniform(*self.eps.shape[1:]).to(self.eps)
         length = self.eps * radius ** (1 / self.images[0].numel())
         return (self.images + direction / _norm(direction) * length.to(direction.dtype)).clamp_(0, 1)
 

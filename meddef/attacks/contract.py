@@ -70,27 +70,29 @@ def first_bad(good: Tensor) -> int:
 
 def check_logits(logits: object, labels: Tensor) -> Tensor:
     """Refuse model output that is not finite (N, K) logits, K >= 2, with every label below K."""
+    checked = check_logits_shape(logits, len(labels), int(labels.max()))
+    check_finite(checked)
+    return checked
+
+
+def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
+    """Refuse output that is not floating-point logits (count, K), K >= 2 and above ``highest``; looks at no value."""
     if not isinstance(logits, Tensor):
         raise InputError(f"the model must return a tensor of logits (N, K), got {type(logits).__name__}")
-    if (
-        logits.ndim != 2
-        or len(logits) != len(labels)
-        or logits.shape[1] < 2
-        or not logits.is_floating_point()
-    ):
+    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2 or not logits.is_floating_point():
         raise InputError(
-            f"the model must return floating-point logits ({len(labels)}, K) with K >= 2, "
+            f"the model must return floating-point logits ({count}, K) with K >= 2, "
             f"got {logits.dtype} of shape {tuple(logits.shape)}"
         )
-    if not bool(torch.isfinite(logits).all()):
-        raise InputError(
-            f"the model returned NaN or infinite logits for image {first_bad(torch.isfinite(logits))}"
-        )
-    if int(labels.max()) >= logits.shape[1]:
-        raise InputError(
-            f"label {int(labels.max())} is out of range: the model has {logits.shape[1]} classes"
-        )
+    if highest >= logits.shape[1]:
+        raise InputError(f"label {highest} is out of range: the model has {logits.shape[1]} classes")
     return logits
+
+
+def check_finite(logits: Tensor) -> None:
+    """Refuse logits (N, K) that are not finite."""
+    if not bool((finite := torch.isfinite(logits)).all()):
+        raise InputError(f"the model returned NaN or infinite logits for image {first_bad(finite)}")
 
 
 def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float = float("inf")) -> Tensor:
@@ -129,6 +131,13 @@ def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:
     """d objective / d images, leaving every parameter's ``.grad`` alone; refused if it is missing or not finite."""
+    gradient = unchecked_gradient(objective, images, keep_graph=keep_graph)
+    check_gradient(gradient)
+    return gradient
+
+
+def unchecked_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:
+    """``input_gradient`` of which no value is looked at; refused if it is missing."""
     gradient = None
     if objective.requires_grad:
         (gradient,) = torch.autograd.grad(objective, images, retain_graph=keep_graph, allow_unused=True)
@@ -136,20 +145,31 @@ def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = Fals
         raise InputError(
             "the model's output does not depend on its input: detach() or no_grad() inside the model?"
         )
-    if not math.isfinite(float(gradient.sum())) and not bool((finite := torch.isfinite(gradient)).all()):
-        raise InputError(
-            f"the input gradient of image {first_bad(finite)} is NaN or infinite: check the model"
-        )
     return gradient
+
+
+def check_gradient(gradient: Tensor) -> None:
+    """Refuse an input gradient (N, ...) that is not finite."""
+    if not math.isfinite(float(gradient.sum())) and not bool((finite := torch.isfinite(gradient)).all()):
+        raise bad_gradient(finite)
+
+
+def bad_gradient(finite: Tensor) -> InputError:
+    """The refusal of a gradient of which ``finite`` (N, ...) says where it is finite."""
+    return InputError(f"the input gradient of image {first_bad(finite)} is NaN or infinite: check the model")
 
 
 def warn_if_zero(gradient: Tensor) -> None:
     """Count the images whose gradient is zero everywhere: for them an attack proves nothing."""
-    zero = len(gradient) - int(gradient.flatten(1).any(1).sum())
+    warn_of_zeros(len(gradient) - int(gradient.flatten(1).any(1).sum()), len(gradient))
+
+
+def warn_of_zeros(zero: int, count: int) -> None:
+    """``ZeroGradientWarning`` where ``zero`` of ``count`` images have a gradient that is zero everywhere."""
     if zero:
         warnings.warn(
-            f"the input gradient is exactly zero for {zero} of {len(gradient)} images: a gradient attack cannot "
+            f"the input gradient is exactly zero for {zero} of {count} images: a gradient attack cannot "
             "move them, so their survival says nothing about robustness; try loss='margin' or square",
             ZeroGradientWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

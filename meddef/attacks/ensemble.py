@@ -23,7 +23,7 @@ def members(classes: int, *, steps: int = 100, queries: int = 1000) -> dict[str,
     With two classes there is one logit difference, so cross-entropy and its targets would repeat the margin; the
     dlr loss has no meaning below three classes, its targeted form below four.
     """
-    quick: dict[str, Attack] = {"pgd": _quick_pgd}
+    quick: dict[str, Attack] = {"pgd": _from_the_image}
     if classes == 2:
         gradient: dict[str, Attack] = {"apgd_margin": partial(apgd, steps=steps, loss="margin")}
     else:
@@ -50,6 +50,7 @@ def ensemble(
     fast: bool = False,
     precision: str = "float32",
     generator: torch.Generator | None = None,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Worst case over PGD, APGD, FAB and Square, after AutoAttack (Croce & Hein 2020, arXiv 2003.01690).
@@ -66,7 +67,8 @@ def ensemble(
         queries: of the square attack.
         fast, precision: attack a faster copy, or in bfloat16 (see ``meddef.attacks.fast`` and, for the loss in attack
             success, the cost page).
-        generator: source of all random numbers; None is a fresh one with seed 0.
+        generator: source of all random numbers, for whole batches; None takes those that belong to (seed, image).
+        seed: see ``meddef.attacks.randomness``.
         progress: called with (attacks done, attacks in all).
 
     Returns:
@@ -81,7 +83,6 @@ def ensemble(
     best = images.detach().clone()
     if not radius.any():
         return best
-    generator = generator or torch.Generator().manual_seed(0)
     margin, fooled, classes = _judge(model, best, labels)
     attacks = members(classes, steps=steps, queries=queries)
     with contract.attacking(model, images.device):
@@ -90,7 +91,8 @@ def ensemble(
         alive = (~fooled).nonzero()[:, 0]
         if not len(alive):
             break
-        found = attack(attacked, images[alive], labels[alive], eps=radius[alive], generator=generator)
+        some, their = images[alive], labels[alive]
+        found = attack(attacked, some, their, eps=radius[alive], generator=generator, seed=seed)
         reached, wrong, _ = _judge(model, found, labels[alive])
         better = wrong | (reached > margin[alive])
         best[alive[better]], margin[alive[better]] = found[better], reached[better]
@@ -100,13 +102,21 @@ def ensemble(
     return best
 
 
-def _quick_pgd(
-    model: nn.Module, images: Tensor, labels: Tensor, *, eps: Tensor, generator: torch.Generator
+def _from_the_image(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: Tensor,
+    generator: torch.Generator | None,
+    seed: int,
 ) -> Tensor:
-    """Ten steps on the margin, which leave little for the rest on an undefended model."""
-    return pgd(
-        model, images, labels, eps=eps, step_size=eps / 4, steps=10, loss="margin", stop="first", generator=generator
-    )  # fmt: skip
+    """Ten steps of PGD on the margin from the image itself, which leave little for the rest on an undefended model.
+
+    On such a model a random start can be the weaker one, so the worst case includes the start at the image.
+    """
+    settings = {"step_size": eps / 4, "steps": 10, "loss": "margin", "stop": "first"}
+    return pgd(model, images, labels, eps=eps, random_start=False, **settings)
 
 
 def _judge(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:

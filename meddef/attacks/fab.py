@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.loop import finish
+from meddef.attacks.randomness import randomness
 
 ALPHA_MAX, OVERSHOOT, BACKWARD = 0.1, 1.05, 0.9  # alpha_max, eta, beta of the paper
 
@@ -22,6 +23,7 @@ def fab(
     targets: int | None = None,
     restarts: int = 1,
     generator: torch.Generator | None = None,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Project onto the linearised boundary to each other class, again and again (Algorithm 1, targeted as FAB-T).
@@ -34,7 +36,8 @@ def fab(
         steps: gradient evaluations a run, at most.
         targets: how many of the most likely other classes to try, in turn; None is all K - 1.
         restarts: the first run starts at the image, the others at random within eps / 2 of it.
-        generator: source of the random starts; None is a fresh one with seed 0.
+        generator: source of the random starts of a whole batch; None takes those that belong to (seed, image).
+        seed: see ``meddef.attacks.randomness``.
         progress: called with (runs done, runs in all).
 
     Returns:
@@ -51,7 +54,7 @@ def fab(
     radius = contract.per_image(eps, images, "eps", most=1.0)
     if not radius.any():
         return images.detach().clone()
-    generator = generator or torch.Generator().manual_seed(0)
+    numbers = randomness(images, generator, seed, "fab")
     with contract.attacking(model, images.device):
         whole = LinfBall(images.detach().clone(), radius)
         with torch.no_grad():
@@ -61,16 +64,16 @@ def fab(
         best, reach = whole.images.clone(), torch.full_like(radius, torch.inf)
         right = logits.argmax(1) == labels
         reach[~right] = 0  # wrong already: nothing to look for
+        alive = torch.arange(len(images), device=images.device)
         for run in range(restarts * len(aims)):
-            alive = (reach > radius).flatten().nonzero()[:, 0]
+            left = (reach > radius).flatten()[alive]
+            alive, numbers = alive[left], numbers.select(left)
             if not len(alive):
                 break
             sphere = whole.select(alive)
-            start = (
-                sphere.images
-                if run < len(aims)
-                else LinfBall(sphere.images, sphere.eps / 2).random(generator)
-            )
+            start = sphere.images
+            if run >= len(aims):
+                start = LinfBall(sphere.images, sphere.eps / 2).random(numbers)
             found, distance = _run(model, sphere, labels[alive], aims[run % len(aims)][alive], start, steps)
             nearer = distance < reach[alive]
             best[alive] = torch.where(nearer, found, best[alive])

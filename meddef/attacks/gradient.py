@@ -1,4 +1,4 @@
-"""FGSM, BIM and PGD: one visible loop (gradient, step, project), of which FGSM is the one-step case.
+"""FGSM, BIM and PGD: BIM and PGD share one loop (gradient, step, projection); FGSM is one step to the edge of the ball.
 
 Settings shared by the three:
 
@@ -21,11 +21,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks import contract
+from meddef.attacks import contract, reach
 from meddef.attacks.balls import NORMS, LinfBall, ball
 from meddef.attacks.fast import gradient_source, layout
 from meddef.attacks.loop import Run, Trace, climb, finish
 from meddef.attacks.losses import Goal
+from meddef.attacks.randomness import randomness
 
 Progress = Callable[[int, int], None]
 STOPS = ("never", "first")
@@ -115,6 +116,7 @@ def pgd(
     random_start: bool = True,
     restarts: int = 1,
     generator: torch.Generator | None = None,
+    seed: int = 0,
     norm: str = "linf",
     targeted: bool = False,
     loss: str = "ce",
@@ -129,9 +131,11 @@ def pgd(
     Args:
         step_size: pixel units (``norm="l2"``: length of the step), one number or a tensor (N,).
         steps: gradient evaluations a restart.
-        random_start: start uniformly in the ball rather than at the image.
+        random_start: start uniformly in the ball rather than at the image. The start belongs to the image: it comes
+            from ``seed`` and the image's pixels, whatever the batch (see ``meddef.attacks.randomness``).
         restarts: an image keeps the restart that fools the model or, failing that, has the highest loss.
-        generator: source of the random start; None is a fresh one with seed 0, so a call repeats exactly.
+        generator: draw the starts of the whole batch from it instead.
+        seed: of the random starts.
         norm: "linf" (sign of the gradient) or "l2" (direction of the gradient).
         stop: "never" returns the final iterate, the protocol of the papers; "first" the first iterate that
             fools the model, and images leave the batch as soon as they do.
@@ -148,8 +152,8 @@ def pgd(
     goal = Goal(labels, loss, targeted)
     if not radius.any():
         return images.detach().clone()
-
-    generator = generator or torch.Generator().manual_seed(0)
+    _warn_if_short(radius, size, steps, random_start=random_start)
+    numbers = randomness(images, generator, seed, "pgd")
     with contract.attacking(model, images.device):
         sphere = ball(norm, layout(images.detach().clone(), fast), radius)
         source = gradient_source(model, sphere.images, fast=fast, precision=precision)
@@ -157,7 +161,7 @@ def pgd(
         best, best_loss = sphere.images.clone(), images.new_full(labels.shape, -torch.inf)
         best_fooled = torch.zeros_like(labels, dtype=torch.bool)
         for restart in range(restarts):
-            start = run.sphere.random(generator) if random_start else run.sphere.images
+            start = run.sphere.random(numbers) if random_start else run.sphere.images
             report = _reporter(progress, restart, steps, restarts)
             x = finish(run.sphere, climb(run, start, steps, stop=stop, report=report, trace=trace))
             if restarts == 1 and trace is None:
@@ -171,10 +175,17 @@ def pgd(
             place = run.index[won]
             best[place], best_loss[place], best_fooled[place] = x[won], score[won], fooled[won]
             if stop == "first":
-                run = run.select(~fooled)
+                run, numbers = run.select(~fooled), numbers.select(~fooled)
                 if not len(run.index):
                     break
     return torch.empty_like(images).copy_(best)
+
+
+def _warn_if_short(radius: Tensor, size: Tensor, steps: int, *, random_start: bool) -> None:
+    """``ShortReachWarning`` for the image that lacks most; both (N, 1, 1, 1), L-infinity or L2."""
+    lacking = int((radius - steps * size).flatten().argmax())
+    eps, step = float(radius.flatten()[lacking]), float(size.flatten()[lacking])
+    reach.warn_if_short(eps, step, steps, random_start=random_start)
 
 
 def _reporter(progress: Progress | None, restart: int, steps: int, restarts: int) -> Callable[[int], None]:

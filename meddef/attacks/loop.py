@@ -1,4 +1,8 @@
-"""The one loop behind FGSM, BIM and PGD: gradient, step, project."""
+"""The loop behind BIM and PGD: loss, gradient, step, projection.
+
+``forward`` and ``ascend`` are the two halves of a step. They look at no value on the host, so that the loop below and
+the one that replays a captured step on a GPU (``meddef.attacks.capture``) share them.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,6 +13,19 @@ from torch import Tensor, nn
 from meddef.attacks import contract
 from meddef.attacks.balls import Ball
 from meddef.attacks.losses import Goal
+
+
+def forward(source: nn.Module, goal: Goal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A leaf at x (N, C, H, W), the logits (N, K) of ``source`` there, and the loss (N,)."""
+    leaf = x.detach().requires_grad_()
+    logits = contract.check_logits_shape(source(leaf), len(leaf), goal.highest)
+    return leaf, logits, goal.loss(logits)
+
+
+def ascend(ball: Ball, size: Tensor, leaf: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of ``size`` (N, 1, 1, 1) up the loss from the leaf, projected onto the ball, and the gradient."""
+    gradient = contract.unchecked_gradient(loss.sum(), leaf)
+    return ball.step(leaf.detach(), gradient, size), gradient
 
 
 @dataclass
@@ -55,9 +72,9 @@ class Run:
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A leaf at x, the logits of the gradients' source there, and the loss (N,)."""
-        leaf = x.detach().requires_grad_()
-        logits = contract.check_logits(self.source(leaf), self.goal.labels)
-        return leaf, logits, self.goal.loss(logits)
+        leaf, logits, loss = forward(self.source, self.goal, x)
+        contract.check_finite(logits)
+        return leaf, logits, loss
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and success (N,) by the model as given."""
@@ -89,19 +106,19 @@ def climb(
             if stop == "first" and bool(fooled.any()):
                 result[place] = leaf.detach()
                 staying = ~fooled
-                place, run = place[staying], run.select(staying)
+                place = place[staying]
                 if not len(place):
                     return result
                 if 2 * len(place) < len(leaf):  # forward again with few is cheaper than backward with all
+                    run = run.select(staying)
                     leaf, logits, loss = run.forward(leaf.detach()[staying])
                     staying = None
-        gradient = contract.input_gradient(loss.sum(), leaf)
+        x, gradient = ascend(run.sphere, run.size, leaf, loss)
+        contract.check_gradient(gradient)
         if step == 0:
             contract.warn_if_zero(gradient)
-        x = leaf.detach()
         if staying is not None:
-            x, gradient = x[staying], gradient[staying]
-        x = run.sphere.step(x, gradient, run.size)
+            x, run = x[staying], run.select(staying)
         report(step)
     result[place] = x
     return result

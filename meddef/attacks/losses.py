@@ -38,15 +38,18 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 class Goal:
     """What counts as success, and the loss that leads there.
 
-    labels (N,) are the true classes to leave or, if targeted, the classes to reach.
+    labels (N,) are the true classes to leave or, if targeted, the classes to reach; highest is the largest of them.
     """
 
     labels: Tensor
     loss_name: str = "ce"
     targeted: bool = False
+    highest: int = -1
 
     def __post_init__(self) -> None:
         check_choice(self.loss_name, LOSSES, "loss")
+        if self.highest < 0 and len(self.labels):
+            object.__setattr__(self, "highest", int(self.labels.max()))
 
     def loss(self, logits: Tensor) -> Tensor:
         """(N,), to be maximised."""

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
+from meddef.attacks.randomness import randomness
 
 
 def noise(
@@ -14,6 +15,7 @@ def noise(
     *,
     eps: float | Tensor,
     generator: torch.Generator | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Uniformly random signs: x + eps s, clipped to [0, 1]; a control of the same size as FGSM's result.
 
@@ -21,14 +23,14 @@ def noise(
         model, labels: checked as for an attack, and not used.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         eps: pixel units, one number or a tensor (N,).
-        generator: source of the signs; None is a fresh one with seed 0.
+        generator: source of the signs for the whole batch; None takes those that belong to (seed, image).
+        seed: see ``meddef.attacks.randomness``.
 
     Raises:
         InputError: bad input.
     """
     contract.check_batch(model, images, labels)
-    generator = generator or torch.Generator().manual_seed(0)
     images = images.detach()
     sphere = LinfBall(images, contract.per_image(eps, images, "eps", most=1.0))
-    random = torch.rand(images.shape, generator=generator, device=generator.device).to(images) - 0.5
-    return torch.where(sphere.eps == 0, images, sphere.exact(sphere.step(images, random, sphere.eps)))
+    signs = randomness(images, generator, seed, "noise").signs(*images.shape[1:]).to(images)
+    return torch.where(sphere.eps == 0, images, sphere.exact(sphere.step(images, signs, sphere.eps)))

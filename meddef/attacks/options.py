@@ -9,7 +9,11 @@ from meddef.attacks.registry import ATTACKS
 from meddef.errors import InputError
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", NoneType: "none"}
-ELSEWHERE = {"eps": "eps is given apart from the settings", "targeted": "labels here are the true classes"}
+ELSEWHERE = {
+    "eps": "eps is given apart from the settings",
+    "targeted": "labels here are the true classes",
+    "seed": "it is the model's",
+}
 
 
 def options(attack: str) -> dict[str, Any]:

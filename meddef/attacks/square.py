@@ -10,6 +10,7 @@ from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.loop import finish
 from meddef.attacks.losses import Goal
+from meddef.attacks.randomness import Randomness, randomness
 from meddef.errors import InputError
 
 # The share of pixels in a square is halved at these fractions of the queries (their section 5).
@@ -26,6 +27,7 @@ def square(
     share: float = 0.8,
     targeted: bool = False,
     generator: torch.Generator | None = None,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Random squares at the corners of the ball, kept when they raise the margin (Algorithm 1, L-infinity).
@@ -37,7 +39,8 @@ def square(
         eps: pixel units, one number or a tensor (N,).
         queries: most forward passes of an image; it leaves the batch as soon as the model is fooled.
         share: share of the pixels in the first squares.
-        generator: source of the squares; None is a fresh one with seed 0.
+        generator: source of the squares of a whole batch; None takes those that belong to (seed, image).
+        seed: see ``meddef.attacks.randomness``.
         progress: called with (queries done, most queries).
 
     Returns:
@@ -55,10 +58,10 @@ def square(
     radius = contract.per_image(eps, images, "eps", most=1.0)
     if not radius.any():
         return images.detach().clone()
-    generator = generator or torch.Generator().manual_seed(0)
+    numbers = randomness(images, generator, seed, "square")
     with contract.attacking(model, images.device), torch.no_grad():
         sphere = LinfBall(images.detach().clone(), radius)
-        x = _search(model, sphere, Goal(labels, "margin", targeted), queries, share, generator, progress)
+        x = _search(model, sphere, Goal(labels, "margin", targeted), queries, share, numbers, progress)
         return torch.empty_like(images).copy_(finish(sphere, x))
 
 
@@ -68,11 +71,11 @@ def _search(
     goal: Goal,
     queries: int,
     share: float,
-    generator: torch.Generator,
+    numbers: Randomness,
     progress: Callable[[int, int], None] | None,
 ) -> Tensor:
     n, channels, height, width = sphere.images.shape
-    x = sphere.step(sphere.images, _signs((n, channels, 1, width), sphere, generator), sphere.eps)  # stripes
+    x = sphere.step(sphere.images, numbers.signs(channels, 1, width).to(sphere.images), sphere.eps)  # stripes
     result, place = x.clone(), torch.arange(n, device=x.device)
     highest = torch.full((n,), -torch.inf, device=x.device)
     trial = x
@@ -87,14 +90,13 @@ def _search(
         if fooled.any():
             stay = ~fooled
             place, x, highest = place[stay], x[stay], highest[stay]
-            sphere, goal = sphere.select(stay), goal.select(stay)
+            sphere, goal, numbers = sphere.select(stay), goal.select(stay), numbers.select(stay)
         if progress is not None:
             progress(query + 1, queries)
         if not len(place):
             break
         side = _side((query + 1) / queries, share, height, width)
-        inside = _windows(len(x), side, height, width, generator).to(x.device)
-        jump = inside * _signs((len(x), channels, 1, 1), sphere, generator)
+        jump = _windows(side, height, width, numbers) * numbers.signs(channels, 1, 1).to(x)
         trial = sphere.project(x + 2 * sphere.eps.to(x.dtype) * jump)
     return result
 
@@ -105,16 +107,10 @@ def _side(done: float, share: float, height: int, width: int) -> int:
     return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 
-def _windows(n: int, side: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """(n, 1, height, width), bool: one square an image, uniformly placed."""
-    where = generator.device
-    top = torch.randint(height - side + 1, (n, 1, 1, 1), generator=generator, device=where)
-    left = torch.randint(width - side + 1, (n, 1, 1, 1), generator=generator, device=where)
-    rows = torch.arange(height, device=where).view(-1, 1) - top
-    columns = torch.arange(width, device=where) - left
+def _windows(side: int, height: int, width: int, numbers: Randomness) -> Tensor:
+    """(N, 1, height, width), bool: one square per image, uniformly placed."""
+    top = numbers.integers(height - side + 1, 1, 1, 1)
+    left = numbers.integers(width - side + 1, 1, 1, 1)
+    rows = torch.arange(height, device=top.device).view(-1, 1) - top
+    columns = torch.arange(width, device=top.device) - left
     return (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
-
-
-def _signs(shape: tuple[int, ...], sphere: LinfBall, generator: torch.Generator) -> Tensor:
-    """-1 or 1, in the dtype and on the device of the images."""
-    return (torch.randint(2, shape, generator=generator, device=generator.device) * 2 - 1).to(sphere.images)

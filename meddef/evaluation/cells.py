@@ -142,8 +142,7 @@ def _evaluate_in_memory(
     notes: set[str] = set()
     while True:
         attack = _bound_attack(cell.settings)
-        generator = attack.keywords.get("generator") if attack else None
-        done = Unfinished(place(run_folder, cell.key), size, generator)
+        done = Unfinished(place(run_folder, cell.key), size)
         try:
             _attack_the_rest(done, model, test, cell, attack, progress=progress)
             return done.finish(), sorted(notes | done.warnings)
@@ -224,8 +223,8 @@ def _bound_attack(settings: Any) -> partial[Tensor] | None:
     attack, keywords = ATTACKS[settings["attack"]], dict(settings["attack_settings"])
     if settings["eps"] is not None:
         keywords["eps"] = settings["eps"]
-    if "generator" in signature(attack.func).parameters:
-        keywords["generator"] = torch.Generator(settings["device"]).manual_seed(settings["seed"])
+    if "seed" in signature(attack.func).parameters:
+        keywords["seed"] = settings["seed"]
     return partial(attack, **keywords)
 
 

@@ -1,4 +1,7 @@
-"""An attack cell batch by batch: what is done is kept on disk, so that a killed cell goes on after its last batches."""
+"""An attack cell batch by batch: what is done is kept on disk, so that a killed cell goes on after its last batches.
+
+Random numbers belong to the images, so a batch gives the same whatever was attacked before it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from meddef.atomic import write_text
 from meddef.evaluation.metrics import Evaluation
@@ -50,16 +52,15 @@ def images_done(run_folder: Path, key: str) -> int:
 
 
 class Unfinished:
-    """The batches of one cell that are done, the warnings they gave, and where its random numbers stand.
+    """The batches of one cell that are done, and the warnings they gave.
 
     Args:
         path: the cell's file; it is written at most every ``EVERY_SECONDS``, so short cells leave none.
-        size: images a batch; what was kept under another size is of no use and is forgotten.
-        generator: the attack's source of random numbers, put back where the kept batches left it; None if it has none.
+        size: images per batch; what was kept under another size is of no use and is forgotten.
     """
 
-    def __init__(self, path: Path, size: int, generator: torch.Generator | None) -> None:
-        self.path, self.size, self.generator = path, size, generator
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
         self.parts: list[Evaluation] = []
         self.warnings: set[str] = set()
         self._saved = time.monotonic()
@@ -84,8 +85,7 @@ class Unfinished:
             | {"linf": part.linf, "l0": part.l0, "num_classes": part.num_classes}
             for part in self.parts
         ]
-        state = None if self.generator is None else bytes(self.generator.get_state().tolist()).hex()
-        return {"size": self.size, "parts": parts, "warnings": sorted(self.warnings), "generator": state}
+        return {"size": self.size, "parts": parts, "warnings": sorted(self.warnings)}
 
     def _load(self) -> None:
         if not self.path.is_file():
@@ -96,12 +96,10 @@ class Unfinished:
                 Evaluation(**part | {name: np.array(part[name], dtype=np.int64) for name in ARRAYS})
                 for part in content["parts"]
             ]
-            state, kept_size, warned = content["generator"], content["size"], set(content["warnings"])
+            kept_size, warned = content["size"], set(content["warnings"])
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s): the cell starts again", self.path, error)
             return
-        if kept_size != self.size or (state is None) != (self.generator is None):
+        if kept_size != self.size:
             return
-        if self.generator is not None:
-            self.generator.set_state(torch.tensor(list(bytes.fromhex(state)), dtype=torch.uint8))
         self.parts, self.warnings = parts, warned

@@ -1,0 +1,58 @@
+"""How far an iterative attack can move, and the one rule for its step size.
+
+An L-infinity attack of ``steps`` steps moves a pixel by steps x step size at most. From the image it needs eps to get
+to the edge of the ball; from a random start, which may lie at the opposite edge, 2 eps. One that cannot get there is
+weaker than its eps says, and robustness measured (or trained) with it is robustness against less.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+PAPER_STEP = 0.01
+"""Step size of the paper's PGD and BIM at test time, pixel units; made for 40 steps."""
+REACH = 2.5
+"""Sum of all steps, in eps, where the paper's step does not reach (Madry et al. 2018 take 2.5 eps in 100 steps)."""
+_ROUNDING = 1e-6
+
+
+class ShortReachWarning(UserWarning):
+    """The steps of an attack do not add up to what it takes to get anywhere in the ball."""
+
+
+def needed(eps: float, *, random_start: bool) -> float:
+    """Sum of all steps that gets from the start to every point of the ball, pixel units."""
+    return (2 if random_start else 1) * eps
+
+
+def shortfall(eps: float, step_size: float, steps: int, *, random_start: bool) -> str:
+    """What is missing, in words; empty where steps x step_size reaches the edge of the ball."""
+    reach, need = steps * step_size, needed(eps, random_start=random_start)
+    if reach >= need * (1 - _ROUNDING):
+        return ""
+    start = "from a random start " if random_start else ""
+    return (
+        f"{steps} steps of {step_size:.4g} reach {reach:.4g}, and ε = {eps:.4g} {start}takes {need:.4g}: "
+        f"use {steps} steps of at least {need / steps:.4g}"
+    )
+
+
+def step_size(eps: float, steps: int, *, paper_step: float = PAPER_STEP) -> float:
+    """The step of a training or test attack of ``steps`` steps at ``eps``, pixel units.
+
+    ``paper_step`` where it reaches from a random start (steps x paper_step >= 2 eps), else 2.5 eps / steps. With the
+    paper's own 40 steps this is the paper's own step.
+
+    >>> step_size(0.05, 40)
+    0.01
+    >>> step_size(0.05, 5)
+    0.025
+    """
+    reaches = not shortfall(eps, paper_step, steps, random_start=True)
+    return paper_step if reaches else REACH * eps / steps
+
+
+def warn_if_short(eps: float, step_size: float, steps: int, *, random_start: bool) -> None:
+    """``ShortReachWarning`` where there is a shortfall."""
+    if short := shortfall(eps, step_size, steps, random_start=random_start):
+        warnings.warn(f"the attack cannot reach its ε: {short}", ShortReachWarning, stacklevel=4)
