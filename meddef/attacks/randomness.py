@@ -3,7 +3,8 @@
 Number j of draw d for an image is the 64-bit mixer of SplitMix64 (Steele, Lea & Flood 2014,
 https://doi.org/10.1145/2660193.2660195) applied to key + golden * (d 2^32 + j): a counter-based generator, which
 needs no state and runs on the device of the images. The key comes from the seed and from the image's own pixels,
-rounded to 16 bits, so that a caller need not number the images, and so that the last bit in which devices differ does not matter.
+rounded to 16 bits, so that a caller need not number the images, and so that the last bit in which devices differ does
+not matter.
 Equal images have equal random numbers.
 """
 
