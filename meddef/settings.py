@@ -69,6 +69,7 @@ class GridSettings(Settings):
     attacks: dict[str, dict[str, Any]]
     scope: Literal["global", "layer"] = "global"
     seeds: list[int] | None = None  # only models of these seeds; None is every seed
+    allow_short_reach: bool = False  # run attacks whose steps do not add up to their eps
 
 
 class SaliencyAttackSettings(Settings):
@@ -86,6 +87,7 @@ class SaliencySettings(Settings):
     layer: Literal["layer2", "layer3", "layer4"] = "layer3"
     removal_steps: Positive = 10  # parts in which pixels are deleted and inserted
     pgd: SaliencyAttackSettings = SaliencyAttackSettings()
+    allow_short_reach: bool = False
 
 
 class Profile(Settings):
