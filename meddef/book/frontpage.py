@@ -108,11 +108,10 @@ def _pgd_above_clean(reports: Sequence[Report]) -> str:
 
 
 def _clean_and_pgd(report: Report) -> pd.DataFrame:
-    """Measured accuracy without attack and under PGD, a row a model and ε."""
+    """Measured accuracy without attack and under PGD on the same images, a row a model and ε."""
     pairs = tables.epsilon_pairs(report)
-    keys = ["dataset", "variant", "training", "eps"]
-    clean, pgd = (pairs[pairs["attack"] == name].set_index(keys)["robust"] for name in ("clean", "pgd"))
-    return pd.concat({"pgd": pgd, "clean": clean}, axis=1).dropna()
+    pgd = pairs[pairs["attack"] == "pgd"]
+    return pd.DataFrame({"pgd": pgd["robust"], "clean": pgd["clean"]})
 
 
 def measured(reports: Sequence[Report]) -> str:

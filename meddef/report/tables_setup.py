@@ -153,6 +153,7 @@ def training_settings(report: Report) -> Table:
         "dropout": (f"{paper['dropout']:g}, {PROTOCOL['model']['dropout']:g}", lambda s: f"{s['dropout']:g}"),
         "epochs": (str(paper["epochs"]), lambda s: str(s["epochs"])),
         "batch size": (_each(paper["batch_size"].values()), lambda s: str(s["batch_size"])),
+        "augmentation": (f"various, {paper['augmentation']['techniques']}", _augmentation),
         "share attacked, training": (
             f"{100 * paper['adversarial_share']['train']:.0f} %",
             _share("train_share"),
@@ -172,6 +173,12 @@ def training_settings(report: Report) -> Table:
         }
     )
     return Table(frame, "Settings of adversarial training.")
+
+
+def _augmentation(settings: Record) -> str:
+    """The techniques, or "none"; records of earlier versions have a flag for the one that there was."""
+    names = settings.get("augmentation", ["horizontal_flip"] if settings.get("horizontal_flip") else [])
+    return ", ".join(name.replace("_", " ") for name in names) or "none"
 
 
 def _adversarial(name: str) -> Any:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import TrainingSettings
+from meddef.training.augmentation import augment
 from meddef.training.inner_attack import InnerAttack
 from meddef.training.schedule import PAPER_STEPS, EpsilonSchedule, training_step
 from meddef.training.together import Together
@@ -79,7 +80,7 @@ class Epoch:
                 if len(indices) < 2:
                     continue  # BatchNorm needs two values a channel
                 clean, labels = images.batch(indices)
-                clean = self._augment(clean, generator)
+                clean = augment(clean, self.settings.augmentation, generator)
                 adversarial = self._attack_share(clean, labels)
                 share = clean[self.team.share(len(clean))].to(self.device)
                 parts.append(self._step(share, adversarial, labels.to(self.device), weights))
@@ -125,12 +126,6 @@ class Epoch:
         robust_accuracy = adversarial_hits / attacked
         score = (clean_accuracy + robust_accuracy) / 2
         return {"val_clean": clean_accuracy, "val_adversarial": robust_accuracy, "score": score}
-
-    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        if self.settings.horizontal_flip:
-            flip = torch.rand(len(images), generator=generator) < 0.5
-            images[flip] = images[flip].flip(-1)
-        return images
 
     def _attacked(self, count: int) -> int:
         """How many images, the first of a batch of ``count``, are attacked: 35 % of them, none for clean training."""
