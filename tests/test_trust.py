@@ -16,6 +16,7 @@ from meddef.audit.lab.defects import BY_NAME
 from meddef.audit.lab.signatures import SIGNATURES
 from meddef.audit.lab.tables import is_drawn, of_the_paper, read
 from meddef.audit.published import Published
+from meddef.audit.robustness.checks import CHECKS
 from meddef.trust import arithmetic as trust_arithmetic
 from meddef.trust import attainable as trust_attainable
 from meddef.trust import laboratory as trust_laboratory
@@ -207,7 +208,8 @@ def test_reports_show_every_verdict_and_every_failure(pages: dict[str, str]) -> 
     assert shown.count(">FAIL<") == len(failed)
     assert shown.count(">N-A<") == sum(record["verdict"] == "N-A" for record in records)
     assert all(escape(record["detail"]) in shown for record in failed)
-    assert set(trust_robustness.QUESTIONS) == {record["name"] for record in records}
+    assert {record["name"] for record in records} <= set(trust_robustness.QUESTIONS)
+    assert list(trust_robustness.QUESTIONS) == [check.name for check in CHECKS]
 
 
 def test_the_figure_of_strengths_shows_the_counts() -> None:
