@@ -108,6 +108,7 @@ class Evidence:
             for images, labels in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
                 recorder.expect(images, labels, self.eps)
                 parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
+                recorder.go_on(parts[-1])
         return self.judged(torch.cat(parts), self.model), recorder.seen()
 
     @property
