@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import TrainingState, load_weights, save_weights, train
+from meddef.training.inner_attack import InnerAttack
 from meddef.training.team import Team
 from meddef.training.together import Together
 
@@ -91,18 +93,18 @@ def test_a_share_of_each_batch_is_attacked_with_the_schedule_s_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    attack = epoch_module.pgd
+    attack = InnerAttack.__call__
 
-    def spy(model: nn.Module, batch: torch.Tensor, labels: torch.Tensor, **keywords: float) -> torch.Tensor:
-        calls.append((len(batch), keywords["eps"], keywords["step_size"], keywords["steps"]))
-        return attack(model, batch, labels, **keywords)
+    def spy(self: InnerAttack, batch: torch.Tensor, labels: torch.Tensor, **keywords: Any) -> torch.Tensor:
+        calls.append((len(batch), keywords["eps"], keywords["step_size"], self.steps))
+        return attack(self, batch, labels, **keywords)
 
-    monkeypatch.setattr(epoch_module, "pgd", spy)
+    monkeypatch.setattr(InnerAttack, "__call__", spy)
     run(tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
     training, validation = calls[:5], calls[5:]
-    assert training == [(round(0.35 * 8), 0.01, 0.01 / 6, 2)] * 5
+    assert training == [(round(0.35 * 8), 0.01, 2.5 * 0.01 / 2, 2)] * 5
     assert sum(count for count, *_ in validation) == round(0.70 * 20)
-    assert {eps for _, eps, *_ in validation} == {epoch_module.VALIDATION_EPSILON}
+    assert {(eps, step) for _, eps, step, _ in validation} == {(0.03, 2.5 * 0.03 / 2)}
 
 
 def test_the_loss_weighs_clean_and_adversarial_as_printed() -> None:
@@ -110,7 +112,7 @@ def test_the_loss_weighs_clean_and_adversarial_as_printed() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     settings = SETTINGS.model_copy(update={"epochs": 100})
     together = Together(model, Team())
-    epoch = epoch_module.Epoch(together, optimizer, settings, 50, 1.0, 0, torch.device("cpu"))
+    epoch = epoch_module.Epoch(together, optimizer, None, settings, 50, 1.0, 0, torch.device("cpu"))
     clean, labels = images(6, 0).batch(range(6))
     adversarial = clean[:2].flip(-1)
     clean_loss, adversarial_loss, _ = epoch._step(clean, adversarial, labels, None).tolist()

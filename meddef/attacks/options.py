@@ -48,7 +48,9 @@ def with_step_size(attack: str, given: Mapping[str, Any], eps: float | None) -> 
     settings = dict(given)
     if eps is not None and "step_size" in _kinds(attack):
         steps = settings.get("steps", options(attack)["steps"])
-        settings.setdefault("step_size", reach.step_size(eps, steps))
+        settings.setdefault(
+            "step_size", reach.step_size(eps, max(steps, 1))
+        )  # no step at all is refused later
     return settings
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from meddef.attacks import pgd
+from meddef.attacks import ShortReachWarning, ZeroGradientWarning, pgd
 from meddef.data.phantom import draw_phantoms, patients_needed
 
 torch.set_num_threads(1)  # networks this small are faster on one
@@ -86,7 +86,8 @@ def attack(
     It does not warn of a short reach nor of images without a gradient: a lab that has either wants to show it.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        for kind in (ShortReachWarning, ZeroGradientWarning):
+            warnings.simplefilter("ignore", kind)
         return pgd(model, images, labels, eps=eps, step_size=reach * eps / steps, steps=steps)
 
 

@@ -163,16 +163,27 @@ def training_settings(report: Report) -> Table:
             _share("validation_share"),
         ),
         "PGD steps": (str(pgd["steps"]), _adversarial("steps")),
-        "PGD step": (pgd["step_size"], lambda s: "as printed" if s["adversarial"] else DASH),
+        "PGD step": (pgd["step_size"], _step),
     }
+    trained = [{**record["settings"], "history": record["history"]} for record in adversarial]
     frame = pd.DataFrame(
         {
             "": list(rows),
             "the paper": [printed for printed, _ in rows.values()],
-            "here": [_each(read(record["settings"]) for record in adversarial) for _, read in rows.values()],
+            "here": [_each(map(read, trained)) for _, read in rows.values()],
         }
     )
     return Table(frame, "Settings of adversarial training.")
+
+
+def _step(settings: Record) -> str:
+    """Whether the last epoch's step is the printed min(ε/6, .003), else what all steps add up to."""
+    if not settings["adversarial"]:
+        return DASH
+    last, steps = settings["history"][-1], settings["adversarial"]["steps"]
+    if abs(last["step_size"] - min(last["epsilon"] / 6, 0.003)) < 1e-9:
+        return "as printed"
+    return f"{steps * last['step_size'] / last['epsilon']:.3g} ε / {steps}"
 
 
 def _augmentation(settings: Record) -> str:
