@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from meddef.report import claims_score, controls, findings, tables
-from meddef.figures import curves as figures, published
-from meddef.report.display import in_words
+from meddef.figures import curves as figures
+from meddef.figures import published
 from meddef.paper import epsilon_table
+from meddef.report import claims_score, controls, findings, tables
+from meddef.report.display import in_words
 from meddef.report.report import Report, attack_name, model_label
-from meddef.trust.arithmetic import verdicts_on_claims
 from meddef.report.worst_case import ENSEMBLE
+from meddef.trust.arithmetic import verdicts_on_claims
 
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
 CLAIMS = (
