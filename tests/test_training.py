@@ -15,6 +15,7 @@ from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import TrainingState, load_weights, save_weights, train
+from meddef.training.checkpoint import load_checkpoint, save_checkpoint
 from meddef.training.inner_attack import InnerAttack
 from meddef.training.team import Team
 from meddef.training.together import Together
@@ -205,3 +206,29 @@ def test_weights_round_trip_and_refusals(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(InputError, match="not a whole safetensors file"):
         load_weights(tmp_path / "broken.safetensors", other)
+
+
+def test_a_resumed_optimizer_has_the_memory_layout_of_its_parameters(tmp_path: Path) -> None:
+    """PyTorch's fused Adam on a CPU pairs numbers by their place in memory: contiguous moments of a channels-last
+    weight would be those of other weights (findings/fused_optimizer_cpu_layout.sh)."""
+    results = []
+    for resumed in (False, True):
+        torch.manual_seed(0)
+        model = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+        for step in range(2):
+            if step and resumed:
+                save_checkpoint(tmp_path / "c.safetensors", model, optimizer)
+                optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+                assert load_checkpoint(tmp_path / "c.safetensors", model, optimizer) == {}
+                state = optimizer.state[model.weight]
+                assert (
+                    state["exp_avg"].stride()
+                    == model.weight.stride()
+                    != state["exp_avg"].contiguous().stride()
+                )
+            optimizer.zero_grad()
+            model(images(4, step).batch(range(4))[0].repeat(1, 2, 1, 1)[:, :4]).square().mean().backward()
+            optimizer.step()
+        results.append(model.weight.detach().clone())
+    assert torch.equal(*results)
