@@ -7,7 +7,7 @@ weaker than its eps says, and robustness measured (or trained) with it is robust
 
 from __future__ import annotations
 
-import warnings
+from meddef.attacks.blame import warn
 
 PAPER_STEP = 0.01
 """Step size of the paper's PGD and BIM at test time, pixel units; made for 40 steps."""
@@ -55,4 +55,4 @@ def step_size(eps: float, steps: int, *, paper_step: float = PAPER_STEP) -> floa
 def warn_if_short(eps: float, step_size: float, steps: int, *, random_start: bool) -> None:
     """``ShortReachWarning`` where there is a shortfall."""
     if short := shortfall(eps, step_size, steps, random_start=random_start):
-        warnings.warn(f"the attack cannot reach its ε: {short}", ShortReachWarning, stacklevel=4)
+        warn(f"the attack cannot reach its ε: {short}", ShortReachWarning)
