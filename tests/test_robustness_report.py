@@ -140,7 +140,13 @@ DEFECTS: dict[str, tuple[nn.Module, Any, set[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("defect", DEFECTS)
+def marked(defect: str) -> Any:
+    """The defect that is a step too short says so aloud, too."""
+    aloud = pytest.mark.filterwarnings("ignore::meddef.attacks.ShortReachWarning")
+    return pytest.param(defect, marks=aloud if defect == "one timid step" else ())
+
+
+@pytest.mark.parametrize("defect", [marked(defect) for defect in DEFECTS])
 def test_every_planted_defect_fails_the_right_items(defect: str) -> None:
     model, attack, expected = DEFECTS[defect]
     failed = names(report(model, attack=attack, twin=trained(CLASSES)), "FAIL")
