@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import ShortReachWarning, bim, fgsm, pgd
 from meddef.attacks.reach import needed, shortfall, step_size
+from meddef.errors import InputError
 
 LABELS = torch.tensor([0, 1, 2, 3])
 
@@ -61,6 +62,13 @@ def test_the_rule_by_hand(eps: float, steps: int, step: float) -> None:
 def test_few_training_steps_take_larger_ones() -> None:
     """5 x 0.003 = 0.015 does not cross a ball of 0.03: 2.5 x 0.03 / 5 does."""
     assert step_size(0.03, 5, paper_step=0.003) == pytest.approx(0.015)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_without_a_step_there_is_no_rule(steps: int) -> None:
+    for ask in (lambda: step_size(0.05, steps), lambda: shortfall(0.05, 0.01, steps, random_start=True)):
+        with pytest.raises(InputError, match=f"steps must be a whole number of at least 1, got {steps}"):
+            ask()
 
 
 # The words

@@ -7,6 +7,7 @@ weaker than its eps says, and robustness measured (or trained) with it is robust
 
 from __future__ import annotations
 
+from meddef.attacks import contract
 from meddef.attacks.blame import warn
 
 PAPER_STEP = 0.01
@@ -26,7 +27,12 @@ def needed(eps: float, *, random_start: bool) -> float:
 
 
 def shortfall(eps: float, step_size: float, steps: int, *, random_start: bool) -> str:
-    """What is missing, in words; empty where steps x step_size reaches the edge of the ball."""
+    """What is missing, in words; empty where steps x step_size reaches the edge of the ball.
+
+    Raises:
+        InputError: fewer steps than one.
+    """
+    contract.check_at_least(steps, 1, "steps")
     reach, need = steps * step_size, needed(eps, random_start=random_start)
     if reach >= need * (1 - _ROUNDING):
         return ""
