@@ -108,8 +108,8 @@ def _from_the_image(
     labels: Tensor,
     *,
     eps: Tensor,
-    generator: torch.Generator | None,
-    seed: int,
+    generator: torch.Generator | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Ten steps of PGD on the margin from the image itself, which leave little for the rest on an undefended model.
 
