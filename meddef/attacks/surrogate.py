@@ -14,6 +14,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from meddef.attacks.first_layer import FirstLayer, pays
 from meddef.errors import InputError
@@ -81,9 +82,10 @@ class Surrogate(nn.Module):
                 raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
         for name, count in positions.items():
             convolution = cast(nn.Conv2d, self.network.get_submodule(name))
-            dense = convolution.kernel_size != (1, 1) and convolution.groups == 1
             quick: nn.Module = convolution.to(memory_format=torch.channels_last)
-            if dense and count <= _FEW:
+            if _is_linear(convolution):
+                quick = _Pointwise(convolution)
+            elif convolution.groups == 1 and count <= _FEW:
                 quick = _Contiguous(convolution)
             if pays(convolution):
                 quick = self._first[name] = FirstLayer(convolution, quick)
@@ -152,11 +154,30 @@ def _positions(model: nn.Module) -> Iterator[dict[str, int]]:
             hook.remove()
 
 
+def _is_linear(convolution: nn.Conv2d) -> bool:
+    """Whether each position is mapped by itself and by the same matrix."""
+    alone = convolution.kernel_size == convolution.stride == (1, 1) and convolution.groups == 1
+    return alone and convolution.padding in ((0, 0), "valid")
+
+
+class _Pointwise(nn.Module):
+    """A 1 x 1 convolution as the linear layer that it is: the matrix product takes its weights as they lie, the
+    convolution would reorder them in every call. Its output is channels-last."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.convolution.weight.flatten(1), self.convolution.bias
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
+
 class _Contiguous(nn.Module):
     """A convolution with few positions: its time goes into reordering the weights, which is quicker when they are not
     channels-last. Its output is, for the layers after it."""
 
-    def __init__(self, convolution: nn.Module) -> None:
+    def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.convolution = convolution.to(memory_format=torch.contiguous_format)
 

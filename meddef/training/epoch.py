@@ -31,6 +31,7 @@ VALIDATION_EPSILON = (
     0.03  # the last phase's budget in every epoch, so that scores can be compared between epochs
 )
 VALIDATION_SEED = 0
+VALIDATION_BATCH = 128  # images; larger than a batch of training, since nothing hangs on it but the time
 SEED_STRIDE = 100_003  # more epochs than any run has, so that (seed, epoch) pairs never share random numbers
 
 
@@ -109,8 +110,8 @@ class Epoch:
         attacked = round(rule.validation_share * len(images)) if rule else 0
         hits = torch.zeros(2, dtype=torch.long, device=self.device)  # clean, adversarial
         self.model.eval()
-        for start in range(0, len(images), self.settings.batch_size):
-            indices = order[start : start + self.settings.batch_size]
+        for start in range(0, len(images), VALIDATION_BATCH):
+            indices = order[start : start + VALIDATION_BATCH]
             clean, labels = images.batch(indices)
             mine = self.team.share(len(clean))
             hits[0] += self._hits(clean[mine], labels[mine])
