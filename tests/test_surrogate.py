@@ -53,7 +53,7 @@ def test_folding_by_hand() -> None:
         tensor.data.fill_(value)
     model = nn.Sequential(convolution, norm, nn.Flatten(), nn.Linear(1, 2)).eval()
     surrogate = Surrogate(model, torch.rand(1, 1, 1, 1), half=False)
-    folded = surrogate.network.get_submodule("0")
+    folded = next(module for module in surrogate.modules() if isinstance(module, nn.Conv2d))
     assert (folded.weight.item(), folded.bias.item()) == (5.0, 1.0)
 
 
