@@ -92,7 +92,12 @@ def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
 def check_finite(logits: Tensor) -> None:
     """Refuse logits (N, K) that are not finite."""
     if not bool((finite := torch.isfinite(logits)).all()):
-        raise InputError(f"the model returned NaN or infinite logits for image {first_bad(finite)}")
+        raise bad_logits(finite)
+
+
+def bad_logits(finite: Tensor) -> InputError:
+    """The refusal of logits of which ``finite`` (N, ...) says where they are finite."""
+    return InputError(f"the model returned NaN or infinite logits for image {first_bad(finite)}")
 
 
 def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float = float("inf")) -> Tensor:

@@ -14,28 +14,37 @@ from torch.fx.experimental.optimization import fuse
 
 from meddef.attacks import contract
 from meddef.attacks.first_layer import FirstLayer, pays
+from meddef.attacks.shadow import shadow_of
 from meddef.errors import InputError
 
 PRECISIONS = ("float32", "bf16")
 _FEW = 16  # positions
 
 
-def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: str) -> nn.Module:
+def gradient_source(
+    model: nn.Module, images: Tensor, *, fast: bool, precision: str, once: bool = False
+) -> nn.Module:
     """The model, or a stand-in whose gradients are nearly the same and cheaper.
 
     Args:
         model: in evaluation mode.
         images: (N, C, H, W); the first is used to check the stand-in.
         fast: take a private copy with every BatchNorm folded into its convolution, channels-last where that pays, the
-            gradient of the first layer computed as in ``meddef.attacks.first_layer``; for its gain and its loss in
-            attack success see the cost page.
+            gradient of the first layer computed as in ``meddef.attacks.first_layer`` (on a GPU: a
+            ``meddef.attacks.shadow``); for its gain and its loss in attack success see the cost page.
         precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which
             pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere; for both see the cost page.
+
+        once: it is for a single gradient, for which a copy made for a GPU would not pay.
 
     Raises:
         InputError: unknown precision; ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
     """
     contract.check_choice(precision, PRECISIONS, "precision")
+    if images.device.type == "cuda" and (fast or precision == "bf16") and not once:
+        dtype = torch.bfloat16 if precision == "bf16" else None
+        if (quick := shadow_of(model, images, fold=fast, dtype=dtype)) is not None:
+            return quick
     source = _folded(model, images) if fast else model
     if precision == "float32":
         return source

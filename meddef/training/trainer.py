@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from meddef.arithmetic import without_tf32
 from meddef.atomic import write_text
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
@@ -83,7 +82,7 @@ def train(
         )
     if state.epoch:
         logger.info("%s: resuming after epoch %d", label, state.epoch)
-    with _without_tf32(), progress_bar(settings.epochs, label, enabled=progress and team.leads) as bar:
+    with without_tf32(), progress_bar(settings.epochs, label, enabled=progress and team.leads) as bar:
         bar.update(state.epoch)
         while state.epoch < settings.epochs:
             epoch = Epoch(together, optimizer, settings, state.epoch, state.ease, seed, torch.device(device))
@@ -109,18 +108,6 @@ def _keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, stat
         save_weights(folder / "best.safetensors", model, epoch=state.best_epoch)
     save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, **asdict(state))
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in state.history))
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    """Convolutions on a GPU in float32 proper; PyTorch's default rounds their operands to 10 bits of mantissa."""
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before
 
 
 def ease_if_degraded(state: TrainingState, score: float, settings: TrainingSettings) -> None:
