@@ -118,7 +118,7 @@ def _sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """a + b, and the rounding error that is left to the exact sum (Knuth's TwoSum; float64 would cost thrice)."""
     total = a + b
     part = total - a
-    return total, (total - part).neg_().add_(a).add_(b - part)
+    return total, (part - total).add_(a).add_(b - part)
 
 
 def _bits(x: Tensor) -> Tensor:

@@ -159,6 +159,18 @@ def check_gradient(gradient: Tensor) -> None:
         raise bad_gradient(finite)
 
 
+def check_first_gradient(gradient: Tensor) -> None:
+    """``check_gradient`` and ``warn_if_zero``; on a GPU in one pass and with one wait for the device."""
+    if gradient.device.type == "cpu":
+        check_gradient(gradient)
+        warn_if_zero(gradient)
+        return
+    largest = torch.linalg.vector_norm(gradient, torch.inf, dim=tuple(range(1, gradient.ndim))).cpu()
+    if not bool((finite := torch.isfinite(largest)).all()):
+        raise bad_gradient(finite)
+    warn_of_zeros(int((largest == 0).sum()), len(largest))
+
+
 def bad_gradient(finite: Tensor) -> InputError:
     """The refusal of a gradient of which ``finite`` (N, ...) says where it is finite."""
     return InputError(f"the input gradient of image {first_bad(finite)} is NaN or infinite: check the model")
