@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from meddef.arithmetic import without_tf32
+from meddef.arithmetic import repeatable, without_tf32
 from meddef.atomic import write_text
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
@@ -61,7 +61,7 @@ def train(
     checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; a run found there is resumed.
 
     Of several processes the first writes; all read ``folder``, so it must lie on a disk that they share. On a GPU,
-    float32 means float32: TF32 is off while training.
+    float32 means float32 (TF32 is off while training) and convolutions give the same bits twice.
 
     Raises:
         InputError: the loss or the logits are not finite (a smaller learning rate is the usual remedy); the
@@ -82,7 +82,11 @@ def train(
         )
     if state.epoch:
         logger.info("%s: resuming after epoch %d", label, state.epoch)
-    with without_tf32(), progress_bar(settings.epochs, label, enabled=progress and team.leads) as bar:
+    with (
+        without_tf32(),
+        repeatable(),
+        progress_bar(settings.epochs, label, enabled=progress and team.leads) as bar,
+    ):
         bar.update(state.epoch)
         while state.epoch < settings.epochs:
             epoch = Epoch(together, optimizer, settings, state.epoch, state.ease, seed, torch.device(device))
