@@ -23,6 +23,7 @@ from meddef.attacks.gradient import pgd
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import TrainingSettings
+from meddef.training.resident import Resident
 from meddef.training.schedule import STEP_CAP, STEP_DIVISOR, EpsilonSchedule
 from meddef.training.together import Together
 
@@ -64,7 +65,7 @@ class Epoch:
         values = {name: getattr(self.schedule, name)(self.number) if adversarial else None for name in names}
         return {"epoch": self.number, "ease": self.ease, **values}
 
-    def fit(self, images: ImageSet) -> dict[str, Any]:
+    def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
         """Train on every image once; returns mean losses and the accuracy on clean images as seen while training."""
         self.model.train()
         weights = class_weights(images.labels).to(self.device) if self.settings.class_weights else None
@@ -97,7 +98,7 @@ class Epoch:
             "train_accuracy": sum(int(part[2]) for part in parts) / sum(sizes),
         }
 
-    def validate(self, images: ImageSet) -> dict[str, Any]:
+    def validate(self, images: ImageSet | Resident) -> dict[str, Any]:
         """Clean accuracy on all images; accuracy under PGD on a fixed, seeded 70 % of them; the score."""
         rule = self.settings.adversarial
         generator = torch.Generator().manual_seed(0)
@@ -125,8 +126,8 @@ class Epoch:
 
     def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         if self.settings.horizontal_flip:
-            flip = torch.rand(len(images), generator=generator) < 0.5
-            images[flip] = images[flip].flip(-1)
+            flip = (torch.rand(len(images), generator=generator) < 0.5).to(images.device, non_blocking=True)
+            images = torch.where(flip[:, None, None, None], images.flip(-1), images)
         return images
 
     def _attacked(self, count: int) -> int:

@@ -18,12 +18,14 @@ from torch import nn
 
 from meddef.arithmetic import repeatable, without_tf32
 from meddef.atomic import write_text
+from meddef.attacks.capture import climbing
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.progress import progress_bar
 from meddef.settings import TrainingSettings
 from meddef.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from meddef.training.epoch import Epoch
+from meddef.training.resident import resident
 from meddef.training.team import Team
 from meddef.training.together import Together
 
@@ -72,8 +74,10 @@ def train(
     model.to(device).to(memory_format=layout)
     together = Together(model, team)
     optimizer = torch.optim.Adam(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
+        fused=torch.device(device).type == "cuda" or None,
+    )  # fmt: skip
+    train_images, val_images = (resident(images, torch.device(device)) for images in (train_set, val_set))
     header = load_checkpoint(folder / "checkpoint.safetensors", model, optimizer)
     state = TrainingState(**header) if header else TrainingState()
     if not team.agrees(state.epoch):
@@ -85,12 +89,13 @@ def train(
     with (
         without_tf32(),
         repeatable(),
+        climbing(device),
         progress_bar(settings.epochs, label, enabled=progress and team.leads) as bar,
     ):
         bar.update(state.epoch)
         while state.epoch < settings.epochs:
             epoch = Epoch(together, optimizer, settings, state.epoch, state.ease, seed, torch.device(device))
-            row = {**epoch.plan(), **epoch.fit(train_set), **epoch.validate(val_set)}
+            row = {**epoch.plan(), **epoch.fit(train_images), **epoch.validate(val_images)}
             logger.info("%s: %s", label, row)
             state.history.append(row)
             if row["score"] > state.best_score:
