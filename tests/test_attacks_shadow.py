@@ -93,14 +93,26 @@ def test_it_is_kept_while_a_climbing_lasts_and_refreshed_at_every_call() -> None
     assert shadow_of(model, x, fold=True, dtype=None) is not once
 
 
-def test_a_network_that_needs_float32_has_none_in_bfloat16() -> None:
+def test_a_network_that_needs_float32_runs_under_autocast() -> None:
     class Fixed(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x * torch.ones(8))
 
     model = Fixed(*cnn().eval())
+    shadow = shadow_of(model, images(), fold=False, dtype=torch.bfloat16)
+    assert shadow is not None
+    assert not shadow.whole
+    assert {tensor.dtype for tensor in shadow.parameters()} == {torch.float32}
+    logits = shadow(images())
+    assert logits.dtype == torch.float32
+    assert 0 < (logits - model(images())).abs().max() < 0.05
+    assert shadow_of(cnn().eval(), images(), fold=False, dtype=torch.bfloat16).whole  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_copied_has_none() -> None:
+    model = cnn().eval()
+    model.held = torch.ones(1, requires_grad=True) * 2
     assert shadow_of(model, images(), fold=False, dtype=torch.bfloat16) is None
-    assert shadow_of(model, images(), fold=False, dtype=None) is not None
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])

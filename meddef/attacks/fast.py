@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from meddef.attacks import contract
+from meddef.attacks.capture import kept
 from meddef.attacks.first_layer import FirstLayer, pays
 from meddef.attacks.shadow import shadow_of
 from meddef.errors import InputError
@@ -52,7 +53,7 @@ def gradient_source(
         for module in source.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)  # as autocast would, once rather than in every step
-    return _InBfloat16(source).eval()
+    return kept(model, "autocast", lambda: _InBfloat16(source).eval())
 
 
 def layout(images: Tensor, fast: bool) -> Tensor:

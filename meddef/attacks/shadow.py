@@ -32,15 +32,18 @@ class Shadow(nn.Module):
         model: on its device, in evaluation mode.
         fold: fold every BatchNorm into the convolution before it.
         dtype: of the network; None keeps the model's. Logits are float32 unless kept.
+        whole: turn the network once; otherwise leave that to autocast.
 
     Raises:
         InputError: ``fold`` and ``torch.fx`` cannot trace the model.
     """
 
-    def __init__(self, model: nn.Module, *, fold: bool, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, model: nn.Module, *, fold: bool, dtype: torch.dtype | None, whole: bool = True
+    ) -> None:
         super().__init__()
         inner = model.network if isinstance(model, Normalized) else model
-        self.dtype, self.scale, self.shift = dtype, None, None
+        self.dtype, self.whole, self.scale, self.shift = dtype, whole, None, None
         if isinstance(model, Normalized):
             self.scale = 1 / model.std.detach()
             self.shift = -model.mean.detach() * self.scale
@@ -48,7 +51,7 @@ class Shadow(nn.Module):
         network.requires_grad_(False).eval()
         self._folds = [_Fold(inner, network, *pair) for pair in pairs.items()]
         folded = {id(tensor) for one in self._folds for tensor in one.sources}
-        self.network = network.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(dtype=dtype if whole else None, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for one in self._folds:
             one.find(self.network)
         there = {**dict(network.named_parameters()), **dict(network.named_buffers())}
@@ -76,7 +79,9 @@ class Shadow(nn.Module):
         if self.scale is not None and self.shift is not None:
             x = torch.addcmul(self.shift.to(x.dtype), x, self.scale.to(x.dtype))
         layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
-        logits = self.network(x.to(dtype=self.dtype or x.dtype, memory_format=layout))
+        turned = self.dtype if self.dtype is not None and self.whole else x.dtype
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None and not self.whole):
+            logits = self.network(x.to(dtype=turned, memory_format=layout))
         return logits.float() if self.dtype is not None and isinstance(logits, Tensor) else logits
 
 
@@ -122,7 +127,7 @@ class _Fold:
 def shadow_of(model: nn.Module, images: Tensor, *, fold: bool, dtype: torch.dtype | None) -> Shadow | None:
     """The shadow of a model, kept for the surrounding ``climbing`` and refreshed at every call.
 
-    None where the network cannot be turned into ``dtype`` as a whole.
+    None where the network cannot be copied.
 
     Args:
         model: in evaluation mode.
@@ -143,14 +148,16 @@ def _checked(model: nn.Module, some: Tensor, *, fold: bool, dtype: torch.dtype |
             near, given = Shadow(model, fold=True, dtype=None)(some), model(some)
             if not torch.allclose(given, near, rtol=_CLOSE, atol=_CLOSE):
                 raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
-        try:
-            made = Shadow(model, fold=fold, dtype=dtype)
-            made(some)
-        except RuntimeError as error:  # float32 constants inside, or something that cannot be copied
-            if isinstance(error, torch.OutOfMemoryError):
+        for whole in (True, False):
+            try:
+                made = Shadow(model, fold=fold, dtype=dtype, whole=whole)
+                made(some)
+            except torch.OutOfMemoryError:
                 raise
-            return None
-    return made
+            except RuntimeError:  # float32 constants inside; not to be copied
+                continue
+            return made
+    return None
 
 
 class _Tracer(fx.Tracer):
