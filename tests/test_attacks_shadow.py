@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 import torch
 from attack_models import cnn, images
+from taped import taped
 from torch import Tensor, nn
 
+from meddef.attacks.balls import LinfBall
 from meddef.attacks.capture import Captured, holding
+from meddef.attacks.loop import Run, climb
+from meddef.attacks.losses import Goal
 from meddef.attacks.shadow import Shadow, shadow_of
 from meddef.errors import InputError
 from meddef.models import VARIANTS, build_model
@@ -140,3 +144,25 @@ def test_a_convolution_that_is_used_twice_keeps_its_batchnorm() -> None:
     assert shadow is not None
     assert shadow.refresh() is None
     torch.testing.assert_close(shadow(images()), model(images()))
+
+
+def test_a_taped_step_follows_a_model_in_training() -> None:
+    """What a recording needs: training changes the model, ``refresh`` the stand-in, and the tape stays."""
+    model = moved("resnet18")
+    x, labels = images(4, size=32), torch.tensor([0, 1, 0, 1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    captured = Captured(taped)
+    settings: dict[str, Any] = {"stop": "never", "report": lambda step: None, "trace": None}
+    with holding(captured):
+        for _ in range(3):
+            shadow = shadow_of(model, x, fold=True, dtype=None)
+            assert shadow is not None
+            ball, size = LinfBall(x, torch.full((4, 1, 1, 1), 0.03).double()), torch.full((4, 1, 1, 1), 0.01)
+            run = Run(model, shadow, Goal(labels), ball, size, torch.arange(4), 4)
+            assert torch.equal(captured(run, x, 5, **settings), climb(run, x, 5, **settings))
+            loss = nn.functional.cross_entropy(model.train()(x), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            model.eval()
+    assert len(captured.steps) == 1

@@ -53,7 +53,7 @@ def gradient_source(
         for module in source.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)  # as autocast would, once rather than in every step
-    return kept(model, "autocast", lambda: _InBfloat16(source).eval())
+    return kept(model, ("autocast", fast), lambda: _InBfloat16(source).eval())
 
 
 def layout(images: Tensor, fast: bool) -> Tensor:

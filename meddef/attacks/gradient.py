@@ -160,7 +160,8 @@ def pgd(
     _warn_if_short(radius, size, steps, random_start=random_start)
     numbers = randomness(images, generator, seed, "pgd")
     with contract.attacking(model, images.device), climbing(images.device, steps * restarts) as climb:
-        sphere = ball(norm, layout(images.detach().clone(), fast), radius)
+        stands_in = fast or (images.is_cuda and precision == "bf16")
+        sphere = ball(norm, layout(images.detach().clone(), stands_in), radius)
         source = gradient_source(model, sphere.images, fast=fast, precision=precision)
         run = Run(model, source, goal, sphere, size, torch.arange(len(images)).to(labels), len(images))
         best, best_loss = sphere.images.clone(), images.new_full(labels.shape, -torch.inf)
