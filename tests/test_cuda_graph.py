@@ -28,7 +28,6 @@ class FakeCuda:
             replay=lambda: self.said.append("replay"), reset=lambda: self.said.append("reset")
         )
         for name, value in {
-            "current_device": lambda: 0,
             "device": lambda device: self.inside("device"),
             "Stream": lambda: stream,
             "current_stream": lambda: stream,
@@ -75,7 +74,7 @@ def test_a_step_runs_twice_before_it_is_recorded_and_then_is_replayed(cuda: Fake
         modes.append(cuda.mode)
         caches.append(torch.is_autocast_cache_enabled())
 
-    graphs = Graphs(torch.device("cuda"))
+    graphs = Graphs(torch.device("cuda", 0))
     replay = graphs(step)
     assert modes == [0, "error", 0]
     assert caches == [False] * 3
@@ -93,7 +92,7 @@ def test_a_step_that_waits_is_refused_before_anything_is_captured(cuda: FakeCuda
             raise RuntimeError("called a synchronizing CUDA operation")
 
     with pytest.raises(NotRecordable, match="waits for the GPU"):
-        Graphs(torch.device("cuda"))(step)
+        Graphs(torch.device("cuda", 0))(step)
     assert cuda.mode == 0
     assert "stream" not in cuda.said
 
@@ -101,7 +100,7 @@ def test_a_step_that_waits_is_refused_before_anything_is_captured(cuda: FakeCuda
 @pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(())])
 def test_a_step_that_draws_on_the_host_is_refused(cuda: FakeCuda, draw: Any) -> None:
     with pytest.raises(NotRecordable, match="random numbers on the host"):
-        Graphs(torch.device("cuda"))(lambda: draw() and None)
+        Graphs(torch.device("cuda", 0))(lambda: draw() and None)
 
 
 def test_an_error_of_the_model_is_the_models(cuda: FakeCuda) -> None:
@@ -109,11 +108,11 @@ def test_an_error_of_the_model_is_the_models(cuda: FakeCuda) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        Graphs(torch.device("cuda"))(step)
+        Graphs(torch.device("cuda", 0))(step)
 
 
 def test_a_capture_that_breaks_leaves_stream_pool_and_generator_as_they_were(cuda: FakeCuda) -> None:
-    graphs = Graphs(torch.device("cuda"))
+    graphs = Graphs(torch.device("cuda", 0))
     pool = graphs.pool
     cuda.breaks = RuntimeError("capture invalidated\nmore")
     cuda.breaks.__context__ = RuntimeError("operation not permitted.")
@@ -121,7 +120,8 @@ def test_a_capture_that_breaks_leaves_stream_pool_and_generator_as_they_were(cud
         graphs(lambda: None)
     assert cuda.said[-4:] == ["stream", "pool", "generator", "synchronize"]
     assert graphs.pool != pool
-    cuda.breaks = torch.OutOfMemoryError("no memory")
+    cuda.breaks = RuntimeError("capture invalidated")
+    cuda.breaks.__context__ = torch.OutOfMemoryError("no memory")
     with pytest.raises(torch.OutOfMemoryError):
         graphs(lambda: None)
     assert cuda.said[-4:] == ["stream", "pool", "generator", "synchronize"]

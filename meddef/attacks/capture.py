@@ -60,8 +60,9 @@ class Captured:
     or less.
     """
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
+    def __init__(self, record: Record, device: torch.device | None = None) -> None:
+        """``record`` makes recordings for images on ``device``; None takes those on any."""
+        self.record, self.device = record, device
         self.steps: dict[Hashable, Step] = {}
         self.kept: dict[Hashable, tuple[nn.Module, object]] = {}
 
@@ -194,13 +195,13 @@ def climbing(device: torch.device | str, steps: int | None = None) -> Iterator[C
     device, opened = torch.device(device), _OPEN.get()
     if device.type != "cuda":
         yield climb
-    elif opened is not None:
+    elif opened is not None and opened.device in (None, _with_index(device)):
         yield opened
     elif steps is not None and steps < WORTH:
         yield climb
     else:
-        graphs = Graphs(device)
-        with holding(Captured(graphs)) as captured:
+        graphs = Graphs(_with_index(device))
+        with holding(Captured(graphs, graphs.device)) as captured:
             try:
                 yield captured
             finally:
@@ -233,6 +234,10 @@ def identity(model: nn.Module) -> Hashable:
     """The module, and where its weights lie; values may change."""
     tensors = (*model.parameters(), *model.buffers())
     return id(model), tuple(tensor.data_ptr() for tensor in tensors)
+
+
+def _with_index(device: torch.device) -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
 
 
 def _plain_attributes(model: nn.Module) -> dict[tuple[str, str], object]:

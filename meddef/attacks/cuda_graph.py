@@ -22,7 +22,8 @@ class Graphs:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device = torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
+        """``device`` with its index."""
+        self.device = device
         with torch.cuda.device(self.device):
             self.stream = torch.cuda.Stream()
             self.pool = torch.cuda.graph_pool_handle()
@@ -51,9 +52,11 @@ class Graphs:
                     step()
             except Exception as error:
                 self._recover(before)
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
-                raise NotRecordable(_line(error)) from error
+                first = _first(error)
+                if isinstance(first, torch.OutOfMemoryError):
+                    raise first from None
+                reason = str(first).split("\n", 1)[0].removesuffix(".")
+                raise NotRecordable(reason) from error
         self.graphs.append(graph)
         return graph.replay
 
@@ -132,9 +135,9 @@ def _nothing_cached() -> Iterator[None]:
         torch.set_autocast_cache_enabled(caches)
 
 
-def _line(error: Exception) -> str:
-    """The first cause in one line: CUDA reports the end of a capture, not what broke it."""
+def _first(error: Exception) -> BaseException:
+    """What went wrong first: CUDA reports the end of a capture, not what broke it."""
     cause: BaseException = error
     while cause.__context__ is not None:
         cause = cause.__context__
-    return str(cause).split("\n", 1)[0].removesuffix(".")
+    return cause

@@ -11,6 +11,9 @@ Settings shared by the three:
 - ``fast``, ``precision``: where gradients come from (see ``meddef.attacks.fast``; for the loss in attack success see
   the cost page); success is judged by the model as given, in its own precision.
 
+On a GPU the steps of BIM and PGD are recorded and replayed (see ``meddef.attacks.capture``); hold ``climbing(device)``
+around a loop over batches, as ``meddef.evaluation.evaluate`` does, to record them once.
+
 They return images of the same shape, within ``eps`` and [0, 1] exactly, and raise ``meddef.errors.InputError``
 on bad input, NaN or infinite logits, or a model whose output does not depend on its input. Images whose first
 gradient is exactly zero are counted in a ``ZeroGradientWarning``.

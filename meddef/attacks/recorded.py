@@ -116,7 +116,8 @@ class Step:
 
     def read(self) -> State:
         """Waits for the device."""
-        notes = torch.stack([self.frozen, self.doubted, self.taken, self.zero, self.fault]).cpu()
+        flags = (self.frozen.long(), self.doubted.long(), self.taken, self.zero.long(), self.fault)
+        notes = torch.stack(flags).cpu()
         return State(notes[0].bool(), notes[1].bool(), notes[2], notes[3].bool(), notes[4])
 
 

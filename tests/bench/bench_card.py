@@ -216,12 +216,8 @@ def repeats() -> Iterator[Row]:
                 if proper:
                     stack.enter_context(arithmetic.without_tf32())
                 once, twice = attack(images=x, labels=labels), attack(images=x, labels=labels)
-                halves = torch.cat(
-                    [
-                        attack(images=x[:half], labels=labels[:half]),
-                        attack(images=x[half:], labels=labels[half:]),
-                    ]
-                )
+                parts = (slice(half), slice(half, None))
+                halves = torch.cat([attack(images=x[part], labels=labels[part]) for part in parts])
                 seconds = timed({"now": partial(attack, images=x, labels=labels)})["now"]
             name = f"PGD-20 twice, {'float32' if proper else 'TF32'}, {'' if told else 'not '}deterministic"
             for what, other in (("another call", twice), ("halves of the batch", halves)):
