@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .bench
+OLDER := .opencv
 PROFILE ?= smoke
 
 # Where it is set, every one of the hundreds of processes that tests start would compile its imports again.
@@ -38,7 +39,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(READY)
+unit: $(READY) $(OLDER)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile
 
 notebooks: $(READY)
@@ -53,6 +54,10 @@ bench: $(READY) $(PEERS)/.ready  ## speed, as ratios measured side by side; minu
 
 $(PEERS)/.ready: Makefile $(READY)  # a folder of its own and no dependencies: torchattacks pins old ones
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1
+	touch $@
+
+$(OLDER)/.ready: Makefile $(READY)  # what other OpenCVs draw and prepare is compared with what this one does
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(OLDER) opencv-python-headless==4.10.0.84
 	touch $@
 
 playground: $(READY)  ## train the two models of the attack playground again and export their gradients

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
@@ -15,6 +15,7 @@ from meddef.errors import InputError
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Augmentation = Literal["horizontal_flip", "translate"]  # see meddef.training.augmentation
 
 
 class Settings(BaseModel):
@@ -53,11 +54,19 @@ class TrainingSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     dropout: Rate = 0.3
     class_weights: bool = False  # inverse-frequency weights in the loss
-    horizontal_flip: bool = False
+    augmentation: list[Augmentation] = []  # the paper names no technique (Section III-B1)
     pretrained: bool = False
     precision: Literal["float32", "bf16"] = "float32"
     channels_last: bool = True
     adversarial: AdversarialSettings | None = AdversarialSettings()
+
+    @field_validator("augmentation")
+    @classmethod
+    def _each_once(cls, names: list[Augmentation]) -> list[Augmentation]:
+        """In one order, that in which they are applied, so that equal trainings have equal settings."""
+        if len(set(names)) < len(names):
+            raise ValueError(f"names a technique twice: {', '.join(names)}")
+        return [name for name in get_args(Augmentation) if name in names]
 
 
 class GridSettings(Settings):
@@ -69,6 +78,7 @@ class GridSettings(Settings):
     attacks: dict[str, dict[str, Any]]
     scope: Literal["global", "layer"] = "global"
     seeds: list[int] | None = None  # only models of these seeds; None is every seed
+    allow_short_reach: bool = False  # run attacks whose steps do not add up to their eps
 
 
 class SaliencyAttackSettings(Settings):
@@ -86,6 +96,7 @@ class SaliencySettings(Settings):
     layer: Literal["layer2", "layer3", "layer4"] = "layer3"
     removal_steps: Positive = 10  # parts in which pixels are deleted and inserted
     pgd: SaliencyAttackSettings = SaliencyAttackSettings()
+    allow_short_reach: bool = False
 
 
 class Profile(Settings):

@@ -58,13 +58,15 @@ def _grid(grid: GridSettings) -> GridSettings:
         "eps": grid.eps[:1],
         "rates": sorted({grid.rates[0], grid.rates[-1]}),
         "seeds": None,
+        "allow_short_reach": True,
     }
     return grid.model_copy(update={**few, "attacks": attacks})
 
 
 def _saliency(settings: SaliencySettings) -> SaliencySettings:
     attack = settings.pgd.model_copy(update={"steps": FEW})
-    return settings.model_copy(update={"images": FEW, "removal_steps": FEW, "pgd": attack})
+    few = {"images": FEW, "removal_steps": FEW, "pgd": attack, "allow_short_reach": True}
+    return settings.model_copy(update=few)
 
 
 def _few(attack: str) -> dict[str, Any]:

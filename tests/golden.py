@@ -34,7 +34,7 @@ from meddef.training import train
 PLACE = Path(__file__).with_name("golden.json")
 SIZE = 32
 QUICK: dict[str, dict[str, Any]] = {
-    "bim": {"steps": 4},
+    "bim": {"steps": 5},
     "pgd": {"steps": 12, "restarts": 2},
     "jsma": {"max_steps": 6, "theta": 0.3},
     "apgd": {"steps": 8},

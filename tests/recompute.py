@@ -27,15 +27,17 @@ Cell = tuple[str, str, str, str, float, str, float]
 
 
 def cells(report: Report) -> dict[Cell, list[Record]]:
-    """A cell of the tables of budgets or of compression -> the records behind it, one a seed."""
+    """A cell of the tables of budgets or of compression -> the records behind it, one a seed.
+
+    They may have been run on another grid: of a quantity that several grids measured, the tables show the strongest.
+    """
     found: dict[Cell, list[Record]] = {}
     rates = (0.0, *PROTOCOL["pruning"]["tabulated_rates"])
-    for record in report.of("attack"):
-        shown = record["grid"] in ("epsilon", "small_epsilon") or (
-            record["grid"] == "pruning" and record["prune_rate"] in rates
-        )
-        if shown and record["attack"] in ATTACKS:
-            found.setdefault(tuple(record[name] for name in CELL), []).append(record)  # type: ignore[arg-type]
+    for grid in ("epsilon", "small_epsilon", "pruning"):
+        for record in report.grid(grid):
+            if record["attack"] in ATTACKS and (grid != "pruning" or record["prune_rate"] in rates):
+                cell = (grid, *(record[name] for name in CELL[1:]))
+                found.setdefault(cell, []).append(record)  # type: ignore[arg-type]
     return found
 
 

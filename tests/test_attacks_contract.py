@@ -274,7 +274,7 @@ def test_zero_gradients_are_counted_aloud() -> None:
             return model(x) * (x.detach().sum(1) > 0)[:, None]
 
     for run in (
-        lambda: pgd(Masked(), x, torch.tensor([0, 0]), eps=EPS, step_size=0.01, steps=2, random_start=False),
+        lambda: pgd(Masked(), x, torch.tensor([0, 0]), eps=EPS, step_size=0.025, steps=2, random_start=False),
         lambda: fgsm(Masked(), x, torch.tensor([0, 0]), eps=EPS),
         lambda: jsma(Masked(), x, torch.tensor([0, 0]), theta=0.1, gamma=0.5),
     ):

@@ -9,11 +9,14 @@ from attack_models import EPS, Linear, answers, cnn, images, stripes, trained
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
-from meddef.attacks import Trace, balls, bim, fgsm, pgd
+from meddef.attacks import ShortReachWarning, Trace, balls, bim, fgsm, pgd
 from meddef.attacks.losses import Goal
 from meddef.errors import InputError
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
+short = pytest.mark.filterwarnings(
+    "ignore::meddef.attacks.ShortReachWarning"
+)  # on purpose: few steps are compared
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_bounds_are_the_same_in_blocks_of_images_and_all_at_once(monkeypatch: py
     def found() -> list[Tensor]:
         return [
             attack(model, x, LABELS, eps=eps, **settings)
-            for attack, settings in ((fgsm, {}), (bim, {"steps": 2, "step_size": 0.03}))
+            for attack, settings in ((fgsm, {}), (bim, {"steps": 2, "step_size": 0.05}))
         ]
 
     once = found()
@@ -56,6 +59,7 @@ def test_bounds_are_the_same_in_blocks_of_images_and_all_at_once(monkeypatch: py
 # Against foolbox
 
 
+@short
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 10])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -93,10 +97,14 @@ def test_fgsm_equals_foolbox(foolbox: Any) -> None:
     torch.testing.assert_close(fgsm(model, x, LABELS, eps=EPS), theirs, rtol=0, atol=1e-6)
 
 
+@short
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_random_start_has_foolbox_distribution(foolbox: Any, norm: str) -> None:
     """Pixels (linf) and lengths (l2) of the first iterate with a step of nothing, away from 0 and 1."""
-    model, x = cnn(channels=1).eval(), torch.full((200, 1, 4, 4), 0.5)
+    model = cnn(channels=1).eval()
+    x = 0.5 + (torch.arange(200) / 65535).view(-1, 1, 1, 1).expand(
+        -1, 1, 4, 4
+    )  # equal images would start equally
     labels = torch.zeros(200, dtype=torch.int64)
     ours = pgd(model, x, labels, eps=0.2, step_size=0.0, steps=1, norm=norm) - x
     torch.manual_seed(0)
@@ -127,7 +135,8 @@ def test_a_linear_model_by_hand() -> None:
         torch.testing.assert_close(adv, expected, rtol=0, atol=1e-7)
         adv = fgsm(model, x, 1 - labels, eps=0.1, loss=loss, targeted=True)
         torch.testing.assert_close(adv, expected, rtol=0, atol=1e-7)
-    three = bim(model, x, labels, eps=0.1, step_size=0.03, steps=3)
+    with pytest.warns(ShortReachWarning):
+        three = bim(model, x, labels, eps=0.1, step_size=0.03, steps=3)
     torch.testing.assert_close(three[0], torch.tensor([0.59, 0.41, 0.5, 1.0]), rtol=0, atol=1e-6)
 
 
@@ -136,7 +145,8 @@ def test_the_l2_step_by_hand() -> None:
     model = Linear(torch.tensor([[0.0, 3.0], [0.0, -4.0]]))
     x, labels = torch.tensor([[0.5, 0.5]]), torch.tensor([0])
     options = {"eps": 0.15, "step_size": 0.1, "random_start": False, "norm": "l2"}
-    one = pgd(model, x, labels, steps=1, **options)
+    with pytest.warns(ShortReachWarning):
+        one = pgd(model, x, labels, steps=1, **options)
     torch.testing.assert_close(one, torch.tensor([[0.56, 0.42]]), rtol=0, atol=1e-6)
     two = pgd(model, x, labels, steps=2, **options)
     torch.testing.assert_close(two, torch.tensor([[0.59, 0.38]]), rtol=0, atol=1e-6)
@@ -165,11 +175,12 @@ def test_an_eps_grid_is_the_separate_calls_from_one_gradient() -> None:
         assert torch.equal(adv, fgsm(model, x, LABELS, eps=eps))
 
 
+@short
 @pytest.mark.parametrize("attack", [bim, pgd])
 def test_stop_first_is_the_first_success_of_stop_never(attack: Any) -> None:
     """With one image a batch both runs compute the same thing, so the iterates are the same."""
     model, (x, labels) = trained(4), stripes(12, 4, 28, seed=999)
-    settings = {"eps": 0.08, "step_size": 0.01, "steps": 12}
+    settings = {"eps": 0.08, "step_size": 0.014, "steps": 12}
     for i in range(len(x)):
         one, label, trace = x[i : i + 1], labels[i : i + 1], Trace()
         attack(model, one, label, trace=trace, **settings)
@@ -197,10 +208,10 @@ def test_stop_first_counts_gradients() -> None:
 def test_stop_first_leaves_at_once_and_keeps_who_resists() -> None:
     model, (x, labels) = CountsBackward(trained(4)), stripes(8, 4, 28, seed=999)
     wrong = (labels + 1) % 4
-    settings = {"eps": 0.08, "step_size": 0.01, "steps": 5}
+    settings = {"eps": 0.08, "step_size": 0.016, "steps": 5}
     assert torch.equal(bim(model, x, wrong, stop="first", **settings), x)
     assert model.gradients == 0
-    tiny = {"eps": 1e-4, "step_size": 1e-5, "steps": 5}
+    tiny = {"eps": 1e-4, "step_size": 2e-5, "steps": 5}
     resisting = bim(model, x, labels, stop="first", **tiny)
     assert torch.equal(resisting, bim(model, x, labels, **tiny))
     mixed = torch.cat([labels[:4], wrong[4:]])
@@ -212,7 +223,7 @@ def test_stop_first_leaves_at_once_and_keeps_who_resists() -> None:
 @pytest.mark.parametrize("stop", ["never", "first"])
 def test_restarts_keep_the_best_of_each_image(stop: str) -> None:
     model, (x, labels) = trained(4), stripes(32, 4, 28, seed=999)
-    settings = {"eps": 0.04, "step_size": 0.01, "steps": 4, "stop": stop}
+    settings = {"eps": 0.045, "step_size": 0.0225, "steps": 4, "stop": stop}
 
     def fooled(adv: Tensor) -> Tensor:
         return answers(model, adv) != labels
@@ -221,9 +232,10 @@ def test_restarts_keep_the_best_of_each_image(stop: str) -> None:
     four = pgd(model, x, labels, restarts=4, **settings)
     assert (fooled(four) >= alone).all()
     assert fooled(four).sum() > alone.sum() > 0
-    assert (four - x).abs().max() <= 0.04
+    assert (four - x).abs().max() <= 0.045
 
 
+@short
 def test_restarts_share_one_generator() -> None:
     model, x = cnn(), images()
     settings = {"eps": EPS, "step_size": 0.01, "steps": 1}
@@ -237,7 +249,7 @@ def test_restarts_share_one_generator() -> None:
 
 def test_the_trace_holds_loss_and_success_of_every_iterate() -> None:
     model, (x, labels) = trained(4), stripes(16, 4, 28, seed=999)
-    settings = {"eps": 0.08, "step_size": 0.01, "steps": 6}
+    settings = {"eps": 0.08, "step_size": 0.014, "steps": 6}
     trace = Trace()
     adv = bim(model, x, labels, trace=trace, **settings)
     assert torch.equal(adv, bim(model, x, labels, **settings))
@@ -262,7 +274,7 @@ def test_progress_counts_steps_of_all_restarts() -> None:
         images(),
         LABELS,
         eps=EPS,
-        step_size=0.01,
+        step_size=EPS,
         steps=2,
         restarts=2,
         progress=lambda *s: seen.append(s),
@@ -276,7 +288,7 @@ def test_stand_ins_change_few_signs_and_leave_the_model_alone(attack: str, optio
     model, x = cnn(), images()
     state = {key: value.clone() for key, value in model.state_dict().items()}
     settings: dict[str, Any] = (
-        {"eps": EPS} if attack == "fgsm" else {"eps": EPS, "step_size": 0.02, "steps": 3}
+        {"eps": EPS} if attack == "fgsm" else {"eps": EPS, "step_size": 0.04, "steps": 3}
     )
     run = fgsm if attack == "fgsm" else pgd
     exact, near = run(model, x, LABELS, **settings), run(model, x, LABELS, **settings, **options)
@@ -298,7 +310,7 @@ def test_a_stand_in_is_believed_only_if_the_model_agrees() -> None:
             return torch.stack([score, score * 0], 1)
 
     x, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([1])
-    adv = bim(Coarse(), x, labels, eps=0.1, step_size=0.01, steps=9, stop="first", precision="bf16")
+    adv = bim(Coarse(), x, labels, eps=0.1, step_size=0.01, steps=10, stop="first", precision="bf16")
     torch.testing.assert_close(adv, torch.full_like(x, 0.54), rtol=0, atol=1e-6)
 
 

@@ -13,6 +13,7 @@ from meddef.attacks import ZeroGradientWarning, apgd, ensemble, fab, noise, pgd,
 from meddef.attacks.apgd import targeted_loss
 from meddef.attacks.ensemble import members
 from meddef.attacks.fab import _nearest
+from meddef.attacks.randomness import FromGenerator
 from meddef.attacks.square import _side, _windows
 from meddef.errors import InputError
 
@@ -83,13 +84,15 @@ def test_squares_shrink_as_published_and_lie_inside() -> None:
     """Share 0.8 halved at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10000 queries; 32 x 32 pixels."""
     sides = [_side(done / 10000, 0.8, 32, 32) for done in (1, 11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001)]
     assert sides == [round(math.sqrt(0.8 / 2**k * 1024)) for k in range(10)]
-    windows = _windows(500, 3, 7, 5, torch.Generator().manual_seed(0))
+    windows = _windows(3, 7, 5, FromGenerator(torch.zeros(500, 1), torch.Generator().manual_seed(0)))
     assert (windows.flatten(1).sum(1) == 9).all()
     assert windows.any(0).all()  # every pixel is reached
 
 
 def test_noise_is_fgsm_sized_and_balanced() -> None:
-    x = torch.full((4, 3, 16, 16), 0.5)
+    x = 0.5 + (torch.arange(4) / 65535).view(-1, 1, 1, 1).expand(
+        -1, 3, 16, 16
+    )  # equal images have equal noise
     adv = noise(cnn(), x, torch.zeros(4, dtype=torch.int64), eps=EPS)
     torch.testing.assert_close((adv - x).abs(), torch.full_like(x, EPS), rtol=0, atol=1e-7)
     assert abs((adv > x).double().mean().item() - 0.5) < 0.05

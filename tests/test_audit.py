@@ -246,9 +246,10 @@ def test_pruning_bounds_by_hand() -> None:
 def pair_record(attack: str, correct_after: int, **more: object) -> dict:
     """An attack record with what `meddef.audit.measured` reads."""
     settings = {"steps": 40, "step_size": 0.01} | more.pop("settings", {})  # type: ignore[operator]
-    cell = {"dataset": "d", "variant": "full", "training": "clean", "seed": 0, "grid": "g", "prune_rate": 0.0}
+    cell = {"dataset": "d", "variant": "full", "training": "clean", "seed": 0, "profile": "p"}
     return {
-        **cell, "attack": attack, "eps": 0.05, "n": 200, "correct_after": correct_after, "settings": settings, **more,
+        **cell, "prune_rate": 0.0, "prune_scope": "global", "attack": attack, "eps": 0.05, "n": 200,
+        "correct_after": correct_after, "settings": settings, **more,
     }  # fmt: skip
 
 
@@ -264,13 +265,14 @@ def test_the_largest_gap_between_bim_and_pgd_is_counted_from_records() -> None:
         pair_record("bim", 90, eps=0.1), pair_record("pgd", 90, eps=0.1),
         pair_record("bim", 90, seed=1), pair_record("pgd", 60, seed=1, settings=few),  # settings differ: no pair
         pair_record("bim", 80, seed=2, settings=few), pair_record("pgd", 60, seed=2, settings=few),  # 10 points
+        pair_record("bim", 90, profile="q"), pair_record("pgd", 89, profile="q"),  # 0.5 points; another pair
         pair_record("bim", 8, n=16, seed=3), pair_record("pgd", 0, n=16, seed=3),  # too few images
         pair_record("fgsm", 0),
     ]  # fmt: skip
     told = measured.largest_gap(records, {"steps": 40, "step_size": 0.01})
     assert told == (
-        "In this project's runs with the same steps the largest gap is 1.50 points in 2 pairs (ε = 0.05, 40 steps of "
-        "0.01, n = 200). Over all its runs the largest gap is 10.00 points in 3 pairs (ε = 0.05, 5 steps of 0.01, "
+        "In this project's runs with the same steps the largest gap is 1.50 points in 3 pairs (ε = 0.05, 40 steps of "
+        "0.01, n = 200). Over all its runs the largest gap is 10.00 points in 4 pairs (ε = 0.05, 5 steps of 0.01, "
         "n = 200)."
     )
     assert measured.largest_gap([], {"steps": 40, "step_size": 0.01}) == ""

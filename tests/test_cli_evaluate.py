@@ -74,8 +74,10 @@ def test_a_model_of_ones_own_is_evaluated(folder: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     told = " ".join(result.output.split())
-    assert "bim (eps=0.03137, step_size=0.01, steps=2) on" in told
-    assert "largest change of a pixel 0.0200" in told  # two steps of 0.01
+    assert (
+        "bim (eps=0.03137, step_size=0.03922, steps=2) on" in told
+    )  # 2.5 eps / steps: 2 of 0.01 do not reach
+    assert "largest change of a pixel 0.0314" in told  # two steps of 0.01
     assert "own_models:net, phantom_xray, 8 test images" in told
 
 
@@ -174,6 +176,7 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message:
 def test_every_default_is_a_setting_that_fits_and_runs(name: str) -> None:
     check_options(name, options(name))
     few = {key: 1 for key in ("steps", "queries", "max_steps") if key in options(name)}
+    few |= {"step_size": 0.1} if "step_size" in options(name) else {}
     x, labels = torch.full((1, 3, 8, 8), 0.5), torch.tensor([0])
     assert ATTACKS[name](cnn(), x, labels, **{**options(name), **few}).shape == x.shape
 

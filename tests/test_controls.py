@@ -165,8 +165,8 @@ def test_claims_that_take_a_run_are_judged_by_it(report: Report) -> None:
     }
     worse = [
         {**r, "after": "0" * 20 + "1" * 20}
-        if (r["kind"], r.get("grid"), r.get("variant"), r.get("training"))
-        == ("attack", "test", "full", "adversarial")
+        if (r["kind"], r.get("attack"), r.get("variant"), r.get("training"))
+        == ("attack", "clean", "full", "adversarial")
         else r
         for r in experiment()
     ]

@@ -1,11 +1,14 @@
 """Every check of the course: the right answer passes, typical wrong answers each get words of their own."""
 
+import json
 import math
 import re
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from meddef.course import Wrong, check, source
 from meddef.course.answers import CHECKS, LABS, exercises, judge, variable
@@ -86,3 +89,23 @@ def test_unfinished_and_foreign_answers_are_named() -> None:
         judge("lab2.pdg", stub)
     with pytest.raises(InputError, match="unknown lab 'lab9'"):
         judge("lab9.pgd", stub)
+
+
+@pytest.mark.parametrize("folder", ["meddef", "meddef/labs", "site-packages"])
+@pytest.mark.parametrize(
+    "line",
+    ["return eps / 0", "json.loads('{')", "torch.nn.Linear(2, 1)(torch.ones(3))", "judge('lab9.pgd', eps)"],
+    ids=["their own", "Python's", "PyTorch's", "this package's"],
+)
+def test_the_student_s_line_is_shown_whatever_the_folder_is_called(
+    folder: str, line: str, tmp_path: Path
+) -> None:
+    """What stops may be a function of theirs, or one that they called."""
+    lab = tmp_path / folder / "lab2.py"
+    lab.parent.mkdir(parents=True)
+    lab.write_text(f"def broken(eps, step_size):\n    {line}\n", encoding="utf-8")
+    names: dict[str, Any] = {"json": json, "torch": torch, "judge": judge}
+    exec(compile(lab.read_text(encoding="utf-8"), str(lab), "exec"), names)
+    with pytest.raises(Wrong) as told:
+        judge("lab2.steps_needed", names["broken"])
+    assert str(told.value).endswith(f"(at `{line}`).")

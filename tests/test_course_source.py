@@ -12,7 +12,7 @@ from meddef import cli
 from meddef.book.build import COURSE
 from meddef.course import source
 from meddef.course.answers import LABS, Wrong, exercises
-from meddef.course.kit import phantoms
+from meddef.course.kit import Watched, attack, network, phantoms
 
 ROOT = Path(__file__).resolve().parents[1]
 COURSE_FOLDER = ROOT / "book" / "course"
@@ -91,7 +91,9 @@ class TestDerived:
 def test_the_course_is_in_the_book_and_small() -> None:
     assert {f"course/{lab}" for lab in LABS} | {"course/index", "course/instructor"} == set(COURSE)
     files = [
-        path for path in COURSE_FOLDER.rglob("*") if path.is_file() and ".ipynb_checkpoints" not in path.parts
+        path
+        for path in COURSE_FOLDER.rglob("*")
+        if path.is_file() and ".ipynb_checkpoints" not in path.relative_to(COURSE_FOLDER).parts
     ]
     assert sum(path.stat().st_size for path in files) < 600_000
 
@@ -132,3 +134,15 @@ def test_patients_of_training_and_test_differ() -> None:
     )
     assert not train & test
     assert (len(data.train_labels), len(data.test_labels)) == (320, 80)
+
+
+@pytest.mark.parametrize(("settings", "low", "high"), [({}, 1.5, 2.0), ({"reach": 0.5}, 0.49, 0.5)])
+def test_the_attack_of_the_labs_moves_as_far_as_its_reach(
+    settings: dict[str, float], low: float, high: float
+) -> None:
+    data, eps = phantoms(), 0.05
+    watched = Watched(network())
+    found = attack(watched, data.test_images[:4], data.test_labels[:4], eps=eps, **settings)
+    moved = float((found - watched.seen[0]).abs().max()) / eps
+    assert low <= moved <= high + 1e-9
+    assert len(watched.seen) == 5

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from meddef.audit.decisions import TRAINED
+from meddef.audit.decisions import BUDGETS, TRAINED, attacked
 from meddef.models import MedDef
 from meddef.paper import DECISIONS, PROTOCOL
 from meddef.report import decisions
@@ -48,6 +49,25 @@ def test_the_readings_compute_what_they_say(networks: dict) -> None:
     assert torch.equal(gate(x), norm(relu(convolution(x))))
     assert [type(part).__name__ for part in gate] == ["Conv2d", "ReLU", "BatchNorm2d"]
     assert float(networks["dropout"].fusion[2].p) == 0.2
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.2])
+@pytest.mark.parametrize("eps", BUDGETS)
+def test_pgd_of_the_decisions_can_cross_the_ball(
+    eps: float, unit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, float] = {}
+
+    def pgd(model: object, images: torch.Tensor, labels: torch.Tensor, **settings: float) -> torch.Tensor:
+        given.update(settings)
+        return images
+
+    batch = (torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64))
+    monkeypatch.setattr("meddef.audit.decisions.pgd", pgd)
+    monkeypatch.setattr("meddef.audit.decisions._batches", lambda splits: [batch])
+    attacked(SimpleNamespace(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)), 0, eps, unit)
+    assert given["eps"] == eps * unit
+    assert given["steps"] * given["step_size"] >= 2 * given["eps"]
 
 
 def test_every_decision_names_places_of_the_paper_and_a_known_measurement() -> None:

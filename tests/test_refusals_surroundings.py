@@ -111,4 +111,4 @@ def test_a_fast_copy_that_differs_is_refused() -> None:
     torch.manual_seed(0)
     images, labels = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
     with pytest.raises(InputError, match="changes this model's logits"):
-        pgd(SharedConvolution().eval(), images, labels, eps=0.1, step_size=0.1, steps=1, fast=True)
+        pgd(SharedConvolution().eval(), images, labels, eps=0.1, step_size=0.2, steps=1, fast=True)

@@ -15,6 +15,7 @@ from meddef.audit.robustness import BUDGETS, Item
 from meddef.audit.robustness.checks import CHECKS
 from meddef.audit.robustness.comparison import sign_test
 from meddef.audit.robustness.evidence import Budget, Evidence
+from meddef.audit.robustness.recorder import Recorder
 from meddef.errors import InputError
 
 EPS = 0.08
@@ -112,6 +113,7 @@ def lost_at_large_radii(model: nn.Module, x: Tensor, y: Tensor, *, eps: float) -
 
 
 TIMID = partial(good, steps=1, step_size=0.001, random_start=False)
+SHORT = partial(good, steps=8, step_size=EPS / 10)  # 0.8 eps from a random start
 DEFECTS: dict[str, tuple[nn.Module, Any, set[str]]] = {
     "gradient masked by rounding": (
         Changed(before=rounded), None,
@@ -126,6 +128,7 @@ DEFECTS: dict[str, tuple[nn.Module, Any, set[str]]] = {
     "collapsed to one class": (Changed(after=one_class), None, {"better_than_one_class", "everything_falls"}),
     "one timid step": (trained(CLASSES), TIMID,
         {"converged", "iterative_beats_single_step", "worst_case_is_near", "finds_planted", "twin_falls"}),
+    "steps made for a smaller radius": (trained(CLASSES, eps=0.05), SHORT, {"attack_reaches"}),
     "loss descended": (trained(CLASSES), descending,
         {"loss_rises", "converged", "chance_at_large_epsilon", "everything_falls", "finds_planted", "twin_falls"}),
     "exceptions return the clean image": (trained(CLASSES), returns_clean,
@@ -137,7 +140,16 @@ DEFECTS: dict[str, tuple[nn.Module, Any, set[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("defect", DEFECTS)
+aloud = pytest.mark.filterwarnings("ignore::meddef.attacks.ShortReachWarning")
+
+
+def marked(defect: str) -> Any:
+    """The defects that are steps too short say so aloud, too."""
+    short = defect in ("one timid step", "steps made for a smaller radius")
+    return pytest.param(defect, marks=aloud if short else ())
+
+
+@pytest.mark.parametrize("defect", [marked(defect) for defect in DEFECTS])
 def test_every_planted_defect_fails_the_right_items(defect: str) -> None:
     model, attack, expected = DEFECTS[defect]
     failed = names(report(model, attack=attack, twin=trained(CLASSES)), "FAIL")
@@ -200,6 +212,54 @@ def test_more_effort_is_spent_only_on_what_resists() -> None:
     assert torch.equal(tried[0], evidence.y[among])
     assert not evidence.falls(flip, among & ~among).any()
     assert len(tried) == 1
+
+
+@aloud
+@pytest.mark.parametrize(
+    ("settings", "away", "way"),
+    [
+        ({"steps": 3, "step_size": 0.01, "random_start": False}, False, 0.03),
+        ({"steps": 3, "step_size": 0.01}, True, 0.03),
+        ({"steps": 1, "step_size": 0.01}, True, 0.01),
+        ({"steps": 4, "step_size": 0.04, "random_start": False, "stop": "first"}, False, float("inf")),
+    ],
+)
+def test_the_way_of_an_attack_is_the_sum_of_its_steps(
+    settings: dict[str, Any], away: bool, way: float
+) -> None:
+    images, labels = LOADER[0]
+    recorder = Recorder(trained(CLASSES))
+    recorder.expect(images, labels, EPS)
+    found = pgd(recorder, images, labels, eps=EPS, **settings)
+    recorder.go_on(found)
+    seen = recorder.seen()
+    assert seen.away.tolist() == [away] * 16
+    if way < 1:
+        assert seen.way.tolist() == pytest.approx([way] * 16, rel=1e-4)
+    else:  # images that fell left the batch, and the others could not be followed any more
+        assert bool((recorder.model(found).argmax(1) != labels).any())
+        assert seen.way.isinf().all()
+
+
+def test_steps_in_place_are_followed() -> None:
+    images, labels = LOADER[0]
+    recorder = Recorder(trained(CLASSES))
+    recorder.expect(images, labels, EPS)
+    x = images.clone()
+    for _ in range(4):
+        recorder(x)
+        x += 0.01
+    recorder.go_on(x)
+    assert recorder.seen().way.tolist() == pytest.approx([0.04] * 16, rel=1e-4)
+
+
+def test_an_attack_that_asks_nothing_has_the_way_to_what_it_returns() -> None:
+    images, labels = LOADER[0]
+    recorder = Recorder(trained(CLASSES))
+    recorder.expect(images, labels, EPS)
+    recorder.go_on((images + EPS).clamp(0, 1))
+    assert not recorder.seen().away.any()
+    assert recorder.seen().way.tolist() == pytest.approx([EPS] * 16, rel=1e-4)
 
 
 def test_sign_test_by_hand() -> None:

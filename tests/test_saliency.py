@@ -26,7 +26,7 @@ from meddef.settings import SaliencyAttackSettings, SaliencySettings, load_profi
 
 WORTH = np.array([4.0, 3.0, -2.0, 1.0])
 FAST = SaliencySettings(
-    images=12, layer="layer2", removal_steps=2, pgd=SaliencyAttackSettings(steps=1, step_size=0.05)
+    images=12, layer="layer2", removal_steps=2, pgd=SaliencyAttackSettings(steps=1, step_size=0.1)
 )
 
 
@@ -151,7 +151,7 @@ def test_every_setting_of_saliency_is_in_the_key(tmp_path: Path) -> None:
         return {cell.key for cell in plan.cells if cell.kind == "saliency"}
 
     base, more = keys("images: 4"), keys("images: 5")
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("pgd: {steps: 2}", "pgd: {steps: 3}"))
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("pgd: {steps: 2,", "pgd: {steps: 3,"))
     plan = make_plan(load_profile(str(tmp_path / "tiny.yaml")), RunOptions(tmp_path))
     stronger = {cell.key for cell in plan.cells if cell.kind == "saliency"}
     assert len(base) == len(more) == len(stronger) == 2

@@ -35,6 +35,7 @@ def test_the_paper_profile_is_the_paper_s_protocol() -> None:
     assert training.adversarial is not None
     assert (training.adversarial.train_share, training.adversarial.validation_share) == (0.35, 0.70)
     assert training.adversarial.steps == 40
+    assert training.augmentation == []  # no technique is named
     assert profile.grids["epsilon"].eps == [0.01, 0.05, 0.10]
     assert profile.grids["pruning"].rates == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
 
@@ -63,6 +64,16 @@ grids: {}
             "grids.e.eps.0: Input should be greater than or equal to 0",
         ),
         ("grids: {e: {attacks: {}, rates: [1.0]}}", "grids.e.rates.0: Input should be less than 1"),
+        (
+            "training: {augmentation: [rotate]}",
+            "training.augmentation.0: Input should be 'horizontal_flip' or",
+        ),
+        ("training: {augmentation: horizontal_flip}", "training.augmentation: Input should be a valid list"),
+        (
+            "training: {augmentation: [translate, translate]}",
+            "names a technique twice: translate, translate",
+        ),
+        ("training: {horizontal_flip: true}", "training.horizontal_flip: Extra inputs"),
         ("datasets: [{name: a, folder: b}]", "datasets.0.folder: Extra inputs"),
     ],
 )

@@ -190,6 +190,20 @@ def test_training_settings_stand_beside_the_papers(report: Report) -> None:
     table = tables_setup.training_settings(report)
     assert cell(table, "the paper", **{"": "PGD steps"}) == "40"
     assert cell(table, "here", **{"": "PGD steps"}) == "3"
+    assert cell(table, "the paper", **{"": "augmentation"}) == "various, none named"
+    assert cell(table, "here", **{"": "augmentation"}) == "none"
+
+
+def test_the_settings_table_names_the_augmentation() -> None:
+    def told(**settings: object) -> str:
+        record = train_record("phantom_oct", "full", "adversarial")
+        record["settings"] |= settings
+        report = Report("tiny", [data_record("phantom_oct"), record], provenance())
+        return cell(tables_setup.training_settings(report), "here", **{"": "augmentation"})
+
+    assert told(augmentation=[]) == "none"
+    assert told(augmentation=["horizontal_flip", "translate"]) == "horizontal flip, translate"
+    assert (told(horizontal_flip=True), told(horizontal_flip=False)) == ("horizontal flip", "none")
 
 
 def test_circumstances_name_every_value_that_occurs() -> None:

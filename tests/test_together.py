@@ -29,7 +29,9 @@ TOLERANCE = 1e-5
 """On losses, accuracies and weights; 2e-7 was seen."""
 CLEAN = TrainingSettings(epochs=2, batch_size=8, learning_rate=0.001, adversarial=None)
 ADVERSARIAL = CLEAN.model_copy(update={"adversarial": AdversarialSettings(steps=2)})
-ALL_ON = ADVERSARIAL.model_copy(update={"class_weights": True, "horizontal_flip": True})
+ALL_ON = ADVERSARIAL.model_copy(
+    update={"class_weights": True, "augmentation": ["horizontal_flip", "translate"]}
+)
 PROFILE = """
 name: tiny
 description: a test

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import TrainingState, load_weights, save_weights, train
+from meddef.training.checkpoint import load_checkpoint, save_checkpoint
+from meddef.training.inner_attack import InnerAttack
 from meddef.training.team import Team
 from meddef.training.together import Together
 
@@ -91,18 +94,18 @@ def test_a_share_of_each_batch_is_attacked_with_the_schedule_s_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    attack = epoch_module.pgd
+    attack = InnerAttack.__call__
 
-    def spy(model: nn.Module, batch: torch.Tensor, labels: torch.Tensor, **keywords: float) -> torch.Tensor:
-        calls.append((len(batch), keywords["eps"], keywords["step_size"], keywords["steps"]))
-        return attack(model, batch, labels, **keywords)
+    def spy(self: InnerAttack, batch: torch.Tensor, labels: torch.Tensor, **keywords: Any) -> torch.Tensor:
+        calls.append((len(batch), keywords["eps"], keywords["step_size"], self.steps))
+        return attack(self, batch, labels, **keywords)
 
-    monkeypatch.setattr(epoch_module, "pgd", spy)
+    monkeypatch.setattr(InnerAttack, "__call__", spy)
     run(tmp_path, SETTINGS.model_copy(update={"epochs": 1}))
     training, validation = calls[:5], calls[5:]
-    assert training == [(round(0.35 * 8), 0.01, 0.01 / 6, 2)] * 5
+    assert training == [(round(0.35 * 8), 0.01, 2.5 * 0.01 / 2, 2)] * 5
     assert sum(count for count, *_ in validation) == round(0.70 * 20)
-    assert {eps for _, eps, *_ in validation} == {epoch_module.VALIDATION_EPSILON}
+    assert {(eps, step) for _, eps, step, _ in validation} == {(0.03, 2.5 * 0.03 / 2)}
 
 
 def test_the_loss_weighs_clean_and_adversarial_as_printed() -> None:
@@ -110,7 +113,7 @@ def test_the_loss_weighs_clean_and_adversarial_as_printed() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     settings = SETTINGS.model_copy(update={"epochs": 100})
     together = Together(model, Team())
-    epoch = epoch_module.Epoch(together, optimizer, settings, 50, 1.0, 0, torch.device("cpu"))
+    epoch = epoch_module.Epoch(together, optimizer, None, settings, 50, 1.0, 0, torch.device("cpu"))
     clean, labels = images(6, 0).batch(range(6))
     adversarial = clean[:2].flip(-1)
     clean_loss, adversarial_loss, _ = epoch._step(clean, adversarial, labels, None).tolist()
@@ -203,3 +206,29 @@ def test_weights_round_trip_and_refusals(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(InputError, match="not a whole safetensors file"):
         load_weights(tmp_path / "broken.safetensors", other)
+
+
+def test_a_resumed_optimizer_has_the_memory_layout_of_its_parameters(tmp_path: Path) -> None:
+    """PyTorch's fused Adam on a CPU pairs numbers by their place in memory: contiguous moments of a channels-last
+    weight would be those of other weights (findings/fused_optimizer_cpu_layout.sh)."""
+    results = []
+    for resumed in (False, True):
+        torch.manual_seed(0)
+        model = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+        for step in range(2):
+            if step and resumed:
+                save_checkpoint(tmp_path / "c.safetensors", model, optimizer)
+                optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+                assert load_checkpoint(tmp_path / "c.safetensors", model, optimizer) == {}
+                state = optimizer.state[model.weight]
+                assert (
+                    state["exp_avg"].stride()
+                    == model.weight.stride()
+                    != state["exp_avg"].contiguous().stride()
+                )
+            optimizer.zero_grad()
+            model(images(4, step).batch(range(4))[0].repeat(1, 2, 1, 1)[:, :4]).square().mean().backward()
+            optimizer.step()
+        results.append(model.weight.detach().clone())
+    assert torch.equal(*results)

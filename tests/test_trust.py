@@ -12,8 +12,11 @@ import pytest
 from test_book import browse, needs_chromium, serving
 
 from meddef.audit import findings
-from meddef.audit.lab.tables import of_the_paper, read
+from meddef.audit.lab.defects import BY_NAME
+from meddef.audit.lab.signatures import SIGNATURES
+from meddef.audit.lab.tables import is_drawn, of_the_paper, read
 from meddef.audit.published import Published
+from meddef.audit.robustness.checks import CHECKS
 from meddef.trust import arithmetic as trust_arithmetic
 from meddef.trust import attainable as trust_attainable
 from meddef.trust import laboratory as trust_laboratory
@@ -140,19 +143,46 @@ def test_the_laboratory_s_changes_are_those_of_the_table() -> None:
     assert list(row.values()) == ["sound", "99.6", "↑ +12.4", "↑ +4.5", "→ +0.0", "↑ +6.3"]
 
 
+def laboratory_records(*, without: str = "") -> list[dict]:
+    """The published records of phantoms with a stand-in for ``short_reach``, and X-ray phantoms posing as real; of
+    the dataset ``without``, that defect is left out."""
+    own = [r for r in read(ROOT) if is_drawn(r["dataset"]) and r["defect"] != "short_reach"]
+    assert {r["dataset"] for r in own} == {"phantom_oct", "phantom_xray"}
+    own += [r | {"dataset": "chest_xray"} for r in own if r["dataset"] == "phantom_xray"]
+    columns = BY_NAME["short_reach"].columns
+    sound = [r for r in own if r["defect"] == "sound" and r["attack"] in columns and r["dataset"] != without]
+    return own + [r | {"defect": "short_reach", "accuracy": "50.00"} for r in sound]
+
+
 def test_phantoms_are_compared_with_both_datasets_and_real_images_with_their_own() -> None:
-    records = read(ROOT)
-    assert {r["dataset"] for r in records} >= {"phantom_oct", "phantom_xray"}
-    real = [r | {"dataset": "chest_xray"} for r in records if r["dataset"] == "phantom_xray"]
-    benches = trust_laboratory.make_benches(
-        [r for r in records if r["dataset"] != "chest_xray"] + real, of_the_paper(Published())
-    )
+    records = laboratory_records()
+    benches = trust_laboratory.make_benches(records, of_the_paper(Published()))
     assert {bench.images: list(bench.paper) for bench in benches} == {
         "phantoms": ["roct", "chest_xray"],
         "real chest X-rays": ["chest_xray"],
     }
     assert [len(next(iter(bench.tables.values()))) for bench in benches] == [4, 2]
     assert len(trust_laboratory.similarities(benches)) == len(trust_laboratory.cases())
+    assert trust_laboratory.missing(records) == []
+
+
+@pytest.mark.parametrize("dataset", ["chest_xray", "phantom_oct"])
+def test_a_defect_that_was_not_run_on_some_images_is_a_dash_there_and_said(dataset: str) -> None:
+    records = laboratory_records(without=dataset)
+    benches = trust_laboratory.make_benches(records, of_the_paper(Published()))
+    images = {"chest_xray": "real chest X-rays", "phantom_oct": "phantoms"}[dataset]
+    frame = trust_laboratory.ranking(benches).frame.set_index("case")
+    dashes = {(case, column) for case in frame.index for column in frame if frame.loc[case, column] == "–"}
+    assert {case.partition(":")[0] for case, _ in dashes} == {"short reach"}
+    assert len(dashes) == 3 * sum(images in column for column in frame)
+    assert {column.partition("by ")[2] for _, column in dashes} == {images}
+    (said,) = trust_laboratory.missing(records)
+    assert said.startswith("Not run yet on")
+    assert f"short reach. `meddef lab --dataset {dataset}`" in said
+    numbers = trust_laboratory._matrix(ROOT, benches).figure.numbers
+    empty = numbers[numbers["share"].isna()]
+    assert set(empty["images"]) == {images}
+    assert len(empty) == 3 * len(SIGNATURES)
 
 
 def robustness_records() -> list[dict]:
@@ -178,7 +208,8 @@ def test_reports_show_every_verdict_and_every_failure(pages: dict[str, str]) -> 
     assert shown.count(">FAIL<") == len(failed)
     assert shown.count(">N-A<") == sum(record["verdict"] == "N-A" for record in records)
     assert all(escape(record["detail"]) in shown for record in failed)
-    assert set(trust_robustness.QUESTIONS) == {record["name"] for record in records}
+    assert {record["name"] for record in records} <= set(trust_robustness.QUESTIONS)
+    assert list(trust_robustness.QUESTIONS) == [check.name for check in CHECKS]
 
 
 def test_the_figure_of_strengths_shows_the_counts() -> None:

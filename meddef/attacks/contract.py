@@ -1,13 +1,13 @@
 """What every attack here promises: checked input, a model left as found, logits that can be trusted."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from meddef.attacks.blame import warn
 from meddef.errors import InputError
 
 
@@ -184,9 +184,8 @@ def warn_if_zero(gradient: Tensor) -> None:
 def warn_of_zeros(zero: int, count: int) -> None:
     """``ZeroGradientWarning`` where ``zero`` of ``count`` images have a gradient that is zero everywhere."""
     if zero:
-        warnings.warn(
+        warn(
             f"the input gradient is exactly zero for {zero} of {count} images: a gradient attack cannot "
             "move them, so their survival says nothing about robustness; try loss='margin' or square",
             ZeroGradientWarning,
-            stacklevel=4,
         )

@@ -108,15 +108,15 @@ def _from_the_image(
     labels: Tensor,
     *,
     eps: Tensor,
-    generator: torch.Generator | None,
-    seed: int,
+    generator: torch.Generator | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Ten steps of PGD on the margin from the image itself, which leave little for the rest on an undefended model.
 
     On such a model a random start can be the weaker one, so the worst case includes the start at the image.
     """
-    settings = {"step_size": eps / 4, "steps": 10, "loss": "margin", "stop": "first"}
-    return pgd(model, images, labels, eps=eps, random_start=False, **settings)
+    ten = partial(pgd, step_size=eps / 4, steps=10, random_start=False, loss="margin", stop="first")
+    return ten(model, images, labels, eps=eps)
 
 
 def _judge(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -40,14 +40,20 @@ class FirstLayer(nn.Module):
         after = (s - 1 + p) // s
         taps = torch.arange(self.before + after + 1, device=weight.device)
         places = s * (self.before - taps) + torch.arange(s, device=weight.device)[:, None] + p
-        inside = (places >= 0) & (places < size)  # (s, taps): where residue r takes its weights from
-        rows = weight[:, :, places.clamp(0, size - 1)] * inside[..., None]
-        both = rows[..., places.clamp(0, size - 1)] * inside  # (D, C, s, taps, s, taps)
-        self.kernel = (
-            both.permute(1, 2, 4, 0, 3, 5)
-            .reshape(-1, len(weight), *[places.shape[1]] * 2)
-            .contiguous(memory_format=torch.channels_last)
-        )
+        self._inside = (places >= 0) & (places < size)  # (s, taps): where residue r takes its weights from
+        self._places = places.clamp(0, size - 1)
+        self.kernel: Tensor
+        self.register_buffer("kernel", self._arranged(weight), persistent=False)
+
+    def fill(self, weight: Tensor) -> None:
+        """Take over another weight of the convolution, (D, C, size, size)."""
+        self.kernel.copy_(self._arranged(weight))
+
+    def _arranged(self, weight: Tensor) -> Tensor:
+        rows = weight[:, :, self._places] * self._inside[..., None]
+        both = rows[..., self._places] * self._inside  # (D, C, s, taps, s, taps)
+        kernel = both.permute(1, 2, 4, 0, 3, 5).reshape(-1, len(weight), *[self._places.shape[1]] * 2)
+        return kernel.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         return _Convolve.apply(x, self)

@@ -191,9 +191,10 @@ def pgd(
 
 
 def _warn_if_short(radius: Tensor, size: Tensor, steps: int, *, random_start: bool) -> None:
-    """``ShortReachWarning`` for the image that lacks most; both (N, 1, 1, 1), L-infinity or L2."""
-    lacking = int((radius - steps * size).flatten().argmax())
-    eps, step = float(radius.flatten()[lacking]), float(size.flatten()[lacking])
+    """``ShortReachWarning`` for the image that gets the smallest share of its way; both (N, 1, 1, 1), L-inf or L2."""
+    share = torch.where(radius > 0, size / radius, torch.inf)  # an image with eps 0 has nowhere to go
+    shortest = int(share.flatten().argmin())
+    eps, step = float(radius.flatten()[shortest]), float(size.flatten()[shortest])
     reach.warn_if_short(eps, step, steps, random_start=random_start)
 
 

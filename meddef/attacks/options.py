@@ -5,6 +5,7 @@ from inspect import signature
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from meddef.attacks import reach
 from meddef.attacks.registry import ATTACKS
 from meddef.errors import InputError
 
@@ -37,6 +38,29 @@ def check_options(attack: str, given: Mapping[str, Any]) -> None:
         if not fits:
             wanted = " or ".join(KINDS[kind] for kind in kinds[name])
             raise InputError(f"setting '{name}' of attack '{attack}' must be {wanted}, got {value!r}")
+
+
+def with_step_size(attack: str, given: Mapping[str, Any], eps: float | None) -> dict[str, Any]:
+    """``given``, with the step size that ``meddef.attacks.reach.step_size`` sets where the attack takes one.
+
+    A step size that is given stays; without ``eps`` there is nothing to reach.
+    """
+    settings = dict(given)
+    if eps is not None and "step_size" in _kinds(attack):
+        steps = settings.get("steps", options(attack)["steps"])
+        settings.setdefault(
+            "step_size", reach.step_size(eps, max(steps, 1))
+        )  # no step at all is refused later
+    return settings
+
+
+def shortfall(attack: str, given: Mapping[str, Any], eps: float | None) -> str:
+    """What the attack lacks to reach ``eps``, in words; empty where it reaches, or takes no steps of a given size."""
+    if eps is None or "step_size" not in _kinds(attack):
+        return ""
+    settings = options(attack) | with_step_size(attack, given, eps)
+    start = bool(settings.get("random_start", False))
+    return reach.shortfall(eps, settings["step_size"], settings["steps"], random_start=start)
 
 
 def _kinds(attack: str) -> dict[str, list[type]]:

@@ -51,7 +51,7 @@ class PerImage(Randomness):
 
     Args:
         images: (N, ...), floating point, in [0, 1].
-        seed: any integer.
+        seed: any integer, of which the last 64 bits count.
         stream: name of the consumer, so that two attacks with one seed draw different numbers.
     """
 

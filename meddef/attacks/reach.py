@@ -7,7 +7,8 @@ weaker than its eps says, and robustness measured (or trained) with it is robust
 
 from __future__ import annotations
 
-import warnings
+from meddef.attacks import contract
+from meddef.attacks.blame import warn
 
 PAPER_STEP = 0.01
 """Step size of the paper's PGD and BIM at test time, pixel units; made for 40 steps."""
@@ -26,7 +27,12 @@ def needed(eps: float, *, random_start: bool) -> float:
 
 
 def shortfall(eps: float, step_size: float, steps: int, *, random_start: bool) -> str:
-    """What is missing, in words; empty where steps x step_size reaches the edge of the ball."""
+    """What is missing, in words; empty where steps x step_size reaches the edge of the ball.
+
+    Raises:
+        InputError: fewer steps than one.
+    """
+    contract.check_at_least(steps, 1, "steps")
     reach, need = steps * step_size, needed(eps, random_start=random_start)
     if reach >= need * (1 - _ROUNDING):
         return ""
@@ -55,4 +61,4 @@ def step_size(eps: float, steps: int, *, paper_step: float = PAPER_STEP) -> floa
 def warn_if_short(eps: float, step_size: float, steps: int, *, random_start: bool) -> None:
     """``ShortReachWarning`` where there is a shortfall."""
     if short := shortfall(eps, step_size, steps, random_start=random_start):
-        warnings.warn(f"the attack cannot reach its ε: {short}", ShortReachWarning, stacklevel=4)
+        warn(f"the attack cannot reach its ε: {short}", ShortReachWarning)

@@ -40,7 +40,7 @@ TRAINING = TrainingSettings(
     epochs=4, batch_size=16, learning_rate=5e-4, adversarial=AdversarialSettings(steps=2)
 )
 EPS = 0.01  # models this small have nothing left at the paper's 0.05
-PGD: dict[str, Any] = {"steps": 5, "step_size": 0.003}
+PGD: dict[str, Any] = {"steps": 5, "reach_in_eps": 2.5}  # reach: steps x step size; the ball is 2 eps wide
 BUDGETS = (0.01, 0.05)  # of the two spaces
 RATES = (0.3, 0.6)
 BATCH = 25
@@ -121,9 +121,12 @@ def fit(splits: Splits, name: str, seed: int, folder: Path) -> Normalized:
 
 
 def attacked(splits: Splits, model: nn.Module, seed: int, eps: float, unit: float = 1.0) -> Evaluation:
-    """PGD on the test images; ``eps`` and the step are in units of ``unit`` pixel units."""
-    settings = PGD | {"step_size": PGD["step_size"] * unit}
-    attack = partial(pgd, eps=eps * unit, generator=torch.Generator().manual_seed(seed), **settings)
+    """PGD on the test images; ``eps`` is in units of ``unit`` pixel units."""
+    radius, steps = eps * unit, PGD["steps"]
+    generator = torch.Generator().manual_seed(seed)
+    attack = partial(
+        pgd, eps=radius, step_size=PGD["reach_in_eps"] * radius / steps, steps=steps, generator=generator
+    )
     return evaluate(model, _batches(splits), attack)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from meddef.records import Record, load_records
+from meddef.report.strongest import strongest
 
 FEWEST = 100  # images; with fewer, one image is more than a point
 SAME = ("steps", "step_size", "precision")
-CELL = ("dataset", "variant", "training", "seed", "grid", "prune_rate", "eps", "n")
+CELL = ("profile", "dataset", "variant", "training", "seed", "prune_rate", "prune_scope", "eps", "n")
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,16 @@ class Pair:
 
 
 def published_records(results: Path) -> list[Record]:
-    """The records of every profile under ``results``; none where there is no such folder."""
+    """The strongest record of each quantity of every profile under ``results``, which it names as ``profile``.
+
+    None where there is no such folder.
+    """
     profiles = sorted(path.parent.name for path in results.glob("*/records.jsonl"))
-    return [record for profile in profiles for record in load_records(results, profile, kind="attack")]
+    return [
+        {**record, "profile": profile}
+        for profile in profiles
+        for record in strongest(load_records(results, profile, kind="attack"))
+    ]
 
 
 def pairs(records: Iterable[Record]) -> list[Pair]:

@@ -34,11 +34,14 @@ _FIELDS = {
 
 def api_page(root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: a heading a module, below it one a function or class."""
+    here = root if (root / "meddef").is_dir() else Path(__file__).parents[2]
     package = griffe.load(
-        "meddef", search_paths=[root if (root / "meddef").is_dir() else Path(__file__).parents[2]],
-        docstring_parser="google", docstring_options={"warnings": False, "returns_named_value": False, "returns_multiple_items": False},
+        "meddef",
+        search_paths=[here],
+        docstring_parser="google",
+        docstring_options={"warnings": False, "returns_named_value": False, "returns_multiple_items": False},
         submodules=True,
-    )  # fmt: skip
+    )
     return {"api.md": "\n\n".join(_module(package[name.partition(".")[2]], name) for name in MODULES) + "\n"}
 
 

@@ -15,22 +15,22 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from meddef.report import full_size
-from meddef.figures import published
-from meddef.book.api_page import api_page
 from meddef.atomic import write_text
+from meddef.book.api_page import api_page
 from meddef.book.cards_page import cards_page
 from meddef.book.cost import cost_page
 from meddef.book.cost_gpu import gpu_page
-from meddef.report.decisions import decisions_page
-from meddef.errors import InputError, RunFailed
 from meddef.book.exhibits import exhibits_page
-from meddef.report.faults import faults_page
 from meddef.book.frontpage import EPS, front_page
 from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
 from meddef.book.pages import in_order, pages
 from meddef.book.typography import typeset_pages
+from meddef.errors import InputError, RunFailed
+from meddef.figures import published
 from meddef.playground.page import playground_pages, publish_playground
+from meddef.report import full_size
+from meddef.report.decisions import decisions_page
+from meddef.report.faults import faults_page
 from meddef.report.report import Report
 from meddef.trust.pages import CAPTION, trust_pages
 from meddef.trust.pages import PAGES as TRUST_PAGES

@@ -8,9 +8,9 @@ from typing import Any
 
 from docutils.nodes import make_id
 
-from meddef.report.display import place
 from meddef.book.notebooks import SECTIONS
 from meddef.paper import EXHIBITS, PROTOCOL
+from meddef.report.display import place
 from meddef.report.report import PAPER_DATASETS, Dataset, Report, usual_training
 
 Exhibit = dict[str, Any]

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from meddef.report import claims_score, controls, findings, tables
-from meddef.figures import curves as figures, published
-from meddef.report.display import in_words
+from meddef.figures import curves as figures
+from meddef.figures import published
 from meddef.paper import epsilon_table
+from meddef.report import claims_score, controls, findings, tables
+from meddef.report.display import in_words
 from meddef.report.report import Report, attack_name, model_label
-from meddef.trust.arithmetic import verdicts_on_claims
 from meddef.report.worst_case import ENSEMBLE
+from meddef.trust.arithmetic import verdicts_on_claims
 
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
 CLAIMS = (
@@ -108,11 +109,10 @@ def _pgd_above_clean(reports: Sequence[Report]) -> str:
 
 
 def _clean_and_pgd(report: Report) -> pd.DataFrame:
-    """Measured accuracy without attack and under PGD, a row a model and ε."""
+    """Measured accuracy without attack and under PGD on the same images, a row a model and ε."""
     pairs = tables.epsilon_pairs(report)
-    keys = ["dataset", "variant", "training", "eps"]
-    clean, pgd = (pairs[pairs["attack"] == name].set_index(keys)["robust"] for name in ("clean", "pgd"))
-    return pd.concat({"pgd": pgd, "clean": clean}, axis=1).dropna()
+    pgd = pairs[pairs["attack"] == "pgd"]
+    return pd.DataFrame({"pgd": pgd["robust"], "clean": pgd["clean"]})
 
 
 def measured(reports: Sequence[Report]) -> str:

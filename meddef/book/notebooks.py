@@ -16,9 +16,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from meddef.figures import published
 from meddef.atomic import write_text
 from meddef.errors import InputError, RunFailed
+from meddef.figures import published
 
 SECTIONS = {
     # section as in "meddef reproduce --only" -> its notebook

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-AS_IT_IS = re.compile(r"(<(pre|code|script|style|svg|textarea|title)\b.*?</\2>|<!--.*?-->|<[^>]*>)", re.DOTALL)
+AS_IT_IS = re.compile(
+    r"(<(pre|code|script|style|svg|textarea|title)\b.*?</\2>|<!--.*?-->|<[^>]*>)", re.DOTALL
+)
 NO_BREAK, MINUS, HYPHEN = "\u00a0", "\u2212", "\u2011"
 RULES = (
     (re.compile(r"(?<=\d) (?=%)"), NO_BREAK),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import linecache
+import site
+import sysconfig
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -12,12 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import meddef
 from meddef.errors import InputError
 
 LABS = tuple(f"lab{number}" for number in range(1, 9))
 Judge = Callable[[Any], str]
 CHECKS: dict[str, Judge] = {}
 CLOSE = 1e-6
+LIBRARIES = {
+    Path(folder).resolve()
+    for folder in (
+        str(Path(meddef.__file__).parent),
+        *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+    )
+}
+"""Folders of this package, of Python and of what is installed: nothing below them is a student's."""
 
 
 class Wrong(Exception):
@@ -108,11 +122,16 @@ def _place(traceback: TracebackType | None) -> str:
     """The last line of the student's own code, which Jupyter keeps under made-up file names."""
     line = ""
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if "site-packages" not in code.co_filename and "/meddef/" not in code.co_filename:
-            line = linecache.getline(code.co_filename, traceback.tb_lineno).strip() or line
+        file = traceback.tb_frame.f_code.co_filename
+        if not _is_library(file):
+            line = linecache.getline(file, traceback.tb_lineno).strip() or line
         traceback = traceback.tb_next
     return f" (at `{line}`)" if line else ""
+
+
+def _is_library(file: str) -> bool:
+    path = Path(file)
+    return path.is_absolute() and not LIBRARIES.isdisjoint(path.resolve().parents)
 
 
 def _a(value: Any) -> str:

@@ -6,6 +6,7 @@ Everything is in double precision, so that counts come out the same on every mac
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from meddef.attacks import pgd
+from meddef.attacks import ShortReachWarning, ZeroGradientWarning, pgd
 from meddef.data.phantom import draw_phantoms, patients_needed
 
 torch.set_num_threads(1)  # networks this small are faster on one
@@ -23,6 +24,7 @@ SIZE = 32
 TRAIN, TEST = 320, 80
 MEAN, STD = 0.5, 0.25
 BATCH, RATE, CLEAN_EPOCHS, TRAIN_STEPS = 32, 0.05, 4, 5
+REACH = 2.5  # of all steps of an attack together, in eps: the ball is 2 eps wide
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,27 @@ def network(classes: int = 2, seed: int = 0) -> Net:
         return Net(classes).double().eval()
 
 
+def attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    reach: float = REACH,
+    steps: int = TRAIN_STEPS,
+) -> Tensor:
+    """PGD from a random start, whose ``steps`` add up to ``reach`` times eps.
+
+    It does not warn of a short reach nor of images without a gradient: a lab that has either wants to show it.
+    """
+    with warnings.catch_warnings():
+        for kind in (ShortReachWarning, ZeroGradientWarning):
+            warnings.simplefilter("ignore", kind)
+        return pgd(model, images, labels, eps=eps, step_size=reach * eps / steps, steps=steps)
+
+
 @lru_cache
-def _trained(family: str, eps: float, epochs: int, seed: int) -> Net:
+def _trained(family: str, eps: float, reach: float, epochs: int, seed: int) -> Net:
     data = phantoms(family)
     model = network(len(data.classes), seed)
     weights = list(model.parameters())
@@ -82,7 +103,7 @@ def _trained(family: str, eps: float, epochs: int, seed: int) -> Net:
             images, labels = data.train_images[batch], data.train_labels[batch]
             loss = F.cross_entropy(model(images), labels)
             if eps and epoch >= CLEAN_EPOCHS:
-                attacked = pgd(model, images, labels, eps=eps, step_size=eps / 3, steps=TRAIN_STEPS)
+                attacked = attack(model, images, labels, eps=eps, reach=reach)
                 loss = (loss + F.cross_entropy(model(attacked), labels)) / 2
             with torch.no_grad():  # SGD by hand: importing torch.optim takes longer than this training
                 for weight, old, slope in zip(
@@ -92,9 +113,12 @@ def _trained(family: str, eps: float, epochs: int, seed: int) -> Net:
     return model
 
 
-def trained(family: str = "xray", *, eps: float = 0.0, epochs: int = 15, seed: int = 0) -> Net:
-    """A network trained on the phantoms: seconds. With ``eps`` it is trained adversarially after a clean start."""
-    return copy.deepcopy(_trained(family, eps, epochs, seed))
+def trained(
+    family: str = "xray", *, eps: float = 0.0, reach: float = REACH, epochs: int = 15, seed: int = 0
+) -> Net:
+    """A network trained on the phantoms: seconds. With ``eps`` it is trained adversarially after a clean start, by
+    ``attack`` with ``reach``."""
+    return copy.deepcopy(_trained(family, eps, reach, epochs, seed))
 
 
 @torch.no_grad()

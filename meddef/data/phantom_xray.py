@@ -7,11 +7,21 @@ reader: the heart is to the right.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meddef.data.phantom_fields import Array, Streams, bump, cloud, pixel_centres, power, severity, soft_step
+from meddef.data.phantom_fields import (
+    Array,
+    Streams,
+    bump,
+    cloud,
+    pixel_centres,
+    power,
+    ripple,
+    severity,
+    soft_step,
+)
+from meddef.data.phantom_letter import letter_r
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -77,10 +87,11 @@ def _body(chest: Chest, patient: np.random.Generator) -> Array:
     """Soft tissue: an elliptic trunk under sloping shoulders and the neck, the heart, the abdomen with its gas."""
     v = chest.v
     neck, girth = patient.uniform(0.12, 0.16), patient.uniform(0.44, 0.51)
-    shoulders = 1.0 / (1.0 + np.exp((0.07 - v) / patient.uniform(0.028, 0.045)))
+    shoulders = 1.0 / (1.0 + np.exp((0.07 - v) / patient.uniform(0.028, 0.045), dtype=np.float64))
     arms = patient.uniform(0.0, 0.12) * bump(v - 0.24, 0.15)
     half = neck + (girth - neck) * shoulders + arms - 0.04 * soft_step(v - 0.5, 0.6)
-    depth = np.sqrt(np.clip(1.0 - (chest.s / half.astype(np.float32)) ** 2, 0.0, 1.0))
+    half = half.astype(np.float32)
+    depth = np.sqrt(np.clip(1.0 - (chest.s / half) ** 2, 0.0, 1.0))
     image = patient.uniform(0.16, 0.26) * soft_step(half - chest.s, 0.02) + 0.34 * depth
     image += patient.uniform(0.04, 0.1) * soft_step(chest.inner - chest.s, 0.07)
     below = soft_step(v - 0.82, 0.15)
@@ -90,13 +101,12 @@ def _body(chest: Chest, patient: np.random.Generator) -> Array:
 
 def _bones(chest: Chest, patient: np.random.Generator, view: np.random.Generator) -> Array:
     """Spine, ribs behind and in front, the wall of the cage, collar bones."""
-    turn = 2 * np.pi
     s, v = chest.s, chest.v
     spacing = patient.uniform(0.068, 0.085)
     start = patient.uniform(0.0, 1.0)
     drop = 0.25 * s + patient.uniform(0.7, 1.1) * (s - 0.1) ** 2
-    behind = np.cos(turn * ((v - drop) / spacing + start))
-    front = np.cos(turn * ((v + 0.35 * s) / (spacing * 1.15) + start))
+    behind = ripple((v - drop) / spacing + start)
+    front = ripple((v + 0.35 * s) / (spacing * 1.15) + start)
     ribs = np.clip(behind * 1.5, 0.0, 1.0) + 0.4 * bump(behind - 0.15, 0.25)
     ahead = np.clip(front * 1.5, 0.0, 1.0) * soft_step(s - 0.2, 0.15)
     within = soft_step(chest.cage + 0.02 - s, 0.03) * soft_step(0.9 - v, 0.1)
@@ -106,7 +116,7 @@ def _bones(chest: Chest, patient: np.random.Generator, view: np.random.Generator
     wall = bump(s - chest.cage - 0.008, 0.012) * soft_step(chest.cage - 0.2, 0.2)
     wall *= soft_step(0.85 - v, 0.1)
     image += 0.16 * wall * (0.4 + 0.6 * ribs)
-    vertebrae = 1.0 + 0.25 * np.cos(v * (turn * 17.0))
+    vertebrae = 1.0 + 0.25 * ripple(17.0 * v)
     image += patient.uniform(0.05, 0.11) * bump(chest.u, 0.03) * vertebrae
     image -= 0.08 * bump(chest.u, 0.018) * soft_step(0.33 - v, 0.08)
     return image + _collar_bones(chest, patient)
@@ -114,7 +124,7 @@ def _bones(chest: Chest, patient: np.random.Generator, view: np.random.Generator
 
 def _collar_bones(chest: Chest, patient: np.random.Generator) -> Array:
     along = (chest.s - 0.05) / 0.34
-    sag = patient.uniform(0.03, 0.09) * np.sin(along * 2.2)
+    sag = patient.uniform(0.03, 0.09) * ripple(0.35 * along - 0.25)
     offset = np.abs(chest.v - patient.uniform(0.17, 0.23) + sag)
     ends = soft_step(along, 0.1) * soft_step(1.0 - along, 0.3)
     return 0.15 * soft_step(0.015 - offset, max(chest.pixel, 0.012)) * ends
@@ -122,17 +132,33 @@ def _collar_bones(chest: Chest, patient: np.random.Generator) -> Array:
 
 def _vessels(chest: Chest, patient: np.random.Generator, view: np.random.Generator, size: int) -> Array:
     """Hilum and the vessels that spread from it; sometimes prominent in a healthy chest too."""
-    across = chest.s - 0.12
-    down = np.broadcast_to(chest.v - patient.uniform(0.42, 0.5), across.shape).copy()
-    near = np.exp(-(across**2 + 0.6 * down**2) * (1.0 / 0.012))
-    reach, angle = cv2.cartToPolar(across, down)
-    branches = view.standard_normal((24, 80), dtype=np.float32)
-    column = angle * (36.0 / (2.0 * np.pi)) + 40.0 * chest.right
-    spokes = cv2.remap(branches, column, reach * 40.0, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    across, down = chest.s - 0.12, chest.v - patient.uniform(0.42, 0.5)
+    near = bump(np.sqrt(across**2 + 0.6 * down**2), 0.0775)
+    spokes = _spokes(view.standard_normal((24, 80), dtype=np.float32), across, down, chest.right)
     texture = 0.5 * (cloud(view, (24, 24), size) + cloud(view, (48, 48), size))
     strength = patient.uniform(0.04, 0.1)
     marks = near * (1.0 + texture + 0.8 * np.maximum(spokes, 0.0))
     return chest.lungs * (strength * marks + 0.024 * texture)
+
+
+def _spokes(branches: Array, across: Array, down: Array, right: Array) -> Array:
+    """`branches` spread around each hilum, (size, size), linear in between: a row every 1/40 edge away from it, and
+    half the columns around it, those of the second half where `right` is 1."""
+    rows, columns = branches.shape
+    turn = columns // 2
+    away = np.minimum(np.sqrt(across**2 + down**2) * 40.0, rows - 1.5)
+    angle = np.arctan2(down, across, dtype=np.float64).astype(np.float32)
+    around = angle * (turn / (2.0 * np.pi))
+    row, column = np.floor(away), np.floor(around)
+    outward, onward = away - row, around - column
+    start = row * columns + right * turn
+    values = branches.ravel()
+
+    def spoke(column: Array) -> Array:
+        place = (start + column % turn).astype(np.intp)
+        return values[place] * (1.0 - outward) + values[place + columns] * outward
+
+    return spoke(column) * (1.0 - onward) + spoke(column + 1.0) * onward
 
 
 def _haze(chest: Chest, view: np.random.Generator) -> Array:
@@ -175,11 +201,6 @@ def _exposure(image: Array, streams: Streams, size: int) -> Array:
     gain, offset = view.uniform(0.95, 1.15), view.uniform(0.0, 0.07)
     image = power(np.clip(image * gain + offset, 0.0, 1.0), view.uniform(0.85, 1.15))
     if streams.patient.random() < 0.5:
-        corner = (int(size * view.uniform(0.03, 0.1)), int(size * view.uniform(0.1, 0.3)))
-        letter = np.zeros((size, size), np.uint8)
-        cv2.putText(
-            letter, "R", corner, cv2.FONT_HERSHEY_SIMPLEX, size / 320, 240, max(1, size // 112), cv2.LINE_AA
-        )
-        image = np.maximum(image, letter * (1.0 / 255.0))
+        image = np.maximum(image, 0.94 * letter_r(size, view.uniform(0.03, 0.1), view.uniform(0.1, 0.3)))
     noise = streams.noise.standard_normal((size, size), dtype=np.float32)
     return np.clip(image + 0.014 * noise, 0.0, 1.0)

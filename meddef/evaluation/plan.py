@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meddef.attacks import ATTACKS
-from meddef.attacks.options import check_options
+from meddef.attacks.options import check_options, shortfall, with_step_size
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
@@ -135,12 +135,32 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
         if name not in ATTACKS:
             raise InputError(f"profile '{profile.name}': unknown attack '{name}', use {', '.join(ATTACKS)}")
         check_options(name, settings)
+    _check_reach(profile)
     cells: list[Cell] = []
     for dataset in profile.datasets:
         cells += _dataset_cells(
             profile, dataset, splits_of(dataset, profile, options, progress=True), options
         )
     return Plan(profile, tuple(cells))
+
+
+def _check_reach(profile: Profile) -> None:
+    """Refuse attacks that cannot get to the edge of their ball, unless the profile allows it."""
+    tried: list[tuple[str, str, Mapping[str, Any], float]] = []
+    for name, grid in profile.grids.items():
+        if not grid.allow_short_reach:
+            tried += [
+                (f"grids.{name}", a, given, eps) for a, given in grid.attacks.items() for eps in grid.eps
+            ]
+    if profile.saliency is not None and not profile.saliency.allow_short_reach:
+        settings = profile.saliency.pgd.model_dump()
+        tried.append(("saliency", "pgd", settings, settings.pop("eps")))
+    for place, attack, given, eps in tried:
+        if short := shortfall(attack, given, eps):
+            raise InputError(
+                f"profile '{profile.name}', {place}: {attack} cannot reach its ε: {short}, leave step_size out, or say "
+                "allow_short_reach: true"
+            )
 
 
 def _dataset_cells(
@@ -202,17 +222,18 @@ def _grid_cells(
             "channels_last": profile.training.channels_last,
             "attack": attack,
             "eps": eps,
-            **_attack_settings(attack, given),
+            **_attack_settings(attack, given, eps),
         }
         work = images * passes(attack, given, 3 * profile.image_size**2)
         yield Cell("attack", train.dataset, settings, needs=train.key, work=work)
 
 
-def _attack_settings(attack: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _attack_settings(attack: str, given: Mapping[str, Any], eps: float | None) -> dict[str, Any]:
     """All settings of an attack but eps, and the versions behind its results."""
     if attack == "clean":
         return {"attack_settings": {}, "versions": versions("models", "evaluation")}
-    settings = {k: v for k, v in ATTACKS[attack].keywords.items() if k != "eps"} | dict(given)
+    fixed = {k: v for k, v in ATTACKS[attack].keywords.items() if k not in ("eps", "step_size")}
+    settings = with_step_size(attack, fixed | dict(given), eps)
     return {"attack_settings": settings, "versions": versions("models", "evaluation", "attacks")}
 
 

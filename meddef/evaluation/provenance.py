@@ -33,7 +33,7 @@ def _environment(device: str) -> dict[str, Any]:
             "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
         },
         "device": device,
-        "command": " ".join(["meddef", *sys.argv[1:]]) if sys.argv[0].endswith("meddef") else None,
+        "command": " ".join(["meddef", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "meddef" else None,
     }
 
 

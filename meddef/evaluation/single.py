@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import ATTACKS
-from meddef.attacks.options import check_options
+from meddef.attacks.options import check_options, with_step_size
 from meddef.data.splits import Splits
 from meddef.errors import InputError
 from meddef.evaluation.cells import batches
@@ -38,10 +38,10 @@ def bind_attack(name: str, eps: float | None, settings: Mapping[str, Any]) -> pa
         raise InputError(f"unknown attack '{name}': use clean, {', '.join(ATTACKS)}")
     check_options(name, settings)
     if eps is None:
-        return partial(ATTACKS[name], **settings)
+        return partial(ATTACKS[name], **with_step_size(name, settings, ATTACKS[name].keywords.get("eps")))
     if "eps" not in ATTACKS[name].keywords:
         raise InputError(f"attack '{name}' has no --eps: leave it out")
-    return partial(ATTACKS[name], eps=eps, **settings)
+    return partial(ATTACKS[name], eps=eps, **with_step_size(name, settings, eps))
 
 
 def check_weights(path: Path) -> None:

@@ -58,7 +58,8 @@ def _records(report: Report, eps: float) -> list[Record]:
     compared = {variant for pair in STEPS.values() for variant in pair}
     return [
         record
-        for record in report.grid("epsilon")
+        for dataset in report.datasets
+        for record in report.alike("epsilon", dataset=dataset.name)
         if record["training"] == "adversarial"
         and record["variant"] in compared
         and (record["attack"] == "clean" or record["eps"] in (eps, None))

@@ -9,9 +9,10 @@ from matplotlib.lines import Line2D
 
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
-from meddef.records import attack_frame
+from meddef.records import Record, attack_frame
 from meddef.report.controls import ARCHITECTURES, ATTACK, MODELS, TRAININGS, has_all, plain_label
 from meddef.report.report import Dataset, Report, attack_name, ordered_attacks, usual_training
+from meddef.report.strongest import quantity
 
 GRIDS = ("epsilon", "small_epsilon")
 TICKS = (0, 0.005, 0.02, 0.05, 0.1)
@@ -45,10 +46,9 @@ def two_by_two(report: Report) -> SvgFigure:
     drawn = {(name, eps, attack) for name, eps, attack in zip(*(numbers[c] for c in _PLACE), strict=True)}
     records = [
         record
-        for grid in GRIDS
-        for record in report.grid(grid)
-        if (record["variant"], record["training"]) in MODELS
-        and (record["dataset"], record["eps"], record["attack"]) in drawn
+        for dataset in datasets
+        for record in _measured(report, dataset)
+        if record["attack"] == "clean" or (dataset.name, record["eps"], record["attack"]) in drawn
     ]
     return figure.showing(report, numbers, records)
 
@@ -57,20 +57,26 @@ def points(report: Report, dataset: Dataset) -> pd.DataFrame:
     """Accuracy of the four models under each attack that was run at several budgets, a row a seed and epsilon.
 
     Columns: variant, training, seed, attack, eps, n, robust, robust_low and robust_high (shares; Wilson, 95 %). At
-    epsilon 0 stands the accuracy without attack on the same images.
+    epsilon 0 stands the accuracy without attack, which may be of more images.
     """
-    records = [record for grid in GRIDS for record in report.grid(grid, dataset.name) if record["eps"]]
-    frame = attack_frame(r for r in records if (r["variant"], r["training"]) in MODELS)
-    if frame.empty:
-        return frame
-    line = ["variant", "training", "seed", "attack"]
-    frame = frame.drop_duplicates([*line, "eps"])
+    everything = attack_frame(_measured(report, dataset))
+    if everything.empty:
+        return everything
+    clean = everything["attack"] == "clean"
+    frame = everything[~clean & (everything["eps"] > 0)]
     frame = frame[frame.groupby("attack")["eps"].transform("nunique") > 1]
-    start = frame.drop_duplicates(line).assign(eps=0.0)
-    for end in ("", "_low", "_high"):
-        start[f"robust{end}"] = start[f"clean{end}"]
-    columns = [*line, "eps", "n", "robust", "robust_low", "robust_high"]
-    return pd.concat([start, frame])[columns].sort_values([*line, "eps"], ignore_index=True)
+    model = ["variant", "training", "seed"]
+    rates = ["n", "robust", "robust_low", "robust_high"]
+    lines = frame[[*model, "attack"]].drop_duplicates()
+    start = lines.merge(everything.loc[clean, [*model, *rates]], on=model).assign(eps=0.0)
+    columns = [*model, "attack", "eps", *rates]
+    return pd.concat([start, frame])[columns].sort_values(columns[:5], ignore_index=True)
+
+
+def _measured(report: Report, dataset: Dataset) -> list[Record]:
+    """Of the four models, everything that ``GRIDS`` measured, each once."""
+    found = {quantity(r): r for grid in GRIDS for r in report.grid(grid, dataset.name)}
+    return [r for r in found.values() if (r["variant"], r["training"]) in MODELS]
 
 
 def _panel(panel: Axes, frame: pd.DataFrame, attack: str) -> None:

@@ -20,7 +20,9 @@ from meddef.playground.model import WIDTHS, narrow_meddef
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import train
 
-CLEAN = TrainingSettings(epochs=12, batch_size=32, learning_rate=2e-3, horizontal_flip=True, adversarial=None)
+CLEAN = TrainingSettings(
+    epochs=12, batch_size=32, learning_rate=2e-3, augmentation=["horizontal_flip"], adversarial=None
+)
 ADVERSARIAL = CLEAN.model_copy(update={"adversarial": AdversarialSettings(steps=4)})
 SETTINGS = {"undefended": CLEAN, "defended": ADVERSARIAL}
 STEPS = 10

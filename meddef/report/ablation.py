@@ -26,7 +26,7 @@ def comparisons(report: Report, dataset: Dataset, eps: float) -> dict[tuple[str,
     are corrected for the number of comparisons (Holm).
     """
     found: dict[tuple[str, str], dict[int, Record]] = {}
-    for record in report.grid("epsilon", dataset.name):
+    for record in report.alike("epsilon", dataset=dataset.name):
         at_eps = record["attack"] == "clean" or record["eps"] in (eps, None)
         if record["training"] == "adversarial" and at_eps:
             found.setdefault((record["variant"], record["attack"]), {})[record["seed"]] = record

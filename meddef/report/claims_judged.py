@@ -39,10 +39,13 @@ VALUE_RULE = (
 
 
 def kept(report: Report, dataset: Dataset, grid: str, variant: str, attack: str, **where: float) -> Seeds:
-    """Seed -> the record of a model, trained as in the paper, under ``attack`` where ``where`` holds."""
+    """Seed -> the record of a model, trained as in the paper, under ``attack`` where ``where`` holds.
+
+    As it was run: cells of one grid can be compared, for they saw the same images and the same settings.
+    """
     return {
         record["seed"]: record
-        for record in report.grid(grid, dataset.name)
+        for record in report.as_run(grid, dataset.name)
         if (record["variant"], record["training"], record["attack"])
         == (variant, usual_training(variant), attack)
         and all(record[name] == value for name, value in where.items())

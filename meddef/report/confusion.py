@@ -24,7 +24,7 @@ def matrix(record: Record, which: str = "after") -> np.ndarray:
 
 
 def matrices(report: Report, dataset: Dataset, eps: float) -> Matrices:
-    """Model -> condition -> counts: the whole test split without attack, and the epsilon grid at ``eps``.
+    """Model -> condition -> counts: the whole test split without attack, the attacks of the epsilon grid at ``eps``.
 
     Counts are added up over seeds, which the condition says: "PGD, n = 3 seeds × 200".
     """
@@ -33,10 +33,17 @@ def matrices(report: Report, dataset: Dataset, eps: float) -> Matrices:
     for model, records in by_model([*clean_records(report, dataset), *attacked]).items():
         for attack in dict.fromkeys(record["attack"] for record in records):
             ours = [record for record in records if record["attack"] == attack]
-            times = f"{len(ours)} seeds × " if len(ours) > 1 else ""
-            name = f"{attack_name(attack)}, n = {times}{ours[0]['n']}"
+            name = f"{attack_name(attack)}, n = {_sizes(ours)}"
             found.setdefault(model, {})[name] = np.sum([matrix(record) for record in ours], axis=0)
     return found
+
+
+def _sizes(records: list[Record]) -> str:
+    """ "200", "3 seeds × 200", or "420 of 3 seeds" where they saw unequally many."""
+    sizes = {record["n"] for record in records}
+    if len(sizes) > 1:
+        return f"{sum(record['n'] for record in records)} of {len(records)} seeds"
+    return f"{len(records)} seeds × {sizes.pop()}" if len(records) > 1 else f"{sizes.pop()}"
 
 
 def clean_records(report: Report, dataset: Dataset) -> list[Record]:

@@ -57,15 +57,11 @@ def conditions(
     Without attack on the whole test split, PGD at every budget that was run, the other attacks at ``eps``.
     """
     found: dict[Condition, dict[tuple[str, str], dict[int, Record]]] = {}
-    for grid in ("test", "epsilon", "small_epsilon"):
-        for record in report.grid(grid, dataset.name):
-            attack, budget = record["attack"], record["eps"] or None
-            if (attack == "clean") != (grid == "test") or not (attack == ATTACK or budget in (eps, None)):
-                continue
+    for record in report.alike("test", "epsilon", "small_epsilon", dataset=dataset.name):
+        attack, budget = record["attack"], record["eps"] or None
+        if attack == ATTACK or budget in (eps, None):
             by_model = found.setdefault((attack, budget), {})
-            by_model.setdefault((record["variant"], record["training"]), {}).setdefault(
-                record["seed"], record
-            )
+            by_model.setdefault((record["variant"], record["training"]), {})[record["seed"]] = record
     return dict(sorted(found.items(), key=lambda item: (ATTACKS.index(item[0][0]), item[0][1] or 0.0)))
 
 

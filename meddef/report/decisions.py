@@ -11,7 +11,7 @@ import pandas as pd
 from meddef.data import CARDS
 from meddef.paper import DECISIONS
 from meddef.records import Record
-from meddef.report.display import Table, p_text, place
+from meddef.report.display import Table, in_plain_words, p_text, place
 from meddef.report.paired import METHOD, Effect, corrected, effect
 from meddef.report.report import attack_name
 from meddef.report.tables_setup import circumstances
@@ -149,6 +149,9 @@ def origin_of(origin: list[Record]) -> Table:
     rows["training"] = (
         f"{training['epochs']} epochs, batch {training['batch_size']}, learning rate {training['learning_rate']:g}, "
         f"PGD with {training['adversarial']['steps']} steps, {origin[0]['settings']['image_size']} px"
+    )
+    rows["attack"] = "PGD: " + ", ".join(
+        f"{in_plain_words(name)} {value:g}" for name, value in origin[0]["settings"]["pgd"].items()
     )
     frame = pd.DataFrame({"": list(rows), "value": list(rows.values())})
     return Table(frame, "Where these numbers come from.", left=("value",))

@@ -52,7 +52,8 @@ def _part(record: Record) -> str:
 def _passes(record: Record, data: Record) -> float:
     if record["kind"] == "train":
         n_train, n_val = (sum(data["counts"][split].values()) for split in ("train", "val"))
-        return train_passes(TrainingSettings.model_validate(record["settings"]), n_train, n_val)
+        known = {name: v for name, v in record["settings"].items() if name in TrainingSettings.model_fields}
+        return train_passes(TrainingSettings.model_validate(known), n_train, n_val)
     if record["kind"] == "saliency":
         if "settings" not in record:  # of a run before more than the maps was measured
             return float(2 * record["n"])

@@ -14,8 +14,9 @@ from meddef.report.display import NOTHING, Text, in_words, place
 from meddef.report.largest_class import WHY, survivors
 from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
 from meddef.report.tables import compression_pairs, epsilon_pairs
+from meddef.report.tables_comparison import full_pgd
 from meddef.report.tables_setup import circumstances
-from meddef.report.worst_case import ENSEMBLE
+from meddef.report.worst_case import ENSEMBLE, below_single
 
 PHANTOM_NOTE = (
     "Stand-ins are not the paper's data: here the comparison shows how the method behaves, "
@@ -177,7 +178,7 @@ def _above_clean(pairs: pd.DataFrame) -> str:
     if pgd.empty or clean.empty:
         return ""
     joined = pgd.merge(clean, on=keys, suffixes=("", "_clean"))
-    measured = int((joined["robust"] > joined["robust_clean"]).sum())
+    measured = int((joined["robust"] > joined["clean"]).sum())  # of the same images
     known = joined.dropna(subset=["published", "published_clean"])
     printed = int((known["published"] > known["published_clean"]).sum())
     return (
@@ -193,11 +194,7 @@ def _worst_case(report: Report, dataset: Dataset) -> str:
         if record["attack"] != "clean" and record["eps"] is not None:
             place = record["variant"], record["training"], record["seed"], record["eps"]
             bounded.setdefault(place, []).append(record)
-    gaps = []
-    for records in bounded.values():
-        single = [100 * r["correct_after"] / r["n"] for r in records if r["attack"] != ENSEMBLE]
-        worst = [100 * r["correct_after"] / r["n"] for r in records if r["attack"] == ENSEMBLE]
-        gaps += [min(single) - value for value in worst if single]
+    gaps = [gap for records in bounded.values() for gap in below_single(records)]
     if not gaps:
         return ""
     by = f", by at most {max(gaps):.1f} points" if max(gaps) > 0 else ""
@@ -218,11 +215,13 @@ def pruning(report: Report, eps: float) -> Text:
         if len(rows) > 1:
             best = max(rows, key=lambda row: row["clean"])
             start = min(rows, key=lambda row: row["prune_rate"])
-            most = f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %"
+            most = (
+                f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %, n = {best['n']}"
+            )
             sentences.append(
                 f"{model_label('full', 'adversarial')} without attack: "
-                f"{in_words(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, "
-                f"{'no less than at any other rate' if best['clean'] == start['clean'] else most}; n = {best['n']}."
+                f"{in_words(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, n = {start['n']}, "
+                f"{'no less than at any other rate' if best['clean'] == start['clean'] else most}."
             )
     return bullets(sentences)
 
@@ -278,16 +277,13 @@ def rerun(report: Report, section: str) -> Text:
 
 def comparison(report: Report) -> Text:
     """Published and measured PGD success rate of the full model, in words."""
-    frame = report.attacks("pruning")
-    rows = frame.query(
-        "variant == 'full' and training == 'adversarial' and attack == 'pgd' and prune_rate == 0"
-    )
     sentences = []
     for dataset in report.datasets:
-        for row in rows[rows["dataset"] == dataset.name].to_dict("records"):
+        for row in full_pgd(report, dataset).query("prune_rate == 0").to_dict("records"):
+            several = f"; mean of {row['seeds']} seeds" if row["seeds"] > 1 else ""
             sentences.append(
                 f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {in_words(row, 'asr')} of the "
-                f"{row['right']} images that the unpruned full model had right."
+                f"{row['right']} images that the unpruned full model had right{several}."
             )
     return bullets(sentences)
 

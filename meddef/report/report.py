@@ -13,6 +13,7 @@ import pandas as pd
 
 from meddef.paper import VARIANT_LABELS
 from meddef.records import Record, attack_frame, load_provenance, load_records
+from meddef.report.strongest import Quantity, alike, quantity, shown, strongest
 from meddef.report.worst_case import ENSEMBLE, with_worst_case
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ SPLITS = {
     "patient": "split by patient",
     "released": "split as released",
 }
-_GRIDS_OF_EPSILON = ("jsma", "ensemble")
 RATES = ("clean", "robust", "asr")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
 _NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread", "_least", "_most")]
@@ -147,20 +147,33 @@ class Report:
         """(variant, training) of the trained models, in the paper's order, the controls last."""
         return list(dict.fromkeys((r["variant"], r["training"]) for r in self.of("train", dataset)))
 
-    def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
-        """Attack records of one grid, those of the ensemble widened to the worst case over it and the other attacks.
+    def as_run(self, grid: str, dataset: str | None = None) -> list[Record]:
+        """Attack records of one grid as they are: the same images and settings throughout, for comparisons of cells."""
+        return [record for record in self.of("attack", dataset) if record["grid"] == grid]
 
-        JSMA and the ensemble, which cost more, may have been run on grids of their own that belong to "epsilon".
+    def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
+        """What one grid measured, each quantity from its strongest record in any grid (``meddef.report.strongest``).
+
+        Those of the ensemble are widened to the worst case over it and the other attacks. What other grids measured
+        may belong to it too (``shown``).
         """
-        also = _GRIDS_OF_EPSILON if grid == "epsilon" else ()
-        return with_worst_case(
-            {**record, "grid": grid}
-            for record in self.of("attack", dataset)
-            if record["grid"] == grid or (record["grid"] in also and record["attack"] != "clean")
-        )
+        return [self._strongest[q] for q in shown(self.of("attack", dataset), grid)]
+
+    def alike(self, *grids: str, dataset: str) -> list[Record]:
+        """What ``grids`` measured, as ``grid`` but all models on the same images with the same settings, to compare."""
+        wanted = {q for grid in grids for q in shown(self.of("attack", dataset), grid)}
+        return [record for record in self._alike if quantity(record) in wanted]
+
+    @cached_property
+    def _strongest(self) -> dict[Quantity, Record]:
+        return {quantity(record): record for record in with_worst_case(strongest(self.of("attack")))}
+
+    @cached_property
+    def _alike(self) -> list[Record]:
+        return with_worst_case(alike(self.of("attack")))
 
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
-        """Attack records of one grid, summarised over seeds, in percent; empty when the grid was not run.
+        """What ``grid`` gives, summarised over seeds, in percent; empty when the grid was not run.
 
         Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n and right
         (of them right before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each of

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 
 from meddef import paper
@@ -46,13 +49,30 @@ def _quantity(metric: str) -> str:
     return next((kind for word, kind in kinds.items() if numbers and word in metric), "no number")
 
 
+def full_pgd(report: Report, dataset: Dataset) -> pd.DataFrame:
+    """``Report.attacks`` of the full model under PGD, a row an ε and pruning rate; unpruned of all seeds there are."""
+    frames = [report.attacks(grid, dataset.name) for grid in ("epsilon", "pruning")]
+    full = "variant == 'full' and training == 'adversarial' and attack == 'pgd'"
+    rows = pd.concat([frame.query(full) for frame in frames if len(frame)] or frames)
+    return rows.drop_duplicates(["prune_rate", "eps"]).sort_values(["eps", "prune_rate"], ignore_index=True)
+
+
 def _full_pgd(report: Report, dataset: Dataset) -> str:
-    frame = report.attacks("pruning", dataset.name)
-    rows = frame.query("variant == 'full' and training == 'adversarial' and attack == 'pgd'")
     lines = []
-    for eps, found in rows.groupby("eps"):
-        start = min(found.to_dict("records"), key=lambda row: row["prune_rate"])
+    for eps, found in full_pgd(report, dataset).groupby("eps"):
+        start, *pruned = found.to_dict("records")
         value = percent(start, "asr").replace("\n", " ")
-        lines.append(f"ε {eps:g}, {100 * start['prune_rate']:.0f} % pruned: {value}, n = {start['right']}")
-        lines.append(f"ε {eps:g}, over all rates: {found['asr'].min():.1f} to {found['asr'].max():.1f}")
+        several = f", {start['seeds']} seeds" if start["seeds"] > 1 else ""
+        lines.append(
+            f"ε {eps:g}, {100 * start['prune_rate']:.0f} % pruned: {value}, n = {start['right']}{several}"
+        )
+        if pruned:
+            low, high = (end(row["asr"] for row in pruned) for end in (min, max))
+            lines.append(f"ε {eps:g}, pruned further: {low:.1f} to {high:.1f}, n = {_range(pruned)}")
     return "\n".join([dataset.label, *lines]) if lines else ""
+
+
+def _range(rows: list[dict[Hashable, Any]]) -> str:
+    """ "97", or "61 to 99": how many images were right before the attack at the rates of ``rows``."""
+    sizes = [int(size) for row in rows for size in str(row["right"]).split(" to ")]
+    return f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"

@@ -153,6 +153,7 @@ def training_settings(report: Report) -> Table:
         "dropout": (f"{paper['dropout']:g}, {PROTOCOL['model']['dropout']:g}", lambda s: f"{s['dropout']:g}"),
         "epochs": (str(paper["epochs"]), lambda s: str(s["epochs"])),
         "batch size": (_each(paper["batch_size"].values()), lambda s: str(s["batch_size"])),
+        "augmentation": (f"various, {paper['augmentation']['techniques']}", _augmentation),
         "share attacked, training": (
             f"{100 * paper['adversarial_share']['train']:.0f} %",
             _share("train_share"),
@@ -162,16 +163,33 @@ def training_settings(report: Report) -> Table:
             _share("validation_share"),
         ),
         "PGD steps": (str(pgd["steps"]), _adversarial("steps")),
-        "PGD step": (pgd["step_size"], lambda s: "as printed" if s["adversarial"] else DASH),
+        "PGD step": (pgd["step_size"], _step),
     }
+    trained = [{**record["settings"], "history": record["history"]} for record in adversarial]
     frame = pd.DataFrame(
         {
             "": list(rows),
             "the paper": [printed for printed, _ in rows.values()],
-            "here": [_each(read(record["settings"]) for record in adversarial) for _, read in rows.values()],
+            "here": [_each(map(read, trained)) for _, read in rows.values()],
         }
     )
     return Table(frame, "Settings of adversarial training.")
+
+
+def _step(settings: Record) -> str:
+    """Whether the last epoch's step is the printed min(ε/6, .003), else what all steps add up to."""
+    if not settings["adversarial"]:
+        return DASH
+    last, steps = settings["history"][-1], settings["adversarial"]["steps"]
+    if abs(last["step_size"] - min(last["epsilon"] / 6, 0.003)) < 1e-9:
+        return "as printed"
+    return f"{steps * last['step_size'] / last['epsilon']:.3g} ε / {steps}"
+
+
+def _augmentation(settings: Record) -> str:
+    """The techniques, or "none"; records of earlier versions have a flag for the one that there was."""
+    names = settings.get("augmentation", ["horizontal_flip"] if settings.get("horizontal_flip") else [])
+    return ", ".join(name.replace("_", " ") for name in names) or "none"
 
 
 def _adversarial(name: str) -> Any:

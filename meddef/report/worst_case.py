@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import eq
 from typing import Any
 
 from meddef.records import Record
+from meddef.report.strongest import model_of
 
 ENSEMBLE = "ensemble"
 DEFINITION = (
     "Ensemble (worst case): an image counts as right if it is right after the ensemble and after every other attack "
-    "here with that ε; the paper has no such column."
+    "with that ε on the same model; the paper has no such column."
 )
-_MODEL = ("dataset", "data_fingerprint", "grid", "variant", "training", "seed", "prune_rate", "prune_scope")
 
 
 def with_worst_case(records: Iterable[Record]) -> list[Record]:
     """``records`` with each of the ensemble replaced by the worst case over it and the other attacks at its ε.
 
-    They are attacks on the same model with the same images and bound. JSMA bounds another thing, the number of changed
-    features, has no ε and is not among them.
+    They are attacks on the same model with the same images and bound, one record an attack. JSMA bounds another thing,
+    the number of changed features, has no ε and is not among them.
     """
     found = list(records)
     bounded: dict[tuple[Any, ...], list[Record]] = {}
@@ -35,15 +36,17 @@ def with_worst_case(records: Iterable[Record]) -> list[Record]:
 def worst_case(first: Record, others: Iterable[Record]) -> Record:
     """``first`` with, for each image, the wrong answer after any of the attacks, its own before those of ``others``.
 
-    ``others`` may go on to further images: every grid takes the first ones of the same order.
+    The records may hold unequally many images: every grid takes the first ones of the same order, and those that all
+    have are judged.
 
-    Raises ValueError when the records do not hold the same images (their labels differ).
+    Raises ValueError when they do not hold the same images (their labels differ).
     """
-    answers, labels, before = [first["after"]], first["labels"], first["before"]
-    for other in others:
-        if not other["labels"].startswith(labels):
-            raise ValueError("the records hold different images and have no worst case together")
-        answers.append(other["after"][: len(labels)])
+    records = [first, *others]
+    n = min(record["n"] for record in records)
+    labels, before = first["labels"][:n], first["before"][:n]
+    if any(not record["labels"].startswith(labels) for record in records):
+        raise ValueError("the records hold different images and have no worst case together")
+    answers = [record["after"][:n] for record in records]
     after = "".join(
         next((answer for answer in said if answer != label), label)
         for label, *said in zip(labels, *answers, strict=True)
@@ -51,11 +54,28 @@ def worst_case(first: Record, others: Iterable[Record]) -> Record:
     triples = list(zip(labels, before, after, strict=True))
     return {
         **first,
+        "n": n,
+        "labels": labels,
+        "before": before,
         "after": after,
+        "correct_before": sum(label == b for label, b, _ in triples),
         "correct_after": sum(label == a for label, _, a in triples),
         "flipped": sum(label == b != a for label, b, a in triples),
     }
 
 
+def below_single(records: Sequence[Record]) -> list[float]:
+    """Points by which the worst case lies below the strongest single attack, on the images that all hold.
+
+    ``records`` are of one model at one ε; nothing comes back where the ensemble or any other is not among them.
+    """
+    n = min(record["n"] for record in records)
+    kept = {
+        record["attack"]: sum(map(eq, record["labels"][:n], record["after"][:n])) / n for record in records
+    }
+    worst = kept.pop(ENSEMBLE, None)
+    return [] if worst is None or not kept else [100 * (min(kept.values()) - worst)]
+
+
 def _place(record: Record) -> tuple[Any, ...]:
-    return (*(record[name] for name in _MODEL), record["eps"])
+    return (*model_of(record), record["eps"])

@@ -67,8 +67,22 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         if name.startswith("optimizer."):
             _, index, field = name.split(".", 2)
             states.setdefault(int(index), {})[field] = value
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, state in states.items():
+        for field, value in state.items():
+            state[field] = _laid_out_like(parameters[number], value)
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     return header
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """``value`` with the memory layout of its parameter: PyTorch's fused Adam on a CPU pairs numbers by their place in
+    memory, and updates the wrong ones without a word where layouts differ (seen with 2.15)."""
+    return (
+        torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        if value.shape == parameter.shape
+        else value
+    )
 
 
 def _save(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:

@@ -5,8 +5,8 @@ images are also attacked with PGD; clean and adversarial images pass through the
 (1 - w) * clean + w * adversarial, with epsilon and w from the schedule. All randomness of an epoch derives from
 (seed, epoch), so a run that resumes from a checkpoint ends where an unbroken run ends.
 
-Several processes each draw the random numbers of the whole batch, then attack and learn from their share of it, so
-that the curve is the same, within rounding, however many they are.
+Several processes each attack and learn from their share of a batch. Order and dropout are drawn for the whole batch,
+and random starts belong to the images, so that the curve is the same, within rounding, however many they are.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from meddef.attacks.gradient import pgd
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import TrainingSettings
+from meddef.training.augmentation import augment
+from meddef.training.inner_attack import InnerAttack
 from meddef.training.resident import Resident
-from meddef.training.schedule import STEP_CAP, STEP_DIVISOR, EpsilonSchedule
+from meddef.training.schedule import PAPER_STEPS, EpsilonSchedule, training_step
 from meddef.training.together import Together
 
 VALIDATION_EPSILON = (
     0.03  # the last phase's budget in every epoch, so that scores can be compared between epochs
 )
+VALIDATION_SEED = 0
 SEED_STRIDE = 100_003  # more epochs than any run has, so that (seed, epoch) pairs never share random numbers
 
 
@@ -46,6 +48,7 @@ class Epoch:
         self,
         together: Together,
         optimizer: torch.optim.Optimizer,
+        attack: InnerAttack | None,
         settings: TrainingSettings,
         number: int,
         ease: float,
@@ -53,10 +56,11 @@ class Epoch:
         device: torch.device,
     ) -> None:
         self.together, self.model, self.team = together, together.model, together.team
-        self.optimizer, self.settings, self.device = optimizer, settings, device
+        self.optimizer, self.attack, self.settings, self.device = optimizer, attack, settings, device
         self.number, self.ease = number, ease
         self.seed = seed * SEED_STRIDE + number
-        self.schedule = EpsilonSchedule(settings.epochs, ease=ease)
+        steps = settings.adversarial.steps if settings.adversarial else PAPER_STEPS
+        self.schedule = EpsilonSchedule(settings.epochs, ease, steps)
 
     def plan(self) -> dict[str, Any]:
         """What the schedule says about this epoch; None for clean training."""
@@ -77,8 +81,8 @@ class Epoch:
                 if len(indices) < 2:
                     continue  # BatchNorm needs two values a channel
                 clean, labels = images.batch(indices)
-                clean = self._augment(clean, generator)
-                adversarial = self._attack_share(clean, labels, generator)
+                clean = augment(clean, self.settings.augmentation, generator)
+                adversarial = self._attack_share(clean, labels)
                 share = clean[self.team.share(len(clean))].to(self.device)
                 parts.append(self._step(share, adversarial, labels.to(self.device), weights))
                 sizes.append(len(clean))
@@ -113,8 +117,8 @@ class Epoch:
             hits[0] += self._hits(clean[mine], labels[mine])
             count = min(len(clean), attacked - start)
             if rule and count > 0:
-                step = min(VALIDATION_EPSILON / STEP_DIVISOR, STEP_CAP)
-                found = self._pgd(clean[:count], labels[:count], VALIDATION_EPSILON, step, generator)
+                step = training_step(VALIDATION_EPSILON, rule.steps)
+                found = self._pgd(clean[:count], labels[:count], VALIDATION_EPSILON, step, VALIDATION_SEED)
                 hits[1] += self._hits(found, labels[self.team.share(count)])
         clean_hits, adversarial_hits = self.team.sum(hits).tolist()
         clean_accuracy = clean_hits / len(images)
@@ -124,42 +128,28 @@ class Epoch:
         score = (clean_accuracy + robust_accuracy) / 2
         return {"val_clean": clean_accuracy, "val_adversarial": robust_accuracy, "score": score}
 
-    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        if self.settings.horizontal_flip:
-            flip = (torch.rand(len(images), generator=generator) < 0.5).to(images.device, non_blocking=True)
-            images = torch.where(flip[:, None, None, None], images.flip(-1), images)
-        return images
-
     def _attacked(self, count: int) -> int:
         """How many images, the first of a batch of ``count``, are attacked: 35 % of them, none for clean training."""
         rule = self.settings.adversarial
         return max(1, round(rule.train_share * count)) if rule else 0
 
-    def _attack_share(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def _attack_share(self, images: Tensor, labels: Tensor) -> Tensor:
         """PGD versions of this process's share of the images of a batch that are attacked."""
         count = self._attacked(len(images))
         if not count:
             return images[:0].to(self.device)
         epsilon, step = self.schedule.epsilon(self.number), self.schedule.step_size(self.number)
-        return self._pgd(images[:count], labels[:count], epsilon, step, generator)
+        return self._pgd(images[:count], labels[:count], epsilon, step, self.seed)
 
-    def _pgd(
-        self, images: Tensor, labels: Tensor, eps: float, step: float, generator: torch.Generator
-    ) -> Tensor:
-        """PGD versions of this process's share; the random starts of the other shares are drawn and left."""
-        assert self.settings.adversarial is not None
+    def _pgd(self, images: Tensor, labels: Tensor, eps: float, step: float, seed: int) -> Tensor:
+        """PGD versions of this process's share."""
+        assert self.attack is not None
         mine = self.team.share(len(images))
-        torch.rand(images[: mine.start].shape, generator=generator)
+        images, labels = images[mine].to(self.device), labels[mine].to(self.device)
         try:
-            found = pgd(
-                self.model, images[mine].to(self.device), labels[mine].to(self.device),
-                eps=eps, step_size=step, steps=self.settings.adversarial.steps,
-                precision=self.settings.precision, generator=generator,
-            )  # fmt: skip
+            return self.attack(images, labels, eps=eps, step_size=step, seed=seed)
         except InputError as error:  # weights that are no longer finite
             raise InputError(f"epoch {self.number}: {error}: lower training.learning_rate") from error
-        torch.rand(images[mine.stop :].shape, generator=generator)
-        return found
 
     def _step(self, clean: Tensor, adversarial: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """One optimizer step on this process's ``clean`` and ``adversarial`` images; ``labels`` are the whole batch's.

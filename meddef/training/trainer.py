@@ -25,6 +25,7 @@ from meddef.progress import progress_bar
 from meddef.settings import TrainingSettings
 from meddef.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from meddef.training.epoch import Epoch
+from meddef.training.inner_attack import InnerAttack
 from meddef.training.resident import resident
 from meddef.training.team import Team
 from meddef.training.together import Together
@@ -74,9 +75,10 @@ def train(
     model.to(device).to(memory_format=layout)
     together = Together(model, team)
     optimizer = torch.optim.Adam(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
-        fused=torch.device(device).type == "cuda" or None,
-    )  # fmt: skip
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    rule = settings.adversarial
+    attack = InnerAttack(model, rule.steps, settings.precision) if rule else None
     train_images, val_images = (resident(images, torch.device(device)) for images in (train_set, val_set))
     header = load_checkpoint(folder / "checkpoint.safetensors", model, optimizer)
     state = TrainingState(**header) if header else TrainingState()
@@ -94,7 +96,9 @@ def train(
     ):
         bar.update(state.epoch)
         while state.epoch < settings.epochs:
-            epoch = Epoch(together, optimizer, settings, state.epoch, state.ease, seed, torch.device(device))
+            epoch = Epoch(
+                together, optimizer, attack, settings, state.epoch, state.ease, seed, torch.device(device)
+            )
             row = {**epoch.plan(), **epoch.fit(train_images), **epoch.validate(val_images)}
             logger.info("%s: %s", label, row)
             state.history.append(row)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from meddef.audit.lab.defects import DEFECTS, SOUND
-from meddef.audit.lab.signatures import POINTS, SIGNATURES, EpsilonTable, shares, similarity
-from meddef.audit.lab.tables import Case, assemble, cases, is_drawn, of_the_paper, read, subjects
+from meddef.audit.lab.signatures import FIRST, POINTS, SIGNATURES, EpsilonTable, shares, similarity
+from meddef.audit.lab.tables import Case, assemble, cases, is_drawn, of_the_paper, read, recorded, subjects
 from meddef.audit.published import ATTACKS, Published
 from meddef.figures.pages import PageFigure, Source
 from meddef.records import Record
-from meddef.report.display import Table, in_plain_words
+from meddef.report.display import DASH, Table, in_plain_words
 from meddef.report.report import PAPER_DATASETS, attack_name
 from meddef.trust.laboratory_figures import MATRIX_ALT, PATTERNS_ALT, matrix, patterns
 from meddef.trust.sources import PAPER, of_laboratory
@@ -62,7 +62,7 @@ def laboratory_page(root: Path) -> dict[str, str]:
         files |= figure.files()
         shown += [figure.shown(), changes(bench)._repr_html_()]
     figure = _matrix(root, benches)
-    results = [ranking(benches)._repr_html_(), conclusion(benches)]
+    results = [ranking(benches)._repr_html_(), conclusion(benches), *missing(records)]
     return text | files | figure.files() | {
         "lab_models.md": f"{models(records)._repr_html_()}\n",
         "lab_patterns.md": "\n\n".join(shown) + "\n",
@@ -78,7 +78,7 @@ def _patterns(root: Path, bench: Bench) -> PageFigure:
 
 
 def _matrix(root: Path, benches: list[Bench]) -> PageFigure:
-    order = list(similarities(benches[:1]))
+    order = list(similarities(benches))
     drawn = matrix({bench.images: bench.tables for bench in benches}, of_the_paper(Published()), order)
     records = [record for bench in benches for record in bench.records]
     return PageFigure(drawn, f"{PAGE}_matrix", PAGE, _source(root, records), MATRIX_ALT)
@@ -111,8 +111,20 @@ def make_benches(records: list[Record], paper: dict[str, list[EpsilonTable]]) ->
 
 
 def by_case(records: list[Record], own: list[tuple[str, str]]) -> Tables:
-    """The tables of every case, one for each (dataset, model) of ``own``."""
-    return {case: [assemble(records, *subject, case) for subject in own] for case in cases()}
+    """The tables of every case that is recorded, one for each (dataset, model) of ``own``."""
+    known = set.intersection(*(recorded(records, dataset) for dataset, _ in own))
+    shown = [case for case in cases() if known.issuperset(defect for _, defect in case.defects)]
+    return {case: [assemble(records, *subject, case) for subject in own] for case in shown}
+
+
+def missing(records: list[Record]) -> list[str]:
+    """A sentence for each dataset that was run before a defect was added."""
+    return [
+        f"Not run yet on {TITLES.get(dataset, dataset)}: {', '.join(map(in_plain_words, lacking))}. "
+        f"`meddef lab --dataset {dataset}` computes it."
+        for dataset in dict.fromkeys(name for name, _ in subjects(records))
+        if (lacking := [d.name for d in DEFECTS if d.name not in recorded(records, dataset)])
+    ]
 
 
 def alone(tables: Tables) -> dict[str, list[EpsilonTable]]:
@@ -158,13 +170,19 @@ def defects() -> Table:
 
 
 def questions() -> Table:
-    """Every signature with its question."""
+    """Every signature with its question, and when it was fixed."""
     rows = [
-        {"signature": in_plain_words(s.__name__), "asked of a table": (s.__doc__ or "").strip()}
+        {
+            "signature": in_plain_words(s.__name__),
+            "asked of a table": " ".join((s.__doc__ or "").split()),
+            "fixed": "before the first run" if s in FIRST else "later",
+        }
         for s in SIGNATURES
     ]
     return Table(
-        pd.DataFrame(rows), f'The signatures; "clearly" is {POINTS:g} points.', left=("asked of a table",)
+        pd.DataFrame(rows),
+        f'The signatures; "clearly" is {POINTS:g} points.',
+        left=("asked of a table", "fixed"),
     )
 
 
@@ -192,24 +210,32 @@ def _arrow(change: float) -> str:
 
 
 def similarities(benches: list[Bench]) -> dict[Case, dict[tuple[str, str], float]]:
-    """Case -> (images, the paper's dataset) -> similarity; the most similar on average over the first bench first."""
+    """Case -> (images, the paper's dataset) -> similarity, where it was run; the most similar on average over the first
+    bench first."""
     found = {
         case: {
             (bench.images, dataset): similarity(bench.tables[case], tables)
             for bench in benches
+            if case in bench.tables
             for dataset, tables in bench.paper.items()
         }
-        for case in benches[0].tables
+        for case in dict.fromkeys(case for bench in benches for case in bench.tables)
     }
     first = benches[0]
-    return dict(sorted(found.items(), key=lambda pair: -sum(pair[1][first.images, d] for d in first.paper)))
+    return dict(
+        sorted(found.items(), key=lambda pair: -sum(pair[1].get((first.images, d), 0) for d in first.paper))
+    )
 
 
 def ranking(benches: list[Bench]) -> Table:
     """Similarity of every case, the most similar on average first."""
+    columns = [(bench.images, dataset) for bench in benches for dataset in bench.paper]
     rows = [
         {"case": in_plain_words(case.label)}
-        | {f"{PAPER_DATASETS[d]}, by {images}": f"{value:.2f}" for (images, d), value in values.items()}
+        | {
+            f"{PAPER_DATASETS[d]}, by {images}": f"{values[images, d]:.2f}" if (images, d) in values else DASH
+            for images, d in columns
+        }
         for case, values in similarities(benches).items()
     ]
     return Table(pd.DataFrame(rows), "Similarity of the laboratory's tables to the paper's, from 0 to 1.")
@@ -221,7 +247,9 @@ def conclusion(benches: list[Bench]) -> str:
     sentences = []
     for bench in benches:
         for dataset, tables in bench.paper.items():
-            value = {case: values[bench.images, dataset] for case, values in found.items()}
+            value = {
+                case: values[bench.images, dataset] for case, values in found.items() if case in bench.tables
+            }
             sentences.append(_sentence(bench, dataset, tables, value))
     return "\n".join(sentences)
 
@@ -237,8 +265,11 @@ def _sentence(bench: Bench, dataset: str, paper: list[EpsilonTable], value: Mapp
         for signature, own, other in zip(SIGNATURES, shares(bench.tables[best]), shares(paper), strict=True)
         if abs(own - other) > 0.5
     ]
+    before = {case: similarity(bench.tables[case], paper, FIRST) for case in value}
+    first = max(before, key=lambda case: before[case])
     return (
         f"- {PAPER_DATASETS[dataset]}, by {bench.images}: nearest is *{nearest}* ({value[best]:.2f}); "
         f"{len(near)} of {len(value)} cases {lie} within {CLOSE:g} of it; sound attacks are at {sound:.2f}. "
-        f"It does not explain: {', '.join(missed) or 'nothing that was asked'}."
+        f"It does not explain: {', '.join(missed) or 'nothing that was asked'}. By the {len(FIRST)} questions "
+        f"alone that were fixed before the first run, nearest is *{in_plain_words(first.label)}* ({before[first]:.2f})."
     )

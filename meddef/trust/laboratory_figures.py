@@ -15,10 +15,10 @@ from meddef.audit.lab.tables import Case
 from meddef.audit.published import ATTACKS, EPSILONS
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
-from meddef.report.display import in_plain_words
+from meddef.report.display import DASH, in_plain_words
 from meddef.report.report import PAPER_DATASETS, attack_name
 
-ACROSS = 5
+ACROSS = 4
 MATRIX_ALT = (
     "Shares of tables that show each signature: the paper's two datasets above, the laboratory's cases below, one "
     "panel for each sort of images. The table of similarities sums it up."
@@ -47,8 +47,10 @@ def patterns(
             panel.set_facecolor("#f3f0f6")
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
-    for panel in axes[-1]:
-        panel.set_xlabel("ε")
+    for column in axes.T:
+        lowest = [panel for panel in column if panel.axison][-1]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("ε")
     for row in axes:
         row[0].set_ylabel("accuracy (%)")
     looks = {attack_name(a): {"marker": style.marker(a), "linestyle": style.line(a)} for a in ATTACKS}
@@ -101,11 +103,16 @@ def matrix(
     names = [in_plain_words(signature.__name__) for signature in SIGNATURES]
     drawn = []
     for panel, (images, tables) in zip(panels, benches.items(), strict=True):
-        values = np.array([shares(own) for own in paper.values()] + [shares(tables[case]) for case in order])
+        none = np.full(len(SIGNATURES), np.nan)  # a case that was not run on these images
+        values = np.array(
+            [shares(own) for own in paper.values()]
+            + [shares(tables[case]) if case in tables else none for case in order]
+        )
         panel.imshow(values, cmap="Greys", vmin=0, vmax=1, aspect="auto")
         for (row, column), share in np.ndenumerate(values):
             ink = "white" if share > 0.5 else "black"
-            panel.text(column, row, f"{share:.2g}", ha="center", va="center", color=ink, fontsize=6)
+            text = DASH if np.isnan(share) else f"{share:.2g}"
+            panel.text(column, row, text, ha="center", va="center", color=ink, fontsize=6)
             drawn.append((images, labels[row], names[column], share))
         panel.set_xticks(
             range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor", fontsize=7

@@ -5,7 +5,16 @@ import time
 
 import torch
 
-from tests.bench import bench_ensemble, bench_gradient, bench_jsma, bench_pruning, bench_spine, growth, store
+from tests.bench import (
+    bench_ensemble,
+    bench_gradient,
+    bench_jsma,
+    bench_pruning,
+    bench_spine,
+    bench_training,
+    growth,
+    store,
+)
 from tests.bench.table import say, show
 from tests.bench.workload import FULL, TINY
 
@@ -22,7 +31,7 @@ if given.table != "attacks":
     show(f"From images to report ({machine})", bench_spine.rows())
 if given.table != "spine":
     started = time.perf_counter()
-    parts = (bench_gradient, bench_jsma, bench_ensemble, bench_pruning)
+    parts = (bench_gradient, bench_training, bench_jsma, bench_ensemble, bench_pruning)
     rows = [row for part in parts for row in part.rows(scale)]
     grown = list(growth.points(scale))
     show(f"Attacks and pruning ({machine})", rows)

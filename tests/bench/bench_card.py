@@ -32,6 +32,7 @@ from meddef.data.images import ImageSet
 from meddef.evaluation.provenance import provenance
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training.epoch import Epoch
+from meddef.training.inner_attack import InnerAttack
 from meddef.training.resident import Resident
 from meddef.training.team import Team
 from meddef.training.together import Together
@@ -195,7 +196,8 @@ def epoch() -> Iterator[Row]:
     for variant in ("resnet18", "full"):
         model, optimizer = variant_of(variant)
         device = torch.device(DEVICE)
-        one = Epoch(Together(model, Team()), optimizer, settings, 0, 1.0, 0, device)
+        attack = InnerAttack(model, STEPS, settings.precision)
+        one = Epoch(Together(model, Team()), optimizer, attack, settings, 0, 1.0, 0, device)
         there = Resident(images, device)
         with climbing(DEVICE):
             seconds = timed({"now": partial(one.fit, there)})["now"]

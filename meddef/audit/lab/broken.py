@@ -15,6 +15,7 @@ from meddef.models import Normalized
 
 STEPS = 10
 STEP = 0.25  # of eps
+SHORT_STEPS, SHORT_STEP = 5, 0.003  # the paper's step in training, made for 40; pixel units
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Switches:
     descend: bool = False
     train_mode: bool = False
     one_label: bool = False
+    short_reach: bool = False
 
 
 def craft(
@@ -44,6 +46,8 @@ def craft(
         (N, C, H, W); in pixels x they are (x - mean) / std.
     """
     steps, step = (1, eps) if attack == "fgsm" else (STEPS, STEP * eps)
+    if switches.short_reach and attack != "fgsm":
+        steps, step = SHORT_STEPS, SHORT_STEP
     unit = torch.ones_like(model.std) if switches.eps_normalised else model.std
     low, high = (0 - model.mean) / model.std, (1 - model.mean) / model.std
     if switches.clamp_normalised:

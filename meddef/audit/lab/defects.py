@@ -56,6 +56,12 @@ DEFECTS = (
         "Attacked images computed once, after the first epoch.",
     ),
     Defect(
+        "short_reach",
+        ("pgd", "bim"),
+        "PGD and BIM take five steps of 0.003, which move a pixel by 0.015, however large ε is.",
+        "The step of a run of 40 steps, kept when the steps are cut. This project's first edition trained so.",
+    ),
+    Defect(
         "exception",
         COLUMNS,
         "An attack that raises returns the clean image.",

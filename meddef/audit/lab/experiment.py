@@ -30,7 +30,7 @@ SIZES = {
 REAL_SIZES = {"train": 484, "val": 132, "test": 220}  # at most, drawn from each split
 BATCH = 32
 JSMA: dict[str, Any] = {"theta": 0.1, "gamma": 0.14, "pairs_per_step": 16}
-SWITCHES = ("clamp_normalised", "eps_normalised", "descend", "train_mode", "one_label")
+SWITCHES = ("clamp_normalised", "eps_normalised", "descend", "train_mode", "one_label", "short_reach")
 
 
 def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:

@@ -1,4 +1,8 @@
-"""What is looked for in an ε-table, fixed before the laboratory was first run. No torch here.
+"""What is looked for in an ε-table. No torch here.
+
+``FIRST`` was fixed before the laboratory was first run. ``LATER`` was not: its two questions were added in November
+2026, when a review found that this project's own training attack was too short, for the pattern which that leaves; the
+paper's tables and the laboratory's were known by then.
 
 Each signature is one yes-or-no question about the table of one model: accuracy in percent without attack and under
 FGSM, PGD, BIM and JSMA at ε = 0.01, 0.05 and 0.10. ``POINTS`` is the margin for "clearly". The similarity of two sets
@@ -8,7 +12,7 @@ answered alike. It weighs all questions equally and does not see by how much a n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +21,7 @@ from meddef.audit import grim
 from meddef.audit.published import ATTACKS, EPSILONS
 
 POINTS = 5.0
-SMALL, LARGE = EPSILONS[0], EPSILONS[-1]
+SMALL, MIDDLE, LARGE = EPSILONS
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class EpsilonTable:
     def column(self, attack: str) -> list[float]:
         """From the smallest ε to the largest."""
         return [self.values[attack, eps] for eps in EPSILONS]
+
+
+Signature = Callable[[EpsilonTable], bool]
 
 
 def pgd_above_clean(table: EpsilonTable) -> bool:
@@ -97,7 +104,22 @@ def not_attainable(table: EpsilonTable) -> bool:
     return any(not grim.hits(text, table.n) for text in [table.clean, *table.printed.values()])
 
 
-SIGNATURES = (
+def stops_falling(table: EpsilonTable) -> bool:
+    """From the middle ε to the largest, accuracy under BIM or PGD does not clearly fall, and it ends clearly above that
+    under FGSM."""
+    return any(
+        table.values[attack, LARGE] >= table.values[attack, MIDDLE] - POINTS
+        and table.values[attack, LARGE] > table.values["fgsm", LARGE] + POINTS
+        for attack in ("bim", "pgd")
+    )
+
+
+def bim_above_fgsm(table: EpsilonTable) -> bool:
+    """At the largest ε, accuracy under BIM is clearly above that under FGSM."""
+    return table.values["bim", LARGE] > table.values["fgsm", LARGE] + POINTS
+
+
+FIRST: tuple[Signature, ...] = (
     pgd_above_clean,
     pgd_rises,
     pgd_above_fgsm,
@@ -110,13 +132,19 @@ SIGNATURES = (
     stops_at_the_prior,
     not_attainable,
 )
+LATER: tuple[Signature, ...] = (stops_falling, bim_above_fgsm)
+SIGNATURES = FIRST + LATER
 
 
-def shares(tables: Sequence[EpsilonTable]) -> np.ndarray:
-    """Share of the tables that show each signature, in the order of ``SIGNATURES``, in [0, 1]."""
-    return np.mean([[signature(table) for signature in SIGNATURES] for table in tables], axis=0)
+def shares(tables: Sequence[EpsilonTable], signatures: Sequence[Signature] = SIGNATURES) -> np.ndarray:
+    """Share of the tables that show each signature, in the order of ``signatures``, in [0, 1]."""
+    return np.mean([[signature(table) for signature in signatures] for table in tables], axis=0)
 
 
-def similarity(first: Sequence[EpsilonTable], second: Sequence[EpsilonTable]) -> float:
+def similarity(
+    first: Sequence[EpsilonTable],
+    second: Sequence[EpsilonTable],
+    signatures: Sequence[Signature] = SIGNATURES,
+) -> float:
     """In [0, 1]; see the top of this file."""
-    return float(1 - np.abs(shares(first) - shares(second)).mean())
+    return float(1 - np.abs(shares(first, signatures) - shares(second, signatures)).mean())

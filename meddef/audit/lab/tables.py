@@ -69,6 +69,11 @@ def is_drawn(dataset: str) -> bool:
     return dataset.startswith("phantom")
 
 
+def recorded(records: Iterable[Record], dataset: str) -> set[str]:
+    """The defects that a dataset's records hold; a new one is not there before ``meddef lab`` is run again."""
+    return {record["defect"] for record in records if record["dataset"] == dataset}
+
+
 def subjects(records: Iterable[Record]) -> list[tuple[str, str]]:
     """(dataset, model) in the order of the records."""
     return list(dict.fromkeys((record["dataset"], record["model"]) for record in records))

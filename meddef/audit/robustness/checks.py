@@ -11,6 +11,7 @@ from meddef.audit.robustness.item import Item, ItemVerdict, Outcome
 
 CARLINI = "Carlini et al. 2019, arXiv 1902.06705"
 ATHALYE = "Athalye et al. 2018, arXiv 1802.00420"
+MADRY = "Madry et al. 2018, arXiv 1706.06083"
 CROCE = "Croce & Hein 2020, arXiv 2003.01690"
 PINTOR = "Pintor et al. 2022, arXiv 2106.09947"
 ZIMMERMANN = "Zimmermann et al. 2022, arXiv 2206.13991"
@@ -40,6 +41,7 @@ CHECKS = (
     Check(gradients.gradient_beats_random_directions, CARLINI, "a loss that curves within eps"),
     Check(indicators.attack_stays_in_bounds, CARLINI, "an attack for another norm or another range of pixels"),
     Check(indicators.attack_moves, PINTOR, "an attack that gives the image back where it does not succeed"),
+    Check(indicators.attack_reaches, MADRY, "a gradient that is zero, along which there is no step"),
     Check(indicators.loss_rises, PINTOR, "steps that overshoot: a smaller step helps"),
     Check(indicators.success_is_returned, PINTOR, "an attack that returns its last iterate by design"),
     Check(strength.iterative_beats_single_step, ATHALYE, "too large a step or too few steps"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -11,7 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks import ZeroGradientWarning, contract, ensemble, fgsm, noise, pgd, square
+from meddef.attacks import (
+    ShortReachWarning,
+    ZeroGradientWarning,
+    contract,
+    ensemble,
+    fgsm,
+    noise,
+    pgd,
+    square,
+)
 from meddef.attacks.losses import margin
 from meddef.audit.robustness.recorder import Recorder, Seen
 from meddef.errors import InputError
@@ -103,11 +113,11 @@ class Evidence:
         """The attack under test at eps, and what the model saw of it."""
         recorder = Recorder(self.model)
         parts = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ZeroGradientWarning)
+        with quietly():
             for images, labels in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
                 recorder.expect(images, labels, self.eps)
                 parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
+                recorder.go_on(parts[-1])
         return self.judged(torch.cat(parts), self.model), recorder.seen()
 
     @property
@@ -180,11 +190,19 @@ class Evidence:
         return torch.cat(parts)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings that have an item of their own: gradients of zero, and steps that do not reach."""
+    with warnings.catch_warnings():
+        for kind in (ZeroGradientWarning, ShortReachWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
+
+
 def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """What ``attack`` makes of ``images`` (N, C, H, W)."""
     parts = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZeroGradientWarning)  # an item of its own
+    with quietly():
         return torch.cat([attack(model, some, their).detach() for some, their in parts])
 
 

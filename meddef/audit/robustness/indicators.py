@@ -9,6 +9,7 @@ from meddef.audit.robustness.item import Outcome
 from meddef.audit.robustness.recorder import ROUNDING
 
 STILL = 0.1  # of eps: an image moved by less has hardly moved
+CROSSED = 0.95  # of the way to the far edge: nearly all, as no pixel starts exactly at an edge
 
 
 def attack_stays_in_bounds(evidence: Evidence) -> Outcome:
@@ -26,6 +27,16 @@ def attack_moves(evidence: Evidence) -> Outcome:
     change = (evidence.result.images - evidence.x).abs().flatten(1).amax(1)
     still = int(((change < STILL * evidence.eps) & ~evidence.result.fooled).sum())
     return few(still, len(evidence.x), f"resist and were moved by less than {STILL:g} ε")
+
+
+def attack_reaches(evidence: Evidence) -> Outcome:
+    """The steps on images that resist add up to eps from the image, 2 eps from elsewhere in the ball: less cannot reach
+    every corner. A jump between restarts counts as a step."""
+    result, seen = evidence.attacked
+    needed = CROSSED * evidence.eps * (1 + seen.away.to(seen.way))
+    short = int(((seen.way < needed) & ~result.fooled).sum())
+    words = "resist and were moved by steps that add up to less than ε, or 2 ε from a random start"
+    return few(short, len(evidence.x), words)
 
 
 def loss_rises(evidence: Evidence) -> Outcome:

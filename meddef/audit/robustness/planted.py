@@ -7,13 +7,11 @@ an attack that it blinds cannot find what was planted, one that works must.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks import ZeroGradientWarning, contract
-from meddef.audit.robustness.evidence import Evidence
+from meddef.attacks import contract
+from meddef.audit.robustness.evidence import Evidence, quietly
 from meddef.audit.robustness.item import Outcome
 
 INNER = 32  # images near the original that the readout calls 0
@@ -65,8 +63,7 @@ def finds_planted(evidence: Evidence) -> Outcome:
             continue
         planted += 1
         label = torch.zeros(1, dtype=torch.int64, device=image.device)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ZeroGradientWarning)
+        with quietly():
             attacked = evidence.attack(model, image, label, eps=evidence.eps)
         corners = _corners(image, evidence.eps, INNER, generator)
         found += int(evidence.answer(model, attacked).argmax(1))

@@ -1,0 +1,164 @@
+"""A private copy of a model that gives nearly the same input gradients for less: traced once, filled again in place.
+
+Every BatchNorm is folded into the convolution before it, convolutions are channels-last where that pays, and the
+gradient of the first layer is computed as in ``meddef.attacks.first_layer``. An attack makes one per call; adversarial
+training keeps one and calls ``refresh`` before every attack, when the weights have changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from meddef.attacks.first_layer import FirstLayer, pays
+from meddef.errors import InputError
+
+_FEW = 16  # positions
+_TOLERANCE = 1e-3
+
+
+class Surrogate(nn.Module):
+    """Images (N, C, H, W) to float32 logits (N, K), like ``model`` within rounding.
+
+    Args:
+        model: in evaluation mode; it is not changed.
+        images: (N, C, H, W); the first is used to lay out the copy and to check it.
+        half: compute in bfloat16; convolutions and linear layers hold their weights so, as autocast would make them in
+            every step.
+
+    Raises:
+        InputError: ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, *, half: bool) -> None:
+        super().__init__()
+        self.in_bfloat16 = half
+        self._original = [model]  # in a list, so that it is no submodule
+        try:
+            self.network, self._folded = _without_batch_norm(model)
+        except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+            raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
+        self._first: dict[str, FirstLayer] = {}
+        named = [*self.network.named_parameters(), *self.network.named_buffers()]
+        self._filled = {name: tensor for name, tensor in named if tensor.is_floating_point()}
+        self.refresh()
+        self._lay_out(model, images[:1])
+        if half:
+            for module in self.network.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear | FirstLayer):
+                    module.to(torch.bfloat16)
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            logits: Tensor = self.network(x)
+        return logits.float() if self.in_bfloat16 else logits
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take over the weights and statistics that the model has now; storage stays where it is."""
+        model = self._original[0]
+        state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        for name, norm_name in self._folded.items():
+            scale, bias = _scale_and_bias(model.get_submodule(name), model.get_submodule(norm_name))
+            weight, state[f"{name}.bias"] = state.pop(f"{name}.weight"), bias
+            torch.mul(weight, scale, out=self._filled[f"{name}.weight"])
+            if name in self._first:
+                self._first[name].fill(weight * scale)
+        names = [name for name in self._filled if name in state]
+        torch._foreach_copy_([self._filled[name] for name in names], [state[name] for name in names])
+        for name in self._first.keys() - self._folded.keys():
+            self._first[name].fill(state[f"{name}.weight"])
+
+    def _lay_out(self, model: nn.Module, image: Tensor) -> None:
+        with torch.no_grad(), _positions(self.network) as positions:
+            if not torch.allclose(model(image), self.network(image), rtol=_TOLERANCE, atol=_TOLERANCE):
+                raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
+        for name, count in positions.items():
+            convolution = cast(nn.Conv2d, self.network.get_submodule(name))
+            dense = convolution.kernel_size != (1, 1) and convolution.groups == 1
+            quick: nn.Module = convolution.to(memory_format=torch.channels_last)
+            if dense and count <= _FEW:
+                quick = _Contiguous(convolution)
+            if pays(convolution):
+                quick = self._first[name] = FirstLayer(convolution, quick)
+            self.network.set_submodule(name, quick)
+
+
+def _scale_and_bias(convolution: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """What a BatchNorm in evaluation mode makes of the convolution before it: factor (D, 1, 1, 1), bias (D,)."""
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight
+    shift = 0 if convolution.bias is None else convolution.bias
+    bias = (shift - norm.running_mean) * scale + (norm.bias if norm.affine else 0)
+    return scale[:, None, None, None], bias
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, nn.BatchNorm2d | nn.Dropout) or super().is_leaf_module(module, name)
+
+
+def _without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
+    """A traced copy without the BatchNorm2d that alone follows a convolution, and convolution -> its BatchNorm."""
+    network = copy.deepcopy(model)
+    graph = _Tracer().trace(network)
+    modules = dict(network.named_modules())
+    folded: dict[str, str] = {}
+    for node in list(graph.nodes):
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            continue
+        before = node.all_input_nodes[0]
+        convolution = modules.get(str(before.target)) if before.op == "call_module" else None
+        if not isinstance(convolution, nn.Conv2d) or len(before.users) > 1 or str(before.target) in folded:
+            continue
+        folded[str(before.target)] = str(node.target)
+        node.replace_all_uses_with(before)
+        graph.erase_node(node)
+        if convolution.bias is None:
+            convolution.bias = nn.Parameter(convolution.weight.new_zeros(convolution.out_channels))
+    graph.lint()
+    return fx.GraphModule(network, graph), folded
+
+
+@contextmanager
+def _positions(model: nn.Module) -> Iterator[dict[str, int]]:
+    """Fills a dictionary: name of each convolution that runs -> height times width of its last output."""
+    found: dict[str, int] = {}
+
+    def note(name: str, output: Tensor) -> None:
+        found[name] = output[0, 0].numel()
+
+    hooks = [
+        module.register_forward_hook(lambda module, given, output, name=name: note(name, output))
+        for name, module in model.named_modules()
+        if type(module) is nn.Conv2d
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Contiguous(nn.Module):
+    """A convolution with few positions: its time goes into reordering the weights, which is quicker when they are not
+    channels-last. Its output is, for the layers after it."""
+
+    def __init__(self, convolution: nn.Module) -> None:
+        super().__init__()
+        self.convolution = convolution.to(memory_format=torch.contiguous_format)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x.contiguous()).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,65 @@
+"""The attack inside adversarial training: PGD on a surrogate that is made once and filled again before every batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks import contract
+from meddef.attacks.balls import LinfBall
+from meddef.attacks.capture import climbing
+from meddef.attacks.fast import gradient_source, layout
+from meddef.attacks.loop import Run, finish
+from meddef.attacks.losses import Goal
+from meddef.attacks.randomness import PerImage
+from meddef.attacks.shadow import Shadow
+from meddef.attacks.surrogate import Surrogate
+from meddef.errors import InputError
+
+
+class InnerAttack:
+    """PGD with cross-entropy and a random start on the current weights of ``model``, in evaluation mode.
+
+    Gradients come from a ``Surrogate`` of the model (on a GPU a ``Shadow``, whose steps are recorded once while the
+    trainer holds ``climbing``) or, where it cannot be traced, from the model itself.
+
+    Args:
+        model: images (N, C, H, W) in [0, 1] to logits (N, K); its weights may change between calls.
+        steps: gradient evaluations.
+        precision: "float32" or "bf16", of the gradients.
+    """
+
+    def __init__(self, model: nn.Module, steps: int, precision: str) -> None:
+        self.model, self.steps, self.precision = model, steps, precision
+        self._source: nn.Module | None = None
+
+    def __call__(self, images: Tensor, labels: Tensor, *, eps: float, step_size: float, seed: int) -> Tensor:
+        """Images (N, C, H, W) within ``eps`` and [0, 1]; the random start belongs to (seed, image).
+
+        Raises:
+            InputError: logits or gradients that are not finite.
+        """
+        if not len(images):
+            return images
+        with contract.attacking(self.model, images.device), climbing(images.device, self.steps) as climb:
+            ball = LinfBall(layout(images, fast=True), contract.per_image(eps, images, "eps"))
+            size = contract.per_image(step_size, images, "step_size")
+            index = torch.arange(len(images), device=images.device)
+            run = Run(self.model, self._refreshed(ball.images), Goal(labels), ball, size, index, len(images))
+            start = ball.random(PerImage(images, seed, "training"))
+            return finish(ball, climb(run, start, self.steps, stop="never", report=_ignore, trace=None))
+
+    def _refreshed(self, images: Tensor) -> nn.Module:
+        """The source of gradients with the weights of now."""
+        if isinstance(self._source, Surrogate | Shadow):
+            self._source.refresh()
+        elif self._source is None:
+            try:
+                self._source = gradient_source(self.model, images, fast=True, precision=self.precision)
+            except InputError:
+                self._source = gradient_source(self.model, images, fast=False, precision=self.precision)
+        return self._source
+
+
+def _ignore(step: int) -> None:
+    pass
