@@ -7,7 +7,6 @@ lives: around one attack if nobody opened it earlier, around a whole evaluation 
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from meddef.attacks.blame import warn
 from meddef.attacks.cuda_graph import Graphs, NotRecordable
 from meddef.attacks.loop import Run, Trace, climb
 from meddef.attacks.recorded import Record, State, Step
@@ -82,10 +82,9 @@ class Captured:
             return (self._first if stop == "first" else self._never)(run, x, steps, report)
         except NotRecordable as reason:
             _REFUSED.add(run.model)
-            warnings.warn(
+            warn(
                 f"no CUDA graph of this model: {reason}. Its attacks run step by step, which is slower",
                 NotCapturedWarning,
-                stacklevel=4,
             )
         return climb(run, x, steps, stop=stop, report=report, trace=None)
 
