@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import Trace, pgd
 from meddef.attacks import gradient as gradient_module
-from meddef.attacks.capture import Captured, NotCapturedWarning, climbing, holding, kept
+from meddef.attacks.capture import Captured, NotCapturedWarning, holding
 from meddef.attacks.contract import ZeroGradientWarning
 from meddef.attacks.cuda_graph import NotRecordable
 from meddef.attacks.loop import climb
@@ -90,6 +90,9 @@ def test_a_recording_serves_the_next_batch(captured: Captured) -> None:
             parameter.mul_(1.1)
     found, plain = both(captured, model, images(), LABELS, **SETTINGS)
     assert torch.equal(found, plain)
+    found, plain = both(captured, cnn(seed=5), images(), LABELS, **SETTINGS)
+    assert torch.equal(found, plain)
+    assert len(captured.steps) == 2
     with pytest.raises(InputError, match="label 4 is out of range"):
         pgd(model, images(), LABELS + 1, **SETTINGS)
 
@@ -194,6 +197,7 @@ def test_what_is_not_finite_is_refused_in_the_same_words(
                 pgd(model, x, labels, **settings)
         messages.append(str(error.value))
     assert messages[0] == messages[1]
+    pgd(model, torch.full_like(x, 0.2), labels, **settings)  # the same recordings, and nothing left of it
     assert "image 4" in messages[0]
 
 
@@ -279,23 +283,3 @@ def test_a_trace_takes_the_plain_loop(captured: Captured) -> None:
     pgd(cnn(), images(), LABELS, trace=trace, **SETTINGS)
     assert len(trace.loss) == 21
     assert not captured.steps
-
-
-def test_elsewhere_it_is_the_plain_loop() -> None:
-    with climbing("cpu") as once:
-        assert once is climb
-        with climbing("cpu", 3) as again:
-            assert again is climb
-
-
-def test_what_is_kept_is_made_once_while_it_lasts() -> None:
-    model, made = cnn(), []
-
-    def make() -> int:
-        made.append(1)
-        return len(made)
-
-    assert [kept(model, "a", make), kept(model, "a", make)] == [1, 2]
-    with holding(Captured(eagerly)):
-        assert [kept(model, "a", make), kept(model, "a", make), kept(cnn(), "a", make)] == [3, 3, 4]
-    assert kept(model, "a", make) == 5
