@@ -11,7 +11,7 @@ PROFILE ?= smoke
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce book playground pdf test lint unit notebooks pages bench publish clean
+.PHONY: help reproduce book playground pdf test lint unit notebooks pages bench gpu publish clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ pages: $(READY)  ## the finished report: links, offline, accessibility, nothing 
 
 bench: $(READY) $(PEERS)/.ready  ## speed, as ratios measured side by side; minutes
 	PYTHONPATH=$(PEERS) $(BIN)/python -m tests.bench
+
+gpu: $(READY) $(PEERS)/.ready  ## on a machine with a CUDA GPU: its tests and the bench of recorded steps; minutes
+	PYTHON=$(BIN)/python PEERS=$(PEERS) tests/bench/on_a_card.sh
 
 $(PEERS)/.ready: Makefile $(READY)  # a folder of its own and no dependencies: torchattacks pins old ones
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1

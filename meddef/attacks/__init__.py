@@ -1,6 +1,7 @@
 """Attacks in pixel space under one contract: batch in, batch out, the model left as found."""
 
 from meddef.attacks.apgd import apgd
+from meddef.attacks.capture import NotCapturedWarning, climbing
 from meddef.attacks.contract import ZeroGradientWarning
 from meddef.attacks.ensemble import ensemble
 from meddef.attacks.fab import fab
@@ -14,11 +15,13 @@ from meddef.attacks.square import square
 
 __all__ = [
     "ATTACKS",
+    "NotCapturedWarning",
     "ShortReachWarning",
     "Trace",
     "ZeroGradientWarning",
     "apgd",
     "bim",
+    "climbing",
     "ensemble",
     "fab",
     "fgsm",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
+from meddef.attacks.looks import Looks
 from meddef.attacks.loop import finish
 from meddef.attacks.losses import LOSSES, Goal
 from meddef.attacks.randomness import randomness
@@ -84,7 +85,10 @@ def apgd(
 
 @dataclass
 class _State:
-    """The images still in a run, (m, ...) each; ``rises`` counts steps with a rising loss since the last check."""
+    """The images still in a run, (m, ...) each; ``rises`` counts steps with a rising loss since the last check.
+
+    ``caught`` images fool the model and leave at the next look.
+    """
 
     images: Tensor
     eps: Tensor
@@ -102,6 +106,7 @@ class _State:
     rises: Tensor
     checked_loss: Tensor
     halved: Tensor
+    caught: Tensor
 
     def select(self, keep: Tensor) -> "_State":
         return _State(**{f.name: getattr(self, f.name)[keep] for f in fields(self)})
@@ -120,28 +125,36 @@ def _run(
     targeted = target is not None
     aim = labels if target is None else target
     result, done = x.clone(), torch.zeros_like(labels, dtype=torch.bool)
-    value, gradient, fooled = _evaluate(model, x, labels, target, loss)
+    highest, looks = int(labels.max()), Looks(x.device)
+    value, gradient, fooled = _evaluate(model, x, labels, target, loss, highest, looks)
+    looks.look()
     contract.warn_if_zero(gradient)
     no = torch.zeros_like(done)
     state = _State(
         ball.images, ball.eps, labels, aim, torch.arange(len(x), device=x.device), x, x, gradient, value,
-        x, gradient, value, 2 * ball.eps, torch.zeros_like(value), value, ~no,
+        x, gradient, value, 2 * ball.eps, torch.zeros_like(value), value, ~no, fooled,
     )  # fmt: skip
     wait = max(int(0.22 * steps), 1)
     until_check = wait
     for step in range(steps):
-        if fooled.any():
-            result[state.place[fooled]], done[state.place[fooled]] = state.x[fooled], True
-            state = state.select(~fooled)
-            if not len(state.x):
-                return result, done
+        if step == 0 or looks.due(step - 1):
+            looks.look()
+            if state.caught.any():
+                leaving = state.place[state.caught]
+                result[leaving], done[leaving] = state.x[state.caught], True
+                state = state.select(~state.caught)
+                if not len(state.x):
+                    return result, done
         sphere = LinfBall(state.images, state.eps)
         ahead = sphere.step(state.x, state.gradient, state.step)
         keep = MOMENTUM if step else 1.0
         ahead = sphere.project(state.x + keep * (ahead - state.x) + (1 - keep) * (state.x - state.before))
+        if looks.every > 1:
+            ahead = torch.where(_wide(state.caught, ahead), state.x, ahead)  # as it was when it fooled
         state.before, state.x = state.x, ahead
         target = state.target if targeted else None
-        value, state.gradient, fooled = _evaluate(model, state.x, state.labels, target, loss)
+        value, state.gradient, fooled = _evaluate(model, state.x, state.labels, target, loss, highest, looks)
+        state.caught = state.caught | fooled
         state.rises += value > state.loss
         state.loss = value
         _keep_best(state)
@@ -150,8 +163,9 @@ def _run(
             _halve(state, wait)
             wait = max(wait - max(int(0.03 * steps), 1), max(int(0.06 * steps), 1))
             until_check = wait
-    result[state.place] = torch.where(_wide(fooled, state.x), state.x, state.best)
-    done[state.place] = fooled
+    looks.look()
+    result[state.place] = torch.where(_wide(state.caught, state.x), state.x, state.best)
+    done[state.place] = state.caught
     return result, done
 
 
@@ -166,7 +180,7 @@ def _keep_best(state: _State) -> None:
 def _halve(state: _State, waited: int) -> None:
     """Conditions 1 and 2 of section 3.1: few rises, or no better best since a check that did not halve."""
     stalled = ~state.halved & (state.checked_loss >= state.best_loss)
-    halve = (state.rises <= RISING * waited) | stalled
+    halve = ((state.rises <= RISING * waited) | stalled) & ~state.caught
     wide = _wide(halve, state.x)
     state.step = torch.where(wide, state.step / 2, state.step)
     state.x = torch.where(wide, state.best, state.x)
@@ -179,16 +193,25 @@ def _wide(mask: Tensor, x: Tensor) -> Tensor:
 
 
 def _evaluate(
-    model: nn.Module, x: Tensor, labels: Tensor, target: Tensor | None, loss: str
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    target: Tensor | None,
+    loss: str,
+    highest: int,
+    looks: Looks,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss (N,), its gradient, and success (N,) at x."""
     leaf = x.detach().requires_grad_()
-    logits = contract.check_logits(model(leaf), labels)
+    logits = contract.check_logits_shape(model(leaf), len(leaf), highest)
+    looks.logits(logits)
     if target is None:
-        value = Goal(labels, loss).loss(logits)
+        value = Goal(labels, loss, highest=highest).loss(logits)
     else:
         value = targeted_loss(logits, labels, target, loss)
-    return value.detach(), contract.input_gradient(value.sum(), leaf), logits.argmax(1) != labels
+    gradient = contract.unchecked_gradient(value.sum(), leaf)
+    looks.gradient(gradient)
+    return value.detach(), gradient, logits.argmax(1) != labels
 
 
 def targeted_loss(logits: Tensor, labels: Tensor, target: Tensor, loss: str) -> Tensor:

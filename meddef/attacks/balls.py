@@ -37,6 +37,11 @@ class Ball(ABC):
     def select(self, keep: Tensor) -> Self:
         return replace(self, images=self.images[keep], eps=self.eps[keep])
 
+    def take(self, other: Self) -> None:
+        """Become ``other``, of the same shape, in the memory that is there: a recorded step reads it again."""
+        self.images.copy_(other.images)
+        self.eps.copy_(other.eps)
+
 
 @dataclass(frozen=True)
 class LinfBall(Ball):
@@ -59,9 +64,14 @@ class LinfBall(Ball):
     def _ends(self) -> tuple[Tensor, Tensor]:
         return (self.images - self._eps).clamp_(min=0), (self.images + self._eps).clamp_(max=1)
 
+    def take(self, other: Self) -> None:
+        super().take(other)
+        for end, value in zip(self._ends, other._ends, strict=True):
+            end.copy_(value)
+
     def step(self, x: Tensor, gradient: Tensor, size: Tensor) -> Tensor:
         """Steepest ascent: ``size`` along the sign of the gradient, then back into the ball."""
-        return (x + gradient.sign().mul_(size.to(x.dtype))).clamp_(*self._ends)
+        return torch.addcmul(x, gradient.sign(), size.to(x.dtype)).clamp_(*self._ends)
 
     def project(self, x: Tensor) -> Tensor:
         return x.clamp(*self._ends)
@@ -108,7 +118,7 @@ def _sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """a + b, and the rounding error that is left to the exact sum (Knuth's TwoSum; float64 would cost thrice)."""
     total = a + b
     part = total - a
-    return total, (total - part).neg_().add_(a).add_(b - part)
+    return total, (part - total).add_(a).add_(b - part)
 
 
 def _bits(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
+from meddef.attacks.looks import Looks
 from meddef.attacks.loop import finish
 from meddef.attacks.randomness import randomness
 
@@ -88,23 +89,30 @@ def _run(
 ) -> tuple[Tensor, Tensor]:
     """The nearest adversarial images found, and how far they are: (N, 1, 1, 1), infinite where there is none."""
     best, reach = sphere.images.clone(), torch.full_like(sphere.eps, torch.inf)
-    place = torch.arange(len(x), device=x.device)
+    place, highest, looks = torch.arange(len(x), device=x.device), int(labels.max()), Looks(x.device)
     for step in range(steps):
         leaf = x.detach().requires_grad_()
-        logits = contract.check_logits(model(leaf), labels)
+        logits = contract.check_logits_shape(model(leaf), len(leaf), highest)
+        looks.logits(logits)
         rows = torch.arange(len(leaf), device=leaf.device)
         gap = logits[rows, target] - logits[rows, labels]
-        normal = contract.input_gradient(gap.sum(), leaf)
+        normal = contract.unchecked_gradient(gap.sum(), leaf)
+        looks.gradient(normal)
         if step == 0:
             contract.warn_if_zero(normal)
         x = _towards_boundary(leaf.detach(), sphere.images, normal, -gap.detach())
         with torch.no_grad():
-            fooled = contract.check_logits(model(x), labels).argmax(1) != labels
+            logits = contract.check_logits_shape(model(x), len(x), highest)
+            looks.logits(logits)
+            fooled = logits.argmax(1) != labels
         distance = (x.double() - sphere.images.double()).abs().flatten(1).amax(1).view_as(sphere.eps)
         nearer = fooled.view_as(sphere.eps) & (distance < reach[place])
         best[place] = torch.where(nearer, x, best[place])
         reach[place] = torch.where(nearer, distance, reach[place])
         x = torch.where(fooled.view_as(sphere.eps), sphere.images + BACKWARD * (x - sphere.images), x)
+        if not looks.due(step):
+            continue
+        looks.look()
         stay = (reach[place] > sphere.eps).flatten()
         if not stay.all():
             place, x, sphere, labels, target = (
@@ -116,6 +124,7 @@ def _run(
             )
             if not len(place):
                 break
+    looks.look()
     return best, reach
 
 

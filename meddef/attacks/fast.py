@@ -8,29 +8,39 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.capture import kept
+from meddef.attacks.shadow import shadow_of
 from meddef.attacks.surrogate import Surrogate
 
 PRECISIONS = ("float32", "bf16")
 
 
-def gradient_source(model: nn.Module, images: Tensor, *, fast: bool, precision: str) -> nn.Module:
+def gradient_source(
+    model: nn.Module, images: Tensor, *, fast: bool, precision: str, once: bool = False
+) -> nn.Module:
     """The model, or a stand-in whose gradients are nearly the same and cheaper.
 
     Args:
         model: in evaluation mode.
         images: (N, C, H, W); the first is used to check the stand-in.
-        fast: take a private copy that is cheaper, see ``meddef.attacks.surrogate``; for its gain and its loss in attack
-            success see the cost page.
+        fast: take a private copy that is cheaper, see ``meddef.attacks.surrogate`` (on a GPU:
+            ``meddef.attacks.shadow``); for its gain and its loss in attack success see the cost page.
         precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which
             pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere; for both see the cost page.
+
+        once: it is for a single gradient, for which a copy made for a GPU would not pay.
 
     Raises:
         InputError: unknown precision; ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
     """
     contract.check_choice(precision, PRECISIONS, "precision")
+    if images.device.type == "cuda" and (fast or precision == "bf16") and not once:
+        dtype = torch.bfloat16 if precision == "bf16" else None
+        if (quick := shadow_of(model, images, fold=fast, dtype=dtype)) is not None:
+            return quick
     if fast:
         return Surrogate(model, images, half=precision == "bf16")
-    return model if precision == "float32" else _InBfloat16(model).eval()
+    return model if precision == "float32" else kept(model, "autocast", lambda: _InBfloat16(model).eval())
 
 
 def layout(images: Tensor, fast: bool) -> Tensor:

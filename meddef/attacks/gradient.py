@@ -11,6 +11,9 @@ Settings shared by the three:
 - ``fast``, ``precision``: where gradients come from (see ``meddef.attacks.fast``; for the loss in attack success see
   the cost page); success is judged by the model as given, in its own precision.
 
+On a GPU the steps of BIM and PGD are recorded and replayed (see ``meddef.attacks.capture``); hold ``climbing(device)``
+around a loop over batches, as ``meddef.evaluation.evaluate`` does, to record them once.
+
 They return images of the same shape, within ``eps`` and [0, 1] exactly, and raise ``meddef.errors.InputError``
 on bad input, NaN or infinite logits, or a model whose output does not depend on its input. Images whose first
 gradient is exactly zero are counted in a ``ZeroGradientWarning``.
@@ -23,8 +26,9 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract, reach
 from meddef.attacks.balls import NORMS, LinfBall, ball
+from meddef.attacks.capture import climbing
 from meddef.attacks.fast import gradient_source, layout
-from meddef.attacks.loop import Run, Trace, climb, finish
+from meddef.attacks.loop import Run, Trace, finish
 from meddef.attacks.losses import Goal
 from meddef.attacks.randomness import randomness
 
@@ -52,21 +56,25 @@ def fgsm(
     grid = list(eps) if isinstance(eps, Sequence) else [eps]
     spheres = [LinfBall(images, contract.per_image(radius, images, "eps", most=1.0)) for radius in grid]
     sign = images.new_zeros(()).expand(images.shape)
-    if any(bool(sphere.eps.any()) for sphere in spheres):
+    fast = fast and images.device.type != "cuda"  # a copy costs a GPU more than the one step it is for
+    positive = torch.stack([sphere.eps.flatten() > 0 for sphere in spheres])
+    some, every = torch.stack([positive.any(1), positive.all(1)]).tolist()
+    if any(some):
         with contract.attacking(model, images.device):
             start = images.clone() if images.is_inference() else images
             x = layout(start, fast).detach().requires_grad_()
-            source = gradient_source(model, x.detach(), fast=fast, precision=precision)
-            logits = contract.check_logits(source(x), goal.labels)
-            gradient = contract.input_gradient(goal.loss(logits).sum(), x)
-        contract.warn_if_zero(gradient)
+            source = gradient_source(model, x.detach(), fast=fast, precision=precision, once=True)
+            logits = contract.check_logits_shape(source(x), len(x), goal.highest)
+            contract.check_finite(logits)
+            gradient = contract.unchecked_gradient(goal.loss(logits).sum(), x)
+        contract.check_first_gradient(gradient)
         sign = gradient.sign()
     several = isinstance(eps, Sequence)
     results = images.new_empty((len(grid), *images.shape)) if several else torch.empty_like(images)[None]
-    for sphere, result in zip(spheres, results, strict=True):
+    for sphere, result, moves in zip(spheres, results, every, strict=True):
         sphere.corner(sign, result)
-        still = (sphere.eps == 0).flatten()
-        result[still] = images[still]  # -0.0 too
+        if not moves:
+            result.copy_(torch.where(sphere.eps == 0, images, result))  # -0.0 too
     return results if several else results[0]
 
 
@@ -154,8 +162,9 @@ def pgd(
         return images.detach().clone()
     _warn_if_short(radius, size, steps, random_start=random_start)
     numbers = randomness(images, generator, seed, "pgd")
-    with contract.attacking(model, images.device):
-        sphere = ball(norm, layout(images.detach().clone(), fast), radius)
+    with contract.attacking(model, images.device), climbing(images.device, steps * restarts) as climb:
+        stands_in = fast or (images.is_cuda and precision == "bf16")
+        sphere = ball(norm, layout(images.detach().clone(), stands_in), radius)
         source = gradient_source(model, sphere.images, fast=fast, precision=precision)
         run = Run(model, source, goal, sphere, size, torch.arange(len(images)).to(labels), len(images))
         best, best_loss = sphere.images.clone(), images.new_full(labels.shape, -torch.inf)

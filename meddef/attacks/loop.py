@@ -116,7 +116,7 @@ def climb(
         x, gradient = ascend(run.sphere, run.size, leaf, loss)
         contract.check_gradient(gradient)
         if step == 0:
-            contract.warn_if_zero(gradient)
+            contract.warn_if_zero(gradient if staying is None else gradient[staying])
         if staying is not None:
             x, run = x[staying], run.select(staying)
         report(step)

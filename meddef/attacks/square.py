@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
+from meddef.attacks.looks import Looks
 from meddef.attacks.loop import finish
 from meddef.attacks.losses import Goal
 from meddef.attacks.randomness import Randomness, randomness
@@ -78,19 +79,22 @@ def _search(
     x = sphere.step(sphere.images, numbers.signs(channels, 1, width).to(sphere.images), sphere.eps)  # stripes
     result, place = x.clone(), torch.arange(n, device=x.device)
     highest = torch.full((n,), -torch.inf, device=x.device)
-    trial = x
+    trial, caught, looks = x, torch.zeros_like(place, dtype=torch.bool), Looks(x.device)
     for query in range(queries):
-        logits = contract.check_logits(model(trial), goal.labels)
+        logits = contract.check_logits_shape(model(trial), len(trial), goal.highest)
+        looks.logits(logits)
         margin, fooled = goal.loss(logits).to(highest), goal.fooled(logits)
-        better = margin > highest
+        better = ((margin > highest) | fooled) & ~caught
         x = torch.where(better[:, None, None, None], trial, x)
         highest = torch.where(better, margin, highest)
-        result[place] = x
-        result[place[fooled]] = trial[fooled]
-        if fooled.any():
-            stay = ~fooled
-            place, x, highest = place[stay], x[stay], highest[stay]
-            sphere, goal, numbers = sphere.select(stay), goal.select(stay), numbers.select(stay)
+        caught |= fooled
+        if looks.due(query):
+            looks.look()
+            if caught.any():
+                result[place] = x
+                stay = ~caught
+                place, x, highest, caught = place[stay], x[stay], highest[stay], caught[stay]
+                sphere, goal, numbers = sphere.select(stay), goal.select(stay), numbers.select(stay)
         if progress is not None:
             progress(query + 1, queries)
         if not len(place):
@@ -98,6 +102,8 @@ def _search(
         side = _side((query + 1) / queries, share, height, width)
         jump = _windows(side, height, width, numbers) * numbers.signs(channels, 1, 1).to(x)
         trial = sphere.project(x + 2 * sphere.eps.to(x.dtype) * jump)
+    looks.look()
+    result[place] = x
     return result
 
 

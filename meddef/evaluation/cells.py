@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import ATTACKS
+from meddef.attacks.capture import climbing
 from meddef.data import CARDS
 from meddef.data.images import ImageSet
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
@@ -165,7 +166,10 @@ def _attack_the_rest(
     settings = cell.settings
     layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
     loader = batches(test, settings["images"], done.size, settings["device"], layout)
-    with progress_bar(settings["images"], cell.label, unit="image", enabled=progress) as bar:
+    with (
+        climbing(settings["device"]),
+        progress_bar(settings["images"], cell.label, unit="image", enabled=progress) as bar,
+    ):
         for number, batch in enumerate(loader):
             if number >= len(done.parts):
                 with warnings.catch_warnings(record=True) as caught:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from meddef.attacks.capture import climbing
 from meddef.errors import InputError
 from meddef.statistics import AttackCounts, Proportion
 
@@ -83,30 +85,32 @@ def evaluate(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], attack: 
     Raises:
         InputError: no image in ``loader``. Whatever ``attack`` raises: no image counts as robust by default.
     """
-    labels, before, after = [], [], []
+    told: list[
+        tuple[Tensor, Tensor, Tensor]
+    ] = []  # labels, answers before and after; they stay on the device
     linf, l0, num_classes = 0.0, 0, 0
     training = model.training
     model.eval()
-    try:
+    with ExitStack() as stack:
+        stack.callback(model.train, training)
         for images, targets in loader:
+            if not told:
+                stack.enter_context(climbing(images.device))
             attacked = images if attack is None else attack(model, images, targets)
             if attacked.shape != images.shape:
                 raise ValueError(f"the attack returned {tuple(attacked.shape)} for {tuple(images.shape)}")
             with torch.no_grad():
                 clean_logits, attacked_logits = model(images), model(attacked)
-            if not (torch.isfinite(clean_logits).all() and torch.isfinite(attacked_logits).all()):
-                raise ValueError("the model's logits are not finite: its accuracy cannot be judged")
             num_classes = clean_logits.shape[1]
+            finite = torch.isfinite(clean_logits).all() & torch.isfinite(attacked_logits).all()
             change = (attacked - images).abs().flatten(1)
-            linf = max(linf, float(change.max()))
-            l0 = max(l0, int((change > 0).sum(1).max()))
-            labels.append(targets.cpu().numpy())
-            before.append(clean_logits.argmax(1).cpu().numpy())
-            after.append(attacked_logits.argmax(1).cpu().numpy())
-    finally:
-        model.train(training)
-    if not labels:
+            measured = (finite, change.max(), (change > 0).sum(1).max())
+            seen = torch.stack([value.double() for value in measured]).tolist()
+            if not seen[0]:
+                raise ValueError("the model's logits are not finite: its accuracy cannot be judged")
+            linf, l0 = max(linf, seen[1]), max(l0, int(seen[2]))
+            told.append((targets, clean_logits.argmax(1), attacked_logits.argmax(1)))
+    if not told:
         raise InputError("the loader gave no image: nothing to evaluate")
-    return Evaluation(
-        np.concatenate(labels), np.concatenate(before), np.concatenate(after), linf, l0, num_classes
-    )
+    labels, before, after = (torch.cat(part).cpu().numpy() for part in zip(*told, strict=True))
+    return Evaluation(labels, before, after, linf, l0, num_classes)

@@ -38,10 +38,14 @@ def _environment(device: str) -> dict[str, Any]:
 
 
 def provenance(device: str, seconds: float) -> dict[str, Any]:
-    """A JSON-able description of this process and of the time a cell took."""
+    """A JSON-able description of this process and of the time a cell took.
+
+    ``cudnn_deterministic`` says whether a GPU's convolutions were told to give the same bits twice; None on a CPU.
+    """
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         **_environment(device),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic if device.startswith("cuda") else None,
         "processes": Team.current().size,
         "seconds": round(seconds, 3),
         "finished": finished,

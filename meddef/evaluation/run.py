@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from meddef.arithmetic import repeatable
 from meddef.data.splits import Splits
 from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
@@ -205,8 +206,13 @@ def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
 def run_task(task: Task) -> None:
     """Run the cells of one task and store each result as soon as it is there (in a worker process).
 
-    Of several processes that train together the first stores.
+    Of several processes that train together the first stores. A GPU is told to give the same bits twice.
     """
+    with repeatable():
+        _run_cells(task)
+
+
+def _run_cells(task: Task) -> None:
     torch.set_num_threads(task.profile.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     store = RecordStore(task.options.folder)

@@ -19,7 +19,7 @@ SHIFT_DIVISOR = 16  # a shift is at most this part of the side: 4 of 64 pixels, 
 
 def horizontal_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the images, on average, are mirrored. On a chest X-ray that puts the heart on the other side."""
-    flip = torch.rand(len(images), generator=generator) < 0.5
+    flip = (torch.rand(len(images), generator=generator) < 0.5).to(images.device, non_blocking=True)
     return torch.where(flip[:, None, None, None], images.flip(-1), images)
 
 
@@ -44,7 +44,7 @@ TECHNIQUES: dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]] = {
 
 
 def augment(images: Tensor, names: Collection[Augmentation], generator: torch.Generator) -> Tensor:
-    """``images`` (N, C, H, W), float in [0, 1] on the CPU, after the techniques ``names``, in the order of
+    """``images`` (N, C, H, W), float in [0, 1] on any device, after the techniques ``names``, in the order of
     ``TECHNIQUES``; the images themselves where there is none. Shape, dtype and range stay; the input is not changed."""
     for name, change in TECHNIQUES.items():
         if name in names:

@@ -24,6 +24,7 @@ from meddef.errors import InputError
 from meddef.settings import TrainingSettings
 from meddef.training.augmentation import augment
 from meddef.training.inner_attack import InnerAttack
+from meddef.training.resident import Resident
 from meddef.training.schedule import PAPER_STEPS, EpsilonSchedule, training_step
 from meddef.training.together import Together
 
@@ -69,7 +70,7 @@ class Epoch:
         values = {name: getattr(self.schedule, name)(self.number) if adversarial else None for name in names}
         return {"epoch": self.number, "ease": self.ease, **values}
 
-    def fit(self, images: ImageSet) -> dict[str, Any]:
+    def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
         """Train on every image once; returns mean losses and the accuracy on clean images as seen while training."""
         self.model.train()
         weights = class_weights(images.labels).to(self.device) if self.settings.class_weights else None
@@ -102,7 +103,7 @@ class Epoch:
             "train_accuracy": sum(int(part[2]) for part in parts) / sum(sizes),
         }
 
-    def validate(self, images: ImageSet) -> dict[str, Any]:
+    def validate(self, images: ImageSet | Resident) -> dict[str, Any]:
         """Clean accuracy on all images; accuracy under PGD on a fixed, seeded 70 % of them; the score."""
         rule = self.settings.adversarial
         generator = torch.Generator().manual_seed(0)

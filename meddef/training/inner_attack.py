@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.balls import LinfBall
+from meddef.attacks.capture import climbing
 from meddef.attacks.fast import gradient_source, layout
-from meddef.attacks.loop import Run, climb, finish
+from meddef.attacks.loop import Run, finish
 from meddef.attacks.losses import Goal
 from meddef.attacks.randomness import PerImage
+from meddef.attacks.shadow import Shadow
 from meddef.attacks.surrogate import Surrogate
 from meddef.errors import InputError
 
@@ -18,7 +20,8 @@ from meddef.errors import InputError
 class InnerAttack:
     """PGD with cross-entropy and a random start on the current weights of ``model``, in evaluation mode.
 
-    Gradients come from a ``Surrogate`` of the model or, where it cannot be traced, from the model itself.
+    Gradients come from a ``Surrogate`` of the model (on a GPU a ``Shadow``, whose steps are recorded once while the
+    trainer holds ``climbing``) or, where it cannot be traced, from the model itself.
 
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K); its weights may change between calls.
@@ -38,7 +41,7 @@ class InnerAttack:
         """
         if not len(images):
             return images
-        with contract.attacking(self.model, images.device):
+        with contract.attacking(self.model, images.device), climbing(images.device, self.steps) as climb:
             ball = LinfBall(layout(images, fast=True), contract.per_image(eps, images, "eps"))
             size = contract.per_image(step_size, images, "step_size")
             index = torch.arange(len(images), device=images.device)
@@ -48,7 +51,7 @@ class InnerAttack:
 
     def _refreshed(self, images: Tensor) -> nn.Module:
         """The source of gradients with the weights of now."""
-        if isinstance(self._source, Surrogate):
+        if isinstance(self._source, Surrogate | Shadow):
             self._source.refresh()
         elif self._source is None:
             try:

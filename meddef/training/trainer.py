@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from meddef.arithmetic import repeatable, without_tf32
 from meddef.atomic import write_text
+from meddef.attacks.capture import climbing
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.progress import progress_bar
@@ -26,6 +26,7 @@ from meddef.settings import TrainingSettings
 from meddef.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from meddef.training.epoch import Epoch
 from meddef.training.inner_attack import InnerAttack
+from meddef.training.resident import resident
 from meddef.training.team import Team
 from meddef.training.together import Together
 
@@ -63,7 +64,7 @@ def train(
     checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; a run found there is resumed.
 
     Of several processes the first writes; all read ``folder``, so it must lie on a disk that they share. On a GPU,
-    float32 means float32: TF32 is off while training.
+    float32 means float32 (TF32 is off while training) and convolutions give the same bits twice.
 
     Raises:
         InputError: the loss or the logits are not finite (a smaller learning rate is the usual remedy); the
@@ -78,6 +79,7 @@ def train(
     )
     rule = settings.adversarial
     attack = InnerAttack(model, rule.steps, settings.precision) if rule else None
+    train_images, val_images = (resident(images, torch.device(device)) for images in (train_set, val_set))
     header = load_checkpoint(folder / "checkpoint.safetensors", model, optimizer)
     state = TrainingState(**header) if header else TrainingState()
     if not team.agrees(state.epoch):
@@ -86,13 +88,18 @@ def train(
         )
     if state.epoch:
         logger.info("%s: resuming after epoch %d", label, state.epoch)
-    with _without_tf32(), progress_bar(settings.epochs, label, enabled=progress and team.leads) as bar:
+    with (
+        without_tf32(),
+        repeatable(),
+        climbing(device),
+        progress_bar(settings.epochs, label, enabled=progress and team.leads) as bar,
+    ):
         bar.update(state.epoch)
         while state.epoch < settings.epochs:
             epoch = Epoch(
                 together, optimizer, attack, settings, state.epoch, state.ease, seed, torch.device(device)
             )
-            row = {**epoch.plan(), **epoch.fit(train_set), **epoch.validate(val_set)}
+            row = {**epoch.plan(), **epoch.fit(train_images), **epoch.validate(val_images)}
             logger.info("%s: %s", label, row)
             state.history.append(row)
             if row["score"] > state.best_score:
@@ -114,18 +121,6 @@ def _keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, stat
         save_weights(folder / "best.safetensors", model, epoch=state.best_epoch)
     save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, **asdict(state))
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in state.history))
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    """Convolutions on a GPU in float32 proper; PyTorch's default rounds their operands to 10 bits of mantissa."""
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before
 
 
 def ease_if_degraded(state: TrainingState, score: float, settings: TrainingSettings) -> None:

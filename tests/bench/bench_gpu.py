@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from meddef import arithmetic
 from meddef.atomic import write_text
 from meddef.attacks import bim, ensemble, fgsm, jsma, pgd
 from meddef.evaluation.provenance import provenance
 from meddef.models import build_model
-from meddef.training.trainer import _without_tf32
 from tests.bench import bench_jsma, bench_pruning, peers, workload
 from tests.bench.bench_ensemble import BOOK
 from tests.bench.bench_gradient import GRID
@@ -243,7 +243,7 @@ def proper(call: Callable[[], object]) -> None:
 
 
 def without_tf32(off: bool) -> AbstractContextManager[None]:
-    return _without_tf32() if off else nullcontext()
+    return arithmetic.without_tf32() if off else nullcontext()
 
 
 def medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:

@@ -1,0 +1,262 @@
+"""PGD whose steps are recorded as CUDA graphs: no host synchronisation and one launch a step.
+
+On an H100 a step of a batch of 11 takes 2 ms as a graph and 25 ms as hundreds of launches between which the host looks
+at values. Recording one costs about four plain steps, so graphs are kept for as long as the surrounding ``climbing``
+lives: around one attack if nobody opened it earlier, around a whole evaluation or training otherwise.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks.blame import warn
+from meddef.attacks.cuda_graph import Graphs, NotRecordable
+from meddef.attacks.loop import Run, Trace, climb
+from meddef.attacks.recorded import Record, State, Step
+from meddef.attacks.verdicts import Verdicts
+
+WORTH = 8
+"""Steps that pay for recording: fewer are quicker as they come."""
+EVERY = 4
+"""Steps between two looks at who is fooled. A look costs a third of a step or so; without one, a fooled image is
+computed on for two steps on average. The first looks come after 1, 2 and 4 steps, when most images leave."""
+SMALLEST = 8
+"""Images in a bucket: with fewer a step takes as long."""
+
+T = TypeVar("T")
+
+
+class NotCapturedWarning(UserWarning):
+    """A model's steps cannot be recorded as a CUDA graph: its attacks run as they come, which is slower."""
+
+
+class Climb(Protocol):
+    """The signature of ``loop.climb``."""
+
+    def __call__(
+        self,
+        run: Run,
+        x: Tensor,
+        steps: int,
+        *,
+        stop: str,
+        report: Callable[[int], None],
+        trace: Trace | None,
+    ) -> Tensor: ...
+
+
+class Captured:
+    """``loop.climb`` with recorded steps; images and errors are the same, within rounding.
+
+    Every call of the same kind (number and shape of images, norm, loss, source, ...) replays the same recording. With
+    stop "first", images that are fooled leave every few steps, and what is left moves to a recording of half the size
+    or less.
+    """
+
+    def __init__(self, record: Record, device: torch.device | None = None) -> None:
+        """``record`` makes recordings for images on ``device``; None takes those on any."""
+        self.record, self.device = record, device
+        self.steps: dict[Hashable, Step] = {}
+        self.kept: dict[Hashable, tuple[nn.Module, object]] = {}
+
+    def __call__(
+        self,
+        run: Run,
+        x: Tensor,
+        steps: int,
+        *,
+        stop: str,
+        report: Callable[[int], None],
+        trace: Trace | None,
+    ) -> Tensor:
+        if trace is not None or run.model in _REFUSED or not len(x):
+            return climb(run, x, steps, stop=stop, report=report, trace=trace)
+        try:
+            return (self._first if stop == "first" else self._never)(run, x, steps, report)
+        except NotRecordable as reason:
+            _REFUSED.add(run.model)
+            warn(
+                f"no CUDA graph of this model: {reason}. Its attacks run step by step, which is slower",
+                NotCapturedWarning,
+            )
+        return climb(run, x, steps, stop=stop, report=report, trace=None)
+
+    def _never(self, run: Run, x: Tensor, steps: int, report: Callable[[int], None]) -> Tensor:
+        step = self._step(run, x, len(x), first=False)
+        step.load(run, x, steps)
+        for number in range(steps):
+            step.replay()
+            report(number)
+        verdicts = Verdicts(len(x))
+        verdicts.hear(step.read(), torch.arange(len(x)))
+        verdicts.warn()
+        return step.x.clone()
+
+    def _first(self, run: Run, x: Tensor, steps: int, report: Callable[[int], None]) -> Tensor:
+        result, verdicts = x.clone(), Verdicts(len(x))
+        place = torch.arange(len(x))  # on the host: which image of the call a row is
+        step = self._step(run, x, len(x), first=True)
+        step.load(run, x, steps)
+        gone, done, left = torch.zeros(len(x), dtype=torch.bool), 0, steps
+        while True:
+            for number in range(done, done + min(max(done, 1), EVERY, left)):
+                step.replay()
+                done += 1
+                if number < steps:  # more than these are those given back, see _ask
+                    report(number)
+            state = step.read()
+            verdicts.hear(state, place, ~gone)
+            leaving, doubted = self._ask(run, step, state, place, gone, steps)
+            rows = leaving.nonzero()[:, 0].to(x.device)
+            result[place.to(x.device)[rows]] = step.x[rows]
+            gone = gone | leaving
+            if bool(gone.all()):
+                verdicts.warn()
+                return result
+            left = steps - int(state.taken[: len(place)][~gone].min())
+            bucket = max(SMALLEST, 1 << (int((~gone).sum()) - 1).bit_length())
+            if 2 * bucket <= step.n and left >= WORTH:
+                rows = (~gone).nonzero()[:, 0]
+                place, here = place[rows], step.x[rows.to(x.device)]
+                rest = run.select(place.to(x.device))
+                step = self._step(rest, here, bucket, first=True)
+                step.load(rest, here, steps, taken=state.taken[rows], doubted=doubted[rows])
+                gone = torch.zeros(len(place), dtype=torch.bool)
+            else:
+                step.frozen[: len(place)].copy_(gone)
+                step.doubted[: len(place)].copy_(doubted)
+
+    @staticmethod
+    def _ask(
+        run: Run, step: Step, state: State, place: Tensor, gone: Tensor, steps: int
+    ) -> tuple[Tensor, Tensor]:
+        """Which rows leave now, and which are doubted from now on: bool (m,) each, on the host.
+
+        Success is the model's to judge. An image that was frozen because a stand-in believes it fooled, and is not,
+        moves on and gets the steps back that it has missed; it is asked of the model at every later look.
+        """
+        m = len(place)
+        frozen, doubted, taken = (part[:m] for part in (state.frozen, state.doubted, state.taken))
+        asked = (frozen | doubted) & ~gone
+        fooled = asked.clone()
+        if run.source is not run.model and bool(asked.any()):
+            rows = asked.nonzero()[:, 0]
+            some = run.select(place[rows].to(step.x.device))
+            fooled[rows] = some.judge(step.x[rows.to(step.x.device)])[1].cpu()
+        leaving = (fooled | (taken >= steps)) & ~gone
+        return leaving, (doubted | frozen) & ~leaving & ~gone
+
+    def _step(self, run: Run, x: Tensor, n: int, *, first: bool) -> Step:
+        """The recorded step for n such images, recorded now if it is not there."""
+        key = (
+            n, x.shape[1:], x.dtype, x.is_contiguous(), type(run.sphere), run.goal.loss_name, run.goal.targeted,
+            first, identity(run.source), _modes(x.device),
+        )  # fmt: skip
+        if key not in self.steps:
+            before = _plain_attributes(run.source)
+            made = Step(run, x, n, first=first, record=self.record)
+            if _plain_attributes(run.source) != before:
+                raise NotRecordable("its forward pass changes numbers or words kept in its modules")
+            self.steps[key] = made
+        return self.steps[key]
+
+    def close(self) -> None:
+        """Let go of every recording, and of the memory they share."""
+        self.steps.clear()
+        self.kept.clear()
+
+
+_REFUSED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+_OPEN: ContextVar[Captured | None] = ContextVar("_OPEN", default=None)
+
+
+@contextmanager
+def climbing(device: torch.device | str, steps: int | None = None) -> Iterator[Climb]:
+    """Yields what to call as ``loop.climb``: on a GPU one that records its steps, anywhere else the plain loop.
+
+    Inside another ``climbing`` it is the outer one's, so that recordings outlive a single attack:
+
+        with climbing(device):
+            for images, labels in loader:
+                pgd(model, images, labels, ...)
+
+    Args:
+        device: of the images.
+        steps: all that are wanted, where it is opened for a single call; too few would not pay for recording.
+    """
+    device, opened = torch.device(device), _OPEN.get()
+    if device.type != "cuda":
+        yield climb
+    elif opened is not None and opened.device in (None, _with_index(device)):
+        yield opened
+    elif steps is not None and steps < WORTH:
+        yield climb
+    else:
+        graphs = Graphs(_with_index(device))
+        with holding(Captured(graphs, graphs.device)) as captured:
+            try:
+                yield captured
+            finally:
+                captured.close()
+                graphs.close()
+
+
+@contextmanager
+def holding(captured: Captured) -> Iterator[Captured]:
+    """Make it what ``climbing`` yields and ``kept`` keeps in."""
+    token = _OPEN.set(captured)
+    try:
+        yield captured
+    finally:
+        _OPEN.reset(token)
+
+
+def kept(model: nn.Module, name: Hashable, make: Callable[[], T]) -> T:
+    """What ``make`` makes of a model, once for as long as the surrounding ``climbing`` lives; anew without one."""
+    captured = _OPEN.get()
+    if captured is None:
+        return make()
+    key = (name, identity(model))
+    if key not in captured.kept:
+        captured.kept[key] = (model, make())  # with the model, so that its id stays its own
+    return captured.kept[key][1]  # type: ignore[return-value]
+
+
+def identity(model: nn.Module) -> Hashable:
+    """The module, and where its weights lie; values may change."""
+    tensors = (*model.parameters(), *model.buffers())
+    return id(model), tuple(tensor.data_ptr() for tensor in tensors)
+
+
+def _with_index(device: torch.device) -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
+
+
+def _plain_attributes(model: nn.Module) -> dict[tuple[str, str], object]:
+    """What a forward pass may count or switch on the host, which a replay would not."""
+    return {
+        (name, key): value
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, int | float | str)
+    }
+
+
+def _modes(device: torch.device) -> Hashable:
+    """Settings of the process that decide which kernels a recording holds."""
+    return (
+        torch.is_autocast_enabled(device.type),
+        torch.get_autocast_dtype(device.type),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul.fp32_precision,
+    )

@@ -1,0 +1,143 @@
+"""One step of PGD in tensors that stay where they are, so that it can be recorded once and replayed.
+
+The mathematics is ``loop.forward`` and ``loop.ascend``. What the plain loop looks at after every step (are logits and
+gradients finite, is the first gradient zero, who is fooled) is noted here in tensors beside the images, one value an
+image, which ``Step.read`` brings to the host when the caller likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from meddef.attacks import contract
+from meddef.attacks.loop import Run, ascend, forward
+
+Record = Callable[[Callable[[], None]], Callable[[], None]]
+"""Takes a step, returns what does the same again without running its Python."""
+
+_NONE = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True)
+class State:
+    """What happened to the images in a step's tensors, on the host; int64 or bool, (n,) each.
+
+    ``fault`` is 2 t for logits that were not finite after t steps, 2 t + 1 for such a gradient, else very large.
+    """
+
+    frozen: Tensor
+    doubted: Tensor
+    taken: Tensor
+    zero: Tensor
+    fault: Tensor
+
+
+class Step:
+    """``n`` images and one step up the loss for each, in place.
+
+    With ``first`` an image that fools the source stays where it is (``frozen``), and so does one that has taken
+    ``most`` steps; one that is ``doubted`` moves on whatever the source says of it.
+    """
+
+    def __init__(self, run: Run, x: Tensor, n: int, *, first: bool, record: Record) -> None:
+        """``run`` and ``x`` (m, C, H, W) are the first to be loaded; n >= m."""
+        rows = _rows(len(x), n, x.device)
+        whole = run.select(rows)
+        self.n, self.first = n, first
+        self.run = replace(
+            whole,
+            sphere=replace(whole.sphere, images=_as(whole.sphere.images, x), eps=whole.sphere.eps.clone()),
+            goal=replace(whole.goal, labels=whole.goal.labels.clone()),
+            size=whole.size.clone(),
+        )
+        self.x = _as(x[rows], x)
+        self.frozen, self.doubted, self.zero = (x.new_zeros(n, dtype=torch.bool) for _ in range(3))
+        self.taken = x.new_zeros(n, dtype=torch.int64)
+        self.none = torch.full_like(self.taken, _NONE)
+        self.fault, self.most = self.none.clone(), self.taken[:1].clone()
+        self.logits: Tensor | None = None  # their shape and dtype, without values
+        self.load(run, x, 0)
+        self.replay = record(self._step)
+
+    def load(
+        self, run: Run, x: Tensor, most: int, *, taken: Tensor | None = None, doubted: Tensor | None = None
+    ) -> None:
+        """Take in m <= n images, of which each has ``taken`` so many steps; the others repeat the first, frozen.
+
+        Raises:
+            InputError: a label that the model has no class for.
+        """
+        m = len(x)
+        if self.logits is not None:
+            contract.check_logits_shape(self.logits, self.n, run.goal.highest)
+        rows = _rows(m, self.n, x.device)
+        whole = run if m == self.n else run.select(rows)
+        self.run.sphere.take(whole.sphere)
+        self.run.goal.labels.copy_(whole.goal.labels)
+        self.run.size.copy_(whole.size)
+        self.x.copy_(x if m == self.n else x[rows])
+        for note, values in ((self.taken, taken), (self.doubted, doubted)):
+            note.zero_()
+            if values is not None:
+                note[:m].copy_(values)
+        self.zero.zero_()
+        self.frozen.zero_()[m:] = True
+        self.fault.copy_(self.none)
+        self.most.fill_(most)
+
+    def _step(self) -> None:
+        leaf, logits, loss = forward(self.run.source, self.run.goal, self.x)
+        ahead, gradient = ascend(self.run.sphere, self.run.size, leaf, loss)
+        with torch.no_grad():
+            if self.logits is None:
+                self.logits = torch.empty(logits.shape, dtype=logits.dtype, device="meta")
+            if self.first:
+                self.frozen.logical_or_(self.run.goal.fooled(logits).logical_and_(~self.doubted))
+                waiting = self.frozen | (self.taken >= self.most)
+                torch.where(_wide(waiting, self.x), self.x, ahead, out=self.x)
+            else:
+                waiting = self.frozen
+                self.x.copy_(ahead)
+            self._note(_largest(logits), _largest(gradient), waiting)
+
+    def _note(self, logit: Tensor, slope: Tensor, waiting: Tensor) -> None:
+        """From the largest magnitudes of each image (NaN where there is one)."""
+        moving = ~waiting
+        self.zero.logical_or_((slope == 0) & moving & (self.taken == 0))
+        now = 2 * self.taken
+        bad_gradient = ~(slope < torch.inf) & moving
+        fault = torch.where(logit < torch.inf, torch.where(bad_gradient, now + 1, self.none), now)
+        self.fault.copy_(torch.minimum(self.fault, fault))
+        self.taken.add_(moving)
+
+    def read(self) -> State:
+        """Waits for the device."""
+        flags = (self.frozen.long(), self.doubted.long(), self.taken, self.zero.long(), self.fault)
+        notes = torch.stack(flags).cpu()
+        return State(notes[0].bool(), notes[1].bool(), notes[2], notes[3].bool(), notes[4])
+
+
+def _rows(m: int, n: int, device: torch.device) -> Tensor:
+    """0 to m - 1, then 0 until there are n: which of m images stand in the n places."""
+    place = torch.arange(n, device=device)
+    return place.where(place < m, 0)
+
+
+def _as(values: Tensor, like: Tensor) -> Tensor:
+    """A copy in the memory format of ``like``."""
+    wide = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if wide and not like.is_contiguous() else torch.contiguous_format
+    return values.clone(memory_format=layout)
+
+
+def _largest(x: Tensor) -> Tensor:
+    """max |x| of each image, (N,); NaN where there is one."""
+    return torch.linalg.vector_norm(x, torch.inf, dim=tuple(range(1, x.ndim)))
+
+
+def _wide(mask: Tensor, x: Tensor) -> Tensor:
+    return mask.view(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,195 @@
+"""A private stand-in for a model on a GPU, in one number format and channels-last, whose weights can be taken anew.
+
+Autocast turns weights into bfloat16 in every step and leaves BatchNorm in float32; here the whole network is turned
+once. The standardisation in front of a model of this package stays in float32, since in bfloat16 bright pixels are
+1/256 apart. What the stand-in computes is nearly what the model computes: attacks judge success by the model as given.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from meddef.arithmetic import without_tf32
+from meddef.attacks.capture import kept
+from meddef.errors import InputError
+from meddef.models.meddef import Normalized
+
+_CLOSE = 1e-3  # of logits in the model's own format, relative and absolute
+
+
+class Shadow(nn.Module):
+    """A copy in evaluation mode without gradients of weights: float (N, C, H, W) to logits (N, K).
+
+    ``refresh`` takes over the weights and running statistics that the model has by then, in the memory that is there,
+    so that a recorded CUDA graph of the shadow goes on being right. Parameters of the model may change in place.
+
+    Args:
+        model: on its device, in evaluation mode.
+        fold: fold every BatchNorm into the convolution before it.
+        dtype: of the network; None keeps the model's. Logits are float32 unless kept.
+        whole: turn the network once; otherwise leave that to autocast.
+
+    Raises:
+        InputError: ``fold`` and ``torch.fx`` cannot trace the model.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, fold: bool, dtype: torch.dtype | None, whole: bool = True
+    ) -> None:
+        super().__init__()
+        inner = model.network if isinstance(model, Normalized) else model
+        self.dtype, self.whole, self.scale, self.shift = dtype, whole, None, None
+        if isinstance(model, Normalized):
+            self.scale = 1 / model.std.detach()
+            self.shift = -model.mean.detach() * self.scale
+        network, pairs = _traced(inner) if fold else (copy.deepcopy(inner), {})
+        network.requires_grad_(False).eval()
+        self._folds = [_Fold(inner, network, *pair) for pair in pairs.items()]
+        folded = {id(tensor) for one in self._folds for tensor in one.sources}
+        self.network = network.to(dtype=dtype if whole else None, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for one in self._folds:
+            one.find(self.network)
+        there = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        given = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
+        names = [
+            name
+            for name, tensor in given.items()
+            if name in there and id(tensor) not in folded and tensor.is_floating_point()
+        ]  # counters stay: they play no part, and tensors of one kind are copied in one launch
+        self._into, self._from = [there[name] for name in names], [given[name] for name in names]
+        self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take over the model's weights and running statistics in place; waits for nothing."""
+        into, values = list(self._into), [tensor.detach() for tensor in self._from]
+        scales, shifts = _Fold.scales_and_shifts(self._folds)
+        for one, scale, shift in zip(self._folds, scales, shifts, strict=True):
+            into += [one.weight, one.bias]
+            values += [one.convolution.weight.detach() * scale.view(-1, 1, 1, 1), shift]
+        if into:
+            torch._foreach_copy_(into, values)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.scale is not None and self.shift is not None:
+            x = torch.addcmul(self.shift.to(x.dtype), x, self.scale.to(x.dtype))
+        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
+        turned = self.dtype if self.dtype is not None and self.whole else x.dtype
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None and not self.whole):
+            logits = self.network(x.to(dtype=turned, memory_format=layout))
+        return logits.float() if self.dtype is not None and isinstance(logits, Tensor) else logits
+
+
+class _Fold:
+    """A convolution and the BatchNorm behind it, and the convolution that stands for both."""
+
+    def __init__(self, source: nn.Module, network: nn.Module, convolution: str, norm: str) -> None:
+        self.name = convolution
+        self.convolution = cast(nn.Conv2d, source.get_submodule(convolution))
+        self.norm = cast(nn.BatchNorm2d, source.get_submodule(norm))
+        mean = cast(Tensor, self.norm.running_mean)
+        self.gain = torch.ones_like(mean) if self.norm.weight is None else self.norm.weight
+        self.offset = torch.zeros_like(mean) if self.norm.bias is None else self.norm.bias
+        self.start = torch.zeros_like(mean) if self.convolution.bias is None else self.convolution.bias
+        parts = (*self.convolution.parameters(), *self.norm.parameters(), *self.norm.buffers())
+        self.sources: list[Tensor] = list(parts)
+        stands = cast(nn.Conv2d, network.get_submodule(convolution))
+        stands.bias = nn.Parameter(self.start.detach().clone(), requires_grad=False)
+
+    def find(self, network: nn.Module) -> None:
+        """The tensors to write to, once the network has its format."""
+        stands = cast(nn.Conv2d, network.get_submodule(self.name))
+        self.weight, self.bias = stands.weight, cast(Tensor, stands.bias)
+
+    @staticmethod
+    def scales_and_shifts(folds: list[_Fold]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """gain / sqrt(var + eps), and offset + (start - mean) scale, (channels,) each, with few launches."""
+        if not folds:
+            return (), ()
+        norms = [one.norm for one in folds]
+        spread = torch._foreach_add(
+            [cast(Tensor, norm.running_var) for norm in norms], [n.eps for n in norms]
+        )
+        torch._foreach_sqrt_(spread)
+        scales = torch._foreach_div([one.gain.detach() for one in folds], spread)
+        means = [cast(Tensor, norm.running_mean) for norm in norms]
+        shifts = torch._foreach_sub([one.start.detach() for one in folds], means)
+        torch._foreach_mul_(shifts, scales)
+        torch._foreach_add_(shifts, [one.offset.detach() for one in folds])
+        return tuple(scales), tuple(shifts)
+
+
+def shadow_of(model: nn.Module, images: Tensor, *, fold: bool, dtype: torch.dtype | None) -> Shadow | None:
+    """The shadow of a model, kept for the surrounding ``climbing`` and refreshed at every call.
+
+    None where the network cannot be copied.
+
+    Args:
+        model: in evaluation mode.
+        images: (N, C, H, W); the first is used to check the folded copy when it is made.
+
+    Raises:
+        InputError: with ``fold``, ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
+    """
+    made = kept(model, ("shadow", fold, dtype), lambda: _checked(model, images[:1], fold=fold, dtype=dtype))
+    if made is not None:
+        made.refresh()
+    return made
+
+
+def _checked(model: nn.Module, some: Tensor, *, fold: bool, dtype: torch.dtype | None) -> Shadow | None:
+    with torch.no_grad(), without_tf32():
+        if fold:
+            near, given = Shadow(model, fold=True, dtype=None)(some), model(some)
+            if not torch.allclose(given, near, rtol=_CLOSE, atol=_CLOSE):
+                raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
+        for whole in (True, False):
+            try:
+                made = Shadow(model, fold=fold, dtype=dtype, whole=whole)
+                made(some)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # float32 constants inside; not to be copied
+                continue
+            return made
+    return None
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _traced(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
+    """A copy without the BatchNorms that can be folded; name of each such convolution -> name of its BatchNorm."""
+    try:
+        traced = fx.GraphModule(model, _Tracer().trace(model))
+    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+        raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
+    network = copy.deepcopy(traced)
+    modules, pairs = dict(network.named_modules()), {}
+    calls = Counter(node.target for node in network.graph.nodes if node.op == "call_module")
+    for node in list(network.graph.nodes):
+        if node.op != "call_module" or not isinstance(norm := modules[node.target], nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        if (
+            isinstance(before, fx.Node)
+            and before.op == "call_module"
+            and type(modules[before.target]) is nn.Conv2d
+            and len(before.users) == 1
+            and calls[before.target] == calls[node.target] == 1
+            and norm.running_mean is not None
+        ):
+            pairs[str(before.target)] = str(node.target)
+            node.replace_all_uses_with(before)
+            network.graph.erase_node(node)
+    network.graph.lint()
+    network.delete_all_unused_submodules()
+    network.recompile()
+    return network, pairs
