@@ -8,14 +8,14 @@ once. The standardisation in front of a model of this package stays in float32, 
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from meddef.arithmetic import without_tf32
 from meddef.attacks.capture import kept
+from meddef.attacks.folding import without_batch_norm
 from meddef.errors import InputError
 from meddef.models.meddef import Normalized
 
@@ -47,7 +47,7 @@ class Shadow(nn.Module):
         if isinstance(model, Normalized):
             self.scale = 1 / model.std.detach()
             self.shift = -model.mean.detach() * self.scale
-        network, pairs = _traced(inner) if fold else (copy.deepcopy(inner), {})
+        network, pairs = without_batch_norm(inner) if fold else (copy.deepcopy(inner), {})
         network.requires_grad_(False).eval()
         self._folds = [_Fold(inner, network, *pair) for pair in pairs.items()]
         folded = {id(tensor) for one in self._folds for tensor in one.sources}
@@ -98,8 +98,6 @@ class _Fold:
         self.start = torch.zeros_like(mean) if self.convolution.bias is None else self.convolution.bias
         parts = (*self.convolution.parameters(), *self.norm.parameters(), *self.norm.buffers())
         self.sources: list[Tensor] = list(parts)
-        stands = cast(nn.Conv2d, network.get_submodule(convolution))
-        stands.bias = nn.Parameter(self.start.detach().clone(), requires_grad=False)
 
     def find(self, network: nn.Module) -> None:
         """The tensors to write to, once the network has its format."""
@@ -158,38 +156,3 @@ def _checked(model: nn.Module, some: Tensor, *, fold: bool, dtype: torch.dtype |
                 continue
             return made
     return None
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _traced(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
-    """A copy without the BatchNorms that can be folded; name of each such convolution -> name of its BatchNorm."""
-    try:
-        traced = fx.GraphModule(model, _Tracer().trace(model))
-    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
-        raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
-    network = copy.deepcopy(traced)
-    modules, pairs = dict(network.named_modules()), {}
-    calls = Counter(node.target for node in network.graph.nodes if node.op == "call_module")
-    for node in list(network.graph.nodes):
-        if node.op != "call_module" or not isinstance(norm := modules[node.target], nn.BatchNorm2d):
-            continue
-        before = node.args[0]
-        if (
-            isinstance(before, fx.Node)
-            and before.op == "call_module"
-            and type(modules[before.target]) is nn.Conv2d
-            and len(before.users) == 1
-            and calls[before.target] == calls[node.target] == 1
-            and norm.running_mean is not None
-        ):
-            pairs[str(before.target)] = str(node.target)
-            node.replace_all_uses_with(before)
-            network.graph.erase_node(node)
-    network.graph.lint()
-    network.delete_all_unused_submodules()
-    network.recompile()
-    return network, pairs

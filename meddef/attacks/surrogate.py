@@ -7,16 +7,16 @@ training keeps one and calls ``refresh`` before every attack, when the weights h
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meddef.attacks.first_layer import FirstLayer, pays
+from meddef.attacks.folding import without_batch_norm
 from meddef.errors import InputError
 
 _FEW = 16  # positions
@@ -40,10 +40,7 @@ class Surrogate(nn.Module):
         super().__init__()
         self.in_bfloat16 = half
         self._original = [model]  # in a list, so that it is no submodule
-        try:
-            self.network, self._folded = _without_batch_norm(model)
-        except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
-            raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
+        self.network, self._folded = without_batch_norm(model)
         self._first: dict[str, FirstLayer] = {}
         named = [*self.network.named_parameters(), *self.network.named_buffers()]
         self._filled = {name: tensor for name, tensor in named if tensor.is_floating_point()}
@@ -104,34 +101,6 @@ def _scale_and_bias(convolution: nn.Module, norm: nn.Module) -> tuple[Tensor, Te
     shift = 0 if convolution.bias is None else convolution.bias
     bias = (shift - norm.running_mean) * scale + (norm.bias if norm.affine else 0)
     return scale[:, None, None, None], bias
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, nn.BatchNorm2d | nn.Dropout) or super().is_leaf_module(module, name)
-
-
-def _without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
-    """A traced copy without the BatchNorm2d that alone follows a convolution, and convolution -> its BatchNorm."""
-    network = copy.deepcopy(model)
-    graph = _Tracer().trace(network)
-    modules = dict(network.named_modules())
-    folded: dict[str, str] = {}
-    for node in list(graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
-            continue
-        before = node.all_input_nodes[0]
-        convolution = modules.get(str(before.target)) if before.op == "call_module" else None
-        if not isinstance(convolution, nn.Conv2d) or len(before.users) > 1 or str(before.target) in folded:
-            continue
-        folded[str(before.target)] = str(node.target)
-        node.replace_all_uses_with(before)
-        graph.erase_node(node)
-        if convolution.bias is None:
-            convolution.bias = nn.Parameter(convolution.weight.new_zeros(convolution.out_channels))
-    graph.lint()
-    return fx.GraphModule(network, graph), folded
 
 
 @contextmanager

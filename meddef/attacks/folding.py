@@ -1,0 +1,54 @@
+"""A copy of a model without its BatchNorms: each that alone follows a convolution becomes part of it (fx rewriting)."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+from torch import fx, nn
+
+from meddef.errors import InputError
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        leaf = isinstance(
+            m, nn.BatchNorm2d | nn.Dropout
+        )  # of subclasses too, such as those of several processes
+        return leaf or super().is_leaf_module(m, module_qualified_name)
+
+
+def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
+    """A private copy with the graph rewritten, and name of each convolution -> name of the BatchNorm it must take in.
+
+    The weights are still those of the convolutions alone; those that had no bias have one of zeros.
+
+    Raises:
+        InputError: ``torch.fx`` cannot trace the model.
+    """
+    network = copy.deepcopy(model)
+    try:
+        graph = _Tracer().trace(network)
+    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+        raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
+    modules, pairs = dict(network.named_modules()), {}
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    for node in list(graph.nodes):
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            continue
+        before = node.all_input_nodes[0]
+        convolution = modules.get(str(before.target)) if before.op == "call_module" else None
+        if type(convolution) is not nn.Conv2d or len(before.users) > 1:
+            continue
+        if calls[before.target] > 1 or calls[node.target] > 1:
+            continue  # one set of weights cannot stand for two BatchNorms
+        pairs[str(before.target)] = str(node.target)
+        node.replace_all_uses_with(before)
+        graph.erase_node(node)
+        if convolution.bias is None:
+            convolution.bias = nn.Parameter(convolution.weight.new_zeros(convolution.out_channels))
+    graph.lint()
+    traced = fx.GraphModule(network, graph)
+    traced.delete_all_unused_submodules()
+    return traced, pairs
