@@ -12,6 +12,7 @@ from meddef.paper import epsilon_table
 from meddef.report import claims_score, controls, findings, tables
 from meddef.report.display import in_words
 from meddef.report.report import Report, attack_name, model_label
+from meddef.report.tables_setup import short_reach
 from meddef.report.worst_case import ENSEMBLE
 from meddef.trust.arithmetic import verdicts_on_claims
 
@@ -63,7 +64,10 @@ def three(reports: Sequence[Report]) -> str:
     """What moves robustness, what is left under the strongest attack, and what the printed tables show."""
     first = reports[0]
     sentences = [_what_helps(first), _strongest(first), _pgd_above_clean(reports)]
-    return "\n".join(f"{n}. {sentence}" for n, sentence in enumerate(filter(None, sentences), start=1))
+    lines = [f"{n}. {sentence}" for n, sentence in enumerate(filter(None, sentences), start=1)]
+    if short := short_reach(first):
+        lines.append(f"\n**These runs are a first edition.** {short} ([Reach](definitions.md))")
+    return "\n".join(lines)
 
 
 def _what_helps(report: Report) -> str:

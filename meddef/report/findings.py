@@ -15,7 +15,7 @@ from meddef.report.largest_class import WHY, survivors
 from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
 from meddef.report.tables import compression_pairs, epsilon_pairs
 from meddef.report.tables_comparison import full_pgd
-from meddef.report.tables_setup import circumstances
+from meddef.report.tables_setup import circumstances, short_reach
 from meddef.report.worst_case import ENSEMBLE, below_single
 
 PHANTOM_NOTE = (
@@ -35,10 +35,12 @@ def scope(report: Report) -> Text:
     commits = _flat(where["git commit"])
     s = "s" * ("; " in commits)
     stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
+    short = short_reach(report)
+    warning = f" **Short reach.** {short}" if short else ""
     return Text(
         f"**Profile `{report.profile}`.** {data}. {report.missing()}{models if seeds else ''}"
         f"{where['computing time']} of computing "
-        f"on {_flat(where['hardware'])} ({_flat(where['device'])}), commit{s} {commits}.{stand_in}"
+        f"on {_flat(where['hardware'])} ({_flat(where['device'])}), commit{s} {commits}.{stand_in}{warning}"
     )
 
 

@@ -222,18 +222,18 @@ def training(report: Report) -> Table:
                 }
             )
     caption = "Each model keeps the weights of its best epoch; 100 % means that ε was never eased."
-    return Table(pd.DataFrame(rows), f"{caption}{_reach(report)}", header=2)
+    return Table(pd.DataFrame(rows), f"{caption} {short_reach(report)}".rstrip(), header=2)
 
 
-def _reach(report: Report) -> str:
-    """A sentence where the training's PGD cannot cross its own ball: accuracy under it overstates robustness."""
+def short_reach(report: Report) -> str:
+    """A sentence where the training's PGD cannot get to the edge of its own ball; empty where it can."""
     for record in report.of("train"):
         last, rule = record["history"][-1], record["settings"]["adversarial"]
         if rule and rule["steps"] * last["step_size"] < last["epsilon"]:
             return (
-                f" PGD of {rule['steps']} steps of {last['step_size']:g} moves a pixel by at most "
+                f"PGD of {rule['steps']} steps of {last['step_size']:g} in training moves a pixel by at most "
                 f"{rule['steps'] * last['step_size']:g} from its random start in a ball of ε = {last['epsilon']:g}: "
-                "accuracy under it overstates robustness."
+                "these models were trained against less than ε, and accuracy under that attack overstates robustness."
             )
     return ""
 
