@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -44,8 +45,14 @@ def options(
     )
 
 
+def _say(message: Warning | str, category: type[Warning], *rest: object) -> None:
+    """A warning as one line, without the place in the code that gave it."""
+    print(f"meddef: {category.__name__}: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line; bad input is one line on stderr and exit code 2, a run that failed exit code 1."""
+    warnings.showwarning = _say
     try:
         app()
     except InputError as error:

@@ -28,7 +28,7 @@ from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
 from meddef.evaluation.status import run_status
 from meddef.records import Record, RecordStore
 from meddef.results_version import RESULTS_VERSION
-from meddef.settings import Profile, load_profile
+from meddef.settings import GridSettings, Profile, load_profile
 
 UNATTACKED = ("data", "train phantom_oct resnet18", "attack phantom_oct resnet18 clean")
 
@@ -340,6 +340,18 @@ def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:
         ("variants: [resnet19]", "unknown variant 'resnet19'"),
         ("grids: {epsilon: {attacks: {cw: {}}}}", "unknown attack 'cw'"),
         ("grids: {epsilon: {attacks: {pgd: {step: 3}}}}", "attack 'pgd' takes no setting 'step'"),
+        (
+            "grids: {epsilon: {eps: [0.1], attacks: {bim: {steps: 9, step_size: 0.01}}}}",
+            r"profile 'tiny', grids.epsilon: bim cannot reach its ε: 9 steps of 0.01 reach 0.09, and ε = 0.1 takes 0.1",
+        ),
+        (
+            "grids: {epsilon: {eps: [0.1], attacks: {pgd: {steps: 10, step_size: 0.01}}}}",
+            "pgd cannot reach its ε: 10 steps of 0.01 reach 0.1, and ε = 0.1 from a random start takes 0.2: use",
+        ),
+        (
+            "saliency: {pgd: {steps: 5, step_size: 0.01}}",
+            "profile 'tiny', saliency: pgd cannot reach its ε: .* or say allow_short_reach: true",
+        ),
     ],
 )
 def test_unknown_names_are_refused(tmp_path: Path, change: str, message: str) -> None:
@@ -353,6 +365,25 @@ def test_unknown_names_are_refused(tmp_path: Path, change: str, message: str) ->
     path.write_text("\n".join([*lines, change]))
     with pytest.raises(InputError, match=message):
         make_plan(load_profile(str(path)), RunOptions(tmp_path))
+
+
+def test_a_step_size_that_is_left_out_is_set_for_each_epsilon_and_a_short_one_may_be_allowed(
+    profile: Profile, tmp_path: Path
+) -> None:
+    """Two steps of the paper's .01 reach .02, so 2.5 ε / 2 is taken; forty reach .4, twice .05 and twice .10."""
+    short = {"attacks": {"pgd": {"steps": 2, "step_size": 0.001}}, "allow_short_reach": True}
+    left_out = {"attacks": {"pgd": {"steps": 2}, "bim": {}}}
+    set_by_rule = {("pgd", 0.05): 0.0625, ("pgd", 0.1): 0.125, ("bim", 0.05): 0.01, ("bim", 0.1): 0.01}
+    as_given = {("pgd", 0.05): 0.001, ("pgd", 0.1): 0.001}
+    for given, expected in ((left_out, set_by_rule), (short, as_given)):
+        grid = GridSettings.model_validate({"eps": [0.05, 0.1], **given})
+        plan = make_plan(profile.model_copy(update={"grids": {"epsilon": grid}}), RunOptions(tmp_path))
+        steps = {
+            (cell.settings["attack"], cell.settings["eps"]): cell.settings["attack_settings"]["step_size"]
+            for cell in plan.cells
+            if cell.section == "epsilon" and cell.settings["attack"] != "clean"
+        }
+        assert steps == expected
 
 
 def test_a_grid_may_be_for_some_seeds_only(profile: Profile, tmp_path: Path) -> None:
