@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 
@@ -16,12 +18,15 @@ from meddef.attacks.shadow import Shadow
 from meddef.attacks.surrogate import Surrogate
 from meddef.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 
 class InnerAttack:
     """PGD with cross-entropy and a random start on the current weights of ``model``, in evaluation mode.
 
     Gradients come from a ``Surrogate`` of the model (on a GPU a ``Shadow``, whose steps are recorded once while the
-    trainer holds ``climbing``) or, where it cannot be traced, from the model itself.
+    trainer holds ``climbing``) or, where it cannot be traced or (on a CPU) no longer has the model's logits, from the
+    model itself.
 
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K); its weights may change between calls.
@@ -53,6 +58,11 @@ class InnerAttack:
         """The source of gradients with the weights of now."""
         if isinstance(self._source, Surrogate | Shadow):
             self._source.refresh()
+            if isinstance(self._source, Surrogate) and not self._source.agrees(images[:1]):
+                logger.warning(
+                    "the copy that the attack in training uses is no longer the model: it attacks the model"
+                )
+                self._source = gradient_source(self.model, images, fast=False, precision=self.precision)
         elif self._source is None:
             try:
                 self._source = gradient_source(self.model, images, fast=True, precision=self.precision)
