@@ -20,6 +20,9 @@ from meddef.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+EVERY = 16
+"""Calls between two comparisons of the copy with the model."""
+
 
 class InnerAttack:
     """PGD with cross-entropy and a random start on the current weights of ``model``, in evaluation mode.
@@ -37,6 +40,7 @@ class InnerAttack:
     def __init__(self, model: nn.Module, steps: int, precision: str) -> None:
         self.model, self.steps, self.precision = model, steps, precision
         self._source: nn.Module | None = None
+        self._calls = 0
 
     def __call__(self, images: Tensor, labels: Tensor, *, eps: float, step_size: float, seed: int) -> Tensor:
         """Images (N, C, H, W) within ``eps`` and [0, 1]; the random start belongs to (seed, image).
@@ -58,7 +62,7 @@ class InnerAttack:
         """The source of gradients with the weights of now."""
         if isinstance(self._source, Surrogate | Shadow):
             self._source.refresh()
-            if isinstance(self._source, Surrogate) and not self._source.agrees(images[:1]):
+            if isinstance(self._source, Surrogate) and self._due() and not self._source.agrees(images[:1]):
                 logger.warning(
                     "the copy that the attack in training uses is no longer the model: it attacks the model"
                 )
@@ -69,6 +73,11 @@ class InnerAttack:
             except InputError:
                 self._source = gradient_source(self.model, images, fast=False, precision=self.precision)
         return self._source
+
+    def _due(self) -> bool:
+        """Whether to compare the copy with the model: in the first calls, then now and then (it costs 5 % of a call)."""
+        self._calls += 1
+        return self._calls <= EVERY // 2 or self._calls % EVERY == 0
 
 
 def _ignore(step: int) -> None:
