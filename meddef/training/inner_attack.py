@@ -75,7 +75,7 @@ class InnerAttack:
         return self._source
 
     def _due(self) -> bool:
-        """Whether to compare the copy with the model: in the first calls, then now and then (it costs 5 % of a call)."""
+        """Whether to compare the copy with the model (5 % of a call): in the first calls, then now and then."""
         self._calls += 1
         return self._calls <= EVERY // 2 or self._calls % EVERY == 0
 
