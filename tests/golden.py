@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from meddef.attacks import ATTACKS
+from meddef.attacks.reach import step_size
 from meddef.audit.robustness import robustness_report
 from meddef.data.images import ImageSet
 from meddef.data.phantom import FAMILIES, draw_phantoms
@@ -29,10 +30,11 @@ from meddef.pruning import prunable_weights, prune_l1
 from meddef.results_version import RESULTS_VERSION
 from meddef.saliency import measure_saliency
 from meddef.settings import AdversarialSettings, Profile, SaliencySettings, TrainingSettings
-from meddef.training import train
+from meddef.training import EpsilonSchedule, train
 
 PLACE = Path(__file__).with_name("golden.json")
 SIZE = 32
+RESISTED = 0.01  # ε of attacks on a network that resists, so that they use all of their steps
 QUICK: dict[str, dict[str, Any]] = {
     "bim": {"steps": 5},
     "pgd": {"steps": 12, "restarts": 2},
@@ -51,6 +53,19 @@ def network(classes: int = 4) -> nn.Module:
     layers = [nn.Conv2d(3, 8, 5, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 12, 3, stride=2)]
     net = nn.Sequential(*layers, nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(12 * 36, classes))
     return Normalized(net, 0.4, 0.25).eval()
+
+
+class Wavy(nn.Module):
+    """Class 0 wherever the image lies, with a loss that rises and falls on the way: images (N, 3, 32, 32) -> (N, 4)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(3 * SIZE**2, 16), nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        waves = torch.cos(6 * self.first(4 * (x - 0.3).flatten(1)))
+        return self.last(waves) + 2 * F.one_hot(waves.new_zeros(len(waves), dtype=torch.int64), 4)
 
 
 def phantoms(count: int, first_patient: int = 0) -> ImageSet:
@@ -108,7 +123,30 @@ def training() -> Digits:
         numbers = {k: v for k, v in state.history[-1].items() if isinstance(v, float)}
         digits |= {f"{name} {key}": value for key, value in numbers.items()}
         digits[f"{name} weights"] = sum(p.detach().abs().sum().item() for p in model.parameters())
-    return digits
+    for steps in (10, 40):
+        schedule = EpsilonSchedule(50, steps=steps)
+        for name in ("epsilon", "step_size", "adversarial_weight"):
+            digits[f"{name} of 50 epochs, {steps} steps"] = sum(getattr(schedule, name)(e) for e in range(50))
+    return digits | varied_training()
+
+
+def varied_training() -> Digits:
+    """What the plain settings do not touch: weights of classes, augmentation, easing, and a model that resists some."""
+    rule = AdversarialSettings(steps=6, patience=1, tolerance=0, validation_share=0.5)
+    settings = TrainingSettings(
+        epochs=8, batch_size=8, learning_rate=0.1, class_weights=True, augmentation=["horizontal_flip", "translate"],
+        adversarial=rule,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    dull = Normalized(nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 4)), 0.4, 0.25)
+    with tempfile.TemporaryDirectory() as folder:
+        every = phantoms(64)
+        some = np.flatnonzero(np.arange(64) % 8 < 5)
+        uneven = ImageSet(every.images[some], every.labels[some], *[tuple(map(str, some))] * 2)
+        state = train(dull, uneven, phantoms(60, 70), settings, seed=1, folder=Path(folder), progress=False)
+    names = ("loss_clean", "loss_adversarial", "ease")
+    digits = {f"varied {name}": state.history[-1][name] for name in names}
+    return digits | {f"varied score {row['epoch']}": row["score"] for row in state.history}
 
 
 def attacks() -> Digits:
@@ -122,6 +160,17 @@ def attacks() -> Digits:
         with torch.no_grad():
             digits[f"{name} loss"] = F.cross_entropy(model(found), labels).item()
         digits[f"{name} moved"] = (found - images).abs().mean().item()
+    wavy, zeros = Wavy().eval(), torch.zeros(8, dtype=torch.int64)
+    for name in ("pgd", "apgd", "fab", "square", "ensemble"):
+        found = ATTACKS[name](wavy, images, zeros, eps=RESISTED, **QUICK[name])
+        with torch.no_grad():
+            digits[f"{name} resisted, loss"] = F.cross_entropy(wavy(found), zeros).item()
+    settings = {"eps": 0.5, "step_size": 0.1, "steps": 12, "norm": "l2"}
+    for start in (False, True):
+        found = ATTACKS["pgd"](model, images, labels, random_start=start, **settings)
+        with torch.no_grad():
+            digits[f"pgd l2 loss, random start {start}"] = F.cross_entropy(model(found), labels).item()
+    digits |= {f"step of {steps} steps": step_size(0.05, steps) for steps in (5, 40)}
     return digits
 
 
@@ -142,8 +191,9 @@ def evaluation() -> Digits:
         "name": "golden", "description": "", "image_size": SIZE, "variants": ["resnet18"], "seeds": [3],
         "datasets": [{"name": "phantom_oct", "split_policy": "released", "sizes": {"train": 8, "val": 4, "test": 20}}],
         "batch_size": 5, "training": {"epochs": 1},
-        "grids": {"epsilon": {"images": 12, "eps": [0.03], "attacks": {"pgd": {"steps": 8}}}},
+        "grids": {"epsilon": {"images": 12, "eps": [0.03], "attacks": {"pgd": {"steps": 8}, "noise": {}}}},
     })  # fmt: skip
+    seen: list[torch.Tensor] = []
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions(Path(folder))
         plan = make_plan(profile, options)
@@ -151,8 +201,14 @@ def evaluation() -> Digits:
         cell = next(cell for cell in plan.cells if cell.settings.get("attack") == "pgd")
         splits = splits_of(profile.datasets[0], profile, options)
         (record,) = run_attack(cell, trained, splits, network(), Path(folder), progress=False)
+        noise = next(cell for cell in plan.cells if cell.settings.get("attack") == "noise")
+        judged = network()
+        judged.register_forward_hook(lambda module, given, logits: seen.append(given[0]))
+        run_attack(noise, trained, splits, judged, Path(folder), progress=False)
+    pattern = torch.rand((3, SIZE, SIZE), generator=torch.Generator().manual_seed(0)) - 0.5
     digits = {f"image {i} is of class": float(label) for i, label in enumerate(record["labels"])}
     names = ("n", "correct_before", "correct_after", "flipped", "linf", "l0")
+    digits["noise of the seed"] = ((seen[-1] - seen[-2]) * pattern).sum().item()
     return digits | {name: float(record[name]) for name in names}
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attack_models import answers, images, stripes, trained
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from meddef.attacks import ShortReachWarning, apgd, ensemble, fab, noise, pgd, square
 from meddef.attacks.balls import ball
 from meddef.attacks.randomness import FromGenerator, PerImage, randomness
+from meddef.errors import InputError
 from meddef.evaluation import evaluate
 
 EPS = 0.045
@@ -217,3 +219,16 @@ def test_a_caller_s_generator_draws_for_those_that_stay() -> None:
     part = numbers.select(torch.tensor([True, False, True, False, False, False]))
     assert torch.equal(part.uniform(3), torch.rand(2, 3, generator=theirs))
     assert torch.equal(part.signs(9), torch.where(torch.rand(2, 9, generator=theirs) < 0.5, -1.0, 1.0))
+
+
+@pytest.mark.parametrize("seed", [1.0, 1.5, None, "1"])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    with pytest.raises(InputError, match="seed must be a whole number"):
+        noise(nn.Flatten(), images(), torch.zeros(6, dtype=torch.int64), eps=EPS, seed=seed)
+
+
+def test_whole_numbers_of_other_libraries_are_the_same_seed() -> None:
+    x, labels = images(), torch.zeros(6, dtype=torch.int64)
+    found = [noise(nn.Flatten(), x, labels, eps=EPS, seed=seed) for seed in (3, np.int64(3), torch.tensor(3))]
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])

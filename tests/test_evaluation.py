@@ -72,3 +72,30 @@ def test_the_model_s_mode_is_restored() -> None:
 def test_confusion_matrix_has_true_classes_in_rows() -> None:
     matrix = confusion_matrix(np.array([0, 0, 1]), np.array([1, 0, 1]), 2)
     assert matrix.tolist() == [[1, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (grey(0.1, 0.4), torch.tensor([[0], [0]]), "class indices"),
+        (grey(0.1, 0.4), torch.tensor([0.0, 1.0]), "class indices"),
+        (grey(0.1, 0.4), torch.tensor([0]), "class indices"),
+        (grey(0.1, 0.4), torch.tensor([0, 3]), "the model has 3 classes"),
+        (grey(0.1, 0.4), torch.tensor([-1, 0]), "the model has 3 classes"),
+        (grey(10.0, 40.0), torch.tensor([0, 0]), r"\[0, 1\]"),
+        (grey(-1.0, 1.0), torch.tensor([0, 0]), r"\[0, 1\]"),
+        (grey(float("nan"), 1), torch.tensor([0, 0]), r"\[0, 1\]"),
+    ],
+)
+def test_without_an_attack_too_labels_and_pixels_must_be_what_they_say(
+    images: Tensor, labels: Tensor, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        evaluate(ByBrightness(), [(images, labels)], None)
+
+
+def test_an_empty_batch_adds_nothing() -> None:
+    whole, none = (grey(0.1, 0.6), torch.tensor([0, 0])), (grey(), torch.tensor([], dtype=torch.int64))
+    assert evaluate(ByBrightness(), [none, whole, none], brighten).counts.n == 2
+    with pytest.raises(InputError, match="no image"):
+        evaluate(ByBrightness(), [none], brighten)

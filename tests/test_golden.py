@@ -1,6 +1,7 @@
 """A number that moves needs a new version of its domain; a rewrite that moves none needs nothing."""
 
 import ast
+import importlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from golden import DOMAINS, PLACE, Digits, compute
 
 import meddef.evaluation.cells as cells
-from meddef.attacks.balls import LinfBall
+from meddef.attacks import reach
+from meddef.attacks.balls import L2Ball, LinfBall
 from meddef.results_version import RESULTS_VERSION, versions
 
 STORED = json.loads(PLACE.read_text(encoding="utf-8"))
@@ -67,3 +69,39 @@ def test_digits_do_not_depend_on_who_computed_before() -> None:
     torch.manual_seed(123)
     torch.rand(10)
     assert not moved("models", compute("models"))
+
+
+@pytest.mark.parametrize(
+    ("domain", "place", "value"),
+    [
+        ("training", "meddef.training.epoch.VALIDATION_EPSILON", 0.02),
+        ("training", "meddef.training.epoch.class_weights", lambda labels: torch.ones(4)),
+        ("training", "meddef.training.augmentation.SHIFT_DIVISOR", 8),
+        ("training", "meddef.training.trainer.ease_if_degraded", lambda *given: None),
+        ("training", "meddef.training.schedule.AGGRESSIVE_EPOCHS", 20),
+        ("training", "meddef.training.schedule.STEP_CAP", 0.002),
+        ("attacks", "meddef.attacks.apgd.MOMENTUM", 0.8),
+        ("attacks", "meddef.attacks.reach.REACH", 3.0),
+        ("attacks", "meddef.attacks.reach.PAPER_STEP", 0.012),
+    ],
+)
+def test_a_constant_of_a_rule_is_noticed(
+    domain: str, place: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, name = place.rsplit(".", 1)
+    monkeypatch.setattr(importlib.import_module(module), name, value)
+    if place.endswith("PAPER_STEP"):  # bound as a default when the function was made
+        monkeypatch.setitem(reach.step_size.__kwdefaults__, "paper_step", value)
+    assert moved(domain, compute(domain))
+
+
+def test_another_seed_of_an_attack_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = cells._bound_attack
+    monkeypatch.setattr(cells, "_bound_attack", lambda settings: bound({**settings, "seed": 0}))
+    assert moved("evaluation", compute("evaluation")) == ["noise of the seed"]
+
+
+def test_l2_in_the_wrong_direction_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = L2Ball.step
+    monkeypatch.setattr(L2Ball, "step", lambda self, x, gradient, size: step(self, x, -gradient, size))
+    assert {name.split(",")[0] for name in moved("attacks", compute("attacks"))} == {"pgd l2 loss"}

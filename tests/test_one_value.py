@@ -155,3 +155,8 @@ def test_models_are_compared_in_the_way_that_most_were_measured_in() -> None:
     assert alike([*both, harder, {**harder, "variant": "no_afd"}])[0]["settings"] == HARD
     report = Report("made", [*small_run("phantom_oct", ("resnet18",)), *both, harder], provenance())
     assert {record["n"] for record in report.grid("epsilon") if record["variant"] == "full"} == {10}
+
+
+def test_one_eps_in_two_norms_is_two_quantities() -> None:
+    linf, l2 = pgd("epsilon", HARD), pgd("l2", HARD | {"norm": "l2", "steps": 1000})
+    assert {record["grid"] for record in strongest([linf, l2])} == {"epsilon", "l2"}

@@ -7,8 +7,10 @@ import torch
 from attack_models import cnn, images
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from meddef.attacks import pgd
+from meddef.attacks.shadow import Shadow
 from meddef.attacks.surrogate import Surrogate
 from meddef.errors import InputError
 from meddef.models import VARIANTS, build_model
@@ -146,3 +148,93 @@ def test_the_attack_of_training_takes_models_that_cannot_be_traced() -> None:
     with torch.no_grad():
         assert F.cross_entropy(model(found), LABELS) > F.cross_entropy(model(x), LABELS)
     assert len(InnerAttack(model, 3, "float32")(x[:0], LABELS[:0], eps=0.05, step_size=0.05, seed=0)) == 0
+
+
+class Tied(nn.Module):
+    """Two convolutions with one weight, the later one by name called first, and a head that shares an unused layer's.
+
+    The name under which a copy first meets a shared weight is not the model's first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.norm, self.unused, self.head = nn.BatchNorm2d(3), nn.Linear(3, 4), nn.Linear(3, 4)
+        self.b.weight, self.head.weight = self.a.weight, self.unused.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.a(F.relu(self.norm(self.b(x)))).mean((2, 3)))
+
+
+class Doubling(nn.Sequential):
+    """A hook between a convolution and its BatchNorm, which with fresh statistics changes nothing of folding."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 64, 4))
+        self[0].register_forward_hook(lambda module, given, output: 2 * output)
+
+
+class Weighted(nn.Sequential):
+    """Something computed from a buffer alone, which a trace keeps as it was, and a number on the host."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 64, 4))
+        self.gain: Tensor
+        self.register_buffer("gain", torch.rand(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.gain.exp()
+
+
+@pytest.mark.parametrize("kind", [Tied, Doubling])
+@pytest.mark.parametrize("make", ["surrogate", "shadow"])
+def test_shared_weights_and_hooks_are_followed(kind: type[nn.Module], make: str) -> None:
+    torch.manual_seed(0)
+    model, x = kind().eval(), images(size=8)
+    copied = Surrogate(model, x, half=False) if make == "surrogate" else Shadow(model, fold=True, dtype=None)
+    moved(model)
+    moved(model)
+    copied.refresh()
+    torch.testing.assert_close(copied(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_that_are_computed_are_refused_or_left_alone() -> None:
+    x = images(size=8)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 4))
+    power = nn.Sequential(torch.nn.utils.spectral_norm(copy.deepcopy(model[0])), *model[1:]).eval()
+    torch.testing.assert_close(Surrogate(power, x, half=False)(x), power(x))
+    pruned = copy.deepcopy(model).eval()
+    prune.l1_unstructured(pruned[0], "weight", 0.5)
+    pruned(x.requires_grad_())
+    with pytest.raises(InputError, match="cannot copy"):
+        Surrogate(pruned, x, half=False)
+    InnerAttack(pruned, 2, "float32")(x.detach(), LABELS, eps=0.03, step_size=0.03, seed=0)
+
+
+def test_a_copy_that_cannot_follow_is_noticed_and_no_longer_used(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    model, x = Weighted().eval(), images(size=8)
+    attack = InnerAttack(model, 3, "float32")
+    for _ in range(2):
+        attack(x, LABELS, eps=0.03, step_size=0.02, seed=0)
+    assert isinstance(attack._source, Surrogate)
+    assert not caplog.records
+    moved(model)
+    found = attack(x, LABELS, eps=0.03, step_size=0.02, seed=0)
+    assert attack._source is model
+    assert "attacks the model" in caplog.text
+    fresh = InnerAttack(model, 3, "float32")(x, LABELS, eps=0.03, step_size=0.02, seed=0)
+    torch.testing.assert_close(found, fresh)
+
+
+def test_bfloat16_agrees_within_its_rounding_and_is_not_blind() -> None:
+    torch.manual_seed(0)
+    model, x = build_model("full", 4, mean=0.4, std=0.2).eval(), images(size=64)
+    surrogate = Surrogate(model, x, half=True)
+    assert surrogate.agrees(x[:1])
+    model.get_parameter(
+        next(name for name, p in model.named_parameters() if len(p) == 4 and p.ndim == 2)
+    ).data *= 2
+    assert not surrogate.agrees(x[:1])
+    surrogate.refresh()
+    assert surrogate.agrees(x[:1])

@@ -272,3 +272,22 @@ def test_blank_headings_are_plain_cells_and_units_stay_with_their_number() -> No
     html = Table(pd.DataFrame({"": ["FGSM, ε = 0.05"], "time": ["68 min"]}), "T")._repr_html_()
     assert '<tr><td class="left"></td><th scope="col">time</th></tr>' in html
     assert "FGSM, ε\u00a0=\u00a00.05</th><td>68\u00a0min</td>" in html
+
+
+@pytest.mark.parametrize(
+    ("steps", "step", "short"), [(20, 0.003, False), (19, 0.003, True), (10, 0.003, True)]
+)
+def test_a_training_attack_reaches_when_it_can_cross_the_ball(steps: int, step: float, short: bool) -> None:
+    """From a random start the other edge is 2 ε away, as in the definitions."""
+    last = {"epsilon": 0.03, "step_size": step}
+    record = {
+        "kind": "train",
+        "dataset": "phantom_oct",
+        "history": [last],
+        "settings": {"adversarial": {"steps": steps}},
+    }
+    said = tables_setup.short_reach(Report("tiny", [record], []))
+    assert bool(said) is short
+    if short:
+        assert f"PGD of {steps} steps of 0.003" in said
+        assert "0.06 wide" in said

@@ -232,3 +232,23 @@ def test_a_resumed_optimizer_has_the_memory_layout_of_its_parameters(tmp_path: P
             optimizer.step()
         results.append(model.weight.detach().clone())
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("rule", [None, AdversarialSettings(steps=2)])
+def test_validation_without_an_answer_is_not_counted(
+    rule: AdversarialSettings | None, tmp_path: Path
+) -> None:
+    """In training BatchNorm takes the batch's statistics, so the loss does not see that those it keeps are lost."""
+    model = tiny_model()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_var is not None
+            module.running_var.fill_(torch.nan)
+    settings = SETTINGS.model_copy(update={"adversarial": rule})
+    with pytest.raises(InputError, match=r"not finite|NaN or infinite logits"):
+        train(model, images(8, 0), images(8, 1), settings, seed=0, folder=tmp_path, progress=False)
+
+
+def test_one_image_is_too_few_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="two or more"):
+        train(tiny_model(), images(1, 0), images(4, 1), SETTINGS, seed=0, folder=tmp_path, progress=False)

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from meddef.cli import app
+from meddef.errors import InputError
 from meddef.evaluation.plan import RunOptions, make_plan
 from meddef.records import RecordStore
 from meddef.settings import load_profile, profile_names
@@ -59,3 +60,21 @@ def test_a_trial_runs_and_builds_no_report(tmp_path: Path, monkeypatch: pytest.M
     store = RecordStore(tmp_path / "runs" / "paper-trial")
     assert all(store.get(cell.key) for cell in cells)
     assert not (tmp_path / "book").exists()
+
+
+@pytest.mark.parametrize(
+    "given", [["reproduce", "--trial", "--jobs", "1"], ["estimate", "--passes-a-second", "9"]]
+)
+def test_what_the_run_would_refuse_is_refused_before(given: list[str], tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "meddef/profiles/smoke.yaml").read_text(encoding="utf-8")
+    place = tmp_path / "short.yaml"
+    for old, new, said in (
+        ("pgd: {steps: 8, step_size: 0.004}", "pgd: {steps: 7, step_size: 0.004}", "leave step_size out"),
+        ("pgd: {steps: 6, step_size: 0.02}", "pgd: {steps: 6}", "at least 0.01667, or say"),
+    ):
+        assert old in text
+        place.write_text(text.replace(old, new), encoding="utf-8")
+        result = CliRunner().invoke(app, [*given, "--profile", str(place)])
+        assert isinstance(result.exception, InputError)
+        assert said in str(result.exception)
+        assert "\n" not in str(result.exception)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from meddef.errors import InputError
 
@@ -21,17 +21,24 @@ class _Tracer(fx.Tracer):
 def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
     """A private copy with the graph rewritten, and name of each convolution -> name of the BatchNorm it must take in.
 
-    The weights are still those of the convolutions alone; those that had no bias have one of zeros.
+    The weights are still those of the convolutions alone; those that had no bias have one of zeros. A BatchNorm stays
+    where its convolution has hooks, or weights that are computed, or that another module has too.
 
     Raises:
-        InputError: ``torch.fx`` cannot trace the model.
+        InputError: the model cannot be copied, or ``torch.fx`` cannot trace it.
     """
-    network = copy.deepcopy(model)
+    try:
+        network = copy.deepcopy(model)
+    except (
+        RuntimeError
+    ) as error:  # a weight that is computed before every forward pass, as old weight_norm does
+        raise InputError(f"fast=True cannot copy this model ({error}); leave fast out") from error
     try:
         graph = _Tracer().trace(network)
     except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
         raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
     modules, pairs = dict(network.named_modules()), {}
+    holders = Counter(id(parameter) for _, parameter in network.named_parameters(remove_duplicate=False))
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     for node in list(graph.nodes):
         norm = modules.get(str(node.target)) if node.op == "call_module" else None
@@ -39,7 +46,9 @@ def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]
             continue
         before = node.all_input_nodes[0]
         convolution = modules.get(str(before.target)) if before.op == "call_module" else None
-        if type(convolution) is not nn.Conv2d or len(before.users) > 1:
+        if type(convolution) is not nn.Conv2d or not plain(convolution) or not plain(norm):
+            continue
+        if len(before.users) > 1 or any(holders[id(own)] > 1 for own in convolution.parameters()):
             continue
         if calls[before.target] > 1 or calls[node.target] > 1:
             continue  # one set of weights cannot stand for two BatchNorms
@@ -52,3 +61,23 @@ def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]
     traced = fx.GraphModule(network, graph)
     traced.delete_all_unused_submodules()
     return traced, pairs
+
+
+def plain(module: nn.Module) -> bool:
+    """Whether nothing but the module's own ``forward`` and parameters decides what a call gives: no hooks, and a weight
+    that is not computed from others (old ``weight_norm``, ``torch.nn.utils.prune``)."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return not any(hooks) and (getattr(module, "weight", None) is None or "weight" in module._parameters)
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers under every name they have: a copy may know a shared one by another of them first."""
+    parameters, buffers = (
+        find(remove_duplicate=False) for find in (model.named_parameters, model.named_buffers)
+    )
+    return {**dict(parameters), **dict(buffers)}

@@ -3,19 +3,22 @@
 Number j of draw d for an image is the 64-bit mixer of SplitMix64 (Steele, Lea & Flood 2014,
 https://doi.org/10.1145/2660193.2660195) applied to key + golden * (d 2^32 + j): a counter-based generator, which
 needs no state and runs on the device of the images. The key comes from the seed and from the image's own pixels,
-rounded to 16 bits, so that a caller need not number the images, and so that the last bit in which devices differ does
-not matter.
-Equal images have equal random numbers.
+rounded to 16 bits, so that a caller need not number the images. Grey values of 8 or 16 bits give the same key whatever
+device divided them; of images that were interpolated to numbers in between, one last bit that differs makes another
+image. Equal images have equal random numbers.
 """
 
 from __future__ import annotations
 
+import operator
 import zlib
 from abc import ABC, abstractmethod
 from typing import Self
 
 import torch
 from torch import Tensor
+
+from meddef.errors import InputError
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _LEVELS = 65535
@@ -93,7 +96,15 @@ class FromGenerator(Randomness):
 
 
 def randomness(images: Tensor, generator: torch.Generator | None, seed: int, stream: str) -> Randomness:
-    """What an attack draws from: the caller's generator or, without one, numbers that belong to the images."""
+    """What an attack draws from: the caller's generator or, without one, numbers that belong to the images.
+
+    Raises:
+        InputError: a seed that is no whole number (1.0 would draw other numbers than 1).
+    """
+    try:
+        seed = operator.index(seed)
+    except TypeError as error:
+        raise InputError(f"seed must be a whole number, got {seed!r}") from error
     return PerImage(images, seed, stream) if generator is None else FromGenerator(images, generator)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from meddef.arithmetic import without_tf32
 from meddef.attacks.capture import kept
-from meddef.attacks.folding import without_batch_norm
+from meddef.attacks.folding import named_tensors, without_batch_norm
 from meddef.errors import InputError
 from meddef.models.meddef import Normalized
 
@@ -54,8 +54,7 @@ class Shadow(nn.Module):
         self.network = network.to(dtype=dtype if whole else None, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for one in self._folds:
             one.find(self.network)
-        there = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        given = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
+        there, given = named_tensors(network), named_tensors(inner)
         names = [
             name
             for name, tensor in given.items()

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meddef.attacks.first_layer import FirstLayer, pays
-from meddef.attacks.folding import without_batch_norm
+from meddef.attacks.folding import named_tensors, plain, without_batch_norm
 from meddef.errors import InputError
 
 _FEW = 16  # positions
 _TOLERANCE = 1e-3
+_ROUGH = 0.1  # of logits in bfloat16, relative to each and to the largest
 
 
 class Surrogate(nn.Module):
@@ -42,8 +43,8 @@ class Surrogate(nn.Module):
         self._original = [model]  # in a list, so that it is no submodule
         self.network, self._folded = without_batch_norm(model)
         self._first: dict[str, FirstLayer] = {}
-        named = [*self.network.named_parameters(), *self.network.named_buffers()]
-        self._filled = {name: tensor for name, tensor in named if tensor.is_floating_point()}
+        named = named_tensors(self.network)
+        self._filled = {name: tensor for name, tensor in named.items() if tensor.is_floating_point()}
         self.refresh()
         self._lay_out(model, images[:1])
         if half:
@@ -61,7 +62,7 @@ class Surrogate(nn.Module):
     def refresh(self) -> None:
         """Take over the weights and statistics that the model has now; storage stays where it is."""
         model = self._original[0]
-        state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        state = named_tensors(model)
         for name, norm_name in self._folded.items():
             scale, bias = _scale_and_bias(model.get_submodule(name), model.get_submodule(norm_name))
             weight, state[f"{name}.bias"] = state.pop(f"{name}.weight"), bias
@@ -72,6 +73,19 @@ class Surrogate(nn.Module):
         torch._foreach_copy_([self._filled[name] for name in names], [state[name] for name in names])
         for name in self._first.keys() - self._folded.keys():
             self._first[name].fill(state[f"{name}.weight"])
+
+    @torch.no_grad()
+    def agrees(self, image: Tensor) -> bool:
+        """Whether the logits of ``image`` (1, C, H, W) are the model's, in bfloat16 within what that rounds.
+
+        What ``refresh`` does not take over (a number kept in a module, something computed from buffers when the model
+        was traced, a module put in the place of another) shows here.
+        """
+        given, here = self._original[0](image), self(image)
+        near = (
+            (_TOLERANCE, _TOLERANCE) if not self.in_bfloat16 else (_ROUGH, _ROUGH * float(given.abs().max()))
+        )
+        return given.shape == here.shape and torch.allclose(given, here, *near)
 
     def _lay_out(self, model: nn.Module, image: Tensor) -> None:
         with torch.no_grad(), _positions(self.network) as positions:
@@ -114,7 +128,7 @@ def _positions(model: nn.Module) -> Iterator[dict[str, int]]:
     hooks = [
         module.register_forward_hook(lambda module, given, output, name=name: note(name, output))
         for name, module in model.named_modules()
-        if type(module) is nn.Conv2d
+        if type(module) is nn.Conv2d and plain(module)
     ]
     try:
         yield found

@@ -28,10 +28,12 @@ def estimate(
 
         meddef estimate --profile paper --passes-a-second 2000
     """
+    from meddef.evaluation.plan import check_reach
     from meddef.report.full_size import estimate
     from meddef.settings import load_profile
 
     settings = load_profile(profile)
+    check_reach(settings)
     if passes_a_second is None:
         from meddef.evaluation.estimate import seconds_per_pass
 

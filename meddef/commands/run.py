@@ -87,12 +87,15 @@ def reproduce(
 
         meddef reproduce --profile paper --trial --device cuda      # does it run on this GPU? minutes, needs no data
     """
-    from meddef.evaluation.plan import RunOptions, make_plan
+    from meddef.evaluation.plan import RunOptions, check_reach, make_plan
     from meddef.records import RecordStore
     from meddef.settings import load_profile
     from meddef.trial import trial as cut
 
-    settings = cut(load_profile(profile)) if trial else load_profile(profile)
+    settings = load_profile(profile)
+    if trial:
+        check_reach(settings)  # the trial's two steps need not reach; what is tried has to
+        settings = cut(settings)
     check_device(device)
     folder = runs_dir / settings.name
     if scheduler is not None:

@@ -83,7 +83,8 @@ def evaluate(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], attack: 
             settings bound by ``functools.partial``; None evaluates clean images.
 
     Raises:
-        InputError: no image in ``loader``. Whatever ``attack`` raises: no image counts as robust by default.
+        InputError: no image in ``loader``; labels that are no class indices below K, pixels outside [0, 1]. Whatever
+            ``attack`` raises: no image counts as robust by default.
     """
     told: list[
         tuple[Tensor, Tensor, Tensor]
@@ -94,6 +95,9 @@ def evaluate(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], attack: 
     with ExitStack() as stack:
         stack.callback(model.train, training)
         for images, targets in loader:
+            if not len(images):
+                continue
+            _check_labels(targets, len(images))
             if not told:
                 stack.enter_context(climbing(images.device))
             attacked = images if attack is None else attack(model, images, targets)
@@ -104,8 +108,11 @@ def evaluate(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], attack: 
             num_classes = clean_logits.shape[1]
             finite = torch.isfinite(clean_logits).all() & torch.isfinite(attacked_logits).all()
             change = (attacked - images).abs().flatten(1)
-            measured = (finite, change.max(), (change > 0).sum(1).max())
+            measured = (
+                finite, change.max(), (change > 0).sum(1).max(), *images.aminmax(), *targets.to(images.device).aminmax()
+            )  # fmt: skip
             seen = torch.stack([value.double() for value in measured]).tolist()
+            _check_ends(seen[3], seen[4], seen[5], seen[6], num_classes)
             if not seen[0]:
                 raise ValueError("the model's logits are not finite: its accuracy cannot be judged")
             linf, l0 = max(linf, seen[1]), max(l0, int(seen[2]))
@@ -114,3 +121,18 @@ def evaluate(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], attack: 
         raise InputError("the loader gave no image: nothing to evaluate")
     labels, before, after = (torch.cat(part).cpu().numpy() for part in zip(*told, strict=True))
     return Evaluation(labels, before, after, linf, l0, num_classes)
+
+
+def _check_labels(labels: Tensor, count: int) -> None:
+    if labels.is_floating_point() or labels.shape != (count,):
+        raise InputError(
+            f"labels must be integer class indices ({count},), got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+
+
+def _check_ends(low: float, high: float, first: float, last: float, classes: int) -> None:
+    """Refuse pixels outside [0, 1] and labels outside the classes, from the least and the largest of each."""
+    if not 0 <= low <= high <= 1:
+        raise InputError(f"pixels must be in [0, 1], got {low:.3g} to {high:.3g}: normalise inside the model")
+    if not 0 <= first <= last < classes:
+        raise InputError(f"labels go from {first:.0f} to {last:.0f}: the model has {classes} classes")

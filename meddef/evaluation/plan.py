@@ -135,7 +135,7 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
         if name not in ATTACKS:
             raise InputError(f"profile '{profile.name}': unknown attack '{name}', use {', '.join(ATTACKS)}")
         check_options(name, settings)
-    _check_reach(profile)
+    check_reach(profile)
     cells: list[Cell] = []
     for dataset in profile.datasets:
         cells += _dataset_cells(
@@ -144,8 +144,12 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
     return Plan(profile, tuple(cells))
 
 
-def _check_reach(profile: Profile) -> None:
-    """Refuse attacks that cannot get to the edge of their ball, unless the profile allows it."""
+def check_reach(profile: Profile) -> None:
+    """Refuse attacks that cannot get to the edge of their ball, unless the profile allows it.
+
+    Raises:
+        InputError: one line that names the place, the steps, the step size and the ε.
+    """
     tried: list[tuple[str, str, Mapping[str, Any], float]] = []
     for name, grid in profile.grids.items():
         if not grid.allow_short_reach:
@@ -157,8 +161,9 @@ def _check_reach(profile: Profile) -> None:
         tried.append(("saliency", "pgd", settings, settings.pop("eps")))
     for place, attack, given, eps in tried:
         if short := shortfall(attack, given, eps):
+            other = ", leave step_size out" if place != "saliency" and "step_size" in given else ""
             raise InputError(
-                f"profile '{profile.name}', {place}: {attack} cannot reach its ε: {short}, leave step_size out, or say "
+                f"profile '{profile.name}', {place}: {attack} cannot reach its ε: {short}{other}, or say "
                 "allow_short_reach: true"
             )
 

@@ -27,8 +27,8 @@ def model_of(record: Record) -> tuple[Any, ...]:
 
 
 def quantity(record: Record) -> Quantity:
-    """The model, the attack and its ε (None where it has none) of an attack record."""
-    return (*model_of(record), record["attack"], record["eps"])
+    """The model, the attack, its ε (None where it has none) and the norm in which that is, of an attack record."""
+    return (*model_of(record), record["attack"], record["eps"], record["settings"].get("norm", "linf"))
 
 
 def reaches(record: Record) -> bool:

@@ -229,10 +229,11 @@ def short_reach(report: Report) -> str:
     """A sentence where the training's PGD cannot get to the edge of its own ball; empty where it can."""
     for record in report.of("train"):
         last, rule = record["history"][-1], record["settings"]["adversarial"]
-        if rule and rule["steps"] * last["step_size"] < last["epsilon"]:
+        reach = rule["steps"] * last["step_size"] if rule else 0
+        if rule and reach < 2 * last["epsilon"] * (1 - 1e-6):
             return (
-                f"PGD of {rule['steps']} steps of {last['step_size']:g} in training moves a pixel by at most "
-                f"{rule['steps'] * last['step_size']:g} from its random start in a ball of ε = {last['epsilon']:g}: "
+                f"PGD of {rule['steps']} steps of {last['step_size']:g} in training moves a pixel by at most {reach:g} "
+                f"from its random start, and the ball of ε = {last['epsilon']:g} is {2 * last['epsilon']:g} wide: "
                 "these models were trained against less than ε, and accuracy under that attack overstates robustness."
             )
     return ""

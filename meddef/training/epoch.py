@@ -87,6 +87,8 @@ class Epoch:
                 share = clean[self.team.share(len(clean))].to(self.device)
                 parts.append(self._step(share, adversarial, labels.to(self.device), weights))
                 sizes.append(len(clean))
+        if not sizes:
+            raise InputError(f"{len(images)} training image: BatchNorm needs two or more in a batch")
         return self._summary(sizes, self.team.sum(torch.stack(parts).double()).tolist())
 
     def _summary(self, sizes: list[int], parts: list[list[float]]) -> dict[str, Any]:
@@ -109,7 +111,9 @@ class Epoch:
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(images), generator=generator)
         attacked = round(rule.validation_share * len(images)) if rule else 0
-        hits = torch.zeros(2, dtype=torch.long, device=self.device)  # clean, adversarial
+        hits = torch.zeros(
+            (2, 2), dtype=torch.long, device=self.device
+        )  # clean, adversarial: right, no answer
         self.model.eval()
         for start in range(0, len(images), VALIDATION_BATCH):
             indices = order[start : start + VALIDATION_BATCH]
@@ -121,7 +125,12 @@ class Epoch:
                 step = training_step(VALIDATION_EPSILON, rule.steps)
                 found = self._pgd(clean[:count], labels[:count], VALIDATION_EPSILON, step, VALIDATION_SEED)
                 hits[1] += self._hits(found, labels[self.team.share(count)])
-        clean_hits, adversarial_hits = self.team.sum(hits).tolist()
+        (clean_hits, lost), (adversarial_hits, lost_attacked) = self.team.sum(hits).tolist()
+        if unanswered := lost + lost_attacked:
+            raise InputError(
+                f"epoch {self.number}: logits of {unanswered} validation images are not finite: "
+                "lower training.learning_rate"
+            )
         clean_accuracy = clean_hits / len(images)
         if not attacked:
             return {"val_clean": clean_accuracy, "val_adversarial": None, "score": clean_accuracy}
@@ -184,5 +193,8 @@ class Epoch:
         return F.cross_entropy(logits, mine, weights, reduction="sum") / total
 
     def _hits(self, images: Tensor, labels: Tensor) -> Tensor:
+        """How many images the model gets right, and of how many its logits are not finite, (2,)."""
         with torch.no_grad():
-            return (self.model(images.to(self.device)).argmax(1) == labels.to(self.device)).sum()
+            logits = self.model(images.to(self.device))
+        right = logits.argmax(1) == labels.to(self.device)
+        return torch.stack([right.sum(), (~torch.isfinite(logits).all(1)).sum()])

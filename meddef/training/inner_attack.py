@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 
@@ -16,12 +18,18 @@ from meddef.attacks.shadow import Shadow
 from meddef.attacks.surrogate import Surrogate
 from meddef.errors import InputError
 
+logger = logging.getLogger(__name__)
+
+EVERY = 16
+"""Calls between two comparisons of the copy with the model."""
+
 
 class InnerAttack:
     """PGD with cross-entropy and a random start on the current weights of ``model``, in evaluation mode.
 
     Gradients come from a ``Surrogate`` of the model (on a GPU a ``Shadow``, whose steps are recorded once while the
-    trainer holds ``climbing``) or, where it cannot be traced, from the model itself.
+    trainer holds ``climbing``) or, where it cannot be traced or (on a CPU) no longer has the model's logits, from the
+    model itself.
 
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K); its weights may change between calls.
@@ -32,6 +40,7 @@ class InnerAttack:
     def __init__(self, model: nn.Module, steps: int, precision: str) -> None:
         self.model, self.steps, self.precision = model, steps, precision
         self._source: nn.Module | None = None
+        self._calls = 0
 
     def __call__(self, images: Tensor, labels: Tensor, *, eps: float, step_size: float, seed: int) -> Tensor:
         """Images (N, C, H, W) within ``eps`` and [0, 1]; the random start belongs to (seed, image).
@@ -53,12 +62,22 @@ class InnerAttack:
         """The source of gradients with the weights of now."""
         if isinstance(self._source, Surrogate | Shadow):
             self._source.refresh()
+            if isinstance(self._source, Surrogate) and self._due() and not self._source.agrees(images[:1]):
+                logger.warning(
+                    "the copy that the attack in training uses is no longer the model: it attacks the model"
+                )
+                self._source = gradient_source(self.model, images, fast=False, precision=self.precision)
         elif self._source is None:
             try:
                 self._source = gradient_source(self.model, images, fast=True, precision=self.precision)
             except InputError:
                 self._source = gradient_source(self.model, images, fast=False, precision=self.precision)
         return self._source
+
+    def _due(self) -> bool:
+        """Whether to compare the copy with the model (5 % of a call): in the first calls, then now and then."""
+        self._calls += 1
+        return self._calls <= EVERY // 2 or self._calls % EVERY == 0
 
 
 def _ignore(step: int) -> None:
