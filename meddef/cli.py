@@ -45,7 +45,7 @@ def options(
     )
 
 
-def _say(message: Warning | str, category: type[Warning], *rest: object) -> None:
+def _say(message: Warning | str, category: type[Warning], *rest: object, **others: object) -> None:
     """A warning as one line, without the place in the code that gave it."""
     print(f"meddef: {category.__name__}: {' '.join(str(message).split())}", file=sys.stderr)
 

@@ -268,9 +268,6 @@ def test_published_records_hold_every_cell(pytestconfig: pytest.Config) -> None:
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`meddef lab` was not run again since short_reach was added; then delete this"
-)
 def test_published_records_hold_every_defect(pytestconfig: pytest.Config) -> None:
     rows = read(Path(pytestconfig.rootpath))
     assert [recorded(rows, dataset) for dataset in {row["dataset"] for row in rows}] == [set(BY_NAME)] * 3

@@ -107,8 +107,23 @@ class SharedConvolution(nn.Module):
         return self.convolution(self.norm(self.convolution(x))).mean((2, 3))
 
 
-def test_a_fast_copy_that_differs_is_refused() -> None:
+class Noisy(nn.Module):
+    """Other logits in every call; a traced copy keeps the noise of its first."""
+
+    def __init__(self, convolution: nn.Module) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.convolution(x).mean((2, 3)) + torch.randn(2)
+
+
+def test_a_fast_copy_that_differs_is_refused_and_shared_weights_are_no_difference() -> None:
     torch.manual_seed(0)
     images, labels = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
+    settings = {"eps": 0.1, "step_size": 0.2, "steps": 1}
     with pytest.raises(InputError, match="changes this model's logits"):
-        pgd(SharedConvolution().eval(), images, labels, eps=0.1, step_size=0.2, steps=1, fast=True)
+        pgd(Noisy(nn.Conv2d(3, 2, 8)), images, labels, fast=True, **settings)
+    model = SharedConvolution().eval()
+    fast, plain = (pgd(model, images, labels, fast=fast, **settings) for fast in (True, False))
+    torch.testing.assert_close(fast, plain)

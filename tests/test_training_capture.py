@@ -41,4 +41,4 @@ def test_a_training_with_one_recording_is_the_training_without(
     assert again == history
     assert all(torch.equal(same[name], weights[name]) for name in weights)
     sizes = [key[0] for key in captured.steps]  # type: ignore[index]
-    assert sorted(sizes) == [3, 8]  # attacked of a training batch, and of a batch of validation
+    assert sorted(sizes) == [3, 11]  # attacked of a training batch of 8, and of the 16 validation images
