@@ -12,6 +12,7 @@ from meddef.settings import GridSettings, SaliencySettings, TrainingSettings
 
 FORWARD = 0.4  # a forward pass alone, as a share of a pass with its gradient
 UPDATE = 1.8  # a training step on an image: gradients of the weights too, and the optimizer
+SURROGATE = 0.75  # a pass of the cheaper copy that training attacks (meddef.attacks.surrogate)
 WITHOUT_EPS = ("jsma",)
 DEFAULTS: dict[str, dict[str, Any]] = {  # those of ``ATTACKS`` that decide the work
     "bim": {"steps": 40},
@@ -68,8 +69,8 @@ def train_passes(settings: TrainingSettings, n_train: int, n_val: int) -> float:
     rule = settings.adversarial
     an_epoch = UPDATE * n_train + FORWARD * n_val
     if rule is not None:
-        an_epoch += rule.train_share * n_train * (rule.steps + UPDATE)
-        an_epoch += rule.validation_share * n_val * rule.steps
+        an_epoch += rule.train_share * n_train * (SURROGATE * rule.steps + UPDATE)
+        an_epoch += rule.validation_share * n_val * SURROGATE * rule.steps
     return settings.epochs * an_epoch
 
 

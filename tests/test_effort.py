@@ -38,7 +38,7 @@ def test_a_training_counts_every_image_of_every_epoch() -> None:
     attacked = TrainingSettings(
         epochs=2
     )  # 35 % of 100 images, 40 steps and an update each; 7 of 10 in validation
-    assert train_passes(attacked, 100, 10) == pytest.approx(2 * (184 + 35 * 41.8 + 7 * 40))
+    assert train_passes(attacked, 100, 10) == pytest.approx(2 * (184 + 35 * (0.75 * 40 + 1.8) + 7 * 0.75 * 40))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -128,7 +128,7 @@ def test_the_pages_hold_shares_that_add_up_and_the_verdict(tmp_path: Path) -> No
 def test_hours_by_hand() -> None:
     """ROCT's trainings: 100 epochs; 83,484 and 32 images; three seeds of five adversarial models and two clean ones."""
     clean = 1.8 * 83484 + 0.4 * 32
-    adversarial = clean + 0.35 * 83484 * 41.8 + 0.7 * 32 * 40
+    adversarial = clean + 0.35 * 83484 * (0.75 * 40 + 1.8) + 0.7 * 32 * 0.75 * 40
     load = full_size.full_paper()
     cells = load.cells[(load.cells["dataset"] == "roct") & (load.cells["section"] == "train")]
     assert len(cells) == 21
