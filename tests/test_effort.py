@@ -38,7 +38,9 @@ def test_a_training_counts_every_image_of_every_epoch() -> None:
     attacked = TrainingSettings(
         epochs=2
     )  # 35 % of 100 images, 40 steps and an update each; 7 of 10 in validation
-    assert train_passes(attacked, 100, 10) == pytest.approx(2 * (184 + 35 * (0.75 * 40 + 1.8) + 7 * 0.75 * 40))
+    assert train_passes(attacked, 100, 10) == pytest.approx(
+        2 * (184 + 35 * (0.75 * 40 + 1.8) + 7 * 0.75 * 40)
+    )
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
