@@ -123,10 +123,8 @@ def fit(splits: Splits, name: str, seed: int, folder: Path) -> Normalized:
 def attacked(splits: Splits, model: nn.Module, seed: int, eps: float, unit: float = 1.0) -> Evaluation:
     """PGD on the test images; ``eps`` is in units of ``unit`` pixel units."""
     radius, steps = eps * unit, PGD["steps"]
-    generator = torch.Generator().manual_seed(seed)
-    attack = partial(
-        pgd, eps=radius, step_size=PGD["reach_in_eps"] * radius / steps, steps=steps, generator=generator
-    )
+    step_size = PGD["reach_in_eps"] * radius / steps
+    attack = partial(pgd, eps=radius, step_size=step_size, steps=steps, seed=seed)
     return evaluate(model, _batches(splits), attack)
 
 
