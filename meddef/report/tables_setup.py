@@ -153,7 +153,7 @@ def training_settings(report: Report) -> Table:
         "dropout": (f"{paper['dropout']:g}, {PROTOCOL['model']['dropout']:g}", lambda s: f"{s['dropout']:g}"),
         "epochs": (str(paper["epochs"]), lambda s: str(s["epochs"])),
         "batch size": (_each(paper["batch_size"].values()), lambda s: str(s["batch_size"])),
-        "class weights": (DASH, lambda s: "inverse frequency" if s["class_weights"] else "none"),
+        "class weights": (DASH, lambda s: "inverse frequency" if s.get("class_weights") else "none"),
         "augmentation": (f"various, {paper['augmentation']['techniques']}", _augmentation),
         "share attacked, training": (
             f"{100 * paper['adversarial_share']['train']:.0f} %",
