@@ -186,3 +186,9 @@ def test_a_short_reach_makes_a_model_look_robust(defended: float, random_start: 
     short, full = survivors(0.1 * eps), survivors(step_size(eps, 5))
     assert short.sum() > full.sum() + 5
     assert (full & ~short).sum() <= 1
+
+
+@pytest.mark.parametrize("eps", [-0.03, float("nan"), float("inf")])
+def test_a_radius_that_is_none_has_no_step(eps: float) -> None:
+    with pytest.raises(InputError, match="eps must be finite and at least 0"):
+        step_size(eps, 10)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from meddef.attacks import contract
 from meddef.attacks.blame import warn
+from meddef.errors import InputError
 
 PAPER_STEP = 0.01
 """Step size of the paper's PGD and BIM at test time, pixel units; made for 40 steps."""
@@ -53,7 +54,12 @@ def step_size(eps: float, steps: int, *, paper_step: float = PAPER_STEP) -> floa
     0.01
     >>> step_size(0.05, 5)
     0.025
+
+    Raises:
+        InputError: ``eps`` is negative or no number, fewer steps than one.
     """
+    if not 0 <= eps < float("inf"):
+        raise InputError(f"eps must be finite and at least 0, got {eps}")
     reaches = not shortfall(eps, paper_step, steps, random_start=True)
     return paper_step if reaches else REACH * eps / steps
 
