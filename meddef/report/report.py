@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from meddef.data import Preprocessing
 
 PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
-VARIANTS = tuple(VARIANT_LABELS)
+CAPACITY_LABELS = {  # controls for the size of the full model
+    "plain_capacity": "ResNet18 + plain blocks",
+    "attention_only": "ResNet18 + self-attention",
+}
+LABELS = VARIANT_LABELS | CAPACITY_LABELS
+VARIANTS = tuple(LABELS)
 ATTACK_NAMES = {
     "clean": "no attack",
     "fgsm": "FGSM",
@@ -256,7 +261,7 @@ def is_control(variant: str, training: str) -> bool:
 
 def model_label(variant: str, training: str) -> str:
     """The paper's name of a model; the training is named where it is not the one the name stands for."""
-    label = VARIANT_LABELS.get(variant, variant)
+    label = LABELS.get(variant, variant)
     return f"{label}, {training} training" if is_control(variant, training) else label
 
 
