@@ -123,6 +123,13 @@ def in_words(row: Mapping[Any, Any], rate: str) -> str:
     return percent(row, rate).replace("\n", " % ")
 
 
+def budget(eps: float) -> str:
+    """An ε as its reader knows it: "8/255" for what was rounded from grey levels, else "0.05"."""
+    levels = 255 * eps
+    whole = round(levels)
+    return f"{whole}/255" if whole and abs(levels - whole) < 1e-3 else f"{eps:g}"
+
+
 def seeds_note(seeds: Iterable[int]) -> str:
     """What a caption says where cells are means over seeds; empty with one. ``seeds`` are how many each cell has."""
     counts = sorted(set(seeds))
