@@ -58,7 +58,9 @@ def faults(text: dict[str, str], claims: Claims, excluded: Excluded) -> list[str
 def unknown_reasons(claims: Claims, excluded: Excluded) -> list[str]:
     """Reasons that are neither in the list nor "repeats" and a claim of the ledger."""
     known = REASONS | {f"repeats {claim['id']}" for claim in claims}
-    return [f"{section}: {reason}" for section in excluded for reason in excluded[section] if reason not in known]
+    return [
+        f"{section}: {reason}" for section in excluded for reason in excluded[section] if reason not in known
+    ]
 
 
 def false_twins(claims: Claims) -> list[str]:
@@ -139,11 +141,17 @@ def test_a_stale_exclusion_is_an_error(text: dict[str, str], section: str, words
 
 def test_reasons_are_of_the_list() -> None:
     assert unknown_reasons(paper.CLAIMS, EXCLUDED) == []
-    assert unknown_reasons([], {"V": {"obvious": ["x"], "repeats V.none": ["y"]}}) == ["V: obvious", "V: repeats V.none"]
+    assert unknown_reasons([], {"V": {"obvious": ["x"]}}) == ["V: obvious"]
+    assert unknown_reasons(paper.CLAIMS, {"V": {"repeats V.none": ["x"]}}) == ["V: repeats V.none"]
 
 
 def test_exclusions_are_a_few_words() -> None:
-    long = [quote for name in EXCLUDED for _, quote in excluded_in(name, EXCLUDED) if len(quote.split()) > FEW_WORDS]
+    long = [
+        quote
+        for name in EXCLUDED
+        for _, quote in excluded_in(name, EXCLUDED)
+        if len(quote.split()) > FEW_WORDS
+    ]
     assert long == []
 
 

@@ -1,8 +1,8 @@
 """What the MedDef paper prints, as data. Nothing here is computed, and nothing here needs torch.
 
 `PROTOCOL`: datasets, training, attacks, pruning, and where the paper's statements differ, with sections.
-`CLAIMS`: the ledger of every claim and setting, `distinct` those that repeat no other; `CLAIMS_EXCLUDED`: the numbers and
-sentences that hold none, with reasons.
+`CLAIMS`: the ledger of every claim and setting, `distinct` those that repeat no other; `CLAIMS_EXCLUDED`: the
+numbers and sentences that hold none, with reasons.
 `DECISIONS`: where the paper can be read in more than one way, and what was taken.
 `EXHIBITS`: every figure, subfigure and table. `FIGURE_CLAIMS`: bounds on ASR printed in captions and text.
 `VARIANT_LABELS`: our variant names and the paper's.
