@@ -29,6 +29,7 @@ METHOD = (
     "under Definitions."
 )
 CLEAR, OPEN, AT_FLOOR = "clear", "open", "at the floor"
+_SPELLED = {2: "two", 4: "four", 8: "eight"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Effect:
         count = self.groups * self.trainings
         if count == 1:
             return "these two accuracies"
-        return f"these {({2: 'two', 4: 'four', 8: 'eight'}).get(count, count)} trainings"
+        return f"these {_SPELLED.get(count, count)} trainings"
 
     @property
     def verdict(self) -> str:
