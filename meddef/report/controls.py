@@ -21,7 +21,8 @@ DAAM = {training: f"full model for ResNet18, {training} training" for training i
 TRAINING = {variant: f"adversarial training, {variant}" for variant in ARCHITECTURES}
 INTERACTION = "interaction"
 # Each effect: the models whose accuracies are added, and taken away.
-EFFECTS: dict[str, list[tuple[int, tuple[str, str]]]] = {
+Parts = list[tuple[int, tuple[str, str]]]
+EFFECTS: dict[str, Parts] = {
     **{name: [(1, ("full", training)), (-1, ("resnet18", training))] for training, name in DAAM.items()},
     **{name: [(1, (variant, "adversarial")), (-1, (variant, "clean"))] for variant, name in TRAINING.items()},
     INTERACTION: [
@@ -67,23 +68,26 @@ def conditions(
     return dict(sorted(found.items(), key=lambda item: (ATTACKS.index(item[0][0]), item[0][1] or 0.0)))
 
 
-def effects(report: Report, dataset: Dataset, eps: float) -> dict[Condition, dict[str, Effect]]:
-    """(attack, epsilon) -> the five effects of ``EFFECTS``, each a question with p-values corrected for its conditions.
+def effects(
+    report: Report, dataset: Dataset, eps: float, of: Mapping[str, Parts] = EFFECTS
+) -> dict[Condition, dict[str, Effect]]:
+    """(attack, epsilon) -> the effects ``of``, each a question with p-values corrected for its conditions.
 
     Equivalences without attack and under PGD are tested in the order of ε (``in_order``), the others as a family.
+    Empty where a model was not trained.
     """
-    if not has_all(report, dataset):
+    if not {model for parts in of.values() for _, model in parts} <= set(report.models(dataset.name)):
         return {}
-    found: dict[str, dict[Condition, Effect]] = {name: {} for name in EFFECTS}
+    found: dict[str, dict[Condition, Effect]] = {name: {} for name in of}
     for condition, records in conditions(report, dataset, eps).items():
         ours = {
             name: effect([(sign, records.get(model, {})) for sign, model in parts])
-            for name, parts in EFFECTS.items()
+            for name, parts in of.items()
         }
         if all(ours.values()):  # an unfinished run may lack a model here
             for name, each in ours.items():
                 found[name] |= {condition: each} if each else {}
-    result: dict[Condition, dict[str, Effect]] = {condition: {} for condition in found[INTERACTION]}
+    result: dict[Condition, dict[str, Effect]] = {condition: {} for condition in found[next(iter(of))]}
     for name, of_conditions in found.items():
         for condition, each in _judged(of_conditions).items():
             result[condition][name] = each
@@ -110,7 +114,7 @@ def table(report: Report, eps: float) -> Table:
             rows.append(
                 {
                     "dataset": dataset.label,
-                    "condition": _words(condition),
+                    "condition": condition_words(condition),
                     "n": str(first.n),
                     "seeds": str(first.trainings),
                     **{HEADINGS[name]: f"{each.cell()}\n{each.evidence()}" for name, each in found.items()},
@@ -132,7 +136,7 @@ def _sizes(report: Report) -> str:
     return f" ({full / 1e6:.1f} M parameters against {plain / 1e6:.1f} M)" if full and plain else ""
 
 
-def _words(condition: Condition) -> str:
+def condition_words(condition: Condition) -> str:
     """ "PGD, ε = 0.05"."""
     attack, budget = condition
     return attack_name(attack) + (f", ε = {budget:.2g}" if budget else "")
@@ -157,8 +161,8 @@ def verdict(report: Report, eps: float) -> Text:
 def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
     first = found[INTERACTION]
     seeds = f", {first.trainings} seeds" if first.trainings > 1 else ""
-    training = " and ".join(f"{_judgement(found[TRAINING[v]])} for {plain_label(v)}" for v in ARCHITECTURES)
-    adversarial, clean = (_judgement(found[DAAM[training]]) for training in ("adversarial", "clean"))
+    training = " and ".join(f"{judgement(found[TRAINING[v]])} for {plain_label(v)}" for v in ARCHITECTURES)
+    adversarial, clean = (judgement(found[DAAM[training]]) for training in ("adversarial", "clean"))
     return (
         f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training moves "
         f"accuracy by {training}; the full model in place of ResNet18 moves it by {adversarial} where training is "
@@ -166,7 +170,7 @@ def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
     )
 
 
-def _judgement(found: Effect) -> str:
+def judgement(found: Effect) -> str:
     """ "+47.3 points [+40.1, +54.6] (clear)"."""
     return f"{found.words()} ({found.verdict})"
 
@@ -187,7 +191,7 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
     ours = {c: each[DAAM["adversarial"]] for c, each in found.items() if _in_sequence(c)}
     few = [(c, each) for c, each in ours.items() if not each.decides]
     if few:
-        differ = "; ".join(_words(c) for c, each in few if each.these_differ)
+        differ = "; ".join(condition_words(c) for c, each in few if each.these_differ)
         return (
             f"ResNet18 and the full model, both trained adversarially: {few[0][1].these} "
             f"{f'differ ({differ})' if differ else 'are not shown to differ'}. With so few nothing follows for the "
@@ -195,7 +199,9 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
         )
     shown = [c for c, each in ours.items() if each.is_equivalent]
     left = [
-        f"{_words(c)}: {each.words()}, {each.verdict}" for c, each in ours.items() if not each.is_equivalent
+        f"{condition_words(c)}: {each.words()}, {each.verdict}"
+        for c, each in ours.items()
+        if not each.is_equivalent
     ]
     if not shown:
         return (
@@ -232,5 +238,5 @@ def _over_all(found: dict[Condition, dict[str, Effect]]) -> str:
     condition, most = max(of_full.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
     return (
         f"Without attack and under attacks, by effect: {told}. The largest effect of the full model in place of "
-        f"ResNet18 with adversarial training: {_judgement(most)}, {_words(condition)}, n = {most.n}."
+        f"ResNet18 with adversarial training: {judgement(most)}, {condition_words(condition)}, n = {most.n}."
     )
