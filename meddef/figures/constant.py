@@ -30,10 +30,19 @@ def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, wher
     panel.axhline(most, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
     if high - low > 0.05:
         panel.axhspan(low, high, color=COLOUR, alpha=0.12, linewidth=0, zorder=1)
-    number = f"{share_text(low, high)} %"
+    _label(panel, most, f"{share_text(low, high)} %", where)
+
+
+def constant_share(panel: Axes, share: float) -> None:
+    """The line at ``share`` percent, with its number, where one set of images was judged."""
+    panel.axhline(share, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
+    _label(panel, share, f"{share:.0f} %", "")
+
+
+def _label(panel: Axes, height: float, number: str, where: str) -> None:
     x, offset, align = (0.01, -2.0, "left") if where == "left" else (0.995, 1.5, "right")
     panel.annotate(
-        f"constant answer ({number})" if where else number, (x, most), xycoords=("axes fraction", "data"),
+        f"constant answer ({number})" if where else number, (x, height), xycoords=("axes fraction", "data"),
         xytext=(0, offset), textcoords="offset points", ha=align, va="top" if offset < 0 else "bottom", fontsize=6.5,
         color=COLOUR, zorder=4,
     )  # fmt: skip

@@ -26,6 +26,11 @@ class Text(str):
         return str(self)
 
 
+def bullets(sentences: list[str]) -> Text:
+    """A Markdown list; says so where there is nothing to say."""
+    return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of ready cells; ``None`` and NaN show as a dash.

@@ -20,6 +20,7 @@ from meddef.statistics import AttackCounts, mean_over_seeds
 
 LEFT = 0.031373  # 8/255
 PAPER: float = PROTOCOL["attacks"]["pgd"]["eps"]
+BUDGETS = (LEFT, PAPER)
 NAMED = ("resnet18", "full")  # the models of the headline sentences, however they were trained
 
 
@@ -54,7 +55,7 @@ class Left:
 def budgets(report: Report, dataset: str | None = None) -> list[float]:
     """The headline's budgets at which ``report`` has attacks, on ``dataset`` or any: 8/255, and the paper's."""
     names = [dataset] if dataset else [each.name for each in report.datasets]
-    return [eps for eps in (LEFT, PAPER) if any(report.at(eps, name) for name in names)]
+    return [eps for eps in BUDGETS if any(report.at(eps, name) for name in names)]
 
 
 def left(report: Report, dataset: str, eps: float) -> dict[tuple[str, str], Left]:
