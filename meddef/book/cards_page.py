@@ -79,7 +79,7 @@ def models(reports: Sequence[Report], budgets: Sequence[float]) -> Table:
                         f"(profile {report.profile})",
                         "model": model_label(*model),
                         "parameters": f"{records[0]['parameters']:,}",
-                        "training": f"{_training(records)}\nseeds {_seeds(records)}",
+                        "training": f"{_training(records)}\n{_seeds(records)}",
                         "no attack (%)": _clean(clean, model),
                         **{_heading(eps): _worst(found.get(model), len(records)) for eps, found in worst.items()},
                     }
@@ -120,4 +120,4 @@ def _worst(found: Left | None, trained: int) -> str:
 
 
 def _seeds(records: Sequence[dict[str, object]]) -> str:
-    return ", ".join(str(record["seed"]) for record in records)
+    return f"seed{'s' * (len(records) > 1)} {', '.join(str(record['seed']) for record in records)}"
