@@ -11,7 +11,7 @@ from meddef.attacks.options import options
 from meddef.errors import InputError
 from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.run import _grouped
-from meddef.report import effort, full_size
+from meddef.report import clock, effort, full_size
 from meddef.report.capacity import Scale, planned, scale, split_sizes
 from meddef.report.report import Report
 from meddef.settings import DatasetSettings, TrainingSettings, load_profile

@@ -27,7 +27,10 @@ def cards_page(reports: Sequence[Report], budgets: Sequence[float]) -> dict[str,
     datasets = "\n\n".join(
         f"### {name}\n\n{dataset_card(card)._repr_html_()}" for name, card in CARDS.items()
     )
-    return {"cards_data.md": f"{datasets}\n", "cards_models.md": f"{models(reports, budgets)._repr_html_()}\n"}
+    return {
+        "cards_data.md": f"{datasets}\n",
+        "cards_models.md": f"{models(reports, budgets)._repr_html_()}\n",
+    }
 
 
 def dataset_card(card: Card) -> Table:
@@ -81,12 +84,15 @@ def models(reports: Sequence[Report], budgets: Sequence[float]) -> Table:
                         "parameters": f"{records[0]['parameters']:,}",
                         "training": f"{_training(records)}\n{_seeds(records)}",
                         "no attack (%)": _clean(clean, model),
-                        **{_heading(eps): _worst(found.get(model), len(records)) for eps, found in worst.items()},
+                        **{
+                            _heading(eps): _worst(found.get(model), len(records))
+                            for eps, found in worst.items()
+                        },
                     }
                 )
     caption = (
-        "The models of the published runs; in the worst case an image counts as right if it is right after every attack "
-        f"that is named. {NOTE} Weights are not published; the command of each page makes them."
+        "The models of the published runs; in the worst case an image counts as right if it is right after all attacks "
+        f"that are named. {NOTE} Weights are not published; the command of each page makes them."
     )
     return Table(pd.DataFrame(rows), caption, header=2, left=("training",))
 
@@ -97,7 +103,9 @@ def _heading(eps: float) -> str:
 
 def _training(records: Sequence[Record]) -> str:
     first = records[0]
-    return f"{first['training']}, {first['epochs']} epochs, learning rate {first['settings']['learning_rate']:g}"
+    return (
+        f"{first['training']}, {first['epochs']} epochs, learning rate {first['settings']['learning_rate']:g}"
+    )
 
 
 def _clean(frame: pd.DataFrame, model: tuple[str, str]) -> str:
@@ -116,7 +124,9 @@ def _worst(found: Left | None, trained: int) -> str:
         return DASH
     constant = f"constant {100 * found.constant.accuracy.value:.1f}"
     where = found.where(trained).removeprefix("worst case over ").split(", n = ")
-    return "\n".join([with_balanced(percent(found.rates, "robust"), found.rates), constant, where[0], f"n = {where[1]}"])
+    return "\n".join(
+        [with_balanced(percent(found.rates, "robust"), found.rates), constant, where[0], f"n = {where[1]}"]
+    )
 
 
 def _seeds(records: Sequence[dict[str, object]]) -> str:

@@ -11,7 +11,11 @@ from matplotlib.lines import Line2D
 
 COLOUR = "#8C510A"
 DASHES = (0, (1, 1.2))
-NAMES = {"robust": "constant", "clean": "constant", "balanced": "constant_balanced"}  # rate drawn -> its column
+NAMES = {
+    "robust": "constant",
+    "clean": "constant",
+    "balanced": "constant_balanced",
+}  # rate drawn -> its column
 
 
 def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, where: str = "") -> None:

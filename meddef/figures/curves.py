@@ -83,8 +83,8 @@ def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
 def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
     """Accuracy against epsilon: a row a dataset, a column a model, a line an attack; hollow: Tables 1 and 2.
 
-    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is what
-    one answer for all of the images gets. The grid "small_epsilon" holds budgets below the paper's.
+    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is
+    what one answer for all of the images gets. The grid "small_epsilon" holds other budgets, most of them smaller.
     """
     table = epsilon_table() if grid == "epsilon" else epsilon_table()[:0]
     return _small_multiples(

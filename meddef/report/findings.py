@@ -14,12 +14,13 @@ from meddef.report.display import Text, bullets, in_words, place
 from meddef.report.largest_class import WHY, survivors
 from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
 from meddef.report.scope import scope as scope
+from meddef.report.tables import compression_pairs, epsilon_pairs
+from meddef.report.tables_comparison import full_pgd
 from meddef.report.training_words import easing as easing
 from meddef.report.training_words import schedule as schedule
 from meddef.report.training_words import training as training
-from meddef.report.tables import compression_pairs, epsilon_pairs
-from meddef.report.tables_comparison import full_pgd
 from meddef.report.worst_case import ENSEMBLE, below_single
+
 
 def data(report: Report) -> Text:
     """Sizes of the splits beside the paper's, and repeated images."""

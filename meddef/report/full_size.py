@@ -13,6 +13,7 @@ import pandas as pd
 
 from meddef.report import effort
 from meddef.report.capacity import BYTES_A_WEIGHT, IN_TRAINING, Scale, planned, scale, split_sizes
+from meddef.report.clock import at_once, duration
 from meddef.report.display import DASH, Table
 from meddef.report.effort import cost_of_a_pass, halves, in_order, predicted
 from meddef.report.report import Report

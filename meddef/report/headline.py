@@ -78,9 +78,12 @@ def left(report: Report, dataset: str, eps: float) -> dict[tuple[str, str], Left
 
 def _together(attacks: Iterable[str], worst: list[Record]) -> Left:
     counts = [
-        AttackCounts(r["n"], r["correct_before"], r["correct_after"], r["flipped"]).robust_accuracy for r in worst
+        AttackCounts(r["n"], r["correct_before"], r["correct_after"], r["flipped"]).robust_accuracy
+        for r in worst
     ]
-    rates = mean_over_seeds(counts, "robust") | mean_over_seeds([balanced_accuracy(r) for r in worst], "balanced")
+    rates = mean_over_seeds(counts, "robust") | mean_over_seeds(
+        [balanced_accuracy(r) for r in worst], "balanced"
+    )
     return Left(tuple(attacks), worst[0]["n"], len(worst), rates, constant_answer(worst[0]), tuple(worst))
 
 
@@ -111,7 +114,9 @@ def constant(each: Left) -> str:
     )
 
 
-def like_with_like(report: Report, dataset: Dataset, model: tuple[str, str], eps: float) -> list[dict[str, Any]]:
+def like_with_like(
+    report: Report, dataset: Dataset, model: tuple[str, str], eps: float
+) -> list[dict[str, Any]]:
     """Each attack at ``eps`` for which the paper prints an accuracy of this model: "attack", "published" (percent) and
     the measured row of ``Report.attacks``, so that a printed number stands beside the same attack's measured one."""
     pairs = epsilon_pairs(report)

@@ -175,14 +175,10 @@ class Report:
         return with_worst_case(alike(self.of("attack")))
 
     def at(self, eps: float, dataset: str) -> list[Record]:
-        """Every attack with the bound ``eps`` on the models as trained, each quantity from its strongest record."""
-        return [
-            record
-            for record in self._strongest.values()
-            if (record["dataset"], record["eps"], record["prune_rate"]) == (dataset, eps, 0.0)
-            and record["attack"] != "clean"
-            and record["settings"].get("norm", "linf") == "linf"
-        ]
+        """Every attack with the L∞ bound ``eps`` on models without pruning, each from its strongest record."""
+        place = (dataset, 0.0, eps, "linf")
+        found = [((q[0], q[5], *q[-2:]), record) for q, record in self._strongest.items()]
+        return [record for own, record in found if own == place and record["attack"] != "clean"]
 
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
         """What ``grid`` gives, summarised over seeds, in percent; empty when the grid was not run.

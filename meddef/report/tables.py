@@ -138,7 +138,7 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
         ours = pairs[pairs["dataset"] == dataset.name].sort_values(key, kind="stable")
         ours = _with_best(ours, key, rate)
         for value, group in ours.groupby(key, sort=False):
-            head = {"dataset": dataset.label, title: _place(float(value), key)}  # type: ignore[arg-type]
+            head = {"dataset": dataset.label, title: _place(float(value), key)}
             for (variant, training), cells in group.groupby(["variant", "training"], sort=False):
                 n, seeds = cells[COUNTED[rate]].mode()[0], cells["seeds"].max()
                 row = head | {"model": short_label(str(variant), str(training)), COUNTED[rate]: n}

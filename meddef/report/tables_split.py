@@ -32,12 +32,19 @@ def way(dataset: Dataset, report: Report) -> str:
         for record in trained
     }
     steps = dataset.preprocessing.model_dump()
-    return json.dumps([dataset.name, dataset.record["image_size"], steps, settings], sort_keys=True, default=str)
+    return json.dumps(
+        [dataset.name, dataset.record["image_size"], steps, settings], sort_keys=True, default=str
+    )
 
 
 def comparable(reports: Iterable[Report]) -> list[Run]:
     """The runs that have a twin of the same way and another split."""
-    runs = [(dataset, report) for report in reports for dataset in report.datasets if report.of("train", dataset.name)]
+    runs = [
+        (dataset, report)
+        for report in reports
+        for dataset in report.datasets
+        if report.of("train", dataset.name)
+    ]
     splits: dict[str, set[str]] = {}
     for dataset, report in runs:
         splits.setdefault(way(dataset, report), set()).add(dataset.split)
@@ -64,9 +71,9 @@ def split_policies(reports: Iterable[Report], budgets: Iterable[float]) -> Table
     order = list(dict.fromkeys(row["model"] for row in rows))
     rows = sorted((row for row in rows if row["model"] in twice), key=lambda row: order.index(row["model"]))
     caption = (
-        "Accuracy (%) of models trained in the same way on the same images, split differently; below it the 95 % interval "
-        "and balanced accuracy. Test images differ between splits, so they are not compared image by image; images of one "
-        f"patient on both sides may make the task easier.{_else(runs)}"
+        "Accuracy (%) of models trained in the same way on the same images, split differently; below it the 95 % "
+        "interval and balanced accuracy. Test images differ between splits, so they are not compared image by image; "
+        f"images of one patient on both sides may make the task easier.{_else(runs)}"
     )
     return Table(pd.DataFrame([*rows, *constants] if rows else []), caption, header=2)
 
@@ -102,12 +109,16 @@ def _else(runs: list[Run]) -> str:
         report.profile: {
             "seeds": str(len({record["seed"] for record in report.of("train", dataset.name)})),
             "arithmetic of training": ", ".join(
-                sorted({str(record["settings"].get("precision")) for record in report.of("train", dataset.name)})
+                sorted(
+                    {str(record["settings"].get("precision")) for record in report.of("train", dataset.name)}
+                )
             ),
         }
         for dataset, report in runs
     }
-    names = [name for name in ("seeds", "arithmetic of training") if len({t[name] for t in told.values()}) > 1]
+    names = [
+        name for name in ("seeds", "arithmetic of training") if len({t[name] for t in told.values()}) > 1
+    ]
     if not names:
         return ""
     return f" The runs differ in besides: {'; '.join(_told(name, told) for name in names)}."

@@ -25,7 +25,8 @@ class EpsilonSchedule:
     | stabilization | 23 to 99 | 0.03 | 0.5 |
 
     In a run of fewer (or more) epochs, epoch e stands for the paper's epoch e * 100 / epochs: with few of them a phase
-    may have one or none, and the largest epsilon may not be reached. Where the paper says "epsilon <= 0.03" for the last phase, 0.03 is taken.
+    may have one or none, and the largest epsilon may not be reached. Where the paper says "epsilon <= 0.03" for the
+    last phase, 0.03 is taken.
 
     Args:
         epochs: length of the run, at least 1.
