@@ -96,7 +96,7 @@ def test_differences_are_other_minus_taken_on_the_same_images() -> None:
     assert found.value == -50.0
     assert found.is_clear
     row = decisions.table(records).frame.iloc[0]
-    assert (row["taken (%)"], row["other (%)"]) == ("75.0", "25.0")
+    assert (row["taken (%)"].split("\n")[0], row["other (%)"].split("\n")[0]) == ("75.0", "25.0")
     assert "clear in 1 of 1 conditions" in decisions.listing(records)
 
 

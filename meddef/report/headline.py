@@ -95,9 +95,10 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
     found = left(report, dataset.name, eps)
     trained = by_model(report.of("train", dataset.name))
     alike: dict[str, list[tuple[str, Left]]] = {}
-    for model, records in trained.items():
+    for model in dict.fromkeys([*trained, *found]):
         if model[0] in NAMED and model in found:
-            alike.setdefault(found[model].where(len(records)), []).append((model_label(*model), found[model]))
+            where = found[model].where(len(trained.get(model, found[model].records)))
+            alike.setdefault(where, []).append((model_label(*model), found[model]))
     return " ".join(
         f"{dataset.label}, ε = {budget(eps)}, {where}: "
         f"{'; '.join([*(f'{label} keeps {each.what_remains()}' for label, each in models), constant(models[0][1])])}."
