@@ -27,7 +27,10 @@ from meddef.report.worst_case import ENSEMBLE
 ATTACKED = ("ablation", "controls", "epsilon", "pruning", "confusion", "comparison")  # sections on attacks
 ROUNDED = 0.0501  # a printed percentage has one decimal
 NAMES = {name: attack for attack, name in ATTACK_NAMES.items()}
-RATES = {"asr_against_pruning": "asr", "balanced_curves": "balanced accuracy"}  # drawing function -> what it draws; accuracy where none is named
+RATES = {
+    "asr_against_pruning": "asr",
+    "balanced_curves": "balanced accuracy",
+}  # drawing function -> what it draws; accuracy where none is named
 WITHOUT_EPS = ("clean", "jsma")
 NUMBER = r"(-?\d+\.\d)( ± \d+\.\d)?"
 

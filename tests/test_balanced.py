@@ -78,7 +78,9 @@ def test_the_interval_is_put_together_from_wilsons() -> None:
     middle = (0.375 + 1) / 2
     assert low == pytest.approx(middle - math.hypot(0.375 - 0.1368, 1 - 0.6756) / 2, abs=2e-4)
     assert high == pytest.approx(middle + math.hypot(0.6943 - 0.375, 0) / 2, abs=2e-4)
-    assert BalancedAccuracy((three, one)).interval == BalancedAccuracy((three, one, Proportion(0, 0))).interval
+    assert (
+        BalancedAccuracy((three, one)).interval == BalancedAccuracy((three, one, Proportion(0, 0))).interval
+    )
 
 
 def test_its_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -110,7 +112,9 @@ def report() -> Report:
     records = [data_record("phantom_xray"), train_record("phantom_xray", "full", "adversarial")]
     records.append(attack_record("phantom_xray", "full", "clean", labels, labels, labels, eps=0.0))
     for grid, eps in (("epsilon", 0.05), ("epsilon", 0.1), ("small_epsilon", 0.031373)):
-        records.append(attack_record("phantom_xray", "full", "pgd", labels, labels, after, eps=eps, grid=grid))
+        records.append(
+            attack_record("phantom_xray", "full", "pgd", labels, labels, after, eps=eps, grid=grid)
+        )
     jsma = ("phantom_xray", "full", "jsma", labels[2:], labels[2:], after[2:])
     return Report("tiny", [*records, attack_record(*jsma, eps=None, grid="jsma")], provenance())
 

@@ -178,7 +178,10 @@ def test_runs_that_differ_in_more_than_their_split_are_not_compared(kind: str, c
     patient = other_run("chest_xray", split_policy="patient")
     same = Report("patient", patient, provenance())
     other = Report("patient", [changed(record) for record in patient], provenance())
-    assert set(split_policies([random, same], [0.05]).frame["images"].str[-9:]) == {"e random)", "e patient)"[-9:]}
+    assert set(split_policies([random, same], [0.05]).frame["images"].str[-9:]) == {
+        "e random)",
+        "e patient)"[-9:],
+    }
     assert split_policies([random, other], [0.05]).frame.empty
     assert "besides" not in split_policies([random, same], [0.05]).caption
 

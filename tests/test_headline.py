@@ -44,7 +44,9 @@ def test_all_attacks_are_judged_on_the_images_that_all_saw() -> None:
 
 
 def test_the_joint_worst_case_needs_the_images_that_it_is_asked_for() -> None:
-    few, many = (attack_record("chest_xray", "full", "pgd", LABELS[:n], LABELS[:n], LABELS[:n]) for n in (4, 10))
+    few, many = (
+        attack_record("chest_xray", "full", "pgd", LABELS[:n], LABELS[:n], LABELS[:n]) for n in (4, 10)
+    )
     assert joint([few, many])["n"] == 4
     assert joint([many], 6)["labels"] == LABELS[:6]
     with pytest.raises(ValueError, match="holds 4 images, not 6"):
@@ -58,7 +60,9 @@ def test_budgets_are_those_that_were_attacked() -> None:
     report = Report("tiny", records, provenance())
     assert headline.budgets(report) == [0.05]
     assert told(records, headline.LEFT) == ""
-    small = attack_record("chest_xray", "full", "pgd", LABELS, LABELS, LABELS, eps=0.031373, grid="small_epsilon")
+    small = attack_record(
+        "chest_xray", "full", "pgd", LABELS, LABELS, LABELS, eps=0.031373, grid="small_epsilon"
+    )
     both = Report("tiny", [*records, small], provenance())
     assert headline.budgets(both) == [0.031373, 0.05]
     assert "ε = 8/255, PGD, n = 10: MedDef (Full DAAM) keeps 100.0 %" in told(both.records, headline.LEFT)
@@ -66,7 +70,14 @@ def test_budgets_are_those_that_were_attacked() -> None:
 
 @pytest.mark.parametrize(
     ("eps", "said"),
-    [(0.031373, "8/255"), (0.003922, "1/255"), (8 / 255, "8/255"), (0.05, "0.05"), (0.004, "0.004"), (0.1, "0.1")],
+    [
+        (0.031373, "8/255"),
+        (0.003922, "1/255"),
+        (8 / 255, "8/255"),
+        (0.05, "0.05"),
+        (0.004, "0.004"),
+        (0.1, "0.1"),
+    ],
 )
 def test_grey_levels_are_named(eps: float, said: str) -> None:
     assert budget(eps) == said
@@ -76,5 +87,7 @@ def test_the_front_page_compares_each_attack_with_its_own_printed_value() -> Non
     """By eye from Table 2, ε = 0.05, MedDef (Full DAAM): PGD 98.83, BIM 72.89."""
     report = Report("tiny", made(pgd="0011100000", bim="0011000000"), provenance())
     said = frontpage._strongest(report)
-    assert "keeps 40.0 % [16.8, 68.7], balanced 62.5 % at ε = 0.05 (worst case over PGD and BIM, n = 10" in said
+    assert (
+        "keeps 40.0 % [16.8, 68.7], balanced 62.5 % at ε = 0.05 (worst case over PGD and BIM, n = 10" in said
+    )
     assert "PGD 98.83 % printed, 50.0 % [23.7, 76.3] measured; BIM 72.89 % printed, 40.0 %" in said

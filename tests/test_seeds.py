@@ -88,7 +88,9 @@ def test_each_class_has_one_row_a_model(report: Report) -> None:
     """One NORMAL of two is always taken for CNV; in seeds 1 and 2 a DRUSEN too, in seed 2 a DME."""
     table = confusion.per_class(report)
     assert len(table.frame) == (4 + 1) * len(MODELS) + 1  # below the classes their mean, of one answer too
-    (mean,) = table.frame.query("`class` == 'all: balanced accuracy' and model == 'Full DAAM'").to_dict("records")
+    (mean,) = table.frame.query("`class` == 'all: balanced accuracy' and model == 'Full DAAM'").to_dict(
+        "records"
+    )
     # seeds 0, 1 and 2: recalls of 1, 1, 1, 1/2; 1, 1, 1/2, 1/2; 1, 1/2, 1/2, 1/2
     assert mean["sensitivity"].startswith("75.0 ± 12.5\n")
     (drusen,) = table.frame.query("`class` == 'DRUSEN' and model == 'Full DAAM'").to_dict("records")

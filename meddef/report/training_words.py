@@ -116,7 +116,9 @@ def _tested(report: Report, dataset: Dataset) -> str:
     )
     n = " or ".join(map(str, sorted({record["n"] for record in ours})))
     kept = _range(record["correct_after"] / record["n"] for record in ours)
-    return f" On test images PGD at ε = {budget(nearest)}, here of {steps} steps, leaves them {kept} (n = {n})."
+    return (
+        f" On test images PGD at ε = {budget(nearest)}, here of {steps} steps, leaves them {kept} (n = {n})."
+    )
 
 
 def _range(values: Iterable[float]) -> str:
