@@ -141,7 +141,9 @@ def test_every_figure_of_accuracy_has_the_line_and_says_its_height(report: Repor
     accuracy, balanced = curves.models_at(report, 0.05).axes
     assert lines(accuracy) == [75.0]
     assert lines(balanced) == [50.0]
-    assert [text.get_text() for text in accuracy.texts] == ["constant answer (75 to 100 %)"]  # JSMA's images
+    assert [text.get_text() for text in accuracy.texts] == [
+        "constant\nanswer\n(75 to 100 %)"
+    ]  # JSMA's images
     assert lines(curves.security_curves(report).axes[0]) == [75.0]
     assert lines(figures_balanced.balanced_curves(report).axes[0]) == [50.0]
     pruned = Report("pruned", small_run("phantom_oct"), provenance())

@@ -118,3 +118,22 @@ def test_published_measurements_cover_every_decision_that_claims_one() -> None:
 def test_the_page_does_without_torch() -> None:
     code = "import sys, meddef.report.decisions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_conditions_in_which_neither_reading_beats_one_answer_are_counted() -> None:
+    """Of 40 images 30 show one class: 20 and 25 right are no more than that, 35 are."""
+    labels = "0" * 30 + "1" * 10
+    answers = {20: "0" * 20 + "1" * 10 + "0" * 10, 25: "0" * 25 + "1" * 5 + "0" * 10, 35: "0" * 35 + "1" * 5}
+
+    def pair(taken: int, other: int, eps: float) -> list[dict]:
+        made = {"labels": labels, "eps": eps}
+        return [
+            record("taken", answers[taken], right=taken, **made),
+            record("other", answers[other], right=other, **made),
+        ]
+
+    low, high = pair(20, 25, 0.05), pair(20, 35, 0.1)
+    assert "In 1 of the 2 conditions below neither reading" in decisions.summary([*low, *high])
+    assert "neither reading" not in decisions.summary(high)
+    row = decisions.table([*low, *high]).frame.iloc[0]
+    assert row["constant answer (%)"] == "75.0\nbalanced 50.0"

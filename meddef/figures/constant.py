@@ -23,8 +23,8 @@ def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, wher
 
     Rows without attack count only where all are, since it is accuracy under attack that is read beside the line. Where
     rows judge other images too, a faint band reaches over their shares, and the label gives the range. ``where`` is
-    "left" or "right" for the whole label, below or above the line; else, in small panels, which say in a legend what
-    the line is (``constant_handle``), its number alone stands at the right.
+    "left" for the whole label below the line, "right" for it in lines above it, where room was left; else, in small
+    panels, which say in a legend what the line is (``constant_handle``), its number alone stands at the right.
     """
     attacked = rows[rows["attack"] != "clean"]
     shares = (attacked if len(attacked) else rows)[NAMES[rate]].dropna()
@@ -44,11 +44,12 @@ def constant_share(panel: Axes, share: float) -> None:
 
 
 def _label(panel: Axes, height: float, number: str, where: str) -> None:
+    texts = {"left": f"constant answer ({number})", "right": f"constant\nanswer\n({number})"}
     x, offset, align = (0.01, -2.0, "left") if where == "left" else (0.995, 1.5, "right")
     panel.annotate(
-        f"constant answer ({number})" if where else number, (x, height), xycoords=("axes fraction", "data"),
-        xytext=(0, offset), textcoords="offset points", ha=align, va="top" if offset < 0 else "bottom", fontsize=6.5,
-        color=COLOUR, zorder=4,
+        texts.get(where, number), (x, height), xycoords=("axes fraction", "data"),
+        xytext=(0, offset), textcoords="offset points", ha=align, va="top" if offset < 0 else "bottom",
+        fontsize=6.5, color=COLOUR, zorder=4,
     )  # fmt: skip
 
 

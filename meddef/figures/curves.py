@@ -52,6 +52,7 @@ def models_at(report: Report, eps: float) -> SvgFigure:
                     style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
                 points(panel, [i + offset] * len(row), row, rate, join=False)
         constant_line(panel, frame, rate, where="right")
+        panel.set_xlim(-0.6, len(models) + 0.1)  # room for the line's label
         panel.set_xticks(range(len(models)), [style.stacked(*model, lines=3) for model in models])
         if rate == "robust":
             panel.set_title(f"{dataset.label}, ε = {budget(eps)}, {n_text(frame)}")
