@@ -78,7 +78,14 @@ class GridSettings(Settings):
     attacks: dict[str, dict[str, Any]]
     scope: Literal["global", "layer"] = "global"
     seeds: list[int] | None = None  # only models of these seeds; None is every seed
+    variants: list[str] | None = None  # only models of these variants; None is every variant
     allow_short_reach: bool = False  # run attacks whose steps do not add up to their eps
+
+    def covers(self, variant: str, seed: int) -> bool:
+        """Whether models of ``variant`` trained with ``seed`` belong to the grid."""
+        return (self.seeds is None or seed in self.seeds) and (
+            self.variants is None or variant in self.variants
+        )
 
 
 class SaliencyAttackSettings(Settings):

@@ -338,6 +338,10 @@ def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:
     ("change", "message"),
     [
         ("variants: [resnet19]", "unknown variant 'resnet19'"),
+        (
+            "grids: {epsilon: {variants: [plain_capacity], attacks: {fgsm: {}}}}",
+            "profile 'tiny', grids.epsilon: 'plain_capacity' is not among the profile's variants",
+        ),
         ("grids: {epsilon: {attacks: {cw: {}}}}", "unknown attack 'cw'"),
         ("grids: {epsilon: {attacks: {pgd: {step: 3}}}}", "attack 'pgd' takes no setting 'step'"),
         (

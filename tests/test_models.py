@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from meddef.errors import InputError
-from meddef.models import AFD, MSF, VARIANTS, DefenseModule, SelfAttention, build_model
+from meddef.models import AFD, CAPACITY_CONTROLS, MSF, VARIANTS, DefenseModule, SelfAttention, build_model
 
 PUBLISHED_MILLIONS = {  # Tables 1 and 2, column "Parameters (M)"
     ("resnet18", 4): "11.18",
@@ -27,7 +27,22 @@ def test_parameter_counts_are_the_published_ones(variant: str, classes: int) -> 
     assert f"{count / 1e6:.2f}" == PUBLISHED_MILLIONS[variant, classes]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+def parameters(variant: str, classes: int) -> int:
+    return sum(parameter.numel() for parameter in build_model(variant, classes).parameters())
+
+
+@pytest.mark.parametrize("classes", [2, 4, 8])
+def test_the_plain_control_is_as_large_as_the_full_model(classes: int) -> None:
+    assert abs(parameters("plain_capacity", classes) / parameters("full", classes) - 1) < 0.001
+
+
+def test_the_attention_control_is_the_full_model_without_its_defense_module() -> None:
+    full = build_model("full", 2).network
+    module = sum(parameter.numel() for parameter in full.get_submodule("defense").parameters())
+    assert parameters("attention_only", 2) == parameters("full", 2) - module
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, *CAPACITY_CONTROLS])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 70)])
 def test_any_size_from_32_gives_logits(variant: str, height: int, width: int) -> None:
     model = build_model(variant, 3).eval()

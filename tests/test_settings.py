@@ -13,7 +13,8 @@ def test_bundled_profiles_load(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
     every = ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
-    assert profile.variants == (["resnet18", "full"] if name == "cpu_patient" else every)
+    others = {"cpu_patient": ["resnet18", "full"], "cpu": [*every, "plain_capacity", "attention_only"]}
+    assert profile.variants == others.get(name, every)
     trained = dict(profile.models()[: len(profile.variants)])
     assert trained["resnet18"].adversarial is None
     assert trained["full"].adversarial is not None
@@ -99,3 +100,10 @@ def test_unknown_profiles_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("name: [")
     with pytest.raises(InputError, match="is not YAML"):
         load_profile(str(tmp_path / "broken.yaml"))
+
+
+def test_a_grid_may_be_of_some_variants() -> None:
+    grid = load_profile("cpu").grids["pruning"]
+    assert grid.covers("full", 2)
+    assert not grid.covers("plain_capacity", 2)
+    assert not grid.model_copy(update={"seeds": [0]}).covers("full", 2)

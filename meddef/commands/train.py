@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 def train(
     variant: Annotated[
-        str, typer.Option("--variant", help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd or full.")
+        str,
+        typer.Option(
+            "--variant",
+            help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity or attention_only.",
+        ),
     ],
     dataset: Annotated[
         str | None,

@@ -14,7 +14,7 @@ from meddef.attacks.options import check_options, shortfall, with_step_size
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
-from meddef.models import VARIANTS
+from meddef.models import CAPACITY_CONTROLS, VARIANTS
 from meddef.results_version import versions
 from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
 from meddef.work import grid_runs, passes, saliency_passes, train_passes
@@ -126,10 +126,14 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
     Raises:
         InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
     """
+    known = (*VARIANTS, *CAPACITY_CONTROLS)
     for variant in [*profile.variants, *profile.clean_variants, *profile.controls]:
-        if variant not in VARIANTS:
+        if variant not in known:
+            raise InputError(f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(known)}")
+    for name, grid in profile.grids.items():
+        for variant in set(grid.variants or ()) - {*profile.variants, *profile.controls}:
             raise InputError(
-                f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(VARIANTS)}"
+                f"profile '{profile.name}', grids.{name}: '{variant}' is not among the profile's variants"
             )
     for name, settings in [item for grid in profile.grids.values() for item in grid.attacks.items()]:
         if name not in ATTACKS:
@@ -184,7 +188,7 @@ def _dataset_cells(
             train = _train_cell(dataset.name, variant, training, seed, splits, shared)
             yield train
             for grid_name, grid in {TEST_GRID: GridSettings(attacks={}), **profile.grids}.items():
-                if grid.seeds is None or seed in grid.seeds:
+                if grid.covers(variant, seed):
                     yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
             if profile.saliency is not None:
                 yield _saliency_cell(profile, dataset, train, shared)

@@ -27,6 +27,8 @@ MODEL_COLOURS = {
     "no_afd_mfe": "#0072B2",
     "no_afd": "#009E73",
     "full": "#D55E00",
+    "plain_capacity": "#8C6D1F",
+    "attention_only": "#7B3294",
 }
 CONTROL_COLOURS = {"resnet18": "#CC79A7", "full": "#E69F00"}  # models trained the other way
 _MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v", ENSEMBLE: "*"}

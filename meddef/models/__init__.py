@@ -1,10 +1,19 @@
-"""The five models of the paper. Images in [0, 1] in, logits out; standardisation is inside."""
+"""The five models of the paper, and two controls for their size. Images in [0, 1] in, logits out."""
 
 from meddef.models.defense import AFD, MFE, MSF, DefenseModule
-from meddef.models.meddef import COMPONENTS, VARIANTS, MedDef, Normalized, SelfAttention, build_model
+from meddef.models.meddef import (
+    CAPACITY_CONTROLS,
+    COMPONENTS,
+    VARIANTS,
+    MedDef,
+    Normalized,
+    SelfAttention,
+    build_model,
+)
 
 __all__ = [
     "AFD",
+    "CAPACITY_CONTROLS",
     "COMPONENTS",
     "MFE",
     "MSF",

@@ -1,4 +1,4 @@
-"""MedDef: Output = C(A(D(B(x)))), and ``build_model`` for the five variants of the paper."""
+"""MedDef: Output = C(A(D(B(x)))), and ``build_model`` for the five variants of the paper and their controls."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from meddef.errors import InputError
 from meddef.models.backbone import CHANNELS, feature_extractor, resnet18_backbone
+from meddef.models.capacity import PlainCapacity
 from meddef.models.defense import DefenseModule
 
 COMPONENTS: dict[str, tuple[str, ...]] = {
@@ -18,7 +19,8 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "no_afd": ("mfe", "msf"),
     "full": ("afd", "mfe", "msf"),
 }
-VARIANTS = ("resnet18", *COMPONENTS)
+VARIANTS = ("resnet18", *COMPONENTS)  # the paper's
+CAPACITY_CONTROLS = ("plain_capacity", "attention_only")  # what the full model has beside its components
 
 
 class SelfAttention(nn.Module):
@@ -42,18 +44,18 @@ class MedDef(nn.Module):
     """Backbone, DefenseModule, self-attention, feature fusion, head: (N, 3, H, W) -> logits (N, K).
 
     Args:
-        components: which of "afd", "mfe", "msf" the DefenseModule holds.
+        components: which of "afd", "mfe", "msf" the DefenseModule holds; None leaves the module itself out.
         num_classes: K >= 2.
         dropout: rate before the head (the paper prints 0.3 in one place and 0.2 in another).
         pretrained: start the backbone from ImageNet weights.
     """
 
     def __init__(
-        self, components: tuple[str, ...], num_classes: int, *, dropout: float, pretrained: bool
+        self, components: tuple[str, ...] | None, num_classes: int, *, dropout: float, pretrained: bool
     ) -> None:
         super().__init__()
         self.backbone = feature_extractor(pretrained=pretrained)
-        self.defense = DefenseModule(CHANNELS, components)
+        self.defense = nn.Identity() if components is None else DefenseModule(CHANNELS, components)
         self.attention = SelfAttention(CHANNELS)
         self.fusion = nn.Sequential(nn.Linear(2 * CHANNELS, CHANNELS), nn.ReLU(), nn.Dropout(dropout))
         self.head = nn.Linear(CHANNELS, num_classes)
@@ -93,13 +95,15 @@ def build_model(
     dropout: float = 0.3,
     pretrained: bool = False,
 ) -> Normalized:
-    """One of the paper's five models.
+    """One of the paper's five models, or one of the two that control for their size.
 
     Args:
-        variant: a name in ``VARIANTS``: the baseline "resnet18", or MedDef with all ("full") or some components.
+        variant: a name in ``VARIANTS``: the baseline "resnet18", or MedDef with all ("full") or some components; or
+            in ``CAPACITY_CONTROLS``: "plain_capacity", ResNet18 with plain convolution blocks up to the full model's
+            number of parameters, and "attention_only", MedDef without its DefenseModule.
         num_classes: K >= 2 logits.
         mean, std: of the training pixels in [0, 1]; one number, or one a channel. Applied inside the model.
-        dropout: rate before MedDef's head, in [0, 1). The ResNet18 baseline has none.
+        dropout: rate before the head, in [0, 1). The ResNet18 baseline has none.
         pretrained: ImageNet weights for the backbone.
 
     Returns:
@@ -108,8 +112,9 @@ def build_model(
     Raises:
         InputError: unknown variant, K < 2, std not positive, dropout out of range, weights not to be had.
     """
-    if variant not in VARIANTS:
-        raise InputError(f"unknown model variant '{variant}': use one of {', '.join(VARIANTS)}")
+    known = (*VARIANTS, *CAPACITY_CONTROLS)
+    if variant not in known:
+        raise InputError(f"unknown model variant '{variant}': use one of {', '.join(known)}")
     if num_classes < 2:
         raise InputError(f"num_classes is {num_classes}: a classifier needs at least 2")
     if torch.as_tensor(std).min() <= 0:
@@ -119,6 +124,8 @@ def build_model(
     network: nn.Module
     if variant == "resnet18":
         network = resnet18_backbone(num_classes, pretrained=pretrained)
+    elif variant == "plain_capacity":
+        network = PlainCapacity(num_classes, dropout=dropout, pretrained=pretrained)
     else:
-        network = MedDef(COMPONENTS[variant], num_classes, dropout=dropout, pretrained=pretrained)
+        network = MedDef(COMPONENTS.get(variant), num_classes, dropout=dropout, pretrained=pretrained)
     return Normalized(network, mean, std)

@@ -57,7 +57,7 @@ def planned(profile: Profile) -> pd.DataFrame:
         for variant, training in profile.models():
             kind = "adversarial" if training.adversarial else "clean"
             for seed in profile.seeds:
-                for row in _model_rows(profile, dataset, training, seed, sizes):
+                for row in _model_rows(profile, dataset, variant, training, seed, sizes):
                     rows.append((dataset.name, variant, kind, seed, *row))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -65,6 +65,7 @@ def planned(profile: Profile) -> pd.DataFrame:
 def _model_rows(
     profile: Profile,
     dataset: DatasetSettings,
+    variant: str,
     training: TrainingSettings,
     seed: int,
     sizes: Mapping[str, int],
@@ -74,7 +75,7 @@ def _model_rows(
         ("test", "global, dense", sizes["test"], FORWARD * sizes["test"]),
     ]
     for name, grid in profile.grids.items():
-        if grid.seeds is None or seed in grid.seeds:
+        if grid.covers(variant, seed):
             rows += _grid_rows(name, grid, sizes["test"], 3 * profile.image_size**2)
     if profile.saliency is not None:
         rows.append(("saliency", "saliency", 0, saliency_passes(profile.saliency.images, profile.saliency)))

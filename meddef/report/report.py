@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from meddef.data import Preprocessing
 
 PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
-VARIANTS = tuple(VARIANT_LABELS)
+CAPACITY_LABELS = {  # controls for the size of the full model
+    "plain_capacity": "ResNet18 + plain blocks",
+    "attention_only": "ResNet18 + self-attention",
+}
+LABELS = VARIANT_LABELS | CAPACITY_LABELS
+VARIANTS = tuple(LABELS)
 ATTACK_NAMES = {
     "clean": "no attack",
     "fgsm": "FGSM",
@@ -97,6 +102,7 @@ class Report:
     records: list[Record]
     provenance: list[Record]
     folder: Path | None = None
+    _summaries: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def load(cls, profile: str, results_dir: str | Path) -> Report:
@@ -190,19 +196,15 @@ class Report:
         seeds, value and ends are means. ``constant`` and ``constant_balanced`` are those rates of one answer for all of
         these images, ``largest`` is its class, ``absent`` names classes that none of the images shows.
         """
-        if grid not in self._summaries:
-            self._summaries[grid] = self._summary(grid)
-        frame = self._summaries[grid]
+        frame = self._summaries.get(grid)
+        if frame is None:
+            frame = self._summaries[grid] = self._summary(grid)
         return frame if dataset is None else frame[frame["dataset"] == dataset].reset_index(drop=True)
 
     def behind(self, grid: str, frame: pd.DataFrame) -> list[Record]:
         """The attack records of ``grid`` that the rows of ``frame``, of ``attacks(grid)``, summarise."""
         cells = {_cell(row) for row in frame.to_dict("records")}
         return [record for record in self.grid(grid) if _cell(record) in cells]
-
-    @cached_property
-    def _summaries(self) -> dict[str, pd.DataFrame]:
-        return {}
 
     def _summary(self, grid: str) -> pd.DataFrame:
         rows = self.grid(grid)
@@ -268,7 +270,7 @@ def is_control(variant: str, training: str) -> bool:
 
 def model_label(variant: str, training: str) -> str:
     """The paper's name of a model; the training is named where it is not the one the name stands for."""
-    label = VARIANT_LABELS.get(variant, variant)
+    label = LABELS.get(variant, variant)
     return f"{label}, {training} training" if is_control(variant, training) else label
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from meddef.errors import InputError
-from meddef.models import MedDef, Normalized
+from meddef.models import Normalized
 
 STRIDES = {
     "layer1": 4,
@@ -26,7 +26,7 @@ LEAST_IMAGES = 5  # in a mean, so that it shows no single one
 def target_layer(model: nn.Module, layer: str) -> nn.Module:
     """The last block of a backbone stage ("layer1" to "layer4") of a model from ``build_model``."""
     network = model.network if isinstance(model, Normalized) else model
-    backbone = network.backbone if isinstance(network, MedDef) else network
+    backbone = getattr(network, "backbone", network)
     stage = getattr(backbone, layer, None)
     if stage is None:
         raise InputError(f"the model has no layer '{layer}': use {', '.join(STRIDES)}")
