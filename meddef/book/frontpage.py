@@ -77,8 +77,8 @@ def _what_helps(report: Report) -> str:
         found = controls.effects(report, dataset, EPS)
         told = [
             f"at ε = {budget(eps)} adversarial training moves the accuracy of the full model by "
-            f"{each[controls.TRAINING['full']].words()}, the full model in place of ResNet18, both trained adversarially, "
-            f"moves it by {each[controls.DAAM['adversarial']].words()}{_n(each)}"
+            f"{each[controls.TRAINING['full']].words()}, the full model in place of ResNet18, both "
+            f"trained adversarially, moves it by {each[controls.DAAM['adversarial']].words()}{_n(each)}"
             for eps in BUDGETS
             if (each := found.get((controls.ATTACK, eps)))
         ]
