@@ -102,7 +102,44 @@ class AttackCounts:
         return Proportion(self.flipped, self.correct_before)
 
 
-def mean_over_seeds(rates: Sequence[Proportion], name: str) -> dict[str, float]:
+@dataclass(frozen=True)
+class BalancedAccuracy:
+    """The mean over classes of the share of a class's images that is right: each class counts alike, however large.
+
+    ``recalls`` holds a proportion a class, in the order of the classes. A class without images says nothing; it is
+    left out of the mean and ``absent`` gives its place. One answer for all images has 1 / (classes with images).
+    """
+
+    recalls: tuple[Proportion, ...]
+
+    @property
+    def present(self) -> tuple[Proportion, ...]:
+        """Those of classes that have images."""
+        return tuple(recall for recall in self.recalls if recall.n)
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Places of the classes without images."""
+        return tuple(place for place, recall in enumerate(self.recalls) if not recall.n)
+
+    @property
+    def value(self) -> float:
+        """In [0, 1]; NaN where no class has images."""
+        return fmean(recall.value for recall in self.present) if self.present else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %: the classes' Wilson intervals by square-and-add (Newcombe 1998; Zou and Donner 2008), in [0, 1]."""
+        if not self.present:
+            return math.nan, math.nan
+        below, above = (
+            math.hypot(*(recall.value - recall.interval[end] for recall in self.present)) / len(self.present)
+            for end in (0, 1)
+        )
+        return max(0.0, self.value - below), min(1.0, self.value + above)
+
+
+def mean_over_seeds(rates: Sequence[Proportion | BalancedAccuracy], name: str) -> dict[str, float]:
     """One rate of several trainings on the same images, in percent: ``name`` and ``_low``, ``_high``, ``_spread``.
 
     Value and ends of the interval are means, so the interval is as wide as that of one training: the same images seen

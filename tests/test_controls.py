@@ -7,8 +7,9 @@ from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS
 from meddef.book.pages import HOLDS, in_order, pages
 from meddef.figures import controls as figures_controls
-from meddef.report import claims_measured, controls, findings, tables
+from meddef.report import claims_measured, controls, findings
 from meddef.report.report import Report
+from meddef.report.tables_split import split_policies
 
 LABELS = "0" * 40
 RIGHT = {  # of 40 images under PGD
@@ -200,8 +201,9 @@ def test_the_figure_starts_at_the_accuracy_without_attack_and_shows_every_seed(r
     points = figures_controls.points(report, report.datasets[0])
     one = points.query("variant == 'full' and training == 'clean' and seed == 1")
     assert one[["eps", "robust"]].to_numpy().tolist() == [[0, 1], [0.01, 0.125], [0.05, 0.125], [0.1, 0.075]]
-    (panel,) = figures_controls.two_by_two(report).axes
-    assert len(panel.lines) == 4 * (1 + 2)
+    panel, balanced = figures_controls.two_by_two(report).axes
+    for each in (panel, balanced):
+        assert len(each.lines) == 4 * (1 + 2) + 1  # and the constant answer
     assert "n = 40, 2 seeds" in panel.get_title()
 
 
@@ -233,14 +235,53 @@ def test_the_front_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so(
     text = front_page(reports)["measured.md"]
     assert text.index("`both`") < text.index("`by_patient`") < text.index("`other`")
     assert "`smoke`" not in text
-    assert "Chest X-Ray, split by patient, n = 8 test images" in text
+    assert "Chest X-Ray, split by patient, 32 px, 8 test images, of which attacks saw 8." in text
     assert "Other OCT (for ROCT), split at random as in the paper" in text
     assert "Stand-ins are not the paper's data" in text
     assert "adversarial training moves accuracy by" in text
-    splits = tables.split_policies(reports, 0.05).frame
-    assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2
-    assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2
-    assert tables.split_policies([first], 0.05).frame.empty
+    splits = split_policies(reports, (0.031373, 0.05)).frame
+    assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2 + ["constant answer"] * 2
+    assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2 + ["100.", "50.0"]
+    assert list(splits.columns) == ["model", "images", "no attack", "PGD, ε = 0.05"]
+    assert split_policies([first], [0.05]).frame.empty
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("data", {"image_size": 64}),
+        ("data", {"preprocessing": {"resize": "area", "pad": True, "min_max": False}}),
+        ("train", {"epochs": 5}),
+        ("train", {"learning_rate": 0.0001}),
+        ("train", {"augmentation": ["translate"]}),
+        ("train", {"class_weights": True}),
+    ],
+)
+def test_runs_that_differ_in_more_than_their_split_are_not_compared(kind: str, change: dict) -> None:
+    def changed(record: dict) -> dict:
+        if record["kind"] != kind:
+            return record
+        return {**record, **change} if kind == "data" else {**record, "settings": record["settings"] | change}
+
+    random = Report("random", other_run("chest_xray"), provenance())
+    patient = other_run("chest_xray", split_policy="patient")
+    same = Report("patient", patient, provenance())
+    other = Report("patient", [changed(record) for record in patient], provenance())
+    assert set(split_policies([random, same], [0.05]).frame["images"].str[-9:]) == {
+        "e random)",
+        "e patient)"[-9:],
+    }
+    assert split_policies([random, other], [0.05]).frame.empty
+    assert "besides" not in split_policies([random, same], [0.05]).caption
+
+
+def test_the_table_of_splits_names_what_else_differs() -> None:
+    random = Report("random", other_run("chest_xray"), provenance())
+    records = other_run("chest_xray", split_policy="patient")
+    records += [{**r, "seed": 1} for r in records if r["kind"] in ("train", "attack")]
+    patient = Report("patient", records, provenance())
+    caption = split_policies([random, patient], [0.05]).caption
+    assert "The runs differ in besides: seeds (random: 1, patient: 2)." in caption
 
 
 def test_claims_that_take_a_run_are_judged_by_it() -> None:

@@ -97,7 +97,7 @@ def test_differences_are_other_minus_taken_on_the_same_images() -> None:
     assert found.these_differ
     assert not found.is_clear
     row = decisions.table(records).frame.iloc[0]
-    assert (row["taken (%)"], row["other (%)"]) == ("75.0", "25.0")
+    assert (row["taken (%)"].split("\n")[0], row["other (%)"].split("\n")[0]) == ("75.0", "25.0")
     assert row["p, corrected"].endswith("\nthese two trainings differ")
     assert "these trainings differ in 1 of 1 conditions" in decisions.listing(records)
     assert "no verdict on a reading follows" in decisions.summary(records)
@@ -140,3 +140,22 @@ def test_published_measurements_cover_every_decision_that_claims_one() -> None:
 def test_the_page_does_without_torch() -> None:
     code = "import sys, meddef.report.decisions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_conditions_in_which_neither_reading_beats_one_answer_are_counted() -> None:
+    """Of 40 images 30 show one class: 20 and 25 right are no more than that, 35 are."""
+    labels = "0" * 30 + "1" * 10
+    answers = {20: "0" * 20 + "1" * 10 + "0" * 10, 25: "0" * 25 + "1" * 5 + "0" * 10, 35: "0" * 35 + "1" * 5}
+
+    def pair(taken: int, other: int, eps: float) -> list[dict]:
+        made = {"labels": labels, "eps": eps}
+        return [
+            record("taken", answers[taken], right=taken, **made),
+            record("other", answers[other], right=other, **made),
+        ]
+
+    low, high = pair(20, 25, 0.05), pair(20, 35, 0.1)
+    assert "In 1 of the 2 conditions below neither reading" in decisions.summary([*low, *high])
+    assert "neither reading" not in decisions.summary(high)
+    row = decisions.table([*low, *high]).frame.iloc[0]
+    assert row["constant answer (%)"] == "75.0\nbalanced 50.0"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
 from meddef.data import CARDS
 from meddef.paper import DECISIONS
 from meddef.records import Record
+from meddef.report.balanced import NOTE, ConstantAnswer, balanced_accuracy, constant_answer
 from meddef.report.display import Table, in_plain_words, place
 from meddef.report.paired import METHOD, Effect, corrected, effect, tally
 from meddef.report.report import attack_name
@@ -105,6 +107,30 @@ def summary(records: list[Record]) -> str:
     return (
         f"The full model, trained small on phantoms for each reading, {seeds} seed{'s' * (seeds > 1)}. {images}. Small "
         f"models on drawings show whether a reading can matter, not what it does at full size.{luck * few}"
+        f"{_collapsed(records)}"
+    )
+
+
+def _collapsed(records: list[Record]) -> str:
+    """In how many conditions neither reading does better than one answer for all images."""
+    conditions = {
+        (decision, dataset, condition)
+        for decision, by_dataset in effects(records).items()
+        for dataset, found in by_dataset.items()
+        for condition in found
+    }
+    low = sum(
+        all(
+            accuracy(records, *place, choice) <= _constant_of(records, place[1])
+            for choice in ("taken", "other")
+        )
+        for place in conditions
+    )
+    if not low:
+        return ""
+    return (
+        f" In {low} of the {len(conditions)} conditions below neither reading has more right than one answer for all "
+        "images would: there is little left in which the readings could differ."
     )
 
 
@@ -116,8 +142,9 @@ def table(records: list[Record]) -> Table:
             "decision": names[decision],
             "images": CARDS[dataset].title,
             "condition": condition_words(condition),
-            "taken (%)": f"{accuracy(records, decision, dataset, condition, 'taken'):.1f}",
-            "other (%)": f"{accuracy(records, decision, dataset, condition, 'other'):.1f}",
+            "taken (%)": rates(records, decision, dataset, condition, "taken"),
+            "other (%)": rates(records, decision, dataset, condition, "other"),
+            "constant answer (%)": _constant(records, dataset),
             "other minus taken (points)": each.cell(),
             "p, corrected": each.evidence(),
         }
@@ -125,19 +152,50 @@ def table(records: list[Record]) -> Table:
         for dataset, found in by_dataset.items()
         for condition, each in found.items()
     ]
-    caption = f"Accuracy with each reading, mean over seeds. {METHOD}"
+    caption = f"Accuracy with each reading, mean over seeds. {NOTE} {METHOD}"
     return Table(pd.DataFrame(rows), caption, header=3)
 
 
 def accuracy(records: list[Record], decision: str, dataset: str, condition: Condition, choice: str) -> float:
-    """Mean over seeds, in percent."""
-    ours = [
-        100 * r["right"] / r["n"]
+    """Mean over seeds, a share."""
+    return fmean(r["right"] / r["n"] for r in _of(records, decision, dataset, condition, choice))
+
+
+def _of(
+    records: list[Record], decision: str, dataset: str, condition: Condition, choice: str
+) -> list[Record]:
+    return [
+        r
         for r in records
         if (r["decision"], r["dataset"], r["choice"]) == (decision, dataset, choice)
         and (r["attack"], r["eps"], r["prune_rate"]) == condition
     ]
-    return sum(ours) / len(ours)
+
+
+def rates(records: list[Record], decision: str, dataset: str, condition: Condition, choice: str) -> str:
+    """Accuracy, and balanced accuracy below it, means over seeds: "51.0" and "balanced 49.8"."""
+    ours = _of(records, decision, dataset, condition, choice)
+    balanced = fmean(balanced_accuracy(_with_classes(r)).value for r in ours)
+    right = accuracy(records, decision, dataset, condition, choice)
+    return f"{100 * right:.1f}\nbalanced {100 * balanced:.1f}"
+
+
+def _constant(records: list[Record], dataset: str) -> str:
+    """What one answer for all of the images gets, which every condition judges."""
+    answer = _answer(records, dataset)
+    return f"{100 * answer.accuracy.value:.1f}\nbalanced {100 * answer.balanced:.1f}"
+
+
+def _constant_of(records: list[Record], dataset: str) -> float:
+    return _answer(records, dataset).accuracy.value
+
+
+def _answer(records: list[Record], dataset: str) -> ConstantAnswer:
+    return constant_answer(_with_classes(next(r for r in records if r["dataset"] == dataset)))
+
+
+def _with_classes(record: Record) -> Record:
+    return {**record, "classes": CARDS[record["dataset"]].classes}
 
 
 def condition_words(condition: Condition) -> str:

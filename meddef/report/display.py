@@ -26,6 +26,11 @@ class Text(str):
         return str(self)
 
 
+def bullets(sentences: list[str]) -> Text:
+    """A Markdown list; says so where there is nothing to say."""
+    return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of ready cells; ``None`` and NaN show as a dash.
@@ -121,6 +126,13 @@ def percent(row: Mapping[Any, Any] | pd.Series, rate: str) -> str:
 def in_words(row: Mapping[Any, Any], rate: str) -> str:
     """``percent`` in a sentence: "93.5 % [90.1, 95.9]"; over seeds "93.5 ± 0.4 % [90.1, 95.9]"."""
     return percent(row, rate).replace("\n", " % ")
+
+
+def budget(eps: float) -> str:
+    """An ε as its reader knows it: "8/255" for what was rounded from grey levels, else "0.05"."""
+    levels = 255 * eps
+    whole = round(levels)
+    return f"{whole}/255" if whole and abs(levels - whole) < 1e-3 else f"{eps:g}"
 
 
 def seeds_note(seeds: Iterable[int]) -> str:
