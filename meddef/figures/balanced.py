@@ -69,7 +69,9 @@ def _records(report: Report, rows: pd.DataFrame) -> list[Record]:
 def _panel(panel: Axes, rows: pd.DataFrame, attack: str) -> None:
     attacked = rows[rows["attack"] == attack]
     for (variant, training), line in attacked.groupby(["variant", "training"], sort=False):
-        start = rows[(rows["attack"] == "clean") & (rows["variant"] == variant) & (rows["training"] == training)]
+        start = rows[
+            (rows["attack"] == "clean") & (rows["variant"] == variant) & (rows["training"] == training)
+        ]
         ours = pd.concat([start, line]).sort_values("eps", kind="stable")
         colour = style.model_colour(str(variant), str(training))
         panel.fill_between(

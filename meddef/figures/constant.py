@@ -11,7 +11,11 @@ from matplotlib.lines import Line2D
 
 COLOUR = "#8C510A"
 DASHES = (0, (1, 1.2))
-NAMES = {"robust": "constant", "clean": "constant", "balanced": "constant_balanced"}  # rate drawn -> its column
+NAMES = {
+    "robust": "constant",
+    "clean": "constant",
+    "balanced": "constant_balanced",
+}  # rate drawn -> its column
 
 
 def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, where: str = "") -> None:
@@ -19,8 +23,8 @@ def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, wher
 
     Rows without attack count only where all are, since it is accuracy under attack that is read beside the line. Where
     rows judge other images too, a faint band reaches over their shares, and the label gives the range. ``where`` is
-    "left" or "right" for the whole label, below or above the line; else, in small panels, which say in a legend what
-    the line is (``constant_handle``), its number alone stands at the right.
+    "left" for the whole label below the line, "right" for it in lines above it, where room was left; else, in small
+    panels, which say in a legend what the line is (``constant_handle``), its number alone stands at the right.
     """
     attacked = rows[rows["attack"] != "clean"]
     shares = (attacked if len(attacked) else rows)[NAMES[rate]].dropna()
@@ -30,12 +34,22 @@ def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, wher
     panel.axhline(most, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
     if high - low > 0.05:
         panel.axhspan(low, high, color=COLOUR, alpha=0.12, linewidth=0, zorder=1)
-    number = f"{share_text(low, high)} %"
+    _label(panel, most, f"{share_text(low, high)} %", where)
+
+
+def constant_share(panel: Axes, share: float) -> None:
+    """The line at ``share`` percent, with its number, where one set of images was judged."""
+    panel.axhline(share, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
+    _label(panel, share, f"{share:.0f} %", "")
+
+
+def _label(panel: Axes, height: float, number: str, where: str) -> None:
+    texts = {"left": f"constant answer ({number})", "right": f"constant\nanswer\n({number})"}
     x, offset, align = (0.01, -2.0, "left") if where == "left" else (0.995, 1.5, "right")
     panel.annotate(
-        f"constant answer ({number})" if where else number, (x, most), xycoords=("axes fraction", "data"),
-        xytext=(0, offset), textcoords="offset points", ha=align, va="top" if offset < 0 else "bottom", fontsize=6.5,
-        color=COLOUR, zorder=4,
+        texts.get(where, number), (x, height), xycoords=("axes fraction", "data"),
+        xytext=(0, offset), textcoords="offset points", ha=align, va="top" if offset < 0 else "bottom",
+        fontsize=6.5, color=COLOUR, zorder=4,
     )  # fmt: skip
 
 

@@ -52,6 +52,7 @@ def models_at(report: Report, eps: float) -> SvgFigure:
                     style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
                 points(panel, [i + offset] * len(row), row, rate, join=False)
         constant_line(panel, frame, rate, where="right")
+        panel.set_xlim(-0.6, len(models) + 0.1)  # room for the line's label
         panel.set_xticks(range(len(models)), [style.stacked(*model, lines=3) for model in models])
         if rate == "robust":
             panel.set_title(f"{dataset.label}, ε = {budget(eps)}, {n_text(frame)}")
@@ -83,8 +84,8 @@ def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
 def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
     """Accuracy against epsilon: a row a dataset, a column a model, a line an attack; hollow: Tables 1 and 2.
 
-    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is what
-    one answer for all of the images gets. The grid "small_epsilon" holds budgets below the paper's.
+    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is
+    what one answer for all of the images gets. The grid "small_epsilon" holds other budgets, most of them smaller.
     """
     table = epsilon_table() if grid == "epsilon" else epsilon_table()[:0]
     return _small_multiples(

@@ -34,7 +34,8 @@ class ConstantAnswer:
 
 def balanced_accuracy(record: Record, which: str = "after") -> BalancedAccuracy:
     """Of an attack record's answers ``which`` ("before" or "after" the attack), a recall for each of its classes."""
-    size, right = Counter(record["labels"]), Counter[str]()
+    size: Counter[str] = Counter(record["labels"])
+    right: Counter[str] = Counter()
     for label, answer in zip(record["labels"], record[which], strict=True):
         right[label] += label == answer
     names = [_character(place) for place in range(len(record["classes"]))]
@@ -45,7 +46,7 @@ def constant_answer(record: Record) -> ConstantAnswer:
     """Of the images of an attack record; of classes of one size the first. Raises ValueError where there are none."""
     if not record["labels"]:
         raise ValueError("no images, so no answer is right")
-    size = Counter(record["labels"])
+    size: Counter[str] = Counter(record["labels"])
     most = max(sorted(size), key=lambda label: size[label])
     share = Proportion(size[most], len(record["labels"]))
     return ConstantAnswer(record["classes"][int(most, 36)], share, 1 / len(size))

@@ -16,8 +16,8 @@ from meddef.report.report import Dataset, Report, attack_name
 
 HOLDS, CONTRADICTED, OPEN = "holds here", "does not hold here", "not shown here"
 RULE = (
-    "A claim holds here if the difference that it speaks of is clear (p below 0.05, corrected where several are looked "
-    "at, and the same sign for every seed) and has the sign that it says; it does not hold if the difference is clear "
+    "A claim holds here if the difference that it speaks of is clear (three trainings or more, and p below 0.05, "
+    "corrected where several are looked at) and has the sign that it says; it does not hold if the difference is clear "
     "and has the other sign."
 )
 Judgement = tuple[str, str]  # verdict, the numbers

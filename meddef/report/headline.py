@@ -20,6 +20,7 @@ from meddef.statistics import AttackCounts, mean_over_seeds
 
 LEFT = 0.031373  # 8/255
 PAPER: float = PROTOCOL["attacks"]["pgd"]["eps"]
+BUDGETS = (LEFT, PAPER)
 NAMED = ("resnet18", "full")  # the models of the headline sentences, however they were trained
 
 
@@ -54,7 +55,7 @@ class Left:
 def budgets(report: Report, dataset: str | None = None) -> list[float]:
     """The headline's budgets at which ``report`` has attacks, on ``dataset`` or any: 8/255, and the paper's."""
     names = [dataset] if dataset else [each.name for each in report.datasets]
-    return [eps for eps in (LEFT, PAPER) if any(report.at(eps, name) for name in names)]
+    return [eps for eps in BUDGETS if any(report.at(eps, name) for name in names)]
 
 
 def left(report: Report, dataset: str, eps: float) -> dict[tuple[str, str], Left]:
@@ -77,9 +78,12 @@ def left(report: Report, dataset: str, eps: float) -> dict[tuple[str, str], Left
 
 def _together(attacks: Iterable[str], worst: list[Record]) -> Left:
     counts = [
-        AttackCounts(r["n"], r["correct_before"], r["correct_after"], r["flipped"]).robust_accuracy for r in worst
+        AttackCounts(r["n"], r["correct_before"], r["correct_after"], r["flipped"]).robust_accuracy
+        for r in worst
     ]
-    rates = mean_over_seeds(counts, "robust") | mean_over_seeds([balanced_accuracy(r) for r in worst], "balanced")
+    rates = mean_over_seeds(counts, "robust") | mean_over_seeds(
+        [balanced_accuracy(r) for r in worst], "balanced"
+    )
     return Left(tuple(attacks), worst[0]["n"], len(worst), rates, constant_answer(worst[0]), tuple(worst))
 
 
@@ -91,9 +95,10 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
     found = left(report, dataset.name, eps)
     trained = by_model(report.of("train", dataset.name))
     alike: dict[str, list[tuple[str, Left]]] = {}
-    for model, records in trained.items():
+    for model in dict.fromkeys([*trained, *found]):
         if model[0] in NAMED and model in found:
-            alike.setdefault(found[model].where(len(records)), []).append((model_label(*model), found[model]))
+            where = found[model].where(len(trained.get(model, found[model].records)))
+            alike.setdefault(where, []).append((model_label(*model), found[model]))
     return " ".join(
         f"{dataset.label}, ε = {budget(eps)}, {where}: "
         f"{'; '.join([*(f'{label} keeps {each.what_remains()}' for label, each in models), constant(models[0][1])])}."
@@ -110,7 +115,9 @@ def constant(each: Left) -> str:
     )
 
 
-def like_with_like(report: Report, dataset: Dataset, model: tuple[str, str], eps: float) -> list[dict[str, Any]]:
+def like_with_like(
+    report: Report, dataset: Dataset, model: tuple[str, str], eps: float
+) -> list[dict[str, Any]]:
     """Each attack at ``eps`` for which the paper prints an accuracy of this model: "attack", "published" (percent) and
     the measured row of ``Report.attacks``, so that a printed number stands beside the same attack's measured one."""
     pairs = epsilon_pairs(report)

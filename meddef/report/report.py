@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,7 @@ class Report:
     records: list[Record]
     provenance: list[Record]
     folder: Path | None = None
+    _summaries: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def load(cls, profile: str, results_dir: str | Path) -> Report:
@@ -180,14 +181,10 @@ class Report:
         return with_worst_case(alike(self.of("attack")))
 
     def at(self, eps: float, dataset: str) -> list[Record]:
-        """Every attack with the bound ``eps`` on the models as trained, each quantity from its strongest record."""
-        return [
-            record
-            for record in self._strongest.values()
-            if (record["dataset"], record["eps"], record["prune_rate"]) == (dataset, eps, 0.0)
-            and record["attack"] != "clean"
-            and record["settings"].get("norm", "linf") == "linf"
-        ]
+        """Every attack with the L∞ bound ``eps`` on models without pruning, each from its strongest record."""
+        place = (dataset, 0.0, eps, "linf")
+        found = [((q[0], q[5], *q[-2:]), record) for q, record in self._strongest.items()]
+        return [record for own, record in found if own == place and record["attack"] != "clean"]
 
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
         """What ``grid`` gives, summarised over seeds, in percent; empty when the grid was not run.
@@ -199,19 +196,15 @@ class Report:
         seeds, value and ends are means. ``constant`` and ``constant_balanced`` are those rates of one answer for all of
         these images, ``largest`` is its class, ``absent`` names classes that none of the images shows.
         """
-        if grid not in self._summaries:
-            self._summaries[grid] = self._summary(grid)
-        frame = self._summaries[grid]
+        frame = self._summaries.get(grid)
+        if frame is None:
+            frame = self._summaries[grid] = self._summary(grid)
         return frame if dataset is None else frame[frame["dataset"] == dataset].reset_index(drop=True)
 
     def behind(self, grid: str, frame: pd.DataFrame) -> list[Record]:
         """The attack records of ``grid`` that the rows of ``frame``, of ``attacks(grid)``, summarise."""
         cells = {_cell(row) for row in frame.to_dict("records")}
         return [record for record in self.grid(grid) if _cell(record) in cells]
-
-    @cached_property
-    def _summaries(self) -> dict[str, pd.DataFrame]:
-        return {}
 
     def _summary(self, grid: str) -> pd.DataFrame:
         rows = self.grid(grid)

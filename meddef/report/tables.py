@@ -6,7 +6,6 @@ functions are what a page shows.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -139,7 +138,7 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
         ours = pairs[pairs["dataset"] == dataset.name].sort_values(key, kind="stable")
         ours = _with_best(ours, key, rate)
         for value, group in ours.groupby(key, sort=False):
-            head = {"dataset": dataset.label, title: _place(float(value), key)}  # type: ignore[arg-type]
+            head = {"dataset": dataset.label, title: _place(float(value), key)}
             for (variant, training), cells in group.groupby(["variant", "training"], sort=False):
                 n, seeds = cells[COUNTED[rate]].mode()[0], cells["seeds"].max()
                 row = head | {"model": short_label(str(variant), str(training)), COUNTED[rate]: n}
@@ -250,29 +249,3 @@ def front(report: Report, budgets: float | Iterable[float]) -> Table:
     if len(wanted) > 1:
         return table
     return Table(table.frame.drop(columns="ε", errors="ignore"), table.caption, header=2)
-
-
-def split_policies(reports: Iterable[Report], eps: float) -> Table:
-    """Images that several reports split in different ways, a row a model and split; empty where there are none."""
-    runs = [(dataset, report) for report in reports for dataset in report.datasets]
-    ways = Counter(name for name, _ in {(dataset.name, dataset.split) for dataset, _ in runs})
-    rows = []
-    for dataset, report in runs:
-        clean = report.attacks("test", dataset.name).assign(column="no attack")
-        pgd = at_epsilon(report.attacks("epsilon", dataset.name), eps).query("attack == 'pgd'")
-        frame = pd.concat([clean, pgd.assign(column=f"PGD, ε = {eps:g}")])
-        for (variant, training), cells in frame.groupby(["variant", "training"], sort=False):
-            images = f"{dataset.label}{dataset.split} (profile {report.profile})"
-            row = {"model": short_label(str(variant), str(training)), "images": images}
-            row |= {
-                cell["column"]: f"{percent(cell, 'robust')}\nn = {cell['n']}"
-                for cell in cells.to_dict("records")
-            }
-            rows += [row] if ways[dataset.name] > 1 else []
-    twice = {name for name, count in Counter(row["model"] for row in rows).items() if count > 1}
-    rows = sorted((row for row in rows if row["model"] in twice), key=lambda row: row["model"], reverse=True)
-    caption = (
-        "Accuracy (%) of models trained on the same images, split differently. Test images differ between splits, "
-        "so they are not compared image by image; images of one patient on both sides may make the task easier."
-    )
-    return Table(pd.DataFrame(rows), caption, header=2)
