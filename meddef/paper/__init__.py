@@ -1,12 +1,14 @@
 """What the MedDef paper prints, as data. Nothing here is computed, and nothing here needs torch.
 
 `PROTOCOL`: datasets, training, attacks, pruning, and where the paper's statements differ, with sections.
-`CLAIMS`: the ledger of every quantitative or ordering claim; `CLAIMS_EXCLUDED`: what is none, with reasons.
+`CLAIMS`: the ledger of every claim and setting, `distinct` those that repeat no other; `CLAIMS_EXCLUDED`: the
+numbers and sentences that hold none, with reasons.
 `DECISIONS`: where the paper can be read in more than one way, and what was taken.
 `EXHIBITS`: every figure, subfigure and table. `FIGURE_CLAIMS`: bounds on ASR printed in captions and text.
 `VARIANT_LABELS`: our variant names and the paper's.
 """
 
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -38,7 +40,12 @@ DECISIONS: list[dict[str, Any]] = _yaml("decisions.yaml")
 CLAIMS: list[dict[str, Any]] = [
     {"section": section, **claim} for section, claims in _yaml("claims.yaml").items() for claim in claims
 ]
-CLAIMS_EXCLUDED: dict[str, list[dict[str, Any]]] = _yaml("claims_excluded.yaml")
+CLAIMS_EXCLUDED: dict[str, Any] = _yaml("claims_excluded.yaml")
+
+
+def distinct(claims: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Claims without those that say another one again."""
+    return [claim for claim in claims if "same_as" not in claim]
 
 
 def epsilon_table() -> pd.DataFrame:

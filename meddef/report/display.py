@@ -155,9 +155,14 @@ def beside(measured: str, published: Any) -> str:
     return measured if pd.isna(published) else f"{measured}\npaper {published}"
 
 
+PLACES = (
+    ("fig", "Fig. "), ("table", "Table "), ("abstract", "abstract"), ("code", "code"), ("data", "data"),
+)  # fmt: skip
+
+
 def place(section: str) -> str:
     """Where in the paper, kept on one line: "V-D" -> "Section V-D", "fig6" -> "Fig. 6", "table1" -> "Table 1"."""
-    for short, long in (("fig", "Fig. "), ("table", "Table "), ("abstract", "abstract")):
+    for short, long in PLACES:
         if section.startswith(short):
             return (long + section.removeprefix(short)).replace(" ", "\u00a0")
     return f"Section {section}".replace(" ", "\u00a0").replace("-", "\u2011")
