@@ -1,0 +1,218 @@
+"""The ledger judged from both sides: by the paper's own numbers, and by what was measured. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from meddef import paper
+from meddef.audit.finding import CANNOT_BE_CHECKED, DOES_NOT_HOLD, Finding
+from meddef.audit.finding import HOLDS as FINDING_HOLDS
+from meddef.audit.finding import Verdict as FindingVerdict
+from meddef.audit.published import Published
+from meddef.claims import facts_measured, facts_printed
+from meddef.claims.cells import Comparison, Contrast, Level, comparisons
+from meddef.claims.index import STANDARDISED
+from meddef.claims.measured import Measured
+from meddef.claims.model import Claim, Fact, Setting
+from meddef.claims.printed import Printed
+from meddef.claims.rules import ABSENT, DECIDED, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, combine, told
+from meddef.claims.settings import SETTINGS
+from meddef.report.report import PAPER_DATASETS, Report
+
+ON_FINDINGS: Mapping[str, FindingVerdict] = {
+    HOLDS: FINDING_HOLDS, FAILS: DOES_NOT_HOLD, ABSENT: DOES_NOT_HOLD,
+}  # fmt: skip
+NOT_PRINTED = "no printed number decides it"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim by one profile's images, at ε as printed or in ``reading``."""
+
+    images: str
+    profile: str
+    reading: str
+    outcome: Outcome
+
+
+def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:
+    """The ledger; a claim that repeats another one and has no check of its own is decided by the other's."""
+    entries = {entry["id"]: dict(entry) for entry in raw}
+    for entry in entries.values():
+        twin = entries.get(entry.get("same_as", ""))
+        if twin and not {"check", "unjudged", "run"} & set(entry):
+            entry |= {name: twin[name] for name in ("check", "unjudged", "run", "note") if name in twin}
+    return [Claim.model_validate(entry) for entry in entries.values()]
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """The paper's, in its order."""
+    return tuple(load(paper.CLAIMS))
+
+
+def by_printed(claim: Claim, published: Published) -> Outcome | None:
+    """The claim by what the paper prints; None where that has no part of it."""
+    source, found, lacking = Printed(published), [], False
+    for check in claim.check:
+        if check.only == "measured":
+            continue
+        if isinstance(check, Fact | Setting):
+            name = check.fact if isinstance(check, Fact) else check.setting
+            function = facts_printed.FACTS.get(name)
+            outcome = function(published, check.given) if function else None
+        else:
+            outcomes = [outcome for outcome in source.judge(comparisons(check)) if outcome]
+            outcome = _checked(check.rule, outcomes)
+        found += [outcome] if outcome else []
+        lacking |= outcome is None
+    return _together(found, lacking)
+
+
+def by_measured(claim: Claim, source: Measured) -> Outcome | None:
+    """The claim by one profile's records of one dataset; None where they have no part of it."""
+    found, lacking = [], False
+    for check in claim.check:
+        if check.only == "printed":
+            continue
+        if isinstance(check, Setting):
+            outcome = SETTINGS[check.setting](source.report, source.dataset, check.given)
+        elif isinstance(check, Fact):
+            function = facts_measured.FACTS.get(check.fact)
+            outcome = function(source, check.given) if function else None
+        else:
+            wanted = _of_dataset(comparisons(check), source.dataset.name)
+            if not wanted:
+                continue
+            outcome = _measured(check.rule, wanted, source)
+        found += [outcome] if outcome else []
+        lacking |= outcome is None
+    return _together(found, lacking)
+
+
+def _measured(rule: str, wanted: Sequence[Comparison], source: Measured) -> Outcome | None:
+    """A check holds only if each of its subjects was looked at under some attack."""
+    judged = source.judge(wanted)
+    known = [outcome for outcome in judged if outcome]
+    outcome = _checked(rule, known)
+    if outcome is None:
+        return None
+    seen = {_subject(c) for c, o in zip(wanted, judged, strict=True) if o}
+    not_run = len({_subject(c) for c in wanted} - seen)
+    if not not_run:
+        return outcome
+    verdict = OPEN if outcome.verdict == HOLDS and rule != "some" else outcome.verdict
+    if rule == "some" and outcome.verdict in (FAILS, ABSENT):
+        verdict = OPEN
+    return Outcome(verdict, f"{outcome.words} Not run: {not_run} of {not_run + len(seen)} conditions.")
+
+
+def _subject(comparison: Comparison) -> tuple[Any, ...]:
+    """What a comparison is about, whatever the attack; JSMA has no ε to tell it by."""
+    cells = [c for _, c in comparison.terms] if isinstance(comparison, Contrast) else [comparison.cell]
+    return tuple(
+        (c.dataset, c.model, c.metric, 0.0 if c.attack in ("jsma", "clean") else c.eps, c.rate, c.label)
+        for c in cells
+    )
+
+
+def _of_dataset(found: Iterable[Comparison], dataset: str) -> list[Comparison]:
+    """Those about a dataset, each once: with JSMA, which has no ε, those of several ε are one."""
+    kept: dict[tuple[Any, ...], Comparison] = {}
+    for comparison in found:
+        cells = (
+            comparison.terms if isinstance(comparison, Contrast) else ((1, comparison.cell),)
+        )
+        if any(cell.dataset != dataset for _, cell in cells):
+            continue
+        key = tuple((sign, c.model, c.metric, c.attack, 0.0 if c.attack == "jsma" else c.eps, c.rate, c.label)
+                    for sign, c in cells)  # fmt: skip
+        if len(set(key)) == len(key) and len({part[1:] for part in key}) == len(key):
+            kept.setdefault((*key, comparison.value if isinstance(comparison, Level) else ""), comparison)
+    return list(kept.values())
+
+
+def _checked(rule: str, outcomes: Sequence[Outcome]) -> Outcome | None:
+    if not outcomes:
+        return None
+    return Outcome(combine(rule, outcomes), told(rule, outcomes))
+
+
+def _together(found: Sequence[Outcome], lacking: bool) -> Outcome | None:
+    """Checks of one claim: all must hold, and none may be lacking."""
+    if not found:
+        return None
+    verdict = combine("every", found)
+    words = " ".join(f"{o.words[:1].upper()}{o.words[1:].rstrip('.')}." for o in found)
+    if lacking and verdict == HOLDS:
+        return Outcome(OPEN, f"{words} Another part of the claim is open.")
+    return Outcome(verdict, words)
+
+
+def printed_findings(published: Published) -> Iterator[Finding]:
+    """One finding for each claim, in the order of the ledger."""
+    for claim in load(published.claims):
+        outcome = by_printed(claim, published)
+        verdict = ON_FINDINGS.get(outcome.verdict, CANNOT_BE_CHECKED) if outcome else CANNOT_BE_CHECKED
+        detail = outcome.words if outcome else f"{claim.about}: {reason(claim)}."
+        if outcome and claim.note and verdict != FINDING_HOLDS:
+            detail += f" {claim.note}"
+        yield Finding(f"claim:{claim.id}", "claim", claim.section, claim.quote, None, verdict, detail)
+
+
+UNJUDGED = {
+    "picture": "it is about a picture, which the LaTeX source does not hold",
+    "other work": "it is about other work or files elsewhere",
+    "arrangement": "it says how the paper or its method is arranged",
+    "printed table": "it is about the printed table itself, which no run can judge",
+}
+
+
+def reason(claim: Claim) -> str:
+    """Why no printed number decides a claim."""
+    if claim.is_setting:
+        return "it says how something was done; the paper prints nothing to compare it with"
+    return UNJUDGED.get(claim.unjudged or "", NOT_PRINTED)
+
+
+def sources(reports: Iterable[Report]) -> list[Measured]:
+    """Every profile on every dataset of the paper, ε in both units. Stand-ins are none."""
+    return [
+        Measured(report, dataset, reading)
+        for report in reports
+        for dataset in report.datasets
+        if dataset.name in PAPER_DATASETS
+        for reading in ("", STANDARDISED)
+    ]
+
+
+def judgements(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
+    """The claim by each source that has something of it; in standardised units only where that is another ε."""
+    kept = []
+    for source in found:
+        if source.reading and not _depends_on_eps(claim):
+            continue
+        outcome = by_measured(claim, source)
+        if outcome:
+            kept.append(Judged(source.images, source.report.profile, source.reading, outcome))
+    return kept
+
+
+def _depends_on_eps(claim: Claim) -> bool:
+    compared = [check for check in claim.check if not isinstance(check, Fact | Setting)]
+    cells = [
+        cell
+        for check in compared if check.only != "printed"
+        for c in comparisons(check)
+        for cell in ([cell for _, cell in c.terms] if isinstance(c, Contrast) else [c.cell])
+    ]  # fmt: skip
+    return any(cell.eps for cell in cells)
+
+
+__all__ = [
+    "DECIDED", "UNDEFINED", "Judged", "by_measured", "by_printed", "claims", "judgements", "load", "printed_findings",
+    "reason", "sources",
+]  # fmt: skip
