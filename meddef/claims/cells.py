@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
-from meddef.claims.model import Bound, Condition, Largest, Metric, Ordering, Trend, Value, Values
+from meddef.claims.model import (
+    EPS, REMOVALS, Bound, Condition, Largest, Metric, Ordering, Trend, Value, Values,
+)  # fmt: skip
 from meddef.paper import VARIANT_LABELS
 
 SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in VARIANT_LABELS.items()}
@@ -19,12 +21,6 @@ Says = Literal["higher", "no_lower", "stable"]
 SAYS: dict[str, Says] = {
     "falls": "higher", "rises": "higher", "no_higher": "no_lower", "no_lower": "no_lower", "stable": "stable",
 }  # fmt: skip
-# Components in the order in which the variants lose them: full, w/o AFD, w/o AFD+MFE, w/o AFD+MFE+MSF.
-REMOVALS = {
-    "AFD": ("full", "no_afd"),
-    "MFE": ("no_afd", "no_afd_mfe"),
-    "MSF": ("no_afd_mfe", "no_afd_mfe_msf"),
-}
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,8 @@ class Contrast:
     """``terms``, each (sign, cell), whose signed sum over ``count`` is said to be positive.
 
     ``says`` "higher": above 0, or 0 where ``ties`` count; "no_lower": not below 0; "stable": 0. Signs are those of
-    accuracy: an attack success rate enters with the other one. ``start``: where a trend starts, which may be the floor.
+    accuracy: an attack success rate enters with the other one. ``slack``: printed numbers are held to the margin of
+    equivalence, not to 0. ``start``: where a trend starts, which may be the floor.
     """
 
     terms: tuple[tuple[int, Cell], ...]
@@ -81,6 +78,7 @@ class Contrast:
     words: str
     count: int = 1
     ties: bool = False
+    slack: bool = False
     start: Cell | None = None
     beyond_chance: bool = False
 
@@ -93,7 +91,7 @@ class Level:
     words: str
     minus: Cell | None = None
     value: str | None = None
-    low: float | None = None
+    low: float | Literal["constant"] | None = None
     high: float | Literal["constant"] | None = None
     near: float | None = None
     strict: bool = False
@@ -116,7 +114,8 @@ def conditions(check: Condition) -> Iterator[tuple[Metric, str, float, float]]:
         if metric == "clean":
             yield from ((metric, "clean", 0.0, rate) for rate in check.rates)
         else:
-            yield from ((metric, a, e, r) for r, e, a in product(check.rates, check.eps, check.attacks))
+            budgets = check.eps if metric == "robust" or "eps" in check.model_fields_set else (EPS,)
+            yield from ((metric, a, e, r) for r, e, a in product(check.rates, budgets, check.attacks))
 
 
 def _ordering(check: Ordering) -> Iterator[Comparison]:
@@ -124,7 +123,8 @@ def _ordering(check: Ordering) -> Iterator[Comparison]:
         for condition in conditions(check):
             first, second = (Cell(dataset, model, *condition) for model in (better, than))
             words = f"{first.condition}: {first.who} against {second.who}"
-            yield Contrast(((1, first), (-1, second)), check.says, words, ties=True)
+            slack = check.says == "no_lower"
+            yield Contrast(((1, first), (-1, second)), check.says, words, ties=True, slack=slack)
 
 
 def _trend(check: Trend) -> Iterator[Comparison]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from meddef.claims import facts_measured, facts_printed
 from meddef.claims.cells import Comparison, Contrast, Level, comparisons
 from meddef.claims.index import STANDARDISED
 from meddef.claims.measured import Measured
-from meddef.claims.model import Claim, Fact, Setting
+from meddef.claims.model import Bound, Claim, Fact, Setting
 from meddef.claims.printed import Printed
 from meddef.claims.rules import ABSENT, DECIDED, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, combine, told
 from meddef.claims.settings import SETTINGS
@@ -52,6 +52,14 @@ def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:
 def claims() -> tuple[Claim, ...]:
     """The paper's, in its order."""
     return tuple(load(paper.CLAIMS))
+
+
+def bounds(metric: str) -> Iterator[tuple[Claim, Bound]]:
+    """Every claim that bounds a rate, with the bound."""
+    for claim in claims():
+        for check in claim.check:
+            if isinstance(check, Bound) and metric in check.metrics:
+                yield claim, check
 
 
 def by_printed(claim: Claim, published: Published) -> Outcome | None:
@@ -158,9 +166,19 @@ def printed_findings(published: Published) -> Iterator[Finding]:
         outcome = by_printed(claim, published)
         verdict = ON_FINDINGS.get(outcome.verdict, CANNOT_BE_CHECKED) if outcome else CANNOT_BE_CHECKED
         detail = outcome.words if outcome else f"{claim.about}: {reason(claim)}."
-        if outcome and claim.note and verdict != FINDING_HOLDS:
+        if claim.note and verdict != FINDING_HOLDS:
             detail += f" {claim.note}"
         yield Finding(f"claim:{claim.id}", "claim", claim.section, claim.quote, None, verdict, detail)
+
+
+def decides(name: str) -> Callable[..., Any]:
+    """What judges a claim by the printed numbers: a function of ``facts_printed`` where one does, else ``Printed``."""
+    known = {claim.id: claim for claim in claims()}
+    for check in known[name].check if name in known else ():
+        called = check.fact if isinstance(check, Fact) else check.setting if isinstance(check, Setting) else ""
+        if called in facts_printed.FACTS:
+            return facts_printed.FACTS[called]
+    return Printed
 
 
 UNJUDGED = {

@@ -13,6 +13,7 @@ from typing import Any
 
 from meddef.claims.cells import Cell, Comparison, Contrast, Level
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
+from meddef.claims.printed import NEAR
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome
 from meddef.paper import PROTOCOL
 from meddef.report import crossed
@@ -22,7 +23,6 @@ from meddef.report.report import Dataset, Report
 from meddef.statistics import CONFIDENCE
 
 FLOOR = 5.0  # percent of images right: below there is nothing left to lose
-NEAR = 10.0  # points within which "near 100 %" is meant
 ERROR = 1 - CONFIDENCE
 
 
@@ -118,11 +118,10 @@ class Measured:
     def _ends(self, level: Level, seeds: Seeds) -> tuple[float, float]:
         if level.near is not None:
             return level.near - NEAR, level.near + NEAR
-        high = level.high
-        if high == "constant":
-            labels = next(iter(seeds.values()))["labels"]
-            high = 100 * max(labels.count(label) for label in set(labels)) / len(labels)
-        return float("-inf") if level.low is None else level.low, float("inf") if high is None else float(high)
+        labels = next(iter(seeds.values()))["labels"]
+        constant = 100 * max(labels.count(label) for label in set(labels)) / len(labels)
+        low, high = (constant if end == "constant" else end for end in (level.low, level.high))
+        return float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
 
     def _paper_n(self, cell: Cell) -> int:
         """Images behind a printed number: the stated test set, of it those of a class, or those right before."""

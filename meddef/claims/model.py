@@ -6,9 +6,10 @@ into comparisons, and the same comparisons are judged by what the paper prints a
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from meddef.paper import PROTOCOL
 
@@ -21,6 +22,19 @@ WORST = "worst"  # each image after all attacks that were run at its ε on this 
 EPS = float(PROTOCOL["attacks"]["pgd"]["eps"])
 GRID = tuple(float(eps) for eps in PROTOCOL["attacks"]["eps_grid"])
 RATES = tuple(round(0.1 * step, 1) for step in range(9))
+DEFENDED = ("no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full")
+GROUPS = {
+    "defended": DEFENDED,
+    "partial": DEFENDED[:-1],
+    "others": ("resnet18", *DEFENDED[:-1]),
+    "all": ("resnet18", *DEFENDED),
+}
+# Components in the order in which the variants lose them: full, w/o AFD, w/o AFD+MFE, w/o AFD+MFE+MSF.
+REMOVALS = {
+    "AFD": ("full", "no_afd"),
+    "MFE": ("no_afd", "no_afd_mfe"),
+    "MSF": ("no_afd_mfe", "no_afd_mfe_msf"),
+}
 
 
 class Data(BaseModel):
@@ -48,20 +62,40 @@ class Condition(Check):
     @field_validator("metrics", "attacks", "eps", "rates", "datasets", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
-        """One value may be written without brackets."""
-        return value if isinstance(value, list | tuple) else [value]
+        """One value may be written without brackets, all nine rates as "all"."""
+        return RATES if value == "all" else value if isinstance(value, list | tuple) else [value]
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _models(names: Any) -> list[str]:
+    """Models, one without brackets, of the groups in ``GROUPS`` by their names."""
+    return [model for name in _listed(names) for model in GROUPS.get(name, (name,))]
 
 
 class Ordering(Condition):
     """Of each pair (better, than) the first has more accuracy, or less attack success.
 
     Models are named "full", trained as the paper trains them, or "full/clean". ``says`` "no_lower": it need not have
-    more, only not less.
+    more, only not less. Instead of pairs, ``better`` and ``than`` give each of the one with each of the other, and
+    ``steps`` the models with and without each component.
     """
 
     kind: Literal["ordering"]
     pairs: tuple[tuple[str, str], ...]
     says: Literal["higher", "no_lower"] = "higher"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paired(cls, data: Any) -> Any:
+        given = dict(data)
+        if "steps" in given:
+            given["pairs"] = [REMOVALS[name] for name in given.pop("steps")]
+        elif "better" in given:
+            given["pairs"] = list(product(_models(given.pop("better")), _models(given.pop("than"))))
+        return given
 
 
 class Trend(Condition):
@@ -73,10 +107,10 @@ class Trend(Condition):
     """
 
     kind: Literal["trend"]
-    variants: tuple[str, ...]
+    variants: Annotated[tuple[str, ...], BeforeValidator(_models)]
     along: Literal["eps", "rate", "attack"]
     start: float | str
-    to: tuple[float | str, ...]
+    to: Annotated[tuple[float | str, ...], BeforeValidator(_listed)]
     direction: Literal["falls", "rises", "no_higher", "no_lower", "stable"]
     than: str | None = None
     beyond_chance: bool = False
@@ -93,8 +127,8 @@ class Bound(Condition):
     """Values lie above ``low``, below ``high`` or ``near`` one, in percent; "constant" is the largest class's share."""
 
     kind: Literal["bound"]
-    variants: tuple[str, ...]
-    low: float | None = None
+    variants: Annotated[tuple[str, ...], BeforeValidator(_models)]
+    low: float | Literal["constant"] | None = None
     high: float | Literal["constant"] | None = None
     near: float | None = None
     strict: bool = False
@@ -147,7 +181,7 @@ class Claim(Data):
     """One entry of the ledger.
 
     Attributes:
-        kind: value, difference, ordering, range or count.
+        kind: value, difference, ordering, range, count, method or property.
         values: the numbers in the quote as printed; ``accuracy_on``: of which datasets they are accuracies.
         check: what decides it; all must hold.
         same_as: the claim that this one repeats; it counts once.
@@ -158,7 +192,7 @@ class Claim(Data):
 
     id: str
     section: str
-    kind: Literal["value", "difference", "ordering", "range", "count"]
+    kind: Literal["value", "difference", "ordering", "range", "count", "method", "property"]
     quote: str
     about: str
     values: dict[str, str] = {}

@@ -12,7 +12,7 @@ from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome
 from meddef.statistics import MARGIN_ATTACKED, MARGIN_CLEAN
 
 FIGURE_EPSILONS = (0.05, 0.10)  # of the figures of attack success; Tables 3 and 4 print none
-NEAR = 1  # points within which "near 100 %" is meant
+NEAR = 10  # points within which "near 100 %" is meant
 Interval = tuple[Decimal, Decimal]
 
 
@@ -55,15 +55,15 @@ class Printed:
             ends += [100 * max(clean - after, Decimal(0)) / clean, 100 * min(clean, 100 - after) / clean]
         return min(ends), max(ends)
 
-    def _interval(self, cell: Cell) -> Interval | None:
-        """The printed number as an interval without width, or what the tables allow for it."""
+    def _interval(self, cell: Cell, trend: bool) -> Interval | None:
+        """The printed number as an interval without width, or, where a trend starts, what the tables allow for it."""
         found = self.cell(cell)
-        if found is None and cell.metric == "asr" and cell.rate == 0 and cell.attack in ATTACKS:
+        if found is None and trend and cell.metric == "asr" and cell.rate == 0 and cell.attack in ATTACKS:
             return self.unpruned(cell)
         return None if found is None else (found, found)
 
     def _contrast(self, contrast: Contrast) -> Outcome | None:
-        known = [self._interval(cell) for _, cell in contrast.terms]
+        known = [self._interval(cell, contrast.start is not None) for _, cell in contrast.terms]
         low = high = Decimal(0)
         for (sign, cell), interval in zip(contrast.terms, known, strict=True):
             if interval is None:
@@ -73,12 +73,12 @@ class Printed:
             high += sign * interval[sign > 0]
         low, high = low / contrast.count, high / contrast.count
         words = _words(contrast, [interval for interval in known if interval], low, high)
+        attacked = any(cell.attack != "clean" for _, cell in contrast.terms)
+        allowed = Decimal(str(MARGIN_ATTACKED if attacked else MARGIN_CLEAN))
         if contrast.says == "stable":
-            attacked = any(cell.attack != "clean" for _, cell in contrast.terms)
-            allowed = Decimal(str(MARGIN_ATTACKED if attacked else MARGIN_CLEAN))
             inside = -allowed <= low and high <= allowed
             return Outcome(HOLDS if inside else FAILS if low > allowed or high < -allowed else OPEN, words)
-        least = Decimal(str(self._chance(contrast))) if contrast.beyond_chance else Decimal(0)
+        least = Decimal(str(self._chance(contrast))) if contrast.beyond_chance else -allowed * contrast.slack
         ties = contrast.ties or contrast.says == "no_lower"
         if low > least or (ties and low == least):
             return Outcome(HOLDS, words)
@@ -108,8 +108,10 @@ class Printed:
     def _within(self, found: Decimal, level: Level) -> bool:
         if level.near is not None:
             return abs(found - Decimal(str(level.near))) <= NEAR
-        high = self.largest_class(level.cell.dataset) if level.high == "constant" else level.high
-        ends = [None if end is None else Decimal(str(end)) for end in (level.low, high)]
+        named = [
+            self.largest_class(level.cell.dataset) if end == "constant" else end for end in (level.low, level.high)
+        ]
+        ends = [None if end is None else Decimal(str(end)) for end in named]
         if level.strict:
             return (ends[0] is None or found > ends[0]) and (ends[1] is None or found < ends[1])
         return (ends[0] is None or found >= ends[0]) and (ends[1] is None or found <= ends[1])

@@ -209,6 +209,23 @@ def training(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     return Outcome(HOLDS if {o.verdict for o in known} == {HOLDS} else FAILS, "; ".join(o.words for o in known))
 
 
+def dropout(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
+    """The one rate of dropout that a training has."""
+    return training(report, dataset, given)
+
+
+def easing(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
+    """Whether there is a rule for the case that validation degrades."""
+    rules = [r["settings"]["adversarial"] for r in _trained(report, dataset, adversarial=True)]
+    if not rules:
+        return None
+    return Outcome(HOLDS, f"ε and weight × {rules[0]['ease_factor']:g} after {rules[0]['patience']} epochs")
+
+
+def unrecorded(report: Report, dataset: Dataset, given: Given) -> None:
+    """Of the model's or the method's code; no record holds it."""
+
+
 def attack(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     """ε and settings of an attack as it was run, on unpruned models and on pruned ones."""
     words, holds = [], True
@@ -247,8 +264,9 @@ def architecture(report: Report, dataset: Dataset, given: Given) -> Outcome | No
 SETTINGS: dict[str, Callable[[Report, Dataset, Given], Outcome | None]] = {
     function.__name__: function
     for function in (
-        architecture, attack, attacks, augmentation, both_losses, channels, components, datasets, eps_grid, figure_eps,
-        image_size, phase, phases, preprocessing, pruning, rates, share, training, training_attacks, training_pgd,
-        variants,
+        architecture, attack, attacks, augmentation, both_losses, channels, components, datasets, dropout, easing, eps_grid,
+        figure_eps, image_size, phase, phases, preprocessing, pruning, rates, share, training, training_attacks, training_pgd,
+        unrecorded, variants,
     )
 }  # fmt: skip
+SETTINGS["pruned_eps"] = figure_eps
