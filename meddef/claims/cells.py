@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, Literal
 
 from meddef.claims.model import (
-    EPS, REMOVALS, Bound, Condition, Largest, Metric, Ordering, Trend, Value, Values,
+    EPS, REMOVALS, WORST, Bound, Condition, Largest, Metric, Ordering, Trend, Value, Values,
 )  # fmt: skip
 from meddef.paper import VARIANT_LABELS
 
@@ -21,6 +21,11 @@ Says = Literal["higher", "no_lower", "stable"]
 SAYS: dict[str, Says] = {
     "falls": "higher", "rises": "higher", "no_higher": "no_lower", "no_lower": "no_lower", "stable": "stable",
 }  # fmt: skip
+
+
+def attack_words(attack: str) -> str:
+    """As the paper writes it; "clean" without attack."""
+    return {"clean": "clean", WORST: "worst case"}.get(attack, attack.upper())
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class Cell:
 
     @property
     def condition(self) -> str:
-        """ "chest_xray pgd ε 0.05", with "ASR" and the pruning rate where they belong."""
-        parts = [self.dataset, self.attack]
-        if self.attack != "clean" and self.metric == "robust":
+        """ "chest_xray PGD ε 0.05", with "ASR" and the pruning rate where they belong."""
+        parts = [self.dataset, attack_words(self.attack)]
+        if self.eps and self.metric == "robust":
             parts.append(f"ε {self.eps:.2f}")
         if self.metric == "asr":
             parts.append("ASR")
@@ -173,7 +178,7 @@ def _change(check: Trend, end: Cell, start: Cell) -> Contrast:
 def _axis(check: Trend, end: Cell) -> str:
     if check.along == "eps":
         return f"{end.eps:.2f}"
-    return f"{100 * end.rate:.0f} %" if check.along == "rate" else f"{end.attack} ε {end.eps:.2f}"
+    return f"{100 * end.rate:.0f} %" if check.along == "rate" else attack_words(end.attack)
 
 
 def _largest(check: Largest) -> Iterator[Comparison]:

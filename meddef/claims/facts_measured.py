@@ -87,7 +87,9 @@ def duplicates(source: Measured, given: Given) -> Outcome | None:
 
 def leakage(source: Measured, given: Given) -> Outcome | None:
     """Images and patients in more than one split."""
-    record = source.dataset.record["report"]
+    if (data := _data(source, given)) is None:
+        return None
+    record = data["report"]
     patients, across = record.get("patients", {}), record.get("duplicates", {}).get("exact", {})
     if "in_several_splits" not in patients or "groups_across" not in across:
         return None

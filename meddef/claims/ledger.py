@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -13,12 +13,12 @@ from meddef.audit.finding import HOLDS as FINDING_HOLDS
 from meddef.audit.finding import Verdict as FindingVerdict
 from meddef.audit.published import Published
 from meddef.claims import facts_measured, facts_printed
-from meddef.claims.cells import Comparison, Contrast, Level, comparisons
+from meddef.claims.cells import Cell, Comparison, Contrast, Level, comparisons
 from meddef.claims.index import STANDARDISED
 from meddef.claims.measured import Measured
 from meddef.claims.model import Bound, Claim, Fact, Setting
 from meddef.claims.printed import Printed
-from meddef.claims.rules import ABSENT, DECIDED, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, combine, told
+from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, Outcome, combine, told
 from meddef.claims.settings import SETTINGS
 from meddef.report.report import PAPER_DATASETS, Report
 
@@ -104,43 +104,58 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
 def _measured(rule: str, wanted: Sequence[Comparison], source: Measured) -> Outcome | None:
     """A check holds only if each of its subjects was looked at under some attack."""
     judged = source.judge(wanted)
-    known = [outcome for outcome in judged if outcome]
-    outcome = _checked(rule, known)
+    outcome = _checked(rule, [outcome for outcome in judged if outcome])
     if outcome is None:
         return None
-    seen = {_subject(c) for c, o in zip(wanted, judged, strict=True) if o}
-    not_run = len({_subject(c) for c in wanted} - seen)
+    words = outcome.words
+    if any(isinstance(c, Contrast) and any(cell.metric == "asr" for _, cell in c.terms) for c in wanted):
+        words += " In accuracy under attack, on the same images."
+    subjects = {c: _subject(c) for c in wanted if not _of_jsma(c)} or {c: _subject(c) for c in wanted}
+    seen = {subjects[c] for c, o in zip(wanted, judged, strict=True) if o and c in subjects}
+    not_run = len(set(subjects.values()) - seen)
     if not not_run:
-        return outcome
-    verdict = OPEN if outcome.verdict == HOLDS and rule != "some" else outcome.verdict
-    if rule == "some" and outcome.verdict in (FAILS, ABSENT):
-        verdict = OPEN
-    return Outcome(verdict, f"{outcome.words} Not run: {not_run} of {not_run + len(seen)} conditions.")
+        return Outcome(outcome.verdict, words)
+    may_change = {"every": (HOLDS,), "some": (FAILS, ABSENT), "most": (HOLDS, FAILS, ABSENT)}[rule]
+    verdict = OPEN if outcome.verdict in may_change else outcome.verdict
+    return Outcome(verdict, f"{words} Not run: {not_run} of {not_run + len(seen)} conditions.")
+
+
+def _cells(comparison: Comparison) -> list[Cell]:
+    return [c for _, c in comparison.terms] if isinstance(comparison, Contrast) else [comparison.cell]
+
+
+def _of_jsma(comparison: Comparison) -> bool:
+    return any(cell.attack == "jsma" for cell in _cells(comparison))
 
 
 def _subject(comparison: Comparison) -> tuple[Any, ...]:
-    """What a comparison is about, whatever the attack; JSMA has no ε to tell it by."""
-    cells = [c for _, c in comparison.terms] if isinstance(comparison, Contrast) else [comparison.cell]
-    return tuple(
-        (c.dataset, c.model, c.metric, 0.0 if c.attack in ("jsma", "clean") else c.eps, c.rate, c.label)
-        for c in cells
-    )
+    """What a comparison is about, whatever the attack."""
+    return tuple((c.dataset, c.model, c.metric, c.eps, c.rate, c.label) for c in _cells(comparison))
 
 
 def _of_dataset(found: Iterable[Comparison], dataset: str) -> list[Comparison]:
-    """Those about a dataset, each once: with JSMA, which has no ε, those of several ε are one."""
-    kept: dict[tuple[Any, ...], Comparison] = {}
+    """Those about a dataset, each once; with JSMA, which has no ε, those of several ε are one, and a trend is none."""
+    kept: dict[Comparison, Comparison] = {}
     for comparison in found:
-        cells = (
-            comparison.terms if isinstance(comparison, Contrast) else ((1, comparison.cell),)
-        )
-        if any(cell.dataset != dataset for _, cell in cells):
+        if any(cell.dataset != dataset for cell in _cells(comparison)):
             continue
-        key = tuple((sign, c.model, c.metric, c.attack, 0.0 if c.attack == "jsma" else c.eps, c.rate, c.label)
-                    for sign, c in cells)  # fmt: skip
-        if len(set(key)) == len(key) and len({part[1:] for part in key}) == len(key):
-            kept.setdefault((*key, comparison.value if isinstance(comparison, Level) else ""), comparison)
+        if not _of_jsma(comparison):
+            kept[comparison] = comparison
+            continue
+        if isinstance(comparison, Level):
+            same: Comparison = replace(comparison, cell=_without_eps(comparison.cell), words="")
+        else:
+            terms = tuple((sign, _without_eps(cell)) for sign, cell in comparison.terms)
+            if len(set(cell for _, cell in terms)) < len(terms):
+                continue
+            start = _without_eps(comparison.start) if comparison.start else None
+            same = replace(comparison, terms=terms, start=start, words="")
+        kept.setdefault(same, comparison)
     return list(kept.values())
+
+
+def _without_eps(cell: Cell) -> Cell:
+    return replace(cell, eps=0.0) if cell.attack == "jsma" else cell
 
 
 def _checked(rule: str, outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -154,10 +169,15 @@ def _together(found: Sequence[Outcome], lacking: bool) -> Outcome | None:
     if not found:
         return None
     verdict = combine("every", found)
-    words = " ".join(f"{o.words[:1].upper()}{o.words[1:].rstrip('.')}." for o in found)
+    words = " ".join(_sentence(o.words) for o in found)
     if lacking and verdict == HOLDS:
         return Outcome(OPEN, f"{words} Another part of the claim is open.")
     return Outcome(verdict, words)
+
+
+def _sentence(words: str) -> str:
+    first = words[:1].upper() if words[:1].isascii() else words[:1]
+    return f"{first}{words[1:].rstrip('.')}."
 
 
 def printed_findings(published: Published) -> Iterator[Finding]:
@@ -220,17 +240,5 @@ def judgements(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
 
 
 def _depends_on_eps(claim: Claim) -> bool:
-    compared = [check for check in claim.check if not isinstance(check, Fact | Setting)]
-    cells = [
-        cell
-        for check in compared if check.only != "printed"
-        for c in comparisons(check)
-        for cell in ([cell for _, cell in c.terms] if isinstance(c, Contrast) else [c.cell])
-    ]  # fmt: skip
-    return any(cell.eps for cell in cells)
-
-
-__all__ = [
-    "DECIDED", "UNDEFINED", "Judged", "by_measured", "by_printed", "claims", "judgements", "load", "printed_findings",
-    "reason", "sources",
-]  # fmt: skip
+    compared = [c for c in claim.check if not isinstance(c, Fact | Setting) and c.only != "printed"]
+    return any(cell.eps for check in compared for c in comparisons(check) for cell in _cells(c))

@@ -62,14 +62,14 @@ class Measured:
             if seeds is None:
                 continue
             if why := _nothing_to_compare(contrast, seeds):
-                outcomes[i] = Outcome(UNDEFINED, f"{contrast.words}: {why}")
+                outcomes[i] = Outcome(UNDEFINED, f"{self._where(contrast)}: {why}")
                 continue
             signs = [sign for sign, _ in contrast.terms]
             if (found := effect(list(zip(signs, seeds, strict=True)))) is not None:
                 effects[i] = _mean(found, contrast.count)
         for i, found in corrected(effects).items():
-            words = f"{contrasts[i].words}: {found.words()}{_short(found)}"
-            outcomes[i] = Outcome(_on_contrast(contrasts[i].says, found), words)
+            words = f"{self._where(contrasts[i])}: {found.words()}, n = {found.n}{_short(found)}"
+            outcomes[i] = Outcome(_on_contrast(contrasts[i].says, found), words, found.value)
         return outcomes
 
     def _values(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
@@ -86,7 +86,7 @@ class Measured:
             verdict = OPEN
             if found.decides:
                 verdict = HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
-            words = f"{levels[i].words} {found.value + printed:.1f} %, {found.words()} from {printed:g} %"
+            words = f"{self._where(levels[i])} {found.value + printed:.1f} %, {found.words()} from {printed:g} %"
             outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}")
         return outcomes
 
@@ -95,15 +95,19 @@ class Measured:
         known = {i: seeds for i, level in levels.items() if (seeds := self._at(level.cell))}
         for i, seeds in known.items():
             if levels[i].cell.metric != "clean" and collapsed(seeds.values()):
-                outcomes[i] = Outcome(UNDEFINED, f"{levels[i].words}: one answer for all images")
+                outcomes[i] = Outcome(UNDEFINED, f"{self._where(levels[i])}: one answer for all images")
         judged = [i for i in known if i not in outcomes]
         for i in judged:
             rates[i] = mean_interval(known[i], levels[i].cell.metric, 1 - ERROR / len(judged))
         for i, rate in rates.items():
             if rate is not None:
                 ends = self._ends(levels[i], known[i])
-                outcomes[i] = Outcome(_on_bound(rate, *ends), f"{levels[i].words} {rate.words()}")
+                outcomes[i] = Outcome(_on_bound(rate, *ends), f"{self._where(levels[i])} {rate.words()}")
         return outcomes
+
+    def _where(self, comparison: Comparison) -> str:
+        """The words of a comparison without the dataset, which is that of all."""
+        return comparison.words.removeprefix(self.dataset.name).lstrip(": ")
 
     def _at(self, cell: Cell) -> Seeds:
         """Seed -> the strongest record of a cell; of one class of images where it is about one."""

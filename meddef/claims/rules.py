@@ -18,10 +18,14 @@ DECIDED = (HOLDS, FAILS, ABSENT)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one comparison, one check or one claim came to, and the numbers of it in words."""
+    """What one comparison, one check or one claim came to, and the numbers of it in words.
+
+    ``favour``: how far it speaks for the claim, in points, so that the least comes first in a sentence.
+    """
 
     verdict: Verdict
     words: str
+    favour: float = 0.0
 
 
 def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
@@ -43,25 +47,22 @@ def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
     return HOLDS if 2 * held > total else not_so if 2 * refuted >= total else OPEN
 
 
-NAMES: dict[Verdict, tuple[str, str]] = {
-    FAILS: ("not so", "not so"),
-    ABSENT: ("smaller than the margin", "smaller than the margin"),
-    OPEN: ("open", "open"),
-    UNDEFINED: ("left out", "left out"),
-}
+NAMES: dict[Verdict, str] = {
+    FAILS: "not so", ABSENT: "smaller than the margin", OPEN: "open", UNDEFINED: "left out",
+}  # fmt: skip
 
 
 def told(rule: str, outcomes: Sequence[Outcome]) -> str:
     """How many hold, and some of those that do not, with their numbers; of ``some``, those that do."""
-    held = [outcome.words for outcome in outcomes if outcome.verdict == HOLDS]
-    judged = sum(outcome.verdict != UNDEFINED for outcome in outcomes)
+    ordered = sorted(outcomes, key=lambda outcome: outcome.favour)
+    groups = {v: [o.words for o in ordered if o.verdict == v] for v in (HOLDS, *NAMES)}
+    held, judged = groups[HOLDS], len(outcomes) - len(groups[UNDEFINED])
     text = f"{len(held)} of {judged} comparisons hold"
     if held and (rule == "some" or len(held) == judged):
-        text += f", as {_some(held)}" if rule == "some" else ""
-    for verdict, (name, _) in NAMES.items():
-        words = [outcome.words for outcome in outcomes if outcome.verdict == verdict]
-        if words and not (rule == "some" and held and verdict != UNDEFINED):
-            text += f"; {name}: {_some(words)}"
+        text += f", as {_some(held[::-1] if rule == 'some' else held)}"
+    for verdict, name in NAMES.items():
+        if groups[verdict] and not (rule == "some" and held and verdict != UNDEFINED):
+            text += f"; {name}: {_some(groups[verdict])}"
     return f"{text}."
 
 

@@ -23,7 +23,7 @@ def _each(found: Iterable[Any], wanted: Any, words: str) -> Outcome | None:
     values = list(dict.fromkeys(found))
     if not values:
         return None
-    return Outcome(HOLDS if values == [wanted] else FAILS, f"{words} {', '.join(map(_text, values))}")
+    return Outcome(HOLDS if values == [wanted] else FAILS, f"{words} {', '.join(map(_text, values))}".lstrip())
 
 
 def _text(value: Any) -> str:
@@ -113,7 +113,8 @@ def preprocessing(report: Report, dataset: Dataset, given: Given) -> Outcome | N
         return None
     steps = dataset.preprocessing.model_dump()
     off = [name for name in given["steps"] if steps.get(name) in (None, False)]
-    return Outcome(FAILS if off else HOLDS, f"without {', '.join(off)}" if off else ", ".join(given["steps"]))
+    words = ", ".join(off or given["steps"]).replace("_", "-")
+    return Outcome(FAILS if off else HOLDS, f"without {words}" if off else words)
 
 
 def share(report: Report, dataset: Dataset, given: Given) -> Outcome | None:

@@ -23,9 +23,9 @@ UNJUDGED = {
 }  # fmt: skip
 RULE = (
     "A claim is reproduced if all of its comparisons are clear and as it says, not reproduced if one is clear and the "
-    "contrary, shown absent if the difference that it speaks of is shown to be smaller than the margin (2 points of "
-    "accuracy without attack, 5 under attack), mixed if it holds on one profile or reading of ε and not on another, "
-    "and open otherwise. Fewer than three trainings of a model decide nothing."
+    "contrary, shown absent if a difference that it speaks of is shown to be smaller than the margin (2 points of "
+    "accuracy without attack, 5 under attack), mixed if it holds on one profile and not on another or depends on the "
+    "unit of ε, and open otherwise. Fewer than three trainings of a model decide nothing."
 )
 
 
@@ -68,11 +68,26 @@ def _row(claim: Claim, printed: Finding, judged: Sequence[Judged]) -> Row:
 
 
 def verdict(judged: Iterable[Judged]) -> str:
-    """Decided ones decide; where one holds and another does not it is mixed."""
-    found = [each.outcome.verdict for each in judged]
-    held, refuted = HOLDS in found, FAILS in found or ABSENT in found
+    """Of all profiles: decided ones decide, and where one holds and another does not it is mixed.
+
+    ε in pixels comes first; another reading of ε makes a verdict mixed if it is decided and another, no more.
+    """
+    found = list(judged)
+    first = _over(each.outcome.verdict for each in found if not each.reading)
+    other = _over(each.outcome.verdict for each in found if each.reading)
+    decided = (REPRODUCED, NOT_REPRODUCED, SHOWN_ABSENT, MIXED)
+    if first in decided and other in decided and (first == REPRODUCED) != (other == REPRODUCED):
+        return MIXED
+    return first
+
+
+def _over(verdicts: Iterable[str]) -> str:
+    found = set(verdicts)
+    held, refuted = HOLDS in found, bool({FAILS, ABSENT} & found)
+    if held and refuted:
+        return MIXED
     if held or refuted:
-        return MIXED if held and refuted else REPRODUCED if held else NOT_REPRODUCED if FAILS in found else SHOWN_ABSENT
+        return REPRODUCED if held else NOT_REPRODUCED if FAILS in found else SHOWN_ABSENT
     return NOT_DECIDED if found else NOT_TESTED
 
 
