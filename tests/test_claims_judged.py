@@ -2,11 +2,11 @@
 
 import pandas as pd
 import pytest
+from meddef.report.claims_measured import CONTRADICTED, HOLDS, OPEN
 from report_records import attack_record, data_record, provenance, small_run, train_record
 
 from meddef.paper import CLAIMS
 from meddef.report import claims_judged, claims_score
-from meddef.report.claims_measured import CONTRADICTED, HOLDS, OPEN
 from meddef.report.report import Report
 
 LABELS = "0" * 40

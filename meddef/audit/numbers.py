@@ -14,7 +14,6 @@ from meddef.audit.measured import largest_gap, published_records
 from meddef.audit.published import Published
 
 
-
 def ledger(published: Published) -> Iterator[Finding]:
     """One finding for each claim, in the order of the ledger."""
     from meddef.claims.ledger import printed_findings  # it reads this package

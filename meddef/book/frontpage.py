@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from meddef import claims
+from meddef.claims import page
+from meddef.claims.verdicts import MIXED, NOT_REPRODUCED, REPRODUCED, Score
 from meddef.figures import curves as figures
 from meddef.figures import published
 from meddef.paper import epsilon_table
-from meddef.report import claims_score, controls, findings, tables
+from meddef.report import controls, findings, tables
 from meddef.report.display import in_words
 from meddef.report.report import Report, attack_name, model_label
 from meddef.report.tables_setup import short_reach
 from meddef.report.worst_case import ENSEMBLE
-from meddef.trust.arithmetic import verdicts_on_claims
 
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
-CLAIMS = (
+QUOTED = (
     "abstract.up-to",
     "abstract.together",
     "V-B.highest-clean",
@@ -29,33 +31,32 @@ CLAIMS = (
 
 def front_page(reports: Sequence[Report]) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: the front page's parts, and the page of claims and headlines."""
-    judged = claims_score.judge_all(reports, EPS)
+    rows = claims.rows(reports)
+    counts = claims.score(rows)
     return {
-        "score.md": f"{score(judged)}\n",
+        "score.md": f"{score(counts)}\n",
         "front_findings.md": f"{three(reports)}\n",
-        "claims.md": f"{findings.quotes(*CLAIMS)}\n",
+        "claims.md": f"{findings.quotes(*QUOTED)}\n",
         "measured.md": measured(reports),
-        "claims_judged.md": (
-            f"{claims_score.listing(judged)._repr_html_()}\n\n{claims_score.unjudged(judged)._repr_html_()}\n"
-        ),
+        "claims_judged.md": f"{page.in_short(counts)}\n\n{page.listing(rows)}\n",
         "front.svg": figures.models_at(reports[0], EPS).svg(),
     }
 
 
-def score(judged: claims_score.Judged) -> str:
-    """The three counts as cards, the rule in short, and what the printed numbers alone decide."""
-    counts = claims_score.score(judged)
+def score(counts: Score) -> str:
+    """The counts as cards, the rule in short, and what the printed numbers alone decide."""
+    rest = counts.total - sum(counts.testable[name] for name in (REPRODUCED, MIXED, NOT_REPRODUCED))
+    shown = {REPRODUCED: counts.testable[REPRODUCED], NOT_REPRODUCED: counts.testable[NOT_REPRODUCED]}
     cards = "\n\n".join(
-        f":::{{grid-item-card}} {counts[name]}\n:class-card: meddef-score\n\n{name}\n:::"
-        for name in (claims_score.REPRODUCED, claims_score.NOT_REPRODUCED, claims_score.UNJUDGED)
+        f":::{{grid-item-card}} {count}\n:class-card: meddef-score\n\n{name}\n:::"
+        for name, count in (
+            shown | {"mixed, absent, open or not tested": rest + counts.testable[MIXED]}
+        ).items()
     )
-    holds, does_not = verdicts_on_claims()
     return (
-        f"::::{{grid}} 3\n:gutter: 2\n\n{cards}\n\n::::\n\n"
-        f"Claims of the paper, {sum(counts.values())} in all, by our runs on its own images. A claim is reproduced if "
-        "what it says is clear in the measurements, and not reproduced if the contrary is; what was not run, concerns "
-        "images or pictures not at hand, or is no measurement cannot be judged ([rule, and every claim](results.md)). "
-        f"Asked of the paper's own printed numbers instead, {holds} claims hold and {does_not} do not "
+        f"::::{{grid}} 3\n:gutter: 2\n\n{cards}\n\n::::\n\n{page.in_short(counts)} "
+        "([Rule, and every claim](results.md)). Asked of the paper's own printed numbers instead, "
+        f"{counts.printed['holds']} claims hold and {counts.printed['does_not_hold']} do not "
         "([arithmetic](trust_arithmetic.md))."
     )
 

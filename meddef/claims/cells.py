@@ -9,10 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 from meddef.claims.model import (
-    EPS, REMOVALS, WORST, Bound, Condition, Largest, Metric, Ordering, Trend, Value, Values,
+    EPS,
+    REMOVALS,
+    WORST,
+    Bound,
+    Condition,
+    Largest,
+    Metric,
+    Ordering,
+    Trend,
+    Value,
+    Values,
 )  # fmt: skip
 from meddef.paper import VARIANT_LABELS
 
@@ -75,7 +85,7 @@ class Contrast:
 
     ``says`` "higher": above 0, or 0 where ``ties`` count; "no_lower": not below 0; "stable": 0. Signs are those of
     accuracy: an attack success rate enters with the other one. ``slack``: printed numbers are held to the margin of
-    equivalence, not to 0. ``start``: where a trend starts, which may be the floor.
+    equivalence, not to 0. ``start``: where a trend starts, which may be the floor; ``change``: what is positive in it.
     """
 
     terms: tuple[tuple[int, Cell], ...]
@@ -85,12 +95,13 @@ class Contrast:
     ties: bool = False
     slack: bool = False
     start: Cell | None = None
+    change: str = ""
     beyond_chance: bool = False
 
 
 @dataclass(frozen=True)
 class Level:
-    """One cell, or its difference to ``minus``, and the printed ``value`` or the bounds that it lies within, in percent."""
+    """One cell, or its difference to ``minus``, and its printed ``value`` or the bounds that it lies within."""
 
     cell: Cell
     words: str
@@ -103,14 +114,22 @@ class Level:
 
 
 Comparison = Contrast | Level
+Compared = Ordering | Trend | Largest | Bound | Values
 
 
-def comparisons(check: Any) -> list[Comparison]:
-    """Every comparison that ``check``, of a kind that compares, asks for."""
-    found: Iterator[Comparison] = {
-        Ordering: _ordering, Trend: _trend, Largest: _largest, Bound: _bound, Values: _values,
-    }[type(check)](check)  # fmt: skip
-    return list(found)
+def comparisons(check: Compared) -> list[Comparison]:
+    """Every comparison that a check asks for."""
+    match check:
+        case Ordering():
+            return list(_ordering(check))
+        case Trend():
+            return list(_trend(check))
+        case Largest():
+            return list(_largest(check))
+        case Bound():
+            return list(_bound(check))
+        case Values():
+            return list(_values(check))
 
 
 def conditions(check: Condition) -> Iterator[tuple[Metric, str, float, float]]:
@@ -166,13 +185,14 @@ def _change(check: Trend, end: Cell, start: Cell) -> Contrast:
     if check.than:  # what is lost by the one minus what is lost by the other
         ends = [Cell(c.dataset, check.than, c.metric, c.attack, c.eps, c.rate) for c in (end, start)]
         terms = ((1, end), (-1, start), (-1, ends[0]), (1, ends[1]))
-        return Contrast(terms, "higher", f"{words} against {ends[0].who}", ties=True, start=start)
-    up = check.direction in ("rises", "no_lower")
+        words += f" against {ends[0].who}"
+        return Contrast(terms, "higher", words, ties=True, start=start, change="lost less")
+    up = check.direction in ("rises", "no_lower", "stable")
     sign = 1 if up == (end.metric != "asr") else -1
-    says = SAYS[check.direction]
     return Contrast(
-        ((sign, end), (-sign, start)), says, words, start=start, beyond_chance=check.beyond_chance
-    )
+        ((sign, end), (-sign, start)), SAYS[check.direction], words, start=start,
+        change="rise" if sign > 0 else "fall", beyond_chance=check.beyond_chance,
+    )  # fmt: skip
 
 
 def _axis(check: Trend, end: Cell) -> str:
@@ -198,9 +218,7 @@ def _bound(check: Bound) -> Iterator[Comparison]:
         for condition in conditions(check):
             cell = Cell(dataset, model, *condition)
             words = f"{cell.condition}: {cell.who}"
-            yield Level(
-                cell, words, None, None, check.low, check.high, near=check.near, strict=check.strict
-            )
+            yield Level(cell, words, None, None, check.low, check.high, near=check.near, strict=check.strict)
 
 
 def _values(check: Values) -> Iterator[Comparison]:

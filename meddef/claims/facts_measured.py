@@ -71,7 +71,9 @@ def stats(source: Measured, given: Given) -> Outcome | None:
         )
         for name, words in (("mean", "mean"), ("std", "standard deviation"))
     ]
-    return _of(all(holds for holds, _ in parts), f"{'; '.join(text for _, text in parts)}, ±{DIGITS:g} allowed")
+    return _of(
+        all(holds for holds, _ in parts), f"{'; '.join(text for _, text in parts)}, ±{DIGITS:g} allowed"
+    )
 
 
 def duplicates(source: Measured, given: Given) -> Outcome | None:
@@ -95,22 +97,10 @@ def leakage(source: Measured, given: Given) -> Outcome | None:
         return None
     shared = patients["in_several_splits"]
     words = f"{shared:,} of {patients['patients']:,} patients are in several splits"
-    return _of(not shared and not across["groups_across"], f"{words}; {across['groups_across']} groups of equal images")
-
-
-def files(source: Measured, given: Given) -> Outcome | None:
-    """Sizes or modes of the image files (``results/bench/image_files.json``)."""
-    bench = source.report.bench("image_files")
-    rows = [row for row in bench.of("image_files") if row["dataset"] == given["dataset"]] if bench else []
-    if not rows or source.dataset.name != given["dataset"]:
-        return None
-    row = rows[0]
-    if "modes" in given:
-        words = ", ".join(f"{count:,} {mode}" for mode, count in row["modes"].items())
-        return _of(len(row["modes"]) >= given["modes"], f"files by colour mode: {words}")
-    found = {name: row[name] for name in ("width", "height")}
-    words = ", ".join(f"{name} {low} to {high} px" for name, (low, high) in found.items())
-    return _of(all(list(found[name]) == given[name] for name in found), f"{words} in {row['files']:,} files")
+    return _of(
+        not shared and not across["groups_across"],
+        f"{words}; {across['groups_across']} groups of equal images",
+    )
 
 
 def parameters(source: Measured, given: Given) -> Outcome | None:
@@ -144,7 +134,8 @@ def recall(source: Measured, given: Given) -> Outcome | None:
     if not seeds or source.dataset.classes != ["NORMAL", "PNEUMONIA"]:
         return None
     normal, ill = (
-        mean_interval({s: of_class(r, digit) for s, r in seeds.items()}, "clean", BONFERRONI) for digit in "01"
+        mean_interval({s: of_class(r, digit) for s, r in seeds.items()}, "clean", BONFERRONI)
+        for digit in "01"
     )
     if normal is None or ill is None:
         return None
@@ -185,7 +176,10 @@ def smaller(source: Measured, given: Given) -> Outcome | None:
     rows = {r["prune_rate"]: r for r in bench.of("compression") if "sparse_bytes" in r} if bench else {}
     if not {0.0, given["rate"]} <= set(rows):
         return None
-    before, after = rows[0.0]["dense_bytes"], min(rows[given["rate"]][n] for n in ("dense_bytes", "sparse_bytes"))
+    before, after = (
+        rows[0.0]["dense_bytes"],
+        min(rows[given["rate"]][n] for n in ("dense_bytes", "sparse_bytes")),
+    )
     words = f"{after / 1e6:.0f} MB at {100 * given['rate']:.0f} % pruning, {before / 1e6:.0f} MB unpruned"
     return _of(after < before, words)
 
@@ -207,7 +201,7 @@ def stable_training(source: Measured, given: Given) -> Outcome | None:
 FACTS: dict[str, Callable[[Measured, Given], Outcome | None]] = {
     function.__name__: function
     for function in (
-        duplicates, files, leakage, overhead, parameters, recall, retained, smaller, split, splits, stable_training,
+        duplicates, leakage, overhead, parameters, recall, retained, smaller, split, splits, stable_training,
         stats, total,
     )
 }  # fmt: skip

@@ -105,9 +105,7 @@ def duplicates(published: Published, given: Given) -> Outcome:
 def dropout(published: Published, given: Given) -> Outcome:
     """One dropout rate in both places."""
     fusion, training = published.protocol["model"]["dropout"], published.protocol["training"]["dropout"]
-    return _of(
-        fusion == training, f"{fusion} in the feature fusion (IV-A), {training} for training (IV-B)"
-    )
+    return _of(fusion == training, f"{fusion} in the feature fusion (IV-A), {training} for training (IV-B)")
 
 
 def parameters(published: Published, given: Given) -> Outcome:

@@ -38,16 +38,20 @@ class Index:
                 seeds[record["seed"]] = record
         self._budgets = sorted({place[3] for place in self._ways} - {0.0})
 
+    def budget(self, eps: float) -> float | None:
+        """The ε at which a printed one was run; None where it was not."""
+        if self._scale == 1.0:
+            return eps
+        wanted = eps * self._scale
+        near = min(self._budgets, key=lambda run: abs(run - wanted), default=None)
+        return None if near is None or abs(near - wanted) > TOLERANCE * wanted else near
+
     def _place(self, cell: Cell) -> Place | None:
         """Where the records of a cell are; None where its ε was not run."""
-        eps = 0.0 if cell.attack in WITHOUT_EPS else cell.eps
-        if eps and self._scale != 1.0:
-            wanted = eps * self._scale
-            near = min(self._budgets, key=lambda run: abs(run - wanted), default=None)
-            if near is None or abs(near - wanted) > TOLERANCE * wanted:
-                return None
-            eps = near
-        return cell.variant, cell.training, cell.attack, eps, cell.rate
+        eps = None if cell.attack in WITHOUT_EPS else self.budget(cell.eps)
+        if eps is None and cell.attack not in WITHOUT_EPS:
+            return None
+        return cell.variant, cell.training, cell.attack, eps or 0.0, cell.rate
 
     def ways(self, cell: Cell) -> dict[str, Seeds]:
         """Settings, as text, -> seed -> record of most images."""
@@ -73,7 +77,8 @@ class Index:
             for seed, record in max(found.values(), key=_strength).items():
                 by_seed.setdefault(seed, []).append(record)
         worst = {seed: worst_case(records[0], records[1:]) for seed, records in by_seed.items()}
-        return _alike([worst])[0] if worst else {}
+        alike = _alike([worst]) if worst else None
+        return alike[0] if alike else {}
 
     def paired(self, cells: Sequence[Cell]) -> list[Seeds] | None:
         """Seed -> record of each cell, the same seeds and images in all, each attack with one setting throughout.

@@ -117,7 +117,8 @@ def _measured(rule: str, wanted: Sequence[Comparison], source: Measured) -> Outc
         return Outcome(outcome.verdict, words)
     may_change = {"every": (HOLDS,), "some": (FAILS, ABSENT), "most": (HOLDS, FAILS, ABSENT)}[rule]
     verdict = OPEN if outcome.verdict in may_change else outcome.verdict
-    return Outcome(verdict, f"{words} Not run: {not_run} of {not_run + len(seen)} conditions.")
+    words = f"{words} Not run: {not_run} of {not_run + len(seen)} conditions."
+    return Outcome(verdict, words, so_far=outcome.verdict)
 
 
 def _cells(comparison: Comparison) -> list[Cell]:
@@ -146,7 +147,7 @@ def _of_dataset(found: Iterable[Comparison], dataset: str) -> list[Comparison]:
             same: Comparison = replace(comparison, cell=_without_eps(comparison.cell), words="")
         else:
             terms = tuple((sign, _without_eps(cell)) for sign, cell in comparison.terms)
-            if len(set(cell for _, cell in terms)) < len(terms):
+            if len({cell for _, cell in terms}) < len(terms):
                 continue
             start = _without_eps(comparison.start) if comparison.start else None
             same = replace(comparison, terms=terms, start=start, words="")
@@ -170,9 +171,10 @@ def _together(found: Sequence[Outcome], lacking: bool) -> Outcome | None:
         return None
     verdict = combine("every", found)
     words = " ".join(_sentence(o.words) for o in found)
+    so_far = combine("every", [Outcome(o.so_far or o.verdict, "") for o in found])
     if lacking and verdict == HOLDS:
         return Outcome(OPEN, f"{words} Another part of the claim is open.")
-    return Outcome(verdict, words)
+    return Outcome(verdict, words, so_far=so_far)
 
 
 def _sentence(words: str) -> str:
@@ -195,7 +197,9 @@ def decides(name: str) -> Callable[..., Any]:
     """What judges a claim by the printed numbers: a function of ``facts_printed`` where one does, else ``Printed``."""
     known = {claim.id: claim for claim in claims()}
     for check in known[name].check if name in known else ():
-        called = check.fact if isinstance(check, Fact) else check.setting if isinstance(check, Setting) else ""
+        called = (
+            check.fact if isinstance(check, Fact) else check.setting if isinstance(check, Setting) else ""
+        )
         if called in facts_printed.FACTS:
             return facts_printed.FACTS[called]
     return Printed

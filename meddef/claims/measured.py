@@ -6,6 +6,7 @@ was run on that model at that ε over all grids. With fewer than three trainings
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 
 from meddef.claims.cells import Cell, Comparison, Contrast, Level
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
+from meddef.claims.model import EPS
 from meddef.claims.printed import NEAR
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome
 from meddef.paper import PROTOCOL
@@ -24,6 +26,7 @@ from meddef.statistics import CONFIDENCE
 
 FLOOR = 5.0  # percent of images right: below there is nothing left to lose
 ERROR = 1 - CONFIDENCE
+_JSMA = re.compile(r"JSMA ε [\d.]+")  # it has no ε
 
 
 class Measured:
@@ -42,8 +45,13 @@ class Measured:
 
     @property
     def images(self) -> str:
-        """For headings: "Chest X-Ray, split by patient, profile cpu_patient"."""
-        return f"{self.dataset.label}{self.dataset.split}, profile {self.report.profile}"
+        """For headings: "Chest X-Ray, split by patient, profile cpu_patient", with another unit of ε."""
+        words = f"{self.dataset.label}{self.dataset.split}, profile {self.report.profile}"
+        if not self.reading:
+            return words
+        run = self.index.budget(EPS)
+        nearest = "not run" if run is None else f"run at {run:g}"
+        return f"{words}, ε in {self.reading} units ({EPS:g} is {EPS * self._scale:.3f} in pixels, {nearest})"
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Outcome | None]:
         """One outcome for each comparison; None where a cell was not run."""
@@ -86,7 +94,9 @@ class Measured:
             verdict = OPEN
             if found.decides:
                 verdict = HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
-            words = f"{self._where(levels[i])} {found.value + printed:.1f} %, {found.words()} from {printed:g} %"
+            words = (
+                f"{self._where(levels[i])} {found.value + printed:.1f} %, {found.words()} from {printed:g} %"
+            )
             outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}")
         return outcomes
 
@@ -106,8 +116,11 @@ class Measured:
         return outcomes
 
     def _where(self, comparison: Comparison) -> str:
-        """The words of a comparison without the dataset, which is that of all."""
-        return comparison.words.removeprefix(self.dataset.name).lstrip(": ")
+        """The words of a comparison without the dataset, which is that of all; contrasts are of accuracy."""
+        words = _JSMA.sub("JSMA", comparison.words.removeprefix(self.dataset.name).lstrip(": "))
+        if isinstance(comparison, Level):
+            return words
+        return words.replace(" ASR at ", " at ") + (f", {comparison.change}" if comparison.change else "")
 
     def _at(self, cell: Cell) -> Seeds:
         """Seed -> the strongest record of a cell; of one class of images where it is about one."""
@@ -192,5 +205,3 @@ def _nothing_to_compare(contrast: Contrast, seeds: Sequence[Seeds]) -> str:
 def _short(found: Effect) -> str:
     """What is said of too few trainings."""
     return "" if found.decides else f" ({found.verdict})"
-
-

@@ -109,7 +109,8 @@ class Printed:
         if level.near is not None:
             return abs(found - Decimal(str(level.near))) <= NEAR
         named = [
-            self.largest_class(level.cell.dataset) if end == "constant" else end for end in (level.low, level.high)
+            self.largest_class(level.cell.dataset) if end == "constant" else end
+            for end in (level.low, level.high)
         ]
         ends = [None if end is None else Decimal(str(end)) for end in named]
         if level.strict:
@@ -148,7 +149,9 @@ def _words(contrast: Contrast, known: Sequence[Interval], low: Decimal, high: De
         if first.model != second.model:
             return f"{first.condition}: {first.who} {one}, {second.who} {two}"
         return f"{contrast.words} changes from {two} to {one}"
-    return f"{contrast.words}: {_range((low.quantize(Decimal('0.01')), high.quantize(Decimal('0.01'))))} points"
+    return (
+        f"{contrast.words}: {_range((low.quantize(Decimal('0.01')), high.quantize(Decimal('0.01'))))} points"
+    )
 
 
 def _range(interval: Interval) -> str:

@@ -20,19 +20,21 @@ DECIDED = (HOLDS, FAILS, ABSENT)
 class Outcome:
     """What one comparison, one check or one claim came to, and the numbers of it in words.
 
-    ``favour``: how far it speaks for the claim, in points, so that the least comes first in a sentence.
+    ``favour``: how far it speaks for the claim, in points, so that the least comes first in a sentence. ``so_far``: the
+    verdict of what was run, where some of it was not and the verdict is therefore open.
     """
 
     verdict: Verdict
     words: str
     favour: float = 0.0
+    so_far: Verdict | None = None
 
 
 def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict of a check by those of its comparisons; undefined ones are left out.
 
-    every: fails if one fails, holds if all hold, is absent if one is, else open. some: holds if one holds; fails if none
-    can any more, absent if all are; else open. most: more than half hold, or more than half do not.
+    every: fails if one fails, holds if all hold, is absent if one is, else open. some: holds if one holds, fails if none
+    can, is absent if all are, else open. most: more than half hold, or at least half do not.
     """
     verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != UNDEFINED]
     if not verdicts:

@@ -23,7 +23,9 @@ def _each(found: Iterable[Any], wanted: Any, words: str) -> Outcome | None:
     values = list(dict.fromkeys(found))
     if not values:
         return None
-    return Outcome(HOLDS if values == [wanted] else FAILS, f"{words} {', '.join(map(_text, values))}".lstrip())
+    return Outcome(
+        HOLDS if values == [wanted] else FAILS, f"{words} {', '.join(map(_text, values))}".lstrip()
+    )
 
 
 def _text(value: Any) -> str:
@@ -52,7 +54,9 @@ def attacks(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     """The paper's attacks that were run."""
     wanted = ("fgsm", "pgd", "bim", "jsma")
     found = [name for name in wanted if _attacks(report, dataset, name)]
-    return Outcome(HOLDS if len(found) == given["number"] else FAILS, ", ".join(n.upper() for n in found) or "none")
+    return Outcome(
+        HOLDS if len(found) == given["number"] else FAILS, ", ".join(n.upper() for n in found) or "none"
+    )
 
 
 def datasets(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
@@ -82,7 +86,9 @@ def figure_eps(report: Report, dataset: Dataset, given: Given) -> Outcome | None
 def rates(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     """Pruning rates at which the full model was attacked."""
     found = {r["prune_rate"] for r in _attacks(report, dataset, "fgsm") if r["variant"] == "full"}
-    return _holding([round(0.1 * step, 1) for step in range(9)], found, "rates run:") if found - {0.0} else None
+    return (
+        _holding([round(0.1 * step, 1) for step in range(9)], found, "rates run:") if found - {0.0} else None
+    )
 
 
 def _holding(wanted: Iterable[float], found: set[float], words: str) -> Outcome | None:
@@ -152,7 +158,9 @@ def both_losses(report: Report, dataset: Dataset, given: Given) -> Outcome | Non
     if not rows:
         return None
     both = all(row["loss_clean"] is not None and row["loss_adversarial"] is not None for row in rows)
-    return Outcome(HOLDS if both else FAILS, "losses on clean and on adversarial images" if both else "one loss")
+    return Outcome(
+        HOLDS if both else FAILS, "losses on clean and on adversarial images" if both else "one loss"
+    )
 
 
 def training_pgd(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
@@ -207,7 +215,9 @@ def training(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     known = [outcome for outcome in outcomes if outcome]
     if not known:
         return None
-    return Outcome(HOLDS if {o.verdict for o in known} == {HOLDS} else FAILS, "; ".join(o.words for o in known))
+    return Outcome(
+        HOLDS if {o.verdict for o in known} == {HOLDS} else FAILS, "; ".join(o.words for o in known)
+    )
 
 
 def dropout(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
@@ -265,9 +275,9 @@ def architecture(report: Report, dataset: Dataset, given: Given) -> Outcome | No
 SETTINGS: dict[str, Callable[[Report, Dataset, Given], Outcome | None]] = {
     function.__name__: function
     for function in (
-        architecture, attack, attacks, augmentation, both_losses, channels, components, datasets, dropout, easing, eps_grid,
-        figure_eps, image_size, phase, phases, preprocessing, pruning, rates, share, training, training_attacks, training_pgd,
-        unrecorded, variants,
+        architecture, attack, attacks, augmentation, both_losses, channels, components, datasets, dropout, easing,
+        eps_grid, figure_eps, image_size, phase, phases, preprocessing, pruning, rates, share, training,
+        training_attacks, training_pgd, unrecorded, variants,
     )
 }  # fmt: skip
 SETTINGS["pruned_eps"] = figure_eps

@@ -12,6 +12,7 @@ from meddef.claims.ledger import Judged, claims, judgements, printed_findings, r
 from meddef.claims.model import Claim
 from meddef.claims.rules import ABSENT, FAILS, HOLDS
 from meddef.report.report import PAPER_DATASETS, Report
+from meddef.statistics import FEWEST_TRAININGS, MARGIN_ATTACKED, MARGIN_CLEAN
 
 REPRODUCED, NOT_REPRODUCED, MIXED = "reproduced", "not reproduced", "mixed"
 SHOWN_ABSENT, NOT_DECIDED, NOT_TESTED = "shown absent", "open", "not tested"
@@ -23,9 +24,10 @@ UNJUDGED = {
 }  # fmt: skip
 RULE = (
     "A claim is reproduced if all of its comparisons are clear and as it says, not reproduced if one is clear and the "
-    "contrary, shown absent if a difference that it speaks of is shown to be smaller than the margin (2 points of "
-    "accuracy without attack, 5 under attack), mixed if it holds on one profile and not on another or depends on the "
-    "unit of ε, and open otherwise. Fewer than three trainings of a model decide nothing."
+    "contrary, shown absent if a difference that it speaks of is shown to be smaller than the margin "
+    f"({MARGIN_CLEAN:g} points of accuracy without attack, {MARGIN_ATTACKED:g} under attack), mixed if it holds on one "
+    "profile and not on another or depends on the unit of ε, and open otherwise. "
+    f"Fewer than {FEWEST_TRAININGS} trainings of a model decide nothing."
 )
 
 
@@ -70,11 +72,11 @@ def _row(claim: Claim, printed: Finding, judged: Sequence[Judged]) -> Row:
 def verdict(judged: Iterable[Judged]) -> str:
     """Of all profiles: decided ones decide, and where one holds and another does not it is mixed.
 
-    ε in pixels comes first; another reading of ε makes a verdict mixed if it is decided and another, no more.
+    ε in pixels comes first. The other reading makes a verdict mixed where all that was run in it comes to another one.
     """
     found = list(judged)
     first = _over(each.outcome.verdict for each in found if not each.reading)
-    other = _over(each.outcome.verdict for each in found if each.reading)
+    other = _over(each.outcome.so_far or each.outcome.verdict for each in found if each.reading)
     decided = (REPRODUCED, NOT_REPRODUCED, SHOWN_ABSENT, MIXED)
     if first in decided and other in decided and (first == REPRODUCED) != (other == REPRODUCED):
         return MIXED

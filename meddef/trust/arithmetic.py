@@ -105,12 +105,6 @@ def counts(found: tuple[Finding, ...]) -> str:
     )
 
 
-def verdicts_on_claims() -> tuple[int, int]:
-    """How many claims of the text the printed numbers bear out, and how many they do not."""
-    verdicts = [finding.verdict for finding in findings() if finding.kind == "claim"]
-    return verdicts.count("holds"), verdicts.count("does_not_hold")
-
-
 def code_page(root: Path) -> dict[str, str]:
     """The source of every function that decides a finding, one heading each."""
     functions = sorted({_named(decided_by(finding)) for finding in found_in(root)})
