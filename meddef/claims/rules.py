@@ -33,8 +33,8 @@ class Outcome:
 def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict of a check by those of its comparisons; undefined ones are left out.
 
-    every: fails if one fails, holds if all hold, is absent if one is, else open. some: holds if one holds, fails if none
-    can, is absent if all are, else open. most: more than half hold, or at least half do not.
+    every: fails if one fails, holds if all hold, is absent if one is, else open. some: holds if one holds, fails if
+    none can, is absent if all are, else open. most: more than half hold, or at least half do not.
     """
     verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != UNDEFINED]
     if not verdicts:
