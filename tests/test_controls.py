@@ -7,7 +7,7 @@ from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS
 from meddef.book.pages import HOLDS, in_order, pages
 from meddef.figures import controls as figures_controls
-from meddef.report import claims_measured, controls, tables
+from meddef.report import controls, tables
 from meddef.report.report import Report
 
 LABELS = "0" * 40
@@ -152,37 +152,3 @@ def test_the_front_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so(
     assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2
     assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2
     assert tables.split_policies([first], 0.05).frame.empty
-
-
-def test_claims_that_take_a_run_are_judged_by_it(report: Report) -> None:
-    """Clean accuracy is the same everywhere; adversarial training adds 22 of 40 images to the full model under PGD."""
-    rows = {row["the paper"]: row for row in claims_measured.table([report], 0.05).frame.to_dict("records")}
-    verdicts = {quote.split("\n")[0]: row["verdict"] for quote, row in rows.items()}
-    assert verdicts == {
-        "robustness is not achieved at the expense of diagnostic performance, but rather enhances it": "not shown here",
-        "defensive capabilities can enhance diagnostic performance": "not shown here",
-        "significantly enhances the resilience of our model": "holds here",
-    }
-    worse = [
-        {**r, "after": "0" * 20 + "1" * 20}
-        if (r["kind"], r.get("attack"), r.get("variant"), r.get("training"))
-        == ("attack", "clean", "full", "adversarial")
-        else r
-        for r in experiment()
-    ]
-    judged = claims_measured.table([Report("worse", worse, provenance())], 0.05).frame["verdict"]
-    assert list(judged).count("does not hold here") == 2
-
-
-def test_a_component_is_essential_only_if_each_helps() -> None:
-    right = {"no_afd_mfe_msf": 5, "no_afd_mfe": 15, "no_afd": 25, "full": 35}
-    records = [data_record("chest_xray")]
-    for variant, count in right.items():
-        after = "0" * count + "1" * (40 - count)
-        records.append(attack_record("chest_xray", variant, "pgd", LABELS, LABELS, after))
-    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
-    assert row["verdict"] == "holds here"
-    records[-1] = attack_record("chest_xray", "full", "pgd", LABELS, LABELS, "0" * 25 + "1" * 15)
-    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
-    assert row["verdict"] == "not shown here"
-    assert "MSF, MFE; with a clear loss: none" in row["measured"]

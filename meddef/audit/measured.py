@@ -12,7 +12,8 @@ from meddef.records import Record, load_records
 FEWEST = 100  # images; with fewer, one image is more than a point
 SAME = ("steps", "step_size", "precision")
 CELL = (
-    "profile", "dataset", "data_fingerprint", "variant", "training", "seed", "prune_rate", "prune_scope", "grid", "eps", "n",
+    "profile", "dataset", "data_fingerprint", "variant", "training", "seed", "prune_rate", "prune_scope", "grid", "eps",
+    "n",
 )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from meddef.claims.cells import Cell
-from meddef.claims.index import of_class
 from meddef.claims.measured import Measured
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome
 from meddef.records import Record
@@ -130,12 +129,10 @@ def _parameters(source: Measured) -> dict[str, int]:
 
 def recall(source: Measured, given: Given) -> Outcome | None:
     """Accuracy on PNEUMONIA against that on NORMAL, of the full model: higher, or within ``within`` points."""
-    seeds = source.index.strongest(Cell(source.dataset.name, "full", "clean", "clean", 0.0, 0.0))
-    if not seeds or source.dataset.classes != ["NORMAL", "PNEUMONIA"]:
-        return None
+    clean = ("full", "clean", "clean", 0.0, 0.0)
+    classes = ("NORMAL", "PNEUMONIA")
     normal, ill = (
-        mean_interval({s: of_class(r, digit) for s, r in seeds.items()}, "clean", BONFERRONI)
-        for digit in "01"
+        mean_interval(source.at(Cell(source.dataset.name, *clean, name)), "clean", BONFERRONI) for name in classes
     )
     if normal is None or ill is None:
         return None

@@ -83,7 +83,7 @@ class Measured:
     def _values(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
         effects: dict[int, Effect] = {}
         for i, level in levels.items():
-            seeds = self._at(level.cell)
+            seeds = self.at(level.cell)
             if seeds and level.minus is None and not collapsed(seeds.values()):
                 printed = float(level.value or "nan")
                 found = against_printed(seeds, level.cell.metric, printed, self._paper_n(level.cell))
@@ -102,7 +102,7 @@ class Measured:
 
     def _bounds(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
         outcomes, rates = {}, {}
-        known = {i: seeds for i, level in levels.items() if (seeds := self._at(level.cell))}
+        known = {i: seeds for i, level in levels.items() if (seeds := self.at(level.cell))}
         for i, seeds in known.items():
             if levels[i].cell.metric != "clean" and collapsed(seeds.values()):
                 outcomes[i] = Outcome(UNDEFINED, f"{self._where(levels[i])}: one answer for all images")
@@ -122,7 +122,7 @@ class Measured:
             return words
         return words.replace(" ASR at ", " at ") + (f", {comparison.change}" if comparison.change else "")
 
-    def _at(self, cell: Cell) -> Seeds:
+    def at(self, cell: Cell) -> Seeds:
         """Seed -> the strongest record of a cell; of one class of images where it is about one."""
         seeds = self.index.strongest(cell)
         if cell.label is None:
@@ -130,7 +130,8 @@ class Measured:
         if cell.label not in self.dataset.classes:
             return {}
         digit = str(self.dataset.classes.index(cell.label))
-        return {seed: of_class(record, digit) for seed, record in seeds.items()}
+        shown = {seed: of_class(record, digit) for seed, record in seeds.items()}
+        return shown if all(record["n"] for record in shown.values()) else {}
 
     def _ends(self, level: Level, seeds: Seeds) -> tuple[float, float]:
         if level.near is not None:
