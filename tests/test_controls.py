@@ -7,7 +7,7 @@ from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS
 from meddef.book.pages import HOLDS, in_order, pages
 from meddef.figures import controls as figures_controls
-from meddef.report import controls, tables
+from meddef.report import controls, findings, tables
 from meddef.report.report import Report
 
 LABELS = "0" * 40
@@ -61,19 +61,108 @@ def test_effects_by_hand(report: Report) -> None:
     assert all(each.value == 0 and each.p_value == 1 for each in found["clean", None].values())
 
 
-def test_the_verdict_is_made_of_the_effects(report: Report) -> None:
+def test_two_trainings_give_no_verdict(report: Report) -> None:
     text = controls.verdict(report, 0.05)
     assert "PGD at ε = 0.05, n = 40, 2 seeds: adversarial training moves accuracy by +50.0 points [" in text
-    assert "DAAM moves it by +10.0 points [" in text
-    # of 2 architectures under 4 conditions, clean accuracy is the same everywhere
-    assert "adversarial training is clear in 6 of 8 comparisons, that of DAAM in 0 of 8" in text
+    assert "(these four trainings differ) for ResNet18" in text
+    assert "the full model in place of ResNet18 moves it by +10.0 points [" in text
+    assert (
+        "ResNet18 and the full model, both trained adversarially: these four trainings are not shown to differ"
+        in text
+    )
+    assert "With so few nothing follows for the architectures" in text
+    # without attack nothing differs; under the three attacks adversarial training does
+    assert (
+        "adversarial training, ResNet18: these trainings differ in 3, no difference shown in 1 of 4" in text
+    )
+    assert "full model for ResNet18, adversarial training: no difference shown in 4 of 4 conditions" in text
     (row,) = (
         row
         for row in controls.table(report, 0.05).frame.to_dict("records")
         if row["condition"] == "PGD, ε = 0.05"
     )
     assert (row["n"], row["seeds"]) == ("40", "2")
-    assert row[controls.HEADINGS[controls.INTERACTION]].startswith("+5.0\n[")
+    cell = row[controls.HEADINGS[controls.INTERACTION]]
+    assert cell.startswith("+5.0\n[")
+    assert cell.endswith("\nthese eight trainings: no difference shown")
+
+
+def replicas(wrong: dict[tuple[str, str], int]) -> Report:
+    """Four models with three trainings each, of 400 images, which disagree on two: ``wrong`` images under attack, 40
+    more for ResNet18 trained adversarially at the largest of three ε."""
+    n = 400
+    labels, records = "0" * n, [data_record("chest_xray")]
+    for model, count in wrong.items():
+        for seed in range(3):
+            records.append(train_record("chest_xray", *model, seed))
+            for attack, eps, grid in PLACES:
+                more = 40 * (eps == 0.1 and model == ("resnet18", "adversarial"))
+                of = 0 if attack == "clean" else count + seed + more
+                answers = (labels, labels, "1" * of + "0" * (n - of))
+                records.append(
+                    attack_record(
+                        "chest_xray",
+                        model[0],
+                        attack,
+                        *answers,
+                        eps=eps,
+                        grid=grid,
+                        training=model[1],
+                        seed=seed,
+                    )
+                )
+    return Report("alike", records, provenance())
+
+
+PLACES = (
+    ("clean", 0.0, "test"),
+    ("pgd", 0.01, "epsilon"),
+    ("pgd", 0.05, "epsilon"),
+    ("pgd", 0.1, "epsilon"),
+    ("bim", 0.05, "epsilon"),
+)
+ALIKE = {
+    ("resnet18", "clean"): 390,
+    ("full", "clean"): 390,
+    ("resnet18", "adversarial"): 100,
+    ("full", "adversarial"): 100,
+}
+
+
+def test_absence_is_shown_in_the_order_of_epsilon() -> None:
+    """Equal up to ε = 0.05, and 10 points apart at 0.1, where adversarial training differs clearly."""
+    report = replicas(ALIKE)
+    text = controls.verdict(report, 0.05)
+    assert (
+        "equally accurate within the margin, shown by equivalence tests in the order of ε: ±2 points without attack "
+        "and ±5 points under PGD, up to ε = 0.05 (3 trainings each). Not shown: PGD, ε = 0.1: +10.0 points ["
+    ) in text
+    assert "(clear) for ResNet18" in text
+    assert "(at the floor) where it is clean" in text
+    assert "The full model in place of ResNet18 adds DAAM, self-attention and their fusion" in text
+    found = controls.effects(report, report.datasets[0], 0.05)
+    verdicts = {c: each[controls.DAAM["adversarial"]].verdict for c, each in found.items()}
+    assert verdicts == {
+        ("clean", None): "smaller than ±2 points",
+        ("pgd", 0.01): "smaller than ±5 points",
+        ("pgd", 0.05): "smaller than ±5 points",
+        ("pgd", 0.1): "clear",
+        ("bim", 0.05): "smaller than ±5 points",
+    }
+
+
+def test_nothing_is_equal_behind_the_first_epsilon_that_fails() -> None:
+    """The same models in the other order: those that differ at the smallest ε are not looked at any further."""
+    turned = {0.01: 0.1, 0.1: 0.01}
+    records = [{**r, "eps": turned.get(r.get("eps"), r.get("eps"))} for r in replicas(ALIKE).records]
+    report = Report("turned", records, provenance())
+    text = controls.verdict(report, 0.05)
+    assert (
+        "in the order of ε: ±2 points without attack (3 trainings each). Not shown: PGD, ε = 0.01: +10.0"
+        in text
+    )
+    found = controls.effects(report, report.datasets[0], 0.05)["pgd", 0.05][controls.DAAM["adversarial"]]
+    assert found.verdict == "open"
 
 
 def test_the_verdict_says_how_much_of_what_stays_right_is_the_largest_class() -> None:

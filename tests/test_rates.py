@@ -40,7 +40,7 @@ def test_one_training_that_is_far_from_the_printed_value_gives_no_verdict_either
     found = against_printed(model(40), "robust", 90.0, 100)
     assert found is not None
     assert found.these_differ
-    assert (found.is_clear, found.verdict) == (False, "shown for this training")
+    assert (found.is_clear, found.verdict) == (False, "these two accuracies differ")
 
 
 def test_several_trainings_against_a_printed_value_by_hand() -> None:

@@ -20,6 +20,7 @@ from meddef.book.api_page import api_page
 from meddef.book.cards_page import cards_page
 from meddef.book.cost import cost_page
 from meddef.book.cost_gpu import gpu_page
+from meddef.book.definitions_page import definitions_page
 from meddef.book.exhibits import exhibits_page
 from meddef.book.frontpage import EPS, front_page
 from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
@@ -119,6 +120,7 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     """File name -> content of everything that the hand-written pages include, for ``book/_generated/``."""
     texts = front_page(reports) | cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
+    texts |= definitions_page(reports)
     texts |= playground_pages(root) | cards_page(reports, EPS)
     return texts | exhibits_page(reports, _sections(root, reports)) | published.code_page()
 

@@ -11,7 +11,7 @@ import pandas as pd
 from meddef.data import CARDS
 from meddef.paper import DECISIONS
 from meddef.records import Record
-from meddef.report.display import Table, in_plain_words, p_text, place
+from meddef.report.display import Table, in_plain_words, place
 from meddef.report.paired import METHOD, Effect, corrected, effect, tally
 from meddef.report.report import attack_name
 from meddef.report.tables_setup import circumstances
@@ -119,7 +119,7 @@ def table(records: list[Record]) -> Table:
             "taken (%)": f"{accuracy(records, decision, dataset, condition, 'taken'):.1f}",
             "other (%)": f"{accuracy(records, decision, dataset, condition, 'other'):.1f}",
             "other minus taken (points)": each.cell(),
-            "p, corrected": f"{p_text(each.p_value)}\n{each.verdict}",
+            "p, corrected": each.evidence(),
         }
         for decision, by_dataset in effects(records).items()
         for dataset, found in by_dataset.items()

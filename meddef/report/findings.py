@@ -12,6 +12,7 @@ from meddef.records import Record
 from meddef.report.ablation import comparisons
 from meddef.report.display import NOTHING, Text, in_words, place
 from meddef.report.largest_class import WHY, survivors
+from meddef.report.paired import tally
 from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
 from meddef.report.tables import compression_pairs, epsilon_pairs
 from meddef.report.tables_comparison import full_pgd
@@ -98,22 +99,21 @@ def easing(report: Report) -> Text:
 
 
 def ablation(report: Report, eps: float) -> Text:
-    """How many of the paired differences could be chance, and the largest one."""
+    """What the paired differences show, step by step, and the largest one."""
     sentences = []
     for dataset in report.datasets:
         found = comparisons(report, dataset, eps)
         if not found:
             sentences.append(f"{dataset.label}: the models of the ablation were not all trained.")
             continue
-        clear = sum(difference.is_clear for difference in found.values())
-        step, attack = max(found, key=lambda key: (found[key].is_clear, abs(found[key].value)))
-        which = ("The largest, which could be chance,", "It")[clear] if clear < 2 else "The largest of these"
+        steps = dict.fromkeys(step for step, _ in found)
+        told = "; ".join(
+            f"{s}: {tally(each for (step, _), each in found.items() if step == s)}" for s in steps
+        )
+        (step, attack), most = max(found.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
         sentences.append(
-            f"{dataset.label}: {clear} of {len(found)} paired differences {'is' if clear == 1 else 'are'} clear at 5 % "
-            "after Holm's correction"
-            f"{', with the same sign for every seed' * any(len(f.by_seed) > 1 for f in found.values())}. "
-            f"{which} is {step} under {attack_name(attack)}: {found[step, attack].words()} on "
-            f"n = {found[step, attack].n}."
+            f"{dataset.label}, what adding a component changes: {told}. The largest difference is {step} under "
+            f"{attack_name(attack)}: {most.words()} on n = {most.n} ({most.verdict})."
         )
         sentences += _of_one_class(report, dataset, eps)
     sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]

@@ -16,17 +16,20 @@ from scipy.special import gammaln
 
 from meddef.records import Record
 from meddef.report import crossed
+from meddef.report.display import p_text
 from meddef.statistics import FEWEST_TRAININGS, FLOOR, holm, margin
 
 K = TypeVar("K")
 METHOD = (
     "Below a difference stand its 95 % interval and the range over seeds. With three seeds or more, trainings and "
-    "images are both random (t-test, corrected for the conditions under which one question is asked), and a verdict "
+    "images are both random (t-test, corrected for the conditions under which one question is asked; beside it, not "
+    "corrected, Welch's test over seeds and, from four seeds on, the permutation of whole trainings), and a verdict "
     "follows: clear, smaller than the margin (equivalence test), or open. With fewer it is said whether these "
     "trainings differ (McNemar's exact test over images), which says nothing about architecture or training. More "
     "under Definitions."
 )
 CLEAR, OPEN, AT_FLOOR = "clear", "open", "at the floor"
+_SPELLED = {2: "two", 4: "four", 8: "eight"}
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,21 @@ class Effect:
         return not self.decides and not self.at_floor and self.p_value < 0.05
 
     @property
+    def these(self) -> str:
+        """ "these two trainings", all that are compared; the accuracies of a single one are "these two accuracies"."""
+        count = self.groups * self.trainings
+        if count == 1:
+            return "these two accuracies"
+        return f"these {_SPELLED.get(count, count)} trainings"
+
+    @property
     def verdict(self) -> str:
         """ "clear", "smaller than ±5 points", "clear, smaller than ±5 points" or "open"; with fewer trainings
         "these two trainings differ" or "these two trainings: no difference shown"; "at the floor"."""
         if self.at_floor:
             return AT_FLOOR
         if not self.decides:
-            return these_trainings(self.groups * self.trainings, differ=self.these_differ)
+            return f"{self.these} differ" if self.these_differ else f"{self.these}: no difference shown"
         small = f"smaller than ±{self.margin:g} points"
         found = [word for word, holds in ((CLEAR, self.is_clear), (small, self.is_equivalent)) if holds]
         return ", ".join(found) or OPEN
@@ -124,17 +135,15 @@ class Effect:
         several = seeds if len(self.by_seed) > 1 else ""
         return f"{self.value:+z.1f}\n[{self.low:+z.1f}, {self.high:+z.1f}]{several}"
 
+    def evidence(self) -> str:
+        """For tables, a line each: "p 0.042 (Welch 0.051, permuted 0.029)", as far as they can be had, the verdict."""
+        beside = (("Welch", self.p_welch), ("permuted", self.p_permutation))
+        others = ", ".join(f"{name} {p_text(p)}" for name, p in beside if not math.isnan(p))
+        return f"p {p_text(self.p_value)}{f' ({others})' if others else ''}\n{self.verdict}"
+
     def words(self) -> str:
         """For sentences: "+4.5 points [+1.2, +7.9]"."""
         return f"{self.value:+z.1f} points [{self.low:+z.1f}, {self.high:+z.1f}]"
-
-
-def these_trainings(count: int, *, differ: bool) -> str:
-    """What can be said of too few trainings: "these two trainings differ"."""
-    if count == 1:
-        return "shown for this training" if differ else "not shown for this training"
-    spelled = {2: "two", 3: "three", 4: "four"}.get(count, str(count))
-    return f"these {spelled} trainings {'differ' if differ else ': no difference shown'}".replace(" :", ":")
 
 
 def tally(effects: Iterable[Effect]) -> str:
@@ -147,9 +156,7 @@ def tally(effects: Iterable[Effect]) -> str:
         "at the floor": sum(each.at_floor for each in found),
     }
     left = len(found) - sum(kinds.values())
-    kinds |= {
-        "open" if any(each.decides for each in found) else "no difference of these trainings shown": left
-    }
+    kinds |= {"open" if any(each.decides for each in found) else "no difference shown": left}
     told = ", ".join(f"{kind} in {count}" for kind, count in kinds.items() if count)
     return f"{told} of {len(found)} conditions"
 
