@@ -7,7 +7,7 @@ from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS
 from meddef.book.pages import HOLDS, in_order, pages
 from meddef.figures import controls as figures_controls
-from meddef.report import controls, findings, tables
+from meddef.report import controls, tables
 from meddef.report.report import Report
 
 LABELS = "0" * 40

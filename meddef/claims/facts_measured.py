@@ -129,10 +129,13 @@ def _parameters(source: Measured) -> dict[str, int]:
 
 def recall(source: Measured, given: Given) -> Outcome | None:
     """Accuracy on PNEUMONIA against that on NORMAL, of the full model: higher, or within ``within`` points."""
-    clean = ("full", "clean", "clean", 0.0, 0.0)
-    classes = ("NORMAL", "PNEUMONIA")
     normal, ill = (
-        mean_interval(source.at(Cell(source.dataset.name, *clean, name)), "clean", BONFERRONI) for name in classes
+        mean_interval(
+            source.at(Cell(source.dataset.name, "full", "clean", "clean", 0.0, 0.0, name)),
+            "clean",
+            BONFERRONI,
+        )
+        for name in ("NORMAL", "PNEUMONIA")
     )
     if normal is None or ill is None:
         return None
