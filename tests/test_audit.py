@@ -1,6 +1,7 @@
 """The audit's verdicts: known ones, and that each follows the number it is about."""
 
 import copy
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,6 @@ from meddef.audit import (
     Published,
     attainability,
     bold,
-    claims,
     counts,
     decided_by,
     findings,
@@ -202,21 +202,21 @@ def test_details_hold_the_numbers() -> None:
             "holds",
         ),
         (
-            claims.ledger,
+            numbers.ledger,
             with_accuracy("roct", "no_afd", "clean", 0.01, "97.70"),
             "claim:V-C.afd-clean",
             "holds",
         ),
-        (claims.ledger, with_asr("roct", "full", "pgd", 0.3, "1.26"), "claim:V-C.afd-pgd", "does_not_hold"),
-        (claims.ledger, with_asr("roct", "full", "pgd", 0.3, "30.00"), "claim:fig10.pgd", "does_not_hold"),
+        (numbers.ledger, with_asr("roct", "full", "pgd", 0.3, "1.26"), "claim:V-C.afd-pgd", "does_not_hold"),
+        (numbers.ledger, with_asr("roct", "full", "pgd", 0.3, "30.00"), "claim:fig10.pgd", "does_not_hold"),
         (
-            claims.ledger,
+            numbers.ledger,
             with_protocol(lambda p: p["training"].update(dropout=0.2)),
             "claim:IV-A.dropout",
             "holds",
         ),
         (
-            claims.ledger,
+            numbers.ledger,
             with_accuracy("roct", "full", "bim", 0.01, "99.98"),
             "claim:II-B.bim",
             "does_not_hold",
@@ -231,24 +231,20 @@ def test_one_changed_number_changes_its_verdict(
     assert verdict(list(check(published)), id_) == expected
 
 
-def test_no_claim_is_left_without_a_check() -> None:
-    checkable = {claim["id"] for claim in paper.CLAIMS if claim["needs"] == "paper"}
-    assert checkable == set(claims.CHECKS)
-    assert {c["needs"] for c in paper.CLAIMS} - {"paper"} == set(claims.UNCHECKED)
-
-
-def test_pruning_bounds_by_hand() -> None:
-    # ROCT, full, FGSM at 0.10: clean 98.97, attacked 64.92. (98.97 - 64.92) / 98.97 and 35.08 / 98.97.
-    low, high = claims.claims_pruning.unpruned_asr(Published(), "roct", "full", "fgsm", 0.10)
-    assert (float(low), float(high)) == (pytest.approx(34.40, abs=0.01), pytest.approx(35.45, abs=0.01))
-
-
 def pair_record(attack: str, correct_after: int, **more: object) -> dict:
     """An attack record with what `meddef.audit.measured` reads."""
     settings = {"steps": 40, "step_size": 0.01} | more.pop("settings", {})  # type: ignore[operator]
-    cell = {"dataset": "d", "variant": "full", "training": "clean", "seed": 0, "profile": "p"}
+    cell = {
+        "dataset": "d",
+        "variant": "full",
+        "training": "clean",
+        "seed": 0,
+        "profile": "p",
+        "grid": "epsilon",
+    }
     return {
-        **cell, "prune_rate": 0.0, "prune_scope": "global", "attack": attack, "eps": 0.05, "n": 200,
+        **cell, "data_fingerprint": "f", "prune_rate": 0.0, "prune_scope": "global", "attack": attack, "eps": 0.05,
+        "n": 200,
         "correct_after": correct_after, "settings": settings, **more,
     }  # fmt: skip
 
@@ -276,6 +272,32 @@ def test_the_largest_gap_between_bim_and_pgd_is_counted_from_records() -> None:
         "n = 200)."
     )
     assert measured.largest_gap([], {"steps": 40, "step_size": 0.01}) == ""
+
+
+def test_pairs_of_the_published_records_are_all_counted(pytestconfig: pytest.Config) -> None:
+    """Counted on its own: attacks on the same images with the same settings, of which both are there."""
+    results = pytestconfig.rootpath / "results"
+    count = 0
+    for path in results.glob("*/records.jsonl"):
+        found: dict[str, set[str]] = {}
+        for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            if record["kind"] == "attack" and record["attack"] in ("bim", "pgd") and record["n"] >= 100:
+                left_out = (
+                    "key",
+                    "attack",
+                    "after",
+                    "before",
+                    "correct_after",
+                    "correct_before",
+                    "flipped",
+                    "linf",
+                    "l0",
+                )
+                same = {name: value for name, value in record.items() if name not in (*left_out, "warnings")}
+                found.setdefault(json.dumps(same, sort_keys=True), set()).add(record["attack"])
+        count += sum(len(attacks) == 2 for attacks in found.values())
+    assert count > 400
+    assert len(measured.pairs(measured.published_records(results))) == count
 
 
 def test_what_the_runs_show_is_told_but_does_not_judge(pytestconfig: pytest.Config) -> None:

@@ -222,6 +222,11 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
     )
 
 
+def same_in_short(found: dict[Condition, dict[str, Effect]]) -> str:
+    """ "Both architectures, trained adversarially, are equally accurate within ±2 points without attack ..., or why not."""
+    return _same(found).replace("ResNet18 and the full model, both trained adversarially,", "The two")
+
+
 def plain_label(variant: str) -> str:
     """The name of an architecture, however it was trained."""
     return short_label(variant, usual_training(variant))

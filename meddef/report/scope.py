@@ -36,6 +36,15 @@ def scope(report: Report) -> Text:
     )
 
 
+def measured_on(report: Report) -> str:
+    """For a caption, a line: images, size, seeds, epochs, hardware; that these are stand-ins, where they are."""
+    images = "; ".join(_images(report, dataset) for dataset in report.datasets)
+    seeds = len({record["seed"] for record in report.of("train")})
+    hardware = _flat(circumstances(report.provenance)["hardware"])
+    stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
+    return f"Measured on {images}; {seeds} seed{'s' * (seeds != 1)}, {_epochs(report)}; {hardware}.{stand_in}"
+
+
 def _images(report: Report, dataset: Dataset) -> str:
     """ "Chest X-Ray, split by patient, 64 px, 879 test images, of which attacks saw the first 200 (JSMA 20)"."""
     size, seen = dataset.size("test"), attacked_images(report, dataset)

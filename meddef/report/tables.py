@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from meddef import paper
+from meddef.claims.ledger import bounds
+from meddef.claims.model import Bound
 from meddef.records import Record
 from meddef.report.display import BEST, DASH, Table, beside, budget, percent, place, seeds_note
 from meddef.report.report import (
@@ -193,27 +195,25 @@ def caption_claims(report: Report) -> Table:
     frame = at_epsilon(report.attacks("pruning"), paper.PROTOCOL["attacks"]["pgd"]["eps"])
     rows = []
     for dataset in report.datasets:
-        for claim in paper.FIGURE_CLAIMS:
-            low, high = claim["prune"]
-            if dataset.twin not in claim["datasets"]:
-                continue
+        for claim, bound in bounds("asr"):
+            (variant,) = bound.variants
             ours = frame[
                 (frame["dataset"] == dataset.name)
-                & (frame["variant"] == claim["variant"])
-                & (frame["training"] == usual_training(claim["variant"]))
-                & frame["attack"].isin(claim["attacks"])
-                & frame["prune_rate"].between(low, high)
+                & (frame["variant"] == variant)
+                & (frame["training"] == usual_training(variant))
+                & frame["attack"].isin(bound.attacks)
+                & frame["prune_rate"].isin(bound.rates)
             ]
-            if ours.empty:
+            if ours.empty or dataset.twin not in bound.datasets:
                 continue
             rows.append(
                 {
                     "dataset": dataset.label,
-                    "where": place(claim["exhibit"]),
-                    "model": short_label(claim["variant"], usual_training(claim["variant"])),
-                    "the paper": claim["quote"],
+                    "where": place(claim.section),
+                    "model": short_label(variant, usual_training(variant)),
+                    "the paper": claim.quote,
                     "measured ASR (%)": f"{ours['asr'].min():.1f} to {ours['asr'].max():.1f}",
-                    "within": within(claim, ours["asr"]),
+                    "within": within(bound, ours["asr"]),
                 }
             )
     return Table(
@@ -224,15 +224,14 @@ def caption_claims(report: Report) -> Table:
     )
 
 
-def within(claim: dict[str, float | None], values: pd.Series) -> str:
+def within(bound: Bound, values: pd.Series) -> str:
     """How many of ``values`` (percent) lie within a claim's bounds: "12 of 36"; a dash where it bounds nothing."""
-    low, high = claim["low"], claim["high"]
-    if low is None and high is None:
+    if not isinstance(bound.low, float) and not isinstance(bound.high, float):
         return DASH
     inside = values.between(
-        -1.0 if low is None else low,
-        101.0 if high is None else high,
-        inclusive="neither" if claim["strict"] else "both",
+        bound.low if isinstance(bound.low, float) else -1.0,
+        bound.high if isinstance(bound.high, float) else 101.0,
+        inclusive="neither" if bound.strict else "both",
     )
     return f"{int(inside.sum())} of {len(values)}"
 
