@@ -178,6 +178,7 @@ def test_every_claim_has_a_row_and_stand_ins_judge_nothing() -> None:
     assert row(found, "V-C.roct-baseline").why == "a run on ROCT"
     assert row(found, "V-A.distance").why.startswith("the smallest ε")
     assert row(found, "IV-B.batches").measured == DEVIATES
+    assert row(found, "IV-B.batches").how == "Batch size 8; epochs 2 (made)"
     assert row(found, "IV-B.pgd-focused").measured == FOLLOWED
     assert row(found, "fig16.progressive").measured == "about a picture"
     again = row(found, "V-E.catastrophic")

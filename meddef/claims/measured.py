@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
+from meddef.audit.published import Published
 from meddef.claims.cells import Cell, Comparison, Contrast, Level
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
 from meddef.claims.model import EPS
@@ -146,7 +147,14 @@ class Measured:
         card: dict[str, Any] = PROTOCOL["datasets"][cell.dataset]
         if cell.label:
             return int(card["class_counts"]["test"][cell.label])
-        return int(card["splits"]["test"])
+        clean = _printed_clean(cell.dataset, cell.variant) if cell.metric == "asr" else 1.0
+        return round(card["splits"]["test"] * clean)
+
+
+@cache
+def _printed_clean(dataset: str, variant: str) -> float:
+    """Accuracy without attack in Tables 1 and 2, as a share."""
+    return float(Published().clean(dataset, variant)) / 100
 
 
 def _mean(found: Effect, count: int) -> Effect:

@@ -43,7 +43,8 @@ def listing(rows: Iterable[Row]) -> str:
 
 def _row(row: Row) -> str:
     claim, name = row.claim, row.claim.id
-    verdict = row.measured + (f"<br><small>{escape(row.why)}</small>" if row.measured == NOT_TESTED else "")
+    below = {NOT_TESTED: row.why, DEVIATES: row.how}.get(row.measured, "")
+    verdict = row.measured + (f"<br><small>{escape(below)}</small>" if below else "")
     again = f'<br><small>says again <a href="#claim-{claim.same_as}">{claim.same_as}</a></small>' * bool(
         claim.same_as
     )

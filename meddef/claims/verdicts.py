@@ -50,6 +50,15 @@ class Row:
         """Whether a run could tell it right or wrong."""
         return self.measured in VERDICTS
 
+    @property
+    def how(self) -> str:
+        """How a setting deviates, with the profiles: "epochs 5 (cpu, cpu_patient); epochs 8 (gpu)"."""
+        ways: dict[str, list[str]] = {}
+        for each in self.judged:
+            if each.outcome.verdict != HOLDS:
+                ways.setdefault(each.outcome.words.rstrip("."), []).append(each.profile)
+        return "; ".join(f"{words} ({', '.join(profiles)})" for words, profiles in ways.items())
+
 
 def rows(reports: Sequence[Report], published: Published | None = None) -> list[Row]:
     """A row a claim, in the paper's order."""
