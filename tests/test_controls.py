@@ -3,9 +3,9 @@
 import pytest
 from report_records import attack_record, data_record, provenance, small_run, train_record
 
-from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS
 from meddef.book.pages import HOLDS, in_order, pages
+from meddef.book.results_page import measured
 from meddef.figures import controls as figures_controls
 from meddef.report import controls, findings
 from meddef.report.report import Report
@@ -225,14 +225,14 @@ def other_run(dataset: str, **changes: object) -> list[dict]:
     return [{**record, **changes} if record["kind"] == "data" else record for record in records]
 
 
-def test_the_front_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so() -> None:
+def test_the_results_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so() -> None:
     patient = Report("by_patient", other_run("chest_xray", split_policy="patient"), provenance())
     oct_like = other_run("octdl4", stands_for="roct", title="Other OCT")
     stand_in = Report("other", oct_like, provenance())
     first = Report("both", experiment(), provenance())
     reports = in_order([Report("smoke", small_run("phantom_oct"), provenance()), stand_in, patient, first])
     assert [report.profile for report in reports] == ["both", "by_patient", "other", "smoke"]
-    text = front_page(reports)["measured.md"]
+    text = measured(reports)
     assert text.index("`both`") < text.index("`by_patient`") < text.index("`other`")
     assert "`smoke`" not in text
     assert "Chest X-Ray, split by patient, 32 px, 8 test images, of which attacks saw 8." in text

@@ -1,4 +1,4 @@
-"""The front page: one figure, what it was measured on, the score of the paper's claims, three findings. No torch here."""
+"""The front page: a figure, what it was measured on, the score of the paper's claims, three findings. No torch here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def score(counts: Score) -> str:
         for name in VERDICTS
         if counts.testable[name] or name == REPRODUCED
     )
-    explained = "; ".join(f"*{name}*: {meaning}" for name, meaning in MEANINGS.items() if counts.testable[name])
+    explained = "; ".join(
+        f"*{name}*: {meaning}" for name, meaning in MEANINGS.items() if counts.testable[name]
+    )
     return (
         f"Of **{counts.total} testable claims** of the paper, by our runs on its own images:\n\n"
         f"::::{{grid}} 3 3 6 6\n:gutter: 2\n\n{cards}\n\n::::\n\n{explained[:1].upper()}{explained[1:]}. "
@@ -80,13 +82,13 @@ def what_helps(report: Report) -> str:
         ]
         if told:
             return (
-                f"**{_headline(found)}.** {dataset.label}, under {{term}}`PGD`: {'; '.join(told)}. "
+                f"**{headline(found)}.** {dataset.label}, under {{term}}`PGD`: {'; '.join(told)}. "
                 f"{controls.same_in_short(found)}"
             )
     return ""
 
 
-def _headline(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str:
+def headline(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str:
     """ "Training, not attention" where the first is clear and the second is not; else what is asked."""
     each = next(found[controls.ATTACK, eps] for eps in BUDGETS if (controls.ATTACK, eps) in found)
     training, attention = each[controls.TRAINING["full"]], each[controls.DAAM["adversarial"]]
@@ -138,8 +140,8 @@ def other_test_set(printed: Published, dataset: str) -> str:
     table = place(EPSILON_TABLE[dataset])
     return (
         f"**Counted on other images.** The accuracies of the three ablated models in {table} "
-        f"({PAPER_DATASETS[dataset]}) are whole numbers out of {other:,} images ({fits[other]} of {len(values)} distinct "
-        f"values; chance {grim.chance(fits[other], len(values), other):.0e}), and {of_full} of {len(full)} of the full "
-        f"model's; out of the stated {stated} test images it is {fits[stated]} of {len(values)} "
+        f"({PAPER_DATASETS[dataset]}) are whole numbers out of {other:,} images ({fits[other]} of {len(values)} "
+        f"distinct values; chance {grim.chance(fits[other], len(values), other):.0e}), and {of_full} of {len(full)} of "
+        f"the full model's; out of the stated {stated} test images it is {fits[stated]} of {len(values)} "
         "([arithmetic](trust_arithmetic.md))."
     )

@@ -33,8 +33,9 @@ class Outcome:
 def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict of a check by those of its comparisons; undefined ones are left out.
 
-    every: fails if one fails, holds if all hold, is absent if one is, else open. some: holds if one holds, fails if
-    none can, is absent if all are, else open. most: more than half hold, or at least half do not.
+    every: holds if all hold; fails if one fails, or is absent where another holds, so that it is not so of every one;
+    absent if one is and none holds; else open. some: holds if one holds, fails if none can, is absent if all are, else
+    open. most: more than half hold, or at least half do not.
     """
     verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != UNDEFINED]
     if not verdicts:
@@ -43,7 +44,7 @@ def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
     total = len(verdicts)
     not_so = ABSENT if FAILS not in verdicts else FAILS
     if rule == "every":
-        return not_so if refuted else HOLDS if held == total else OPEN
+        return (FAILS if held else not_so) if refuted else HOLDS if held == total else OPEN
     if rule == "some":
         return HOLDS if held else not_so if refuted == total else OPEN
     return HOLDS if 2 * held > total else not_so if 2 * refuted >= total else OPEN

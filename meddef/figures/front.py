@@ -1,4 +1,4 @@
-"""The chart of the front page: what is left under PGD as ε grows, measured and as the paper prints it. No torch here."""
+"""The front page's chart: what is left under PGD as ε grows, measured and as the paper prints it. No torch here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def _chart(report: Report, dataset: Dataset, frame: pd.DataFrame) -> SvgFigure:
             markerfacecolor="white", color=style.model_colour(str(variant), usual_training(str(variant))), zorder=2,
         )  # fmt: skip
     records = [
-        r for r in report.of("attack", dataset.name) if r["attack"] in (ATTACK, "clean") and not r["prune_rate"]
+        r
+        for r in report.of("attack", dataset.name)
+        if r["attack"] in (ATTACK, "clean") and not r["prune_rate"]
     ]
     answer = constant_answer(next(r for r in records if r["attack"] == ATTACK))
     shares = pd.DataFrame({"attack": [ATTACK], "constant": [100 * answer.accuracy.value]})
@@ -60,7 +62,9 @@ def _chart(report: Report, dataset: Dataset, frame: pd.DataFrame) -> SvgFigure:
     style.percent_axis(panel, "accuracy (%)")
     panel.set_xlabel(f"ε under {attack_name(ATTACK)}, in pixel units (square-root axis)")
     style.legend_below(figure, _legend(models, printed))
-    numbers = pd.concat([frame, printed.assign(training=printed["variant"].map(usual_training))], ignore_index=True)
+    numbers = pd.concat(
+        [frame, printed.assign(training=printed["variant"].map(usual_training))], ignore_index=True
+    )
     return figure.showing(report, numbers, records)
 
 
@@ -71,8 +75,14 @@ def _of(frame: pd.DataFrame, variant: str, training: str) -> pd.DataFrame:
 def _measured(panel: Axes, rows: pd.DataFrame, variant: str, training: str) -> None:
     seeds = (100 * rows["robust"]).groupby(rows["eps"])
     colour = style.model_colour(variant, usual_training(variant))
-    look = {"color": colour, "linestyle": DASHES[training], "marker": style.marker(ATTACK)}
-    panel.plot(seeds.mean().index, seeds.mean(), zorder=3, **look)
+    panel.plot(
+        seeds.mean().index,
+        seeds.mean(),
+        color=colour,
+        linestyle=DASHES[training],
+        marker=style.marker(ATTACK),
+        zorder=3,
+    )
     for end in (seeds.min(), seeds.max()):
         panel.plot(end.index, end, "_", color=colour, markersize=6, zorder=3)
 
@@ -94,9 +104,12 @@ def _legend(models: list[tuple[str, str]], printed: pd.DataFrame) -> list[Line2D
         colour = style.model_colour(variant, usual_training(variant))
         label = model_label(variant, training).replace("MedDef (Full DAAM)", "full model")
         label = label if "training" in label else f"{label}, {training} training"
-        look = {"color": colour, "linestyle": DASHES[training], "marker": style.marker(ATTACK)}
-        handles.append(Line2D([], [], label=label, **look))
+        handle = Line2D([], [], color=colour, marker=style.marker(ATTACK), label=label)
+        handle.set_linestyle(DASHES[training])
+        handles.append(handle)
     if len(printed):
-        hollow = {"color": style.PUBLISHED, "markerfacecolor": "white", "marker": style.marker(ATTACK)}
-        handles.append(Line2D([], [], linestyle=(0, (1, 2)), label="as the paper prints it (its colour)", **hollow))
+        hollow = Line2D([], [], color=style.PUBLISHED, markerfacecolor="white", marker=style.marker(ATTACK))
+        hollow.set_linestyle((0, (1, 2)))
+        hollow.set_label("as the paper prints it (its colour)")
+        handles.append(hollow)
     return handles

@@ -223,8 +223,12 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
 
 
 def same_in_short(found: dict[Condition, dict[str, Effect]]) -> str:
-    """ "Both architectures, trained adversarially, are equally accurate within ±2 points without attack ..., or why not."""
-    return _same(found).replace("ResNet18 and the full model, both trained adversarially,", "The two")
+    """Up to which ε the two architectures are equally accurate, where a sentence before has named them."""
+    return (
+        _same(found)
+        .replace("ResNet18 and the full model, both trained adversarially", "The two")
+        .replace("The two,", "The two")
+    )
 
 
 def plain_label(variant: str) -> str:
