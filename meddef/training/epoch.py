@@ -73,6 +73,8 @@ class Epoch:
     def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
         """Train on every image once; returns mean losses and the accuracy on clean images as seen while training."""
         self.model.train()
+        if self.attack is not None:
+            self.attack.new_epoch()
         weights = class_weights(images.labels).to(self.device) if self.settings.class_weights else None
         generator = torch.Generator().manual_seed(self.seed)
         sizes, parts = [], []  # the parts stay on the device until the epoch ends
