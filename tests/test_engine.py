@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
 from meddef.evaluation.status import run_status
 from meddef.records import Record, RecordStore
 from meddef.results_version import RESULTS_VERSION
-from meddef.settings import GridSettings, Profile, load_profile
+from meddef.settings import GridSettings, Profile, SaliencySettings, load_profile
 
 UNATTACKED = ("data", "train phantom_oct resnet18", "attack phantom_oct resnet18 clean")
 
@@ -350,7 +351,7 @@ def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:
         ),
         (
             "saliency: {pgd: {steps: 5, step_size: 0.01}}",
-            "profile 'tiny', saliency: pgd cannot reach its ε: .* or say allow_short_reach: true",
+            "profile 'tiny', saliency: pgd cannot reach its ε: .*, leave step_size out, or say allow_short_reach: true",
         ),
     ],
 )
@@ -384,6 +385,29 @@ def test_a_step_size_that_is_left_out_is_set_for_each_epsilon_and_a_short_one_ma
             if cell.section == "epsilon" and cell.settings["attack"] != "clean"
         }
         assert steps == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        ({}, 0.01),  # the paper's 40 steps
+        ({"steps": 5}, 0.025),
+        ({"steps": 5, "eps": 0.02}, 0.01),
+        ({"steps": 6, "step_size": 0.02}, 0.02),
+    ],
+)
+def test_the_step_size_of_saliency_is_set_by_the_same_rule(
+    profile: Profile, given: dict[str, Any], step: float, tmp_path: Path
+) -> None:
+    """The key holds the number, so a profile that leaves it out has the cells of one that gives it."""
+    whole = {"eps": 0.05, "steps": 40, **given, "step_size": step}
+    cells = []
+    for pgd in (given, whole):
+        saliency = SaliencySettings.model_validate({"pgd": pgd})
+        plan = make_plan(profile.model_copy(update={"saliency": saliency}), RunOptions(tmp_path))
+        cells.append([cell for cell in plan.cells if cell.kind == "saliency"])
+        assert all(cell.settings["pgd"] == whole for cell in cells[-1])
+    assert [cell.key for cell in cells[0]] == [cell.key for cell in cells[1]] != []
 
 
 def test_a_grid_may_be_for_some_seeds_only(profile: Profile, tmp_path: Path) -> None:
