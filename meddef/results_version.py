@@ -4,8 +4,8 @@ The key of a cell holds its settings, the fingerprint of its images and the vers
 not the text of their code: renaming a variable keeps every published result, and a change that moves a number must say
 so here. ``tests/test_golden.py`` computes a golden cell per domain and fails when its digits move under an old version.
 
-A domain is the package of its name and what ``MODULES`` gives it. What is in ``NO_RESULTS`` moves no recorded number: it
-plans and stores (settings are in the key), or makes pages and figures from records, anew each time.
+A domain is the package of its name and what ``MODULES`` gives it. What is in ``NO_RESULTS`` moves no recorded number:
+it plans and stores (settings are in the key), or makes pages and figures from records, anew each time.
 
 Raise the version of a domain in the commit that moves its numbers, then run ``python -m tests.golden``.
 """
