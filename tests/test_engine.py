@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import meddef.evaluation.cells as cells
 from meddef.errors import InputError
 from meddef.evaluation import run
 from meddef.evaluation.executor import InlineExecutor, make_executor
-from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
+from meddef.evaluation.plan import SECTIONS, Cell, Plan, RunOptions, make_plan
 from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
 from meddef.evaluation.status import run_status
 from meddef.records import Record, RecordStore
@@ -174,6 +175,40 @@ def test_a_cell_that_is_recorded_is_not_computed_again_by_a_repeated_task(
     run_task(Task((first, second), train, plan.profile, options, progress=False))
     lost.write_bytes(kept)
     assert computed == [second.key]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_task_leaves_threads_and_determinism_as_it_found_them(
+    unbroken: tuple[Plan, RunOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    def settings() -> tuple[int, bool, bool, bool]:
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.deterministic,
+        )
+
+    plan, _ = unbroken
+    data = next(cell for cell in plan.cells if cell.kind == "data")
+    inside = []
+
+    def spy(cell: Cell, splits: object) -> list[Record]:
+        inside.append(settings())
+        if fails:
+            raise InputError("planted")
+        return []
+
+    monkeypatch.setattr("meddef.evaluation.run.run_data", spy)
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(False)
+    before = settings()
+    assert before == (2, False, False, False)
+    task = Task((data,), None, plan.profile, RunOptions(tmp_path), progress=False)
+    with pytest.raises(InputError, match="planted") if fails else nullcontext():
+        run_task(task)
+    assert inside == [(1, True, True, True)]
+    assert settings() == before
 
 
 @pytest.mark.fault(
