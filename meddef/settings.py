@@ -92,7 +92,7 @@ class SaliencyAttackSettings(Settings):
     """PGD on the images whose maps are compared before and after it, with the paper's settings."""
 
     eps: Epsilon = 0.05
-    step_size: Annotated[float, Field(gt=0)] = 0.01
+    step_size: Annotated[float, Field(gt=0)] | None = None  # None: the rule of meddef.attacks.reach.step_size
     steps: Positive = 40
 
 

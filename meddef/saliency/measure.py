@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks.gradient import pgd
+from meddef.attacks.options import with_step_size
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.saliency.agreement import rank_correlation, top_overlap
@@ -106,7 +107,8 @@ def _answers(model: nn.Module, images: Tensor, heats: np.ndarray, settings: Sali
 def _under_attack(
     model: nn.Module, images: Tensor, labels: Tensor, heats: np.ndarray, settings: SaliencySettings
 ) -> list[Row]:
-    attacked = pgd(model, images, labels, **settings.pgd.model_dump())
+    attack = with_step_size("pgd", settings.pgd.model_dump(), settings.pgd.eps)
+    attacked = pgd(model, images, labels, **attack)
     moved = grad_cam(model, attacked, layer=settings.layer)
     others = np.roll(heats, -1, axis=0) if len(heats) > 1 else np.zeros_like(heats)  # flat: there is no other
     return [

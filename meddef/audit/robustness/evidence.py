@@ -20,6 +20,7 @@ from meddef.attacks import (
     fgsm,
     noise,
     pgd,
+    reach,
     square,
 )
 from meddef.attacks.losses import margin
@@ -209,8 +210,8 @@ def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) ->
 def _pgd(
     model: nn.Module, images: Tensor, labels: Tensor, *, eps: float, steps: int, **options: Any
 ) -> Tensor:
-    """PGD whose steps add up to two and a half times the radius (Madry et al. 2018)."""
-    return pgd(model, images, labels, eps=eps, step_size=2.5 * eps / steps, steps=steps, **options)
+    """PGD whose steps add up to ``reach.REACH`` times the radius, whatever their number."""
+    return pgd(model, images, labels, eps=eps, step_size=reach.REACH * eps / steps, steps=steps, **options)
 
 
 def _gather(loader: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
