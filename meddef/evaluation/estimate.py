@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch.nn import functional as F
@@ -18,23 +19,33 @@ BATCHES = 3
 def seconds_per_pass(profile: Profile, device: str, precision: str = "float32") -> float:
     """Measured seconds for one forward-and-backward pass of one image through the full model, on one worker.
 
-    ``precision`` "bf16" runs the forward pass under bfloat16 autocast, as training and attacks do.
+    ``precision`` "bf16" runs the forward pass under bfloat16 autocast, as training and attacks do. Threads and random
+    numbers of the caller stay as they were.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(profile.threads)
-    model = build_model("full", 2).to(device).to(memory_format=torch.channels_last).eval()
-    size = (profile.batch_size, 3, profile.image_size, profile.image_size)
-    images = torch.rand(size, device=device).to(memory_format=torch.channels_last).requires_grad_()
-    labels = torch.zeros(profile.batch_size, dtype=torch.long, device=device)
-    started = 0.0
-    for batch in range(BATCHES + 1):
-        if batch == 1:  # the first one warms up
-            started = time.perf_counter()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = F.cross_entropy(model(images).float(), labels)
-        float(torch.autograd.grad(loss, images)[0].sum())
-    torch.set_num_threads(threads)
-    return (time.perf_counter() - started) / (BATCHES * profile.batch_size)
+    with _threads(profile.threads), torch.random.fork_rng():
+        model = build_model("full", 2).to(device).to(memory_format=torch.channels_last).eval()
+        size = (profile.batch_size, 3, profile.image_size, profile.image_size)
+        images = torch.rand(size, device=device).to(memory_format=torch.channels_last).requires_grad_()
+        labels = torch.zeros(profile.batch_size, dtype=torch.long, device=device)
+        started = 0.0
+        for batch in range(BATCHES + 1):
+            if batch == 1:  # the first one warms up
+                started = time.perf_counter()
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss = F.cross_entropy(model(images).float(), labels)
+            float(torch.autograd.grad(loss, images)[0].sum())
+        return (time.perf_counter() - started) / (BATCHES * profile.batch_size)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Arithmetic on ``count`` threads; afterwards, also after an error, on as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pass_seconds(cells: Iterable[Cell], profile: Profile, device: str) -> dict[str, float]:

@@ -22,9 +22,11 @@ from meddef.attacks import (
     pgd,
     square,
 )
+from meddef.attacks.aim import true_classes
 from meddef.attacks.losses import margin
 from meddef.audit.robustness.recorder import Recorder, Seen
 from meddef.errors import InputError
+from meddef.evaluation.loader import checked_batches
 
 Attack = Callable[..., Tensor]
 CHUNK = 32  # images attacked at once
@@ -79,8 +81,7 @@ class Evidence:
     ) -> None:
         self.model, self.twin, self.eps, self.budget = model, twin, eps, budget
         self.attack = attack or partial(_pgd, steps=budget.steps)
-        self.images, self.labels = _gather(loader, budget.images)
-        self.labels = contract.check_batch(model, self.images, self.labels)
+        self.images, self.labels = _gather(model, loader, budget.images)
         self.logits = contract.check_logits(self.answer(model, self.images), self.labels)
         right = self.logits.argmax(1) == self.labels
         self.x, self.y = self.images[right], self.labels[right]
@@ -116,7 +117,8 @@ class Evidence:
         with quietly():
             for images, labels in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
                 recorder.expect(images, labels, self.eps)
-                parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
+                with true_classes(labels):
+                    parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
                 recorder.go_on(parts[-1])
         return self.judged(torch.cat(parts), self.model), recorder.seen()
 
@@ -201,9 +203,11 @@ def quietly() -> Iterator[None]:
 
 def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """What ``attack`` makes of ``images`` (N, C, H, W)."""
-    parts = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
-    with quietly():
-        return torch.cat([attack(model, some, their).detach() for some, their in parts])
+    parts = []
+    for some, their in zip(images.split(CHUNK), labels.split(CHUNK), strict=True):
+        with quietly(), true_classes(their):
+            parts.append(attack(model, some, their).detach())
+    return torch.cat(parts)
 
 
 def _pgd(
@@ -213,11 +217,11 @@ def _pgd(
     return pgd(model, images, labels, eps=eps, step_size=2.5 * eps / steps, steps=steps, **options)
 
 
-def _gather(loader: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
-    """The first ``count`` images of the loader and their labels."""
+def _gather(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
+    """The first ``count`` images of the loader, checked, and their labels."""
     images, labels, found = [], [], 0
-    for some, their in loader:
-        images.append(some[: count - found])
+    for some, their in checked_batches(model, loader):
+        images.append(some[: count - found].detach())
         labels.append(their[: count - found])
         found += len(images[-1])
         if found == count:

@@ -1,0 +1,98 @@
+"""A model is left as it was found: the one way in which this package puts a model of the caller's to work."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+_PACKAGE = Path(__file__).parent
+_RANDOM = ("drop", "stochastic")  # in the name of a class: DropPath, StochasticDepth, MCDropout
+
+
+class SwitchedOffWarning(UserWarning):
+    """A model in evaluation mode has parts in training mode, such as Monte Carlo dropout: here they are off."""
+
+
+@contextmanager
+def as_found(*models: nn.Module) -> Iterator[None]:
+    """Afterwards, also after an error, every module has the mode it had and every parameter its gradient.
+
+    A frozen layer (``bn.eval()`` inside ``net.train()``) stays frozen, Monte Carlo dropout (``dropout.train()`` inside
+    ``net.eval()``) stays on, a parameter that takes no gradient takes none. Inside, no parameter has a gradient, so
+    that a ``backward()`` adds nothing to those of the caller.
+
+    Args:
+        models: may share modules and parameters.
+    """
+    modes = [(module, module.training) for model in models for module in model.modules()]
+    parameters = [
+        (parameter, parameter.grad, parameter.requires_grad)
+        for model in models
+        for parameter in model.parameters()
+    ]
+    try:
+        for parameter, gradient, _ in parameters:
+            if gradient is not None:
+                parameter.grad = None
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, gradient, needed in parameters:
+            if parameter.requires_grad != needed:
+                parameter.requires_grad = needed
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+
+
+@contextmanager
+def evaluating(*models: nn.Module) -> Iterator[None]:
+    """``as_found``, and inside every module is in evaluation mode.
+
+    Warns:
+        SwitchedOffWarning: a model in evaluation mode has layers in training mode that act otherwise there. A defence
+            that is random must be so in ``forward``: ``F.dropout(x, p, training=True)``.
+    """
+    live = [name for model in models for name in _live(model)]
+    with as_found(*models):
+        for model in models:
+            model.eval()
+        if live:
+            _warn(
+                f"the model is in evaluation mode, its {', '.join(live[:3])}{', ...' * (len(live) > 3)} in training "
+                "mode: off here, and put back; to have it on, call F.dropout(x, p, training=True) in forward"
+            )
+        yield
+
+
+def _live(model: nn.Module) -> list[str]:
+    """Names of the layers that a model in evaluation mode has in training mode, where the mode makes a difference."""
+    if model.training:
+        return []
+    return [
+        f"{name or 'itself'} ({type(module).__name__})"
+        for name, module in model.named_modules()
+        if module.training and _has_modes(module)
+    ]
+
+
+def _has_modes(module: nn.Module) -> bool:
+    named = type(module).__name__.lower()
+    return isinstance(module, _DropoutNd | _BatchNorm | nn.RReLU) or any(part in named for part in _RANDOM)
+
+
+def _warn(message: str) -> None:
+    """A warning that points at the nearest line outside this package."""
+    inside = (str(_PACKAGE), contextlib.__file__)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, SwitchedOffWarning, stacklevel=level)
