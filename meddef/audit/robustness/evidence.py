@@ -22,7 +22,6 @@ from meddef.attacks import (
     pgd,
     square,
 )
-from meddef.attacks.aim import true_classes
 from meddef.attacks.losses import margin
 from meddef.audit.robustness.recorder import Recorder, Seen
 from meddef.errors import InputError
@@ -117,8 +116,7 @@ class Evidence:
         with quietly():
             for images, labels in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
                 recorder.expect(images, labels, self.eps)
-                with true_classes(labels):
-                    parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
+                parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
                 recorder.go_on(parts[-1])
         return self.judged(torch.cat(parts), self.model), recorder.seen()
 
@@ -203,11 +201,9 @@ def quietly() -> Iterator[None]:
 
 def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """What ``attack`` makes of ``images`` (N, C, H, W)."""
-    parts = []
-    for some, their in zip(images.split(CHUNK), labels.split(CHUNK), strict=True):
-        with quietly(), true_classes(their):
-            parts.append(attack(model, some, their).detach())
-    return torch.cat(parts)
+    parts = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
+    with quietly():
+        return torch.cat([attack(model, some, their).detach() for some, their in parts])
 
 
 def _pgd(
