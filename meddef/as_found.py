@@ -32,7 +32,7 @@ def as_found(*models: nn.Module) -> Iterator[None]:
     Args:
         models: may share modules and parameters.
     """
-    modes = [(module, module.training) for model in models for module in model.modules()]
+    modes = [(module, module.training) for model in models for module in model.modules() if _has_flag(module)]
     parameters = [
         (parameter, parameter.grad, parameter.requires_grad)
         for model in models
@@ -55,7 +55,7 @@ def as_found(*models: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
-    """``as_found``, and inside every module is in evaluation mode.
+    """``as_found``, and inside every module is in evaluation mode; one of ``torch.export`` keeps its own.
 
     Warns:
         SwitchedOffWarning: a model in evaluation mode has layers in training mode that act otherwise there. A defence
@@ -64,7 +64,11 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
     live = [name for model in models for name in _live(model)]
     with as_found(*models):
         for model in models:
-            model.eval()
+            if _has_flag(model):
+                with contextlib.suppress(
+                    NotImplementedError
+                ):  # of torch.export: its mode is part of its graph
+                    model.eval()
         if live:
             _warn(
                 f"the model is in evaluation mode, its {', '.join(live[:3])}{', ...' * (len(live) > 3)} in training "
@@ -75,13 +79,18 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
 
 def _live(model: nn.Module) -> list[str]:
     """Names of the layers that a model in evaluation mode has in training mode, where the mode makes a difference."""
-    if model.training:
+    if not _has_flag(model) or model.training:
         return []
     return [
         f"{name or 'itself'} ({type(module).__name__})"
         for name, module in model.named_modules()
-        if module.training and _has_modes(module)
+        if _has_flag(module) and module.training and _has_modes(module)
     ]
+
+
+def _has_flag(module: nn.Module) -> bool:
+    """Whether it has a mode: a model of ``torch.jit.freeze`` is in evaluation mode for ever."""
+    return hasattr(module, "training")
 
 
 def _has_modes(module: nn.Module) -> bool:

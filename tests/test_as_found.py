@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,34 @@ def test_a_model_that_counts_its_own_modes_is_asked_for_nothing_but_flags() -> N
     model[1].training = True
     evaluate(model, [(images(), LABELS)], None)
     assert model[1].training
+
+
+KINDS: dict[str, Callable[[nn.Module], Any]] = {
+    "scripted": torch.jit.script,
+    "traced": lambda model: torch.jit.trace(model.eval(), images()),
+    "frozen by TorchScript": lambda model: torch.jit.freeze(torch.jit.script(model.eval())),
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "DataParallel": nn.DataParallel,
+    "exported": lambda model: torch.export.export(model.eval(), (images(),)).module(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_of_every_kind_are_judged_and_come_back_as_they_were(kind: str) -> None:
+    expected = evaluate(cnn(classes=2), [(images(), LABELS)], partial(ATTACKS["pgd"], **QUICK["pgd"]))
+    model = KINDS[kind](cnn(classes=2))
+    flags = [module for module in model.modules() if hasattr(module, "training")]
+    if kind in ("scripted", "compiled", "DataParallel"):
+        model.train()
+        for name, module in model.named_modules():
+            if name.endswith(("1", "5")):  # BatchNorm
+                module.eval()
+    before = [module.training for module in flags]
+    outcome = evaluate(model, [(images(), LABELS)], partial(ATTACKS["pgd"], **QUICK["pgd"]))
+    assert [module.training for module in flags] == before
+    assert outcome.after.tolist() == expected.after.tolist()
+    assert outcome.before.tolist() == expected.before.tolist()
 
 
 def test_models_may_share_layers() -> None:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def save_weights(path: Path, model: nn.Module, **header: Any) -> None:
     """Write the model's state (parameters and buffers) whole or not at all; ``header`` is kept as JSON.
 
-    ``meddef.evaluation.described.describe`` makes a header that tells ``meddef evaluate`` which images to judge on.
+    ``meddef.evaluation.describe`` makes a header that tells ``meddef evaluate`` which images to judge on.
     """
     _save(path, _cpu(model.state_dict()), header)
 

@@ -64,7 +64,7 @@ def train(
     The best epoch is the one with the highest validation score: clean accuracy, or for adversarial training the mean
     of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives a
     checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; a run found there is resumed. ``about`` is
-    written into the header of the weights, such as what ``meddef.evaluation.described.describe`` says of the data.
+    written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
 
     Of several processes the first writes; all read ``folder``, so it must lie on a disk that they share. On a GPU,
     float32 means float32 (TF32 is off while training) and convolutions give the same bits twice.
