@@ -45,7 +45,8 @@ def as_found(*models: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training is not training:
+                module.training = training
         for parameter, gradient, needed in parameters:
             if parameter.requires_grad != needed:
                 parameter.requires_grad = needed
@@ -61,19 +62,22 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
         SwitchedOffWarning: a model in evaluation mode has layers in training mode that act otherwise there. A defence
             that is random must be so in ``forward``: ``F.dropout(x, p, training=True)``.
     """
-    live = [name for model in models for name in _live(model)]
     with as_found(*models):
         for model in models:
+            if not any(getattr(module, "training", False) for module in model.modules()):
+                continue  # nothing to switch, which is the rule where attacks call each other
+            live = _live(model)
             if _has_flag(model):
                 with contextlib.suppress(
                     NotImplementedError
                 ):  # of torch.export: its mode is part of its graph
                     model.eval()
-        if live:
-            _warn(
-                f"the model is in evaluation mode, its {', '.join(live[:3])}{', ...' * (len(live) > 3)} in training "
-                "mode: off here, and put back; to have it on, call F.dropout(x, p, training=True) in forward"
-            )
+            if live:
+                named = ", ".join(live[:3]) + ", ..." * (len(live) > 3)
+                _warn(
+                    f"the model is in evaluation mode, its {named} in training mode: off here, and put back; to have it "
+                    "on, call F.dropout(x, p, training=True) in forward"
+                )
         yield
 
 
