@@ -68,15 +68,13 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
                 continue  # nothing to switch, which is the rule where attacks call each other
             live = _live(model)
             if _has_flag(model):
-                with contextlib.suppress(
-                    NotImplementedError
-                ):  # of torch.export: its mode is part of its graph
+                with contextlib.suppress(NotImplementedError):  # of torch.export, whose graph has its mode
                     model.eval()
             if live:
                 named = ", ".join(live[:3]) + ", ..." * (len(live) > 3)
                 _warn(
-                    f"the model is in evaluation mode, its {named} in training mode: off here, and put back; to have it "
-                    "on, call F.dropout(x, p, training=True) in forward"
+                    f"the model is in evaluation mode, its {named} in training mode: off here, and put back; to have "
+                    "it on, call F.dropout(x, p, training=True) in forward"
                 )
         yield
 
