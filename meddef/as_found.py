@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from meddef.errors import InputError
+
 _PACKAGE = Path(__file__).parent
 _RANDOM = ("drop", "stochastic")  # in the name of a class: DropPath, StochasticDepth, MCDropout
 
@@ -56,7 +58,10 @@ def as_found(*models: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
-    """``as_found``, and inside every module is in evaluation mode; one of ``torch.export`` keeps its own.
+    """``as_found``, and inside every module is in evaluation mode.
+
+    Raises:
+        InputError: the model cannot be put into it, as what ``torch.export`` makes: its graph may be one of training.
 
     Warns:
         SwitchedOffWarning: a model in evaluation mode has layers in training mode that act otherwise there. A defence
@@ -68,8 +73,7 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
                 continue  # nothing to switch, which is the rule where attacks call each other
             live = _live(model)
             if _has_flag(model):
-                with contextlib.suppress(NotImplementedError):  # of torch.export, whose graph has its mode
-                    model.eval()
+                _switch(model)
             if live:
                 named = ", ".join(live[:3]) + ", ..." * (len(live) > 3)
                 _warn(
@@ -77,6 +81,15 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
                     "it on, call F.dropout(x, p, training=True) in forward"
                 )
         yield
+
+
+def _switch(model: nn.Module) -> None:
+    try:
+        model.eval()
+    except NotImplementedError as error:
+        raise InputError(
+            f"the model cannot be put into evaluation mode ({error}): give the module it was exported from"
+        ) from error
 
 
 def _live(model: nn.Module) -> list[str]:

@@ -16,6 +16,7 @@ from meddef.attacks import ATTACKS
 from meddef.audit import robustness_report
 from meddef.audit.robustness import BUDGETS
 from meddef.audit.robustness.evidence import Budget
+from meddef.errors import InputError
 from meddef.evaluation import evaluate
 from meddef.evaluation.estimate import seconds_per_pass
 from meddef.models import build_model
@@ -208,7 +209,6 @@ KINDS: dict[str, Callable[[nn.Module], Any]] = {
     "frozen by TorchScript": lambda model: torch.jit.freeze(torch.jit.script(model.eval())),
     "compiled": lambda model: torch.compile(model, backend="eager"),
     "DataParallel": nn.DataParallel,
-    "exported": lambda model: torch.export.export(model.eval(), (images(),)).module(),
 }
 
 
@@ -228,6 +228,14 @@ def test_models_of_every_kind_are_judged_and_come_back_as_they_were(kind: str) -
     assert [module.training for module in flags] == before
     assert outcome.after.tolist() == expected.after.tolist()
     assert outcome.before.tolist() == expected.before.tolist()
+
+
+def test_an_exported_graph_whose_mode_nobody_can_tell_is_refused() -> None:
+    model = torch.export.export(cnn(classes=2).eval(), (images(),)).module()
+    before = [module.training for module in model.modules()]
+    with pytest.raises(InputError, match=r"evaluation mode .*: give the module it was exported from"):
+        evaluate(model, [(images(), LABELS)], None)
+    assert [module.training for module in model.modules()] == before
 
 
 def test_models_may_share_layers() -> None:
