@@ -19,9 +19,10 @@ BATCHES = 3
 def seconds_per_pass(profile: Profile, device: str, precision: str = "float32") -> float:
     """Measured seconds for one forward-and-backward pass of one image through the full model, on one worker.
 
-    ``precision`` "bf16" runs the forward pass under bfloat16 autocast, as training and attacks do.
+    ``precision`` "bf16" runs the forward pass under bfloat16 autocast, as training and attacks do. Threads and random
+    numbers of the caller stay as they were.
     """
-    with on_threads(profile.threads):
+    with on_threads(profile.threads), torch.random.fork_rng():
         return _seconds_per_pass(profile, device, precision)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from meddef.as_found import evaluating
 from meddef.attacks.gradient import pgd
 from meddef.attacks.options import with_step_size
 from meddef.data.images import ImageSet
@@ -43,9 +44,10 @@ def measure_saliency(
     device: str = "cpu",
     keep_maps: bool = False,
 ) -> dict[str, list[Row]]:
-    """Grad-CAM of some images of ``test``, and what can be measured about it.
+    """Grad-CAM of some images of ``test``, and what can be measured about it, in evaluation mode.
 
     Args:
+        model: images (N, 3, H, W) in [0, 1] to logits (N, K); every layer keeps the mode it has.
         test: of which the first ``settings.images`` with a lesion are measured, classes in turn; where no lesion is
             known, the first of a seeded order. Of the latter are the mean maps too.
         masks: (N, H, H) bool, where the lesion is; None where nobody knows.
@@ -125,9 +127,9 @@ def _under_attack(
     ]
 
 
-@torch.no_grad()
 def _predictions(model: nn.Module, images: Tensor) -> Tensor:
-    return model(images).argmax(1)
+    with evaluating(model), torch.no_grad():
+        return model(images).argmax(1)
 
 
 def _rounded(value: float) -> float:
