@@ -16,7 +16,7 @@ from meddef.report.balanced import constant_answer
 from meddef.report.controls import ATTACK, MODELS
 from meddef.report.report import Dataset, Report, attack_name, model_label, usual_training
 
-WIDTH, HEIGHT = 7.4, 3.3
+WIDTH, HEIGHT = 10.2, 2.6
 ALT = (
     "Accuracy under PGD against ε: ResNet18 and the full model, each trained cleanly and adversarially where that was "
     "done, what the paper prints for the same attack, and a line at what one answer for all images gets."
@@ -61,7 +61,7 @@ def _chart(report: Report, dataset: Dataset, frame: pd.DataFrame) -> SvgFigure:
     root_axis(panel)
     style.percent_axis(panel, "accuracy (%)")
     panel.set_xlabel(f"ε under {attack_name(ATTACK)}, in pixel units (square-root axis)")
-    style.legend_below(figure, _legend(models, printed))
+    figure.legend(handles=_legend(models, printed), loc="outside right center", frameon=False)
     numbers = pd.concat(
         [frame, printed.assign(training=printed["variant"].map(usual_training))], ignore_index=True
     )

@@ -222,15 +222,6 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
     )
 
 
-def same_in_short(found: dict[Condition, dict[str, Effect]]) -> str:
-    """Up to which ε the two architectures are equally accurate, where a sentence before has named them."""
-    return (
-        _same(found)
-        .replace("ResNet18 and the full model, both trained adversarially", "The two")
-        .replace("The two,", "The two")
-    )
-
-
 def plain_label(variant: str) -> str:
     """The name of an architecture, however it was trained."""
     return short_label(variant, usual_training(variant))
