@@ -91,9 +91,10 @@ def what_helps(report: Report) -> str:
 def _equivalent(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str:
     """ " Without attack and under PGD up to ε = 8/255 the two are shown to be ...": nothing where that is not shown."""
     effects = {condition: each[controls.DAAM["adversarial"]] for condition, each in found.items()}
-    shown = [
-        eps for (attack, eps), each in effects.items() if attack == controls.ATTACK and each.is_equivalent
-    ]
+    at_eps = {
+        eps: each for (attack, eps), each in effects.items() if eps is not None and attack == controls.ATTACK
+    }
+    shown = [eps for eps, each in at_eps.items() if each.is_equivalent]
     clean = next((each for (attack, _), each in effects.items() if attack == "clean"), None)
     if not shown or clean is None or not clean.is_equivalent:
         return ""
