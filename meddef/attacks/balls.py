@@ -12,6 +12,7 @@ from torch import Tensor
 from meddef.attacks.randomness import Randomness
 
 NORMS = ("linf", "l2")
+_TINY, _HUGE = 1e-12, 1e30  # between them a norm is a normal number of float32, and so are size times gradient
 _BLOCK = 2**18  # numbers whose intermediate results stay in the cache, in memory that is used again
 
 
@@ -138,8 +139,9 @@ class L2Ball(Ball):
         return (self.images + direction / _norm(direction) * length.to(direction.dtype)).clamp_(0, 1)
 
     def step(self, x: Tensor, gradient: Tensor, size: Tensor) -> Tensor:
-        """``size`` along the gradient's direction, then back into the ball."""
-        return self.project(x + size.to(x.dtype) * gradient / _norm(gradient))
+        """``size`` along the gradient's direction, however small or large it is, then back into the ball."""
+        gradient, norm = _direction(gradient)
+        return self.project(x + size.to(x.dtype) * gradient / norm)
 
     def project(self, x: Tensor) -> Tensor:
         delta = x - self.images
@@ -160,8 +162,26 @@ class L2Ball(Ball):
 
 def _norm(x: Tensor, least: float = 1e-12) -> Tensor:
     """Euclidean norm of each image, (N, 1, ..., 1), summed in float64, no less than ``least``."""
-    norm = torch.linalg.vector_norm(x.double(), dim=tuple(range(1, x.ndim)), keepdim=True)
-    return norm.clamp(min=least).to(x.dtype)
+    return _length(x).clamp(min=max(least, torch.finfo(x.dtype).tiny) if least else 0).to(x.dtype)
+
+
+def _direction(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient (N, ...) and its norm (N, 1, ..., 1), both of them scaled where the norm is not a usual number.
+
+    Their ratio has length 1; it is 0 where the gradient is exactly zero.
+    """
+    norm = _length(gradient)
+    unusual = (norm < _TINY) | (norm > _HUGE)
+    if gradient.device.type != "cpu" or bool(unusual.any()):  # on a GPU nobody looks
+        largest = torch.linalg.vector_norm(gradient, torch.inf, dim=tuple(range(1, gradient.ndim)), keepdim=True)
+        gradient = gradient / torch.where(unusual & (largest > 0), largest, 1)
+        norm = torch.where(unusual, _length(gradient), norm)
+    return gradient, torch.where(norm == 0, 1, norm).to(gradient.dtype)
+
+
+def _length(x: Tensor) -> Tensor:
+    """Euclidean norm of each image, (N, 1, ..., 1), float64."""
+    return torch.linalg.vector_norm(x.double(), dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 def ball(norm: str, images: Tensor, eps: Tensor) -> Ball:

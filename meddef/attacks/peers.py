@@ -17,11 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.anyone import for_anyone
+from meddef.attacks.asking import ask
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.loop import finish
 from meddef.errors import InputError
 
 
+@for_anyone
 def foolbox_attack(
     model: nn.Module, images: Tensor, labels: Tensor, *, attack: str, eps: float, **settings: Any
 ) -> Tensor:
@@ -48,6 +51,7 @@ def foolbox_attack(
     return _under_contract(model, images, labels, eps, run)
 
 
+@for_anyone
 def art_attack(
     model: nn.Module,
     images: Tensor,
@@ -128,7 +132,7 @@ def _under_contract(
     clean = images.detach().clone()
     with contract.attacking(model, images.device):
         with torch.no_grad():
-            contract.check_logits(model(clean), labels)
+            contract.check_logits(ask(model, clean, first=True), labels)
         try:
             for parameter, _, _ in before:
                 parameter.grad = None  # ART adds to what is there, and leaves it behind

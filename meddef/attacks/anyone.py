@@ -1,0 +1,51 @@
+"""What makes an attack written for float32 and well-behaved models right for other people's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks.asking import Copying, WritesIntoInput
+from meddef.attacks.capture import kept
+from meddef.attacks.half import HALVES, InHalf, rounded
+from meddef.attacks.loop import Trace
+
+P = ParamSpec("P")
+Attack = Callable[Concatenate[nn.Module, Tensor, Tensor, P], Tensor]
+
+
+def for_anyone(attack: Attack[P]) -> Attack[P]:
+    """The attack for half precision (see ``meddef.attacks.half``) and models that write into their input.
+
+    Of those the attack begins again with ``Copying``, as if it had not begun: random numbers and a trace are put back,
+    ``progress`` is told from 0. For any other model it costs a look at the images.
+    """
+
+    @wraps(attack)
+    def run(model: nn.Module, images: Tensor, labels: Tensor, *args: P.args, **settings: P.kwargs) -> Tensor:
+        if not isinstance(model, nn.Module) or not isinstance(images, Tensor):
+            return attack(model, images, labels, *args, **settings)  # which refuses it
+        if images.dtype in HALVES:
+            half = images.detach()
+            asked = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype).eval())
+            found = attack(asked, half.float(), labels, *args, **settings)
+            result = torch.empty_like(half) if found.ndim == half.ndim else found.to(half.dtype)
+            return result.copy_(rounded(found, half, euclidean=settings.get("norm") == "l2"))
+        generator = settings.get("generator")
+        state = generator.get_state() if isinstance(generator, torch.Generator) else None
+        try:
+            return attack(model, images, labels, *args, **settings)
+        except WritesIntoInput:
+            if isinstance(generator, torch.Generator) and state is not None:
+                generator.set_state(state)
+            if isinstance(trace := settings.get("trace"), Trace):
+                trace.loss.clear()
+                trace.fooled.clear()
+        asked = kept(model, "copying", lambda: Copying(model).eval())
+        return attack(asked, images, labels, *args, **settings)
+
+    return run

@@ -1,0 +1,64 @@
+"""Images in float16 or bfloat16: the attack computes in float32, and the model is asked in its own format.
+
+In half precision an attack's own arithmetic fails before the model's does: 1e-12 is 0, a norm above 65504 is infinite,
+the probability of a class that is 17 logits behind is 0, and of x + step with a small step nothing is left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+class InHalf(nn.Module):
+    """A model in half precision for float32 images (N, C, H, W): float32 logits (N, K).
+
+    The gradient at the logits is brought to size 1, one factor an image, before it is rounded to the model's format:
+    directions are the loss's, and a loss that is nearly flat does not vanish. A difference of logits has size 1.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype, self.widened = model, dtype, Widened()
+
+    def forward(self, x: Tensor) -> object:
+        return self.widened(self.model(x.to(self.dtype)))
+
+
+class Widened(nn.Module):
+    """Logits (N, K) in half precision as float32, anything else as it is; backward, see ``InHalf``."""
+
+    def forward(self, answer: object) -> object:
+        return _Widen.apply(answer) if isinstance(answer, Tensor) and answer.dtype in HALVES else answer
+
+
+class _Widen(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        ctx.dtype = logits.dtype
+        return logits.float()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        size = gradient.flatten(1).abs().amax(1).view(-1, *[1] * (gradient.ndim - 1))
+        return (gradient / torch.where(size == 0, 1, size)).to(ctx.dtype)
+
+
+def rounded(found: Tensor, images: Tensor, *, euclidean: bool) -> Tensor:
+    """``found``, float32 (..., N, C, H, W), in the format of ``images`` (N, C, H, W) and no farther from them.
+
+    Rounded to nearest where that stays within the distance of ``found``, else towards the image.
+    """
+    near = found.to(images.dtype)
+    least, most = ((x.double() - images.double()).abs() for x in (found, near))
+    axes = tuple(range(1 - images.ndim, 0))
+    if euclidean:
+        lengths = (torch.linalg.vector_norm(x, dim=axes, keepdim=True) for x in (least, most))
+        outside = (most > least) & (next(lengths) < next(lengths))
+    else:
+        outside = most > least.amax(axes, keepdim=True)
+    return torch.where(outside, near.nextafter(images), near)
