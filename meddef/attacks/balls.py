@@ -12,7 +12,7 @@ from torch import Tensor
 from meddef.attacks.randomness import Randomness
 
 NORMS = ("linf", "l2")
-_TINY, _HUGE = 1e-12, 1e30  # between them a norm is a normal number of float32, and so are size times gradient
+_TINY = 1e-20  # from here to 1 / _TINY the norm of an image is a normal number of float32
 _BLOCK = 2**18  # numbers whose intermediate results stay in the cache, in memory that is used again
 
 
@@ -94,7 +94,7 @@ class LinfBall(Ball):
 
 
 def _exact(images: Tensor, radius: Tensor, x: Tensor) -> Tensor:
-    eps = _at_most(radius, images.dtype)
+    eps = at_most(radius, images.dtype)
     low, error = _sum(images, -eps)
     _bits(low).add_(error > 0)
     high, error = _sum(images, eps)
@@ -103,13 +103,13 @@ def _exact(images: Tensor, radius: Tensor, x: Tensor) -> Tensor:
 
 
 def _corner(images: Tensor, radius: Tensor, sign: Tensor, out: Tensor) -> None:
-    x, error = _sum(images, _at_most(radius, images.dtype) * sign)
+    x, error = _sum(images, at_most(radius, images.dtype) * sign)
     bits = _bits(x)
     bits.sub_((error.mul_(sign) < 0).to(bits.dtype).mul_(sign.to(bits.dtype)))
     torch.clamp(x, 0, 1, out=out)
 
 
-def _at_most(radius: Tensor, dtype: torch.dtype) -> Tensor:
+def at_most(radius: Tensor, dtype: torch.dtype) -> Tensor:
     """The largest number of ``dtype`` that is no larger than ``radius`` (float64)."""
     eps = radius.to(dtype)
     return torch.where(eps.double() > radius, eps.nextafter(torch.zeros_like(eps)), eps)
@@ -166,16 +166,14 @@ def _norm(x: Tensor, least: float = 1e-12) -> Tensor:
 
 
 def _direction(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient (N, ...) and its norm (N, 1, ..., 1), both of them scaled where the norm is not a usual number.
+    """The gradient (N, ...) and its norm (N, 1, ..., 1), both scaled where the gradient is no usual number.
 
-    Their ratio has length 1; it is 0 where the gradient is exactly zero.
+    Their ratio has length 1; it is 0 where the gradient is exactly zero. Nothing is read on the host.
     """
+    largest = torch.linalg.vector_norm(gradient, torch.inf, dim=tuple(range(1, gradient.ndim)), keepdim=True)
+    unusual = (largest > 0) & ((largest < _TINY) | (largest > 1 / _TINY))
+    gradient = gradient / torch.where(unusual, largest, 1)
     norm = _length(gradient)
-    unusual = (norm < _TINY) | (norm > _HUGE)
-    if gradient.device.type != "cpu" or bool(unusual.any()):  # on a GPU nobody looks
-        largest = torch.linalg.vector_norm(gradient, torch.inf, dim=tuple(range(1, gradient.ndim)), keepdim=True)
-        gradient = gradient / torch.where(unusual & (largest > 0), largest, 1)
-        norm = torch.where(unusual, _length(gradient), norm)
     return gradient, torch.where(norm == 0, 1, norm).to(gradient.dtype)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from meddef.attacks.balls import at_most
+
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -51,14 +53,21 @@ class _Widen(torch.autograd.Function):
 def rounded(found: Tensor, images: Tensor, *, euclidean: bool) -> Tensor:
     """``found``, float32 (..., N, C, H, W), in the format of ``images`` (N, C, H, W) and no farther from them.
 
-    Rounded to nearest where that stays within the distance of ``found``, else towards the image.
+    Rounded to nearest where that is no farther than the largest change of the image, itself rounded down; elsewhere
+    towards the image. With ``euclidean``, towards it wherever rounding would make the whole change longer.
     """
-    near = found.to(images.dtype)
-    least, most = ((x.double() - images.double()).abs() for x in (found, near))
     axes = tuple(range(1 - images.ndim, 0))
+    near, change = found.to(images.dtype), _change(found, images)
     if euclidean:
-        lengths = (torch.linalg.vector_norm(x, dim=axes, keepdim=True) for x in (least, most))
-        outside = (most > least) & (next(lengths) < next(lengths))
-    else:
-        outside = most > least.amax(axes, keepdim=True)
-    return torch.where(outside, near.nextafter(images), near)
+        far = torch.linalg.vector_norm(_change(near, images), dim=axes, keepdim=True) > torch.linalg.vector_norm(
+            change, dim=axes, keepdim=True
+        )
+        return torch.where(far & (_change(near, images) > change), near.nextafter(images), near)
+    most = at_most(change.amax(axes, keepdim=True), images.dtype).double()
+    while bool((far := _change(near, images) > most).any()):
+        near = torch.where(far, near.nextafter(images), near)
+    return near
+
+
+def _change(x: Tensor, images: Tensor) -> Tensor:
+    return (x.double() - images.double()).abs()
