@@ -59,9 +59,9 @@ def rounded(found: Tensor, images: Tensor, *, euclidean: bool) -> Tensor:
     axes = tuple(range(1 - images.ndim, 0))
     near, change = found.to(images.dtype), _change(found, images)
     if euclidean:
-        far = torch.linalg.vector_norm(_change(near, images), dim=axes, keepdim=True) > torch.linalg.vector_norm(
-            change, dim=axes, keepdim=True
-        )
+        far = torch.linalg.vector_norm(
+            _change(near, images), dim=axes, keepdim=True
+        ) > torch.linalg.vector_norm(change, dim=axes, keepdim=True)
         return torch.where(far & (_change(near, images) > change), near.nextafter(images), near)
     most = at_most(change.amax(axes, keepdim=True), images.dtype).double()
     while bool((far := _change(near, images) > most).any()):
