@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from meddef.errors import InputError
@@ -52,17 +53,19 @@ def _plain(layer: str, module: nn.Module, attribute: str) -> Tensor | None:
     kept = module._parameters if attribute in module._parameters else module._buffers
     if attribute not in kept:
         raise InputError(
-            f"layer '{layer}' computes its {attribute} from other tensors, so zeros in it would not last: first call "
+            f"{_called(layer)} computes its {attribute} from other tensors, so zeros in it would not last: first call "
             f"{_remedy(module, attribute)}"
         )
     weight = kept[attribute]
-    if isinstance(weight, UninitializedTensorMixin):
-        raise InputError(f"layer '{layer}' has no {attribute} yet: run the model on a batch once")
+    if is_lazy(weight):
+        raise InputError(f"{_called(layer)} has no {attribute} yet: run the model on a batch once")
     if weight is not None and not weight.is_floating_point():
-        raise InputError(
-            f"the {attribute} of layer '{layer}' is {weight.dtype}: only real floating-point ones are pruned"
-        )
+        raise InputError(f"{_called(layer)} has a {attribute} in {weight.dtype}: only real floats are pruned")
     return weight
+
+
+def _called(layer: str) -> str:
+    return f"{_called(layer)}" if layer else "the model"
 
 
 def _remedy(module: nn.Module, attribute: str) -> str:
@@ -77,15 +80,15 @@ def _remedy(module: nn.Module, attribute: str) -> str:
 def _check_exchangeable(layer: str, module: nn.Module) -> None:
     """Refuse a layer that may have weights, but not as tensors that can be exchanged."""
     if isinstance(module, torch.jit.ScriptModule):
-        raise InputError(f"layer '{layer}' is scripted: prune the model first, then torch.jit.script it")
+        raise InputError(f"{_called(layer)} is scripted: prune the model first, then torch.jit.script it")
     if inspect.isfunction(getattr(type(module), "weight", None)):
-        raise InputError(f"layer '{layer}' is quantised: prune the model first, then quantise it")
+        raise InputError(f"{_called(layer)} is quantised: prune the model first, then quantise it")
 
 
 def _check_apart(weights: dict[str, Tensor]) -> None:
     """Refuse two parameters in one piece of memory: a copy would part them."""
     spans = sorted(_spans(weights))
-    for (_, end, one), (start, _, other) in zip(spans, spans[1:], strict=False):
+    for (_, end, one), (start, _, other) in pairwise(spans):
         if start < end:
             raise InputError(
                 f"'{one}' and '{other}' are two parameters in one memory: make them one parameter"

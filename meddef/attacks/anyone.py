@@ -31,21 +31,21 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
             return attack(model, images, labels, *args, **settings)  # which refuses it
         if images.dtype in HALVES:
             half = images.detach()
-            asked = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype).eval())
-            found = attack(asked, half.float(), labels, *args, **settings)
-            result = torch.empty_like(half) if found.ndim == half.ndim else found.to(half.dtype)
-            return result.copy_(rounded(found, half, euclidean=settings.get("norm") == "l2"))
-        generator = settings.get("generator")
+            in_half = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype).eval())
+            found = attack(in_half, half.float(), labels, *args, **settings)
+            found = rounded(found, half, euclidean=settings.get("norm") == "l2")
+            return torch.empty_like(half).copy_(found) if found.ndim == half.ndim else found
+        generator, trace = settings.get("generator"), settings.get("trace")
         state = generator.get_state() if isinstance(generator, torch.Generator) else None
         try:
             return attack(model, images, labels, *args, **settings)
         except WritesIntoInput:
             if isinstance(generator, torch.Generator) and state is not None:
                 generator.set_state(state)
-            if isinstance(trace := settings.get("trace"), Trace):
+            if isinstance(trace, Trace):
                 trace.loss.clear()
                 trace.fooled.clear()
-        asked = kept(model, "copying", lambda: Copying(model).eval())
-        return attack(asked, images, labels, *args, **settings)
+        copying = kept(model, "copying", lambda: Copying(model).eval())
+        return attack(copying, images, labels, *args, **settings)
 
     return run
