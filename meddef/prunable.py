@@ -57,7 +57,7 @@ def _plain(layer: str, module: nn.Module, attribute: str) -> Tensor | None:
             f"{_remedy(module, attribute)}"
         )
     weight = kept[attribute]
-    if is_lazy(weight):
+    if weight is not None and is_lazy(weight):
         raise InputError(f"{_called(layer)} has no {attribute} yet: run the model on a batch once")
     if weight is not None and not weight.is_floating_point():
         raise InputError(f"{_called(layer)} has a {attribute} in {weight.dtype}: only real floats are pruned")
@@ -65,7 +65,7 @@ def _plain(layer: str, module: nn.Module, attribute: str) -> Tensor | None:
 
 
 def _called(layer: str) -> str:
-    return f"{_called(layer)}" if layer else "the model"
+    return f"layer '{layer}'" if layer else "the model"
 
 
 def _remedy(module: nn.Module, attribute: str) -> str:

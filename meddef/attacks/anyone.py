@@ -31,7 +31,7 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
             return attack(model, images, labels, *args, **settings)  # which refuses it
         if images.dtype in HALVES:
             half = images.detach()
-            in_half = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype).eval())
+            in_half = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype))
             found = attack(in_half, half.float(), labels, *args, **settings)
             found = rounded(found, half, euclidean=settings.get("norm") == "l2")
             return torch.empty_like(half).copy_(found) if found.ndim == half.ndim else found
@@ -45,7 +45,7 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
             if isinstance(trace, Trace):
                 trace.loss.clear()
                 trace.fooled.clear()
-        copying = kept(model, "copying", lambda: Copying(model).eval())
+        copying = kept(model, "copying", lambda: Copying(model))
         return attack(copying, images, labels, *args, **settings)
 
     return run

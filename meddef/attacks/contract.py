@@ -11,6 +11,9 @@ from meddef.attacks.blame import warn
 from meddef.errors import InputError
 
 
+FORMATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
 class ZeroGradientWarning(UserWarning):
     """Some images have an input gradient that is exactly zero: a gradient attack cannot move them."""
 
@@ -34,6 +37,8 @@ def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise InputError(f"images must be a floating-point tensor in [0, 1], got {kind}; divide 8-bit by 255")
+    if images.dtype not in FORMATS:
+        raise InputError(f"images must be float32, float64, float16 or bfloat16, got {images.dtype}")
     if images.ndim < 2 or 0 in images.shape[1:]:
         raise InputError(f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}")
     if len(images):
@@ -89,6 +94,11 @@ def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
     return logits
 
 
+def check_output(answer: object, count: int) -> Tensor:
+    """Refuse an answer to ``count`` images that is not floating-point logits (count, K), whatever the labels."""
+    return check_logits_shape(answer, count, 0)
+
+
 def check_finite(logits: Tensor) -> None:
     """Refuse logits (N, K) that are not finite."""
     if not bool((finite := torch.isfinite(logits)).all()):
@@ -122,16 +132,29 @@ def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
 
 @contextmanager
 def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode and gradients on; afterwards every mode and the global RNG are as before."""
-    modes = [(module, module.training) for module in model.modules()]
+    """Evaluation mode and gradients on; afterwards every mode and the global RNG are as before.
+
+    Raises:
+        InputError: the model has no evaluation mode, as what ``torch.export`` makes.
+    """
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     cuda = [device] if device.type == "cuda" else []
     try:
-        model.eval()
+        _evaluating(model)
         with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _evaluating(model: nn.Module) -> None:
+    try:
+        model.eval()
+    except NotImplementedError as error:
+        raise InputError(
+            f"the model cannot be put into evaluation mode ({error}): give the module it was exported from"
+        ) from error
 
 
 def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:
