@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor, nn
 
 from meddef.attacks.asking import Copying, WritesIntoInput
 from meddef.attacks.capture import kept
+from meddef.attacks.contract import per_image
 from meddef.attacks.half import HALVES, InHalf, rounded
 from meddef.attacks.loop import Trace
 
@@ -33,8 +34,7 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
             half = images.detach()
             in_half = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype))
             found = attack(in_half, half.float(), labels, *args, **settings)
-            found = rounded(found, half, euclidean=settings.get("norm") == "l2")
-            return torch.empty_like(half).copy_(found) if found.ndim == half.ndim else found
+            return _in_format(found, half, settings.get("eps"), euclidean=settings.get("norm") == "l2")
         generator, trace = settings.get("generator"), settings.get("trace")
         state = generator.get_state() if isinstance(generator, torch.Generator) else None
         try:
@@ -49,3 +49,14 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
         return attack(copying, images, labels, *args, **settings)
 
     return run
+
+
+def _in_format(found: Tensor, half: Tensor, eps: Any, *, euclidean: bool) -> Tensor:
+    """What an attack with ``eps`` (of ``fgsm`` also a list, None: no bound) found, in the format of its images."""
+    if isinstance(eps, Sequence):
+        grid = [
+            _in_format(part, half, one, euclidean=euclidean) for part, one in zip(found, eps, strict=True)
+        ]
+        return torch.stack(grid)
+    radius = half.new_tensor(torch.inf, dtype=torch.float64) if eps is None else per_image(eps, half, "eps")
+    return torch.empty_like(half).copy_(rounded(found, half, radius, euclidean=euclidean))

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from meddef.attacks.blame import warn
 from meddef.errors import InputError
 
-
 FORMATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 

@@ -50,20 +50,17 @@ class _Widen(torch.autograd.Function):
         return (gradient / torch.where(size == 0, 1, size)).to(ctx.dtype)
 
 
-def rounded(found: Tensor, images: Tensor, *, euclidean: bool) -> Tensor:
-    """``found``, float32 (..., N, C, H, W), in the format of ``images`` (N, C, H, W) and no farther from them.
+def rounded(found: Tensor, images: Tensor, eps: Tensor, *, euclidean: bool) -> Tensor:
+    """``found``, float32 within ``eps`` (N, 1, 1, 1) of ``images``, in their format (N, C, H, W) and within eps still.
 
-    Rounded to nearest where that is no farther than the largest change of the image, itself rounded down; elsewhere
-    towards the image. With ``euclidean``, towards it wherever rounding would make the whole change longer.
+    Rounded to nearest where that is near enough, elsewhere towards the image.
     """
-    axes = tuple(range(1 - images.ndim, 0))
-    near, change = found.to(images.dtype), _change(found, images)
+    near = found.to(images.dtype)
     if euclidean:
-        far = torch.linalg.vector_norm(
-            _change(near, images), dim=axes, keepdim=True
-        ) > torch.linalg.vector_norm(change, dim=axes, keepdim=True)
-        return torch.where(far & (_change(near, images) > change), near.nextafter(images), near)
-    most = at_most(change.amax(axes, keepdim=True), images.dtype).double()
+        change = _change(near, images)
+        far = torch.linalg.vector_norm(change, dim=tuple(range(1, images.ndim)), keepdim=True) > eps
+        return torch.where(far & (change > _change(found, images)), near.nextafter(images), near)
+    most = at_most(eps, images.dtype).double()
     while bool((far := _change(near, images) > most).any()):
         near = torch.where(far, near.nextafter(images), near)
     return near
