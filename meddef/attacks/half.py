@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from meddef.attacks.asking import Copying
 from meddef.attacks.balls import at_most
 
 HALVES = (torch.float16, torch.bfloat16)
 
 
-class InHalf(nn.Module):
+class InHalf(Copying):
     """A model in half precision for float32 images (N, C, H, W): float32 logits (N, K).
 
     The gradient at the logits is brought to size 1, one factor an image, before it is rounded to the model's format:
@@ -24,8 +25,8 @@ class InHalf(nn.Module):
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.model, self.dtype, self.widened = model, dtype, Widened()
+        super().__init__(model)
+        self.dtype, self.widened = dtype, Widened()
 
     def forward(self, x: Tensor) -> object:
         return self.widened(self.model(x.to(self.dtype)))

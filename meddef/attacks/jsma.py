@@ -161,7 +161,16 @@ def _jacobian(craft: _Craft, logits: Tensor, x: Tensor, target: Tensor) -> tuple
         away = -towards
     else:
         own = logits[rows, target].sum()
-        towards = contract.input_gradient(own, x, keep_graph=True)
+        try:
+            towards = contract.input_gradient(own, x, keep_graph=True)
+        except (
+            RuntimeError
+        ) as error:  # what torch.compile makes can be gone through once: it gives its memory away
+            if "donated" not in str(error):
+                raise
+            towards = contract.input_gradient(own, x)
+            logits = _logits(craft.model, x, target)
+            own = logits[rows, target].sum()
         away = contract.input_gradient(logits.sum() - own, x)
     single = torch.float64 if x.dtype == torch.float64 else torch.float32
     alpha, beta = (craft.units(gradient.to(single)).sum(1) for gradient in (towards, away))
