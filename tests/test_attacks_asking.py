@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from meddef.attacks import Trace, pgd, square
 from meddef.attacks.asking import WritesIntoInput, ask
 from meddef.attacks.fast import gradient_source
+from meddef.audit.robustness import robustness_report
 from meddef.errors import InputError
 
 
@@ -132,6 +133,15 @@ def test_the_fast_copy_is_made_of_what_clones() -> None:
     torch.testing.assert_close(found, expected)
     with pytest.raises(WritesIntoInput, match=r"begin with x = x.clone\(\)"):
         gradient_source(model, x.clone(), fast=True, precision="float32")
+
+
+def test_a_robustness_report_refuses_it_and_leaves_the_images() -> None:
+    x = images()
+    given = x.clone()
+    for how in SEEN | UNSEEN:
+        with pytest.raises(InputError, match="writes into its input"):
+            robustness_report(Standardised((SEEN | UNSEEN)[how]), [(given, torch.arange(6) % 4)], eps=0.05)
+        assert torch.equal(given, x)
 
 
 def test_the_model_s_own_errors_and_parameters_are_its_own() -> None:

@@ -12,7 +12,10 @@ from torch import Tensor
 from meddef.attacks.randomness import Randomness
 
 NORMS = ("linf", "l2")
-_TINY = 1e-20  # from here to 1 / _TINY the norm of an image is a normal number of float32
+_TINY, _HUGE = (
+    1e-12,
+    1e30,
+)  # between them a norm is a normal number of float32, and so are steps times gradients
 _BLOCK = 2**18  # numbers whose intermediate results stay in the cache, in memory that is used again
 
 
@@ -166,14 +169,20 @@ def _norm(x: Tensor, least: float = 1e-12) -> Tensor:
 
 
 def _direction(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient (N, ...) and its norm (N, 1, ..., 1), both scaled where the gradient is no usual number.
+    """The gradient (N, ...) and its norm (N, 1, ..., 1), both divided by something where the norm is no usual number.
 
     Their ratio has length 1; it is 0 where the gradient is exactly zero. Nothing is read on the host.
     """
-    largest = torch.linalg.vector_norm(gradient, torch.inf, dim=tuple(range(1, gradient.ndim)), keepdim=True)
-    unusual = (largest > 0) & ((largest < _TINY) | (largest > 1 / _TINY))
-    gradient = gradient / torch.where(unusual, largest, 1)
-    norm = _length(gradient)
+    if gradient.dtype == torch.float64:  # whose squares leave float64
+        axes = tuple(range(1, gradient.ndim))
+        size = torch.linalg.vector_norm(gradient, torch.inf, dim=axes, keepdim=True)
+        gradient = gradient / torch.where((size > 0) & ((size < _TINY) | (size > _HUGE)), size, 1)
+        norm = _length(gradient)
+    else:
+        norm = _length(gradient)
+        unusual = (norm > 0) & ((norm < _TINY) | (norm > _HUGE))
+        size = torch.where(unusual, norm, 1).clamp(2.0**-126, 2.0**126).to(gradient.dtype)
+        gradient, norm = gradient / size, norm / size.double()
     return gradient, torch.where(norm == 0, 1, norm).to(gradient.dtype)
 
 
