@@ -5,11 +5,16 @@ from collections.abc import Callable
 import pytest
 import torch
 from attack_models import QUICK, attack, cnn, images, labels_of
+from taped import taped
 from torch import Tensor, nn
 
 from meddef.attacks import Trace, pgd, square
 from meddef.attacks.asking import WritesIntoInput, ask
+from meddef.attacks.balls import LinfBall
+from meddef.attacks.capture import Captured
 from meddef.attacks.fast import gradient_source
+from meddef.attacks.loop import Run, climb
+from meddef.attacks.losses import Goal
 from meddef.audit.robustness import robustness_report
 from meddef.errors import InputError
 
@@ -133,6 +138,19 @@ def test_the_fast_copy_is_made_of_what_clones() -> None:
     torch.testing.assert_close(found, expected)
     with pytest.raises(WritesIntoInput, match=r"begin with x = x.clone\(\)"):
         gradient_source(model, x.clone(), fast=True, precision="float32")
+
+
+@pytest.mark.parametrize("how", [*SEEN, *UNSEEN])
+def test_a_step_that_is_recorded_notices_it_too(how: str) -> None:
+    """As on a GPU, where steps are replayed: the first runs as it comes, and there the host may look."""
+    model, x = Standardised((SEEN | UNSEEN)[how]), images()
+    eps, size = torch.full((6, 1, 1, 1), 0.05).double(), torch.full((6, 1, 1, 1), 0.01).double()
+    goal = Goal(torch.arange(6) % 4)
+    run = Run(model, model, goal, LinfBall(x, eps), size, torch.arange(6), 6)
+    for climbs in (Captured(taped), climb):
+        with pytest.raises(WritesIntoInput):
+            climbs(run, x, 10, stop="never", report=lambda step: None, trace=None)
+    assert torch.equal(x, images())
 
 
 def test_a_robustness_report_refuses_it_and_leaves_the_images() -> None:
