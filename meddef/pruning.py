@@ -52,8 +52,7 @@ def prune_l1(model: nn.Module, rate: float, *, scope: str = "global") -> nn.Modu
         scope: "global" ranks all weights together (the paper's text), "layer" each layer's own (its released code).
 
     Returns:
-        A new model on the same device; the zeros are in the weights themselves, there are no masks, and what was
-        shared is shared.
+        A new model on the same device; the zeros are in the weights themselves, there are no masks. What was shared is.
 
     Among equal magnitudes those that come first (layer order, then position) are pruned first.
 
