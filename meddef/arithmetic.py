@@ -1,4 +1,7 @@
-"""How a GPU computes: in float32 proper or with rounded operands, and whether it computes the same twice."""
+"""How a process computes: on how many threads; a GPU in float32 proper or rounded, and the same twice or not.
+
+Each setting is the process's, and each block below leaves it as it was found.
+"""
 
 from __future__ import annotations
 
@@ -32,3 +35,30 @@ def repeatable() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.deterministic = before
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Sums on a CPU are shared out among ``count`` threads (another count rounds them otherwise)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def recorded(threads: int) -> Iterator[None]:
+    """As recorded cells are computed: ``repeatable``, ``on_threads``, and operations by deterministic algorithms.
+
+    Where an operation has none PyTorch warns.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with repeatable(), on_threads(threads):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -6,11 +6,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
+from meddef.reading import read_yaml
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
@@ -92,7 +92,7 @@ class SaliencyAttackSettings(Settings):
     """PGD on the images whose maps are compared before and after it, with the paper's settings."""
 
     eps: Epsilon = 0.05
-    step_size: Annotated[float, Field(gt=0)] = 0.01
+    step_size: Annotated[float, Field(gt=0)] | None = None  # None: the rule of meddef.attacks.reach.step_size
     steps: Positive = 40
 
 
@@ -158,9 +158,7 @@ def load_profile(name_or_path: str) -> Profile:
             f"unknown profile '{name_or_path}': use one of {', '.join(profile_names())} or a .yaml file"
         )
     try:
-        return Profile.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"profile '{name_or_path}' is not YAML: {' '.join(str(error).split())}") from error
+        return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"profile '{name_or_path}': {faults}") from error

@@ -9,6 +9,12 @@ from statistics import NormalDist, fmean, stdev
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+FEWEST_TRAININGS = 3  # of each model, for a statement about an architecture or a way of training
+MARGIN_CLEAN, MARGIN_ATTACKED = (
+    2.0,
+    5.0,
+)  # points of accuracy: what is smaller does not matter here; see ``margin``
+FLOOR = 5.0  # percent: models that are right on no more have nothing left to compare
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,33 @@ class Proportion:
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper end of the 95 % Wilson interval, in [0, 1]."""
-        if self.n == 0:
-            return float("nan"), float("nan")
-        middle = (self.hits + Z**2 / 2) / (self.n + Z**2)
-        half = Z / (self.n + Z**2) * math.sqrt(self.hits * (self.n - self.hits) / self.n + Z**2 / 4)
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return self.wilson(CONFIDENCE)
+
+    def wilson(self, level: float) -> tuple[float, float]:
+        """Lower and upper end of the Wilson interval at ``level``, in [0, 1]."""
+        return wilson(self.hits, self.n, NormalDist().inv_cdf((1 + level) / 2))
+
+
+def wilson(hits: float, n: float, quantile: float) -> tuple[float, float]:
+    """Ends of the Wilson interval of ``hits`` out of ``n``, in [0, 1]; ``quantile`` is 1.96 for 95 %.
+
+    Neither need be whole: with the number of independent images that an answer is worth and a quantile of t this is
+    the interval of a rate whose variance is not the binomial one. NaN where n is 0.
+    """
+    if n == 0:
+        return math.nan, math.nan
+    middle = (hits + quantile**2 / 2) / (n + quantile**2)
+    half = quantile / (n + quantile**2) * math.sqrt(hits * (n - hits) / n + quantile**2 / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def margin(attack: str) -> float:
+    """Points of accuracy within which two models count as equivalent, "clean" being no attack.
+
+    Stated in advance of any result: ``MARGIN_CLEAN`` without attack, where accuracies are close to 100 % and differ
+    little between trainings, ``MARGIN_ATTACKED`` under one.
+    """
+    return MARGIN_CLEAN if attack == "clean" else MARGIN_ATTACKED
 
 
 @dataclass(frozen=True)
@@ -74,7 +102,44 @@ class AttackCounts:
         return Proportion(self.flipped, self.correct_before)
 
 
-def mean_over_seeds(rates: Sequence[Proportion], name: str) -> dict[str, float]:
+@dataclass(frozen=True)
+class BalancedAccuracy:
+    """The mean over classes of the share of a class's images that is right: each class counts alike, however large.
+
+    ``recalls`` holds a proportion a class, in the order of the classes. A class without images says nothing; it is
+    left out of the mean and ``absent`` gives its place. One answer for all images has 1 / (classes with images).
+    """
+
+    recalls: tuple[Proportion, ...]
+
+    @property
+    def present(self) -> tuple[Proportion, ...]:
+        """Those of classes that have images."""
+        return tuple(recall for recall in self.recalls if recall.n)
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Places of the classes without images."""
+        return tuple(place for place, recall in enumerate(self.recalls) if not recall.n)
+
+    @property
+    def value(self) -> float:
+        """In [0, 1]; NaN where no class has images."""
+        return fmean(recall.value for recall in self.present) if self.present else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %: the classes' Wilson intervals by square-and-add (Newcombe 1998; Zou and Donner 2008), in [0, 1]."""
+        if not self.present:
+            return math.nan, math.nan
+        below, above = (
+            math.hypot(*(recall.value - recall.interval[end] for recall in self.present)) / len(self.present)
+            for end in (0, 1)
+        )
+        return max(0.0, self.value - below), min(1.0, self.value + above)
+
+
+def mean_over_seeds(rates: Sequence[Proportion | BalancedAccuracy], name: str) -> dict[str, float]:
     """One rate of several trainings on the same images, in percent: ``name`` and ``_low``, ``_high``, ``_spread``.
 
     Value and ends of the interval are means, so the interval is as wide as that of one training: the same images seen

@@ -14,8 +14,7 @@ def says(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def as_found() -> Iterator[None]:
-    """A run in this process sets the profile's threads and deterministic algorithms, which round the next test's
-    sums in another order."""
+    """A test that sets threads or deterministic algorithms does not round the next one's sums in another order."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     yield

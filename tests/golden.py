@@ -6,6 +6,7 @@ Digits are means over images, so that the last bits in which processors differ d
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ from meddef.training import EpsilonSchedule, train
 
 PLACE = Path(__file__).with_name("golden.json")
 SIZE = 32
+VERDICTS = {"FAIL": 0.0, "PASS": 1.0, "N-A": 2.0}
 RESISTED = 0.01  # ε of attacks on a network that resists, so that they use all of their steps
 QUICK: dict[str, dict[str, Any]] = {
     "bim": {"steps": 5},
@@ -218,7 +220,10 @@ def audit() -> Digits:
     with torch.no_grad():
         labels = model(images).argmax(1)
     items = robustness_report(model, [(images, labels)], eps=0.03, budget="brief")
-    digits = {item.name: float(len(item.verdict)) for item in items}
+    digits = {item.name: VERDICTS[item.verdict] for item in items}
+    for item in items:
+        if "(95 % from" in item.detail:  # the verdict hangs on an interval, which is in the words alone
+            digits[f"{item.name} in words"] = sum(map(float, re.findall(r"[\d.]*\d", item.detail)))
     numbers = ((item.name, key, value) for item in items for key, value in item.numbers.items())
     return digits | {f"{name} {key}": float(v) for name, key, v in numbers if isinstance(v, int | float)}
 

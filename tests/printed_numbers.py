@@ -19,14 +19,18 @@ import pandas as pd
 from meddef.book.notebooks import SECTIONS
 from meddef.figures.drawing import SvgFigure
 from meddef.figures.interactive import Twin
-from meddef.report import findings, tables
+from meddef.report import headline, tables
 from meddef.report.display import DASH, Table
 from meddef.report.report import ATTACK_NAMES, Report, model_label, short_label
+from meddef.report.worst_case import ENSEMBLE
 
 ATTACKED = ("ablation", "controls", "epsilon", "pruning", "confusion", "comparison")  # sections on attacks
 ROUNDED = 0.0501  # a printed percentage has one decimal
 NAMES = {name: attack for attack, name in ATTACK_NAMES.items()}
-RATES = {"asr_against_pruning": "asr"}  # drawing function -> what it draws; accuracy where none is named
+RATES = {
+    "asr_against_pruning": "asr",
+    "balanced_curves": "balanced accuracy",
+}  # drawing function -> what it draws; accuracy where none is named
 WITHOUT_EPS = ("clean", "jsma")
 NUMBER = r"(-?\d+\.\d)( ± \d+\.\d)?"
 
@@ -88,9 +92,10 @@ def outputs(report: Report, root: Path) -> Iterator[tuple[str, Any]]:
                 names["run"] = report
             else:
                 yield f"{section}, {cell.source}", eval(cell.source, names)
-    yield "front page", tables.front(report, 0.05)
+    yield "front page", tables.front(report, headline.budgets(report))
     for dataset in report.datasets:
-        yield "results", findings.strongest(report, dataset, 0.05)
+        for eps in headline.BUDGETS:
+            yield "results", headline.strongest(report, dataset, eps)
 
 
 def read(report: Report, shown: Any) -> Printed:
@@ -152,7 +157,7 @@ def _table(report: Report, table: Table) -> Printed:
             found = re.match(NUMBER, str(row.get(name, DASH)))
             if found is None:
                 continue
-            eps = float(row.get("ε") or re.search(r"ε = ([\d.]*\d)", table.caption)[1])  # type: ignore[index]
+            eps = _eps((row.get("ε") or re.search(r"ε = ([\d.]*\d)", table.caption)[1]).split("\n")[-1])  # type: ignore[index]
             where = {"prune_rate": float(row.get("pruned", 0)), "attack": attack, "eps": eps}
             cell = _cell(_named(report, row["dataset"]), row["model"], where, found[2] is not None)
             yield cell(what), float(found[1])
@@ -170,6 +175,12 @@ def _comparison(report: Report, text: str) -> Printed:
             yield cell("asr"), float(found[3])
 
 
+def _eps(text: str) -> float:
+    """Of "8/255" or "0.05", as records have it."""
+    levels, _, all_levels = text.partition("/")
+    return round(int(levels) / int(all_levels), 6) if all_levels else float(text)
+
+
 def _sentences(report: Report, text: str) -> Printed:
     for dataset in report.datasets:
         label, full = re.escape(dataset.label), re.escape(model_label("full", "adversarial"))
@@ -180,12 +191,13 @@ def _sentences(report: Report, text: str) -> Printed:
             for model, value, spread in re.findall(rf"(?:^|; )([^;]*?) {NUMBER} %", line):
                 where = {"prune_rate": 0.0, "attack": "clean", "eps": 0.0}
                 yield _cell(dataset.name, model, where, bool(spread))("accuracy"), float(value)
-        for line in re.findall(rf"{label}, ε = 0.05: (.*)", text):
-            for found in re.finditer(rf"{full} keeps {NUMBER} % \[.*?\] under ([^(;]*) \(n", line):
-                for name in found[3].split(", "):
-                    where = {"prune_rate": 0.0, "attack": NAMES[name], "eps": 0.05}
-                    cell = _cell(dataset.name, "Full DAAM", where, found[2] is not None)
-                    yield cell("accuracy"), float(found[1])
+        worst = rf"{label}, ε = ([\d./]+), (?:worst case over )?([^:]*), n = (\d+).*?{full} keeps {NUMBER} %"
+        for eps, attacks, n, value, spread in re.findall(worst, text):
+            attack = ENSEMBLE if "Ensemble" in attacks else NAMES.get(attacks, attacks)
+            where = {"prune_rate": 0.0, "attack": attack, "eps": _eps(eps)}
+            cell = _cell(dataset.name, "Full DAAM", where, bool(spread))
+            yield cell("accuracy"), float(value)
+            yield cell("n"), n
 
 
 def _twin(report: Report, twin: Twin) -> Printed:

@@ -70,7 +70,10 @@ def shown(cell: Cell, report: Report) -> str:
     row = frame[
         (frame["dataset"] == label)
         & (frame["model"] == short_label(variant, training))
-        & (frame["pruned" if grid == "pruning" else "ε"] == f"{rate if grid == 'pruning' else eps:.2g}")
+        & (
+            frame["pruned" if grid == "pruning" else "ε"].str.split("\n").str[0]
+            == f"{rate if grid == 'pruning' else eps:.2g}"
+        )
     ]
     return str(row[attack_name(attack)].item()).replace(tables.BEST, "")
 

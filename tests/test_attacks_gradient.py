@@ -10,6 +10,7 @@ from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
 from meddef.attacks import ShortReachWarning, Trace, balls, bim, fgsm, pgd
+from meddef.attacks.ensemble import members
 from meddef.attacks.losses import Goal
 from meddef.errors import InputError
 
@@ -233,6 +234,24 @@ def test_restarts_keep_the_best_of_each_image(stop: str) -> None:
     assert (fooled(four) >= alone).all()
     assert fooled(four).sum() > alone.sum() > 0
     assert (four - x).abs().max() <= 0.045
+
+
+@short
+def test_restarts_start_at_random_and_the_ensemble_at_the_image() -> None:
+    """As the docstring of ``pgd`` says: the worst case with the start at the image is the ensemble's."""
+    model, x = cnn().eval(), images()
+    trace, settings = Trace(), {"eps": EPS, "step_size": 0.01}
+    pgd(model, x, LABELS, restarts=3, steps=2, trace=trace, **settings)
+    at_image = nn.functional.cross_entropy(model(x), LABELS, reduction="none").detach()
+    starts = [trace.loss[3 * restart] for restart in range(3)]
+    assert all(bool((start != at_image).all()) for start in starts)
+    assert not torch.equal(starts[0], starts[1])
+
+    seen: list[Tensor] = []
+    model.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    quickest = next(iter(members(4).values()))
+    quickest(model, x, LABELS, eps=torch.full((len(x),), EPS))
+    assert torch.equal(seen[0], x)
 
 
 @short

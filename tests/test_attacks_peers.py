@@ -10,6 +10,7 @@ from attack_models import EPS, cnn, images, labels_of
 
 from meddef.attacks import bim, peers
 from meddef.attacks.peers import PEERS, art_attack, foolbox_attack
+from meddef.attacks.reach import ShortReachWarning
 from meddef.errors import InputError
 
 QUICK: dict[str, dict[str, Any]] = {
@@ -82,3 +83,104 @@ def test_unknown_attacks_and_missing_peers_are_named(monkeypatch: pytest.MonkeyP
         foolbox_attack(cnn(), images(2), torch.tensor([0, 1]), attack="LinfPGD", eps=EPS)
     with pytest.raises(InputError, match="art is not installed"):
         art_attack(cnn(), images(2), torch.tensor([0, 1]), attack="ProjectedGradientDescent", eps=EPS)
+
+
+def small() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    model, x = cnn().eval(), images(4)
+    return model, x, labels_of(model, x)
+
+
+def test_a_peer_of_another_norm_is_refused_and_held_to_its_own() -> None:
+    """On today's own ball: every image no further than eps in L2, some further than in L-infinity would be allowed."""
+    pytest.importorskip("foolbox")
+    pytest.importorskip("art")
+    model, x, labels = small()
+    with pytest.raises(
+        InputError, match="foolbox's L2PGD bounds the l2 norm, and eps was given for linf: say norm='l2'"
+    ):
+        foolbox_attack(model, x, labels, attack="L2PGD", eps=EPS)
+    with pytest.raises(InputError, match="ART's DeepFool bounds the l2 norm"):
+        art_attack(model, x, labels, attack="DeepFool", eps=EPS, verbose=False)
+    with pytest.raises(
+        InputError, match=r"foolbox's L1PGD bounds the l1 norm.*leave eps out, or use another attack"
+    ):
+        foolbox_attack(model, x, labels, attack="L1PGD", eps=EPS)
+    with pytest.raises(InputError, match="which norm ART's SpatialTransformation bounds is not known"):
+        art_attack(model, x, labels, attack="SpatialTransformation", eps=EPS)
+    for attacked in (
+        foolbox_attack(model, x, labels, attack="L2PGD", eps=1.5, norm="l2"),
+        art_attack(
+            model,
+            x,
+            labels,
+            attack="ProjectedGradientDescent",
+            eps=1.5,
+            eps_step=0.5,
+            max_iter=5,
+            norm=2,
+            verbose=False,
+        ),
+    ):
+        moved = (attacked.double() - x.double()).flatten(1)
+        assert moved.norm(dim=1).max() <= 1.5
+        assert moved.norm(dim=1).min() > 1.0
+        assert moved.abs().max() < 1.0
+
+
+def test_attacks_that_look_for_the_smallest_perturbation_are_held_to_eps() -> None:
+    pytest.importorskip("foolbox")
+    model, x, labels = small()
+    moved = foolbox_attack(model, x, labels, attack="L2DeepFoolAttack", eps=0.1, norm="l2") - x
+    assert moved.double().flatten(1).norm(dim=1).max() <= 0.1
+    assert moved.flatten(1).any(1).all()
+
+
+def test_a_step_beyond_the_ball_is_refused_and_a_short_reach_told() -> None:
+    """ART's step is 0.1 unless it is given; foolbox's 40 steps of a thirtieth of eps reach 1.33 of the 2 eps needed."""
+    pytest.importorskip("foolbox")
+    pytest.importorskip("art")
+    model, x, labels = small()
+    with pytest.raises(
+        InputError, match=r"ART's ProjectedGradientDescent takes steps of 0\.1 with eps = 0\.01569"
+    ):
+        art_attack(model, x, labels, attack="ProjectedGradientDescent", eps=4 / 255, verbose=False)
+    with pytest.raises(InputError, match=r"foolbox's LinfPGD takes steps of 0\.2 with eps = 0\.05"):
+        foolbox_attack(model, x, labels, attack="LinfPGD", eps=0.05, abs_stepsize=0.2)
+    with pytest.warns(ShortReachWarning, match=r"40 steps of 0\.001667 reach 0\.0\d+"):
+        foolbox_attack(model, x, labels, attack="LinfPGD", eps=0.05, rel_stepsize=1 / 30)
+
+
+def test_a_failure_is_no_robustness() -> None:
+    """HopSkipJump without a start gives the images back; a patch is no batch of images."""
+    pytest.importorskip("art")
+    _, x, _ = small()
+
+    class Always(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor([1.0, 0.0]))
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.weight + 0 * batch.mean((1, 2, 3))[:, None]
+
+    constant, zeros = Always(), torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(
+        InputError, match="ART's HopSkipJump left 4 of 4 correctly classified images exactly as they were"
+    ):
+        art_attack(
+            constant,
+            x,
+            zeros,
+            attack="HopSkipJump",
+            norm=2,
+            max_iter=1,
+            max_eval=10,
+            init_eval=2,
+            init_size=2,
+            verbose=False,
+        )
+    model, x, labels = small()
+    with pytest.raises(InputError, match=r"ART's AdversarialPatch \w+"):
+        art_attack(model, x, labels, attack="AdversarialPatch")
+    with pytest.raises(InputError, match=r"ART's CarliniL2Method failed \(TypeError\)"):
+        art_attack(model, x, labels, attack="CarliniL2Method", steps=3)

@@ -219,6 +219,24 @@ def test_all_none_or_some_images_resist(classes: int, eps: float) -> None:
         assert robust(model, adv, labels) == 5
 
 
+def test_apgd_s_members_start_at_one_point_and_its_targets_at_several() -> None:
+    """As ``members`` says."""
+    model, x = cnn().eval(), images()
+    labels = labels_of(model, x)
+    seen: list[Tensor] = []
+    model.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    starts = {}
+    for name, attack in members(4, steps=1).items():
+        if name.startswith("apgd"):
+            seen.clear()
+            attack(model, x, labels, eps=1e-4)  # too small for any image to leave
+            starts[name] = seen[-6::2]  # of each run: where it starts, and after its one step
+    (plain,), targeted = starts["apgd_ce"], starts["apgd_dlr_targeted"]
+    assert torch.equal(plain, targeted[0])
+    assert len(targeted) == 3
+    assert not torch.equal(targeted[0], targeted[1])
+
+
 def test_only_survivors_are_passed_on() -> None:
     """On an undefended model the ten cheap steps fool every image, and nothing else is run."""
     x, labels = stripes(16, 4, 28, seed=999)

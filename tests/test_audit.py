@@ -12,11 +12,9 @@ from meddef.audit import (
     Published,
     attainability,
     bold,
-    claims,
     counts,
     decided_by,
     findings,
-    measured,
     numbers,
     pairs,
     prior,
@@ -202,21 +200,21 @@ def test_details_hold_the_numbers() -> None:
             "holds",
         ),
         (
-            claims.ledger,
+            numbers.ledger,
             with_accuracy("roct", "no_afd", "clean", 0.01, "97.70"),
             "claim:V-C.afd-clean",
             "holds",
         ),
-        (claims.ledger, with_asr("roct", "full", "pgd", 0.3, "1.26"), "claim:V-C.afd-pgd", "does_not_hold"),
-        (claims.ledger, with_asr("roct", "full", "pgd", 0.3, "30.00"), "claim:fig10.pgd", "does_not_hold"),
+        (numbers.ledger, with_asr("roct", "full", "pgd", 0.3, "1.26"), "claim:V-C.afd-pgd", "does_not_hold"),
+        (numbers.ledger, with_asr("roct", "full", "pgd", 0.3, "30.00"), "claim:fig10.pgd", "does_not_hold"),
         (
-            claims.ledger,
+            numbers.ledger,
             with_protocol(lambda p: p["training"].update(dropout=0.2)),
             "claim:IV-A.dropout",
             "holds",
         ),
         (
-            claims.ledger,
+            numbers.ledger,
             with_accuracy("roct", "full", "bim", 0.01, "99.98"),
             "claim:II-B.bim",
             "does_not_hold",
@@ -229,61 +227,6 @@ def test_one_changed_number_changes_its_verdict(
     before = verdict(FOUND, id_)
     assert before != expected
     assert verdict(list(check(published)), id_) == expected
-
-
-def test_no_claim_is_left_without_a_check() -> None:
-    checkable = {claim["id"] for claim in paper.CLAIMS if claim["needs"] == "paper"}
-    assert checkable == set(claims.CHECKS)
-    assert {c["needs"] for c in paper.CLAIMS} - {"paper"} == set(claims.UNCHECKED)
-
-
-def test_pruning_bounds_by_hand() -> None:
-    # ROCT, full, FGSM at 0.10: clean 98.97, attacked 64.92. (98.97 - 64.92) / 98.97 and 35.08 / 98.97.
-    low, high = claims.claims_pruning.unpruned_asr(Published(), "roct", "full", "fgsm", 0.10)
-    assert (float(low), float(high)) == (pytest.approx(34.40, abs=0.01), pytest.approx(35.45, abs=0.01))
-
-
-def pair_record(attack: str, correct_after: int, **more: object) -> dict:
-    """An attack record with what `meddef.audit.measured` reads."""
-    settings = {"steps": 40, "step_size": 0.01} | more.pop("settings", {})  # type: ignore[operator]
-    cell = {"dataset": "d", "variant": "full", "training": "clean", "seed": 0, "profile": "p"}
-    return {
-        **cell, "prune_rate": 0.0, "prune_scope": "global", "attack": attack, "eps": 0.05, "n": 200,
-        "correct_after": correct_after, "settings": settings, **more,
-    }  # fmt: skip
-
-
-def test_nothing_and_everything_have_a_margin_too() -> None:
-    """By hand for n = 98: one more of each makes 1 and 99 of 100; 1.96 times the root of (1 · 99 + 99 · 1) / 100."""
-    assert pairs.margin(0, 100, 98) == pytest.approx(1.959964 * 1.98**0.5)
-
-
-def test_the_largest_gap_between_bim_and_pgd_is_counted_from_records() -> None:
-    few = {"steps": 5}
-    records = [
-        pair_record("bim", 90), pair_record("pgd", 87),  # 3 of 200 are 1.5 points
-        pair_record("bim", 90, eps=0.1), pair_record("pgd", 90, eps=0.1),
-        pair_record("bim", 90, seed=1), pair_record("pgd", 60, seed=1, settings=few),  # settings differ: no pair
-        pair_record("bim", 80, seed=2, settings=few), pair_record("pgd", 60, seed=2, settings=few),  # 10 points
-        pair_record("bim", 90, profile="q"), pair_record("pgd", 89, profile="q"),  # 0.5 points; another pair
-        pair_record("bim", 8, n=16, seed=3), pair_record("pgd", 0, n=16, seed=3),  # too few images
-        pair_record("fgsm", 0),
-    ]  # fmt: skip
-    told = measured.largest_gap(records, {"steps": 40, "step_size": 0.01})
-    assert told == (
-        "In this project's runs with the same steps the largest gap is 1.50 points in 3 pairs (ε = 0.05, 40 steps of "
-        "0.01, n = 200). Over all its runs the largest gap is 10.00 points in 4 pairs (ε = 0.05, 5 steps of 0.01, "
-        "n = 200)."
-    )
-    assert measured.largest_gap([], {"steps": 40, "step_size": 0.01}) == ""
-
-
-def test_what_the_runs_show_is_told_but_does_not_judge(pytestconfig: pytest.Config) -> None:
-    told = {f.id: f for f in findings(results=pytestconfig.rootpath / "results")}
-    assert {i: f.verdict for i, f in FOUND.items()} == {i: f.verdict for i, f in told.items()}
-    changed = {i for i, f in FOUND.items() if f.detail != told[i].detail}
-    assert changed == {i for i in FOUND if i.startswith("bim_and_pgd:")}
-    assert "runs with the same steps the largest gap is" in told["bim_and_pgd:table1:0.05:full"].detail
 
 
 def test_two_published_are_kept_apart() -> None:

@@ -3,12 +3,13 @@
 import pytest
 from report_records import attack_record, data_record, provenance, small_run, train_record
 
-from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS
 from meddef.book.pages import HOLDS, in_order, pages
+from meddef.book.results_page import measured
 from meddef.figures import controls as figures_controls
-from meddef.report import claims_measured, controls, tables
+from meddef.report import controls, findings
 from meddef.report.report import Report
+from meddef.report.tables_split import split_policies
 
 LABELS = "0" * 40
 RIGHT = {  # of 40 images under PGD
@@ -61,19 +62,108 @@ def test_effects_by_hand(report: Report) -> None:
     assert all(each.value == 0 and each.p_value == 1 for each in found["clean", None].values())
 
 
-def test_the_verdict_is_made_of_the_effects(report: Report) -> None:
+def test_two_trainings_give_no_verdict(report: Report) -> None:
     text = controls.verdict(report, 0.05)
     assert "PGD at ε = 0.05, n = 40, 2 seeds: adversarial training moves accuracy by +50.0 points [" in text
-    assert "DAAM moves it by +10.0 points [" in text
-    # of 2 architectures under 4 conditions, clean accuracy is the same everywhere
-    assert "adversarial training is clear in 6 of 8 comparisons, that of DAAM in 0 of 8" in text
+    assert "(these four trainings differ) for ResNet18" in text
+    assert "the full model in place of ResNet18 moves it by +10.0 points [" in text
+    assert (
+        "ResNet18 and the full model, both trained adversarially: these four trainings are not shown to differ"
+        in text
+    )
+    assert "With so few nothing follows for the architectures" in text
+    # without attack nothing differs; under the three attacks adversarial training does
+    assert (
+        "adversarial training, ResNet18: these trainings differ in 3, no difference shown in 1 of 4" in text
+    )
+    assert "full model for ResNet18, adversarial training: no difference shown in 4 of 4 conditions" in text
     (row,) = (
         row
         for row in controls.table(report, 0.05).frame.to_dict("records")
         if row["condition"] == "PGD, ε = 0.05"
     )
     assert (row["n"], row["seeds"]) == ("40", "2")
-    assert row[controls.HEADINGS[controls.INTERACTION]].startswith("+5.0\n[")
+    cell = row[controls.HEADINGS[controls.INTERACTION]]
+    assert cell.startswith("+5.0\n[")
+    assert cell.endswith("\nthese eight trainings: no difference shown")
+
+
+def replicas(wrong: dict[tuple[str, str], int]) -> Report:
+    """Four models with three trainings each, of 400 images, which disagree on two: ``wrong`` images under attack, 40
+    more for ResNet18 trained adversarially at the largest of three ε."""
+    n = 400
+    labels, records = "0" * n, [data_record("chest_xray")]
+    for model, count in wrong.items():
+        for seed in range(3):
+            records.append(train_record("chest_xray", *model, seed))
+            for attack, eps, grid in PLACES:
+                more = 40 * (eps == 0.1 and model == ("resnet18", "adversarial"))
+                of = 0 if attack == "clean" else count + seed + more
+                answers = (labels, labels, "1" * of + "0" * (n - of))
+                records.append(
+                    attack_record(
+                        "chest_xray",
+                        model[0],
+                        attack,
+                        *answers,
+                        eps=eps,
+                        grid=grid,
+                        training=model[1],
+                        seed=seed,
+                    )
+                )
+    return Report("alike", records, provenance())
+
+
+PLACES = (
+    ("clean", 0.0, "test"),
+    ("pgd", 0.01, "epsilon"),
+    ("pgd", 0.05, "epsilon"),
+    ("pgd", 0.1, "epsilon"),
+    ("bim", 0.05, "epsilon"),
+)
+ALIKE = {
+    ("resnet18", "clean"): 390,
+    ("full", "clean"): 390,
+    ("resnet18", "adversarial"): 100,
+    ("full", "adversarial"): 100,
+}
+
+
+def test_absence_is_shown_in_the_order_of_epsilon() -> None:
+    """Equal up to ε = 0.05, and 10 points apart at 0.1, where adversarial training differs clearly."""
+    report = replicas(ALIKE)
+    text = controls.verdict(report, 0.05)
+    assert (
+        "equally accurate within the margin, shown by equivalence tests in the order of ε: ±2 points without attack "
+        "and ±5 points under PGD, up to ε = 0.05 (3 trainings each). Not shown: PGD, ε = 0.1: +10.0 points ["
+    ) in text
+    assert "(clear) for ResNet18" in text
+    assert "(at the floor) where it is clean" in text
+    assert "The full model in place of ResNet18 adds DAAM, self-attention and their fusion" in text
+    found = controls.effects(report, report.datasets[0], 0.05)
+    verdicts = {c: each[controls.DAAM["adversarial"]].verdict for c, each in found.items()}
+    assert verdicts == {
+        ("clean", None): "smaller than ±2 points",
+        ("pgd", 0.01): "smaller than ±5 points",
+        ("pgd", 0.05): "smaller than ±5 points",
+        ("pgd", 0.1): "clear",
+        ("bim", 0.05): "smaller than ±5 points",
+    }
+
+
+def test_nothing_is_equal_behind_the_first_epsilon_that_fails() -> None:
+    """The same models in the other order: those that differ at the smallest ε are not looked at any further."""
+    turned = {0.01: 0.1, 0.1: 0.01}
+    records = [{**r, "eps": turned.get(r.get("eps"), r.get("eps"))} for r in replicas(ALIKE).records]
+    report = Report("turned", records, provenance())
+    text = controls.verdict(report, 0.05)
+    assert (
+        "in the order of ε: ±2 points without attack (3 trainings each). Not shown: PGD, ε = 0.01: +10.0"
+        in text
+    )
+    found = controls.effects(report, report.datasets[0], 0.05)["pgd", 0.05][controls.DAAM["adversarial"]]
+    assert found.verdict == "open"
 
 
 def test_the_verdict_says_how_much_of_what_stays_right_is_the_largest_class() -> None:
@@ -111,8 +201,9 @@ def test_the_figure_starts_at_the_accuracy_without_attack_and_shows_every_seed(r
     points = figures_controls.points(report, report.datasets[0])
     one = points.query("variant == 'full' and training == 'clean' and seed == 1")
     assert one[["eps", "robust"]].to_numpy().tolist() == [[0, 1], [0.01, 0.125], [0.05, 0.125], [0.1, 0.075]]
-    (panel,) = figures_controls.two_by_two(report).axes
-    assert len(panel.lines) == 4 * (1 + 2)
+    panel, balanced = figures_controls.two_by_two(report).axes
+    for each in (panel, balanced):
+        assert len(each.lines) == 4 * (1 + 2) + 1  # and the constant answer
     assert "n = 40, 2 seeds" in panel.get_title()
 
 
@@ -134,55 +225,79 @@ def other_run(dataset: str, **changes: object) -> list[dict]:
     return [{**record, **changes} if record["kind"] == "data" else record for record in records]
 
 
-def test_the_front_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so() -> None:
+def test_the_results_page_has_a_headline_for_each_real_run_and_calls_stand_ins_so() -> None:
     patient = Report("by_patient", other_run("chest_xray", split_policy="patient"), provenance())
     oct_like = other_run("octdl4", stands_for="roct", title="Other OCT")
     stand_in = Report("other", oct_like, provenance())
     first = Report("both", experiment(), provenance())
     reports = in_order([Report("smoke", small_run("phantom_oct"), provenance()), stand_in, patient, first])
     assert [report.profile for report in reports] == ["both", "by_patient", "other", "smoke"]
-    text = front_page(reports)["measured.md"]
+    text = measured(reports)
     assert text.index("`both`") < text.index("`by_patient`") < text.index("`other`")
     assert "`smoke`" not in text
-    assert "Chest X-Ray, split by patient, n = 8 test images" in text
+    assert "Chest X-Ray, split by patient, 32 px, 8 test images, of which attacks saw 8." in text
     assert "Other OCT (for ROCT), split at random as in the paper" in text
     assert "Stand-ins are not the paper's data" in text
     assert "adversarial training moves accuracy by" in text
-    splits = tables.split_policies(reports, 0.05).frame
-    assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2
-    assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2
-    assert tables.split_policies([first], 0.05).frame.empty
+    splits = split_policies(reports, (0.031373, 0.05)).frame
+    assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2 + ["constant answer"] * 2
+    assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2 + ["100.", "50.0"]
+    assert list(splits.columns) == ["model", "images", "no attack", "PGD, ε = 0.05"]
+    assert split_policies([first], [0.05]).frame.empty
 
 
-def test_claims_that_take_a_run_are_judged_by_it(report: Report) -> None:
-    """Clean accuracy is the same everywhere; adversarial training adds 22 of 40 images to the full model under PGD."""
-    rows = {row["the paper"]: row for row in claims_measured.table([report], 0.05).frame.to_dict("records")}
-    verdicts = {quote.split("\n")[0]: row["verdict"] for quote, row in rows.items()}
-    assert verdicts == {
-        "robustness is not achieved at the expense of diagnostic performance, but rather enhances it": "not shown here",
-        "defensive capabilities can enhance diagnostic performance": "not shown here",
-        "significantly enhances the resilience of our model": "holds here",
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("data", {"image_size": 64}),
+        ("data", {"preprocessing": {"resize": "area", "pad": True, "min_max": False}}),
+        ("train", {"epochs": 5}),
+        ("train", {"learning_rate": 0.0001}),
+        ("train", {"augmentation": ["translate"]}),
+        ("train", {"class_weights": True}),
+    ],
+)
+def test_runs_that_differ_in_more_than_their_split_are_not_compared(kind: str, change: dict) -> None:
+    def changed(record: dict) -> dict:
+        if record["kind"] != kind:
+            return record
+        return {**record, **change} if kind == "data" else {**record, "settings": record["settings"] | change}
+
+    random = Report("random", other_run("chest_xray"), provenance())
+    patient = other_run("chest_xray", split_policy="patient")
+    same = Report("patient", patient, provenance())
+    other = Report("patient", [changed(record) for record in patient], provenance())
+    assert set(split_policies([random, same], [0.05]).frame["images"].str[-9:]) == {
+        "e random)",
+        "e patient)"[-9:],
     }
-    worse = [
-        {**r, "after": "0" * 20 + "1" * 20}
-        if (r["kind"], r.get("attack"), r.get("variant"), r.get("training"))
-        == ("attack", "clean", "full", "adversarial")
-        else r
-        for r in experiment()
-    ]
-    judged = claims_measured.table([Report("worse", worse, provenance())], 0.05).frame["verdict"]
-    assert list(judged).count("does not hold here") == 2
+    assert split_policies([random, other], [0.05]).frame.empty
+    assert "besides" not in split_policies([random, same], [0.05]).caption
 
 
-def test_a_component_is_essential_only_if_each_helps() -> None:
-    right = {"no_afd_mfe_msf": 5, "no_afd_mfe": 15, "no_afd": 25, "full": 35}
+def test_the_table_of_splits_names_what_else_differs() -> None:
+    random = Report("random", other_run("chest_xray"), provenance())
+    records = other_run("chest_xray", split_policy="patient")
+    records += [{**r, "seed": 1} for r in records if r["kind"] in ("train", "attack")]
+    patient = Report("patient", records, provenance())
+    caption = split_policies([random, patient], [0.05]).caption
+    assert "The runs differ in besides: seeds (random: 1, patient: 2)." in caption
+
+
+def ladder(full: int, seeds: int = 3) -> Report:
+    """Of 40 images 10 more are right with each component, and ``full`` with all of them."""
+    right = {"no_afd_mfe_msf": 5, "no_afd_mfe": 15, "no_afd": 25, "full": full}
     records = [data_record("chest_xray")]
     for variant, count in right.items():
         after = "0" * count + "1" * (40 - count)
-        records.append(attack_record("chest_xray", variant, "pgd", LABELS, LABELS, after))
-    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
-    assert row["verdict"] == "holds here"
-    records[-1] = attack_record("chest_xray", "full", "pgd", LABELS, LABELS, "0" * 25 + "1" * 15)
-    (row,) = claims_measured.table([Report("tiny", records, provenance())], 0.05).frame.to_dict("records")
-    assert row["verdict"] == "not shown here"
-    assert "MSF, MFE; with a clear loss: none" in row["measured"]
+        for seed in range(seeds):
+            records.append(attack_record("chest_xray", variant, "pgd", LABELS, LABELS, after, seed=seed))
+    return Report("tiny", records, provenance())
+
+
+def test_one_training_of_each_model_gives_words_and_no_verdict() -> None:
+    report = ladder(35, seeds=1)
+    text = findings.ablation(report, 0.05)
+    assert "MSF: these trainings differ in 1 of 1 conditions" in text
+    assert "all of DAAM under PGD: +75.0 points [" in text
+    assert "(these two trainings differ)" in text

@@ -94,10 +94,32 @@ def test_differences_are_other_minus_taken_on_the_same_images() -> None:
     records = [record("taken", "0" * 30 + "1" * 10), record("other", "0" * 10 + "1" * 30)]
     found = decisions.effects(records)["omega"]["phantom_oct"]["pgd", 0.05, 0.0]
     assert found.value == -50.0
-    assert found.is_clear
+    assert found.these_differ
+    assert not found.is_clear
     row = decisions.table(records).frame.iloc[0]
-    assert (row["taken (%)"], row["other (%)"]) == ("75.0", "25.0")
+    assert (row["taken (%)"].split("\n")[0], row["other (%)"].split("\n")[0]) == ("75.0", "25.0")
+    assert row["p, corrected"].endswith("\nthese two trainings differ")
+    assert "these trainings differ in 1 of 1 conditions" in decisions.listing(records)
+    assert "no verdict on a reading follows" in decisions.summary(records)
+
+
+def test_with_three_trainings_of_each_reading_a_verdict_follows() -> None:
+    records = [
+        record(choice, "0" * right + "1" * (40 - right), seed=seed)
+        for choice, counts in (("taken", (30, 31, 32)), ("other", (10, 11, 12)))
+        for seed, right in enumerate(counts)
+    ]
+    found = decisions.effects(records)["omega"]["phantom_oct"]["pgd", 0.05, 0.0]
+    assert (found.value, found.groups, found.verdict) == (-50.0, 2, "clear")
     assert "clear in 1 of 1 conditions" in decisions.listing(records)
+    assert "no verdict" not in decisions.summary(records)
+
+
+def test_readings_of_one_trained_model_are_paired_within_a_training() -> None:
+    """How weights are pruned and what ε means are asked of the same weights; the rest is trained anew."""
+    assert set(decisions.ONE_TRAINING) == {d["measured"] for d in DECISIONS if "measured" in d} - set(TRAINED)
+    records = [record(c, "0" * 20 + "1" * 20, decision="pruning") for c in ("taken", "other")]
+    assert decisions.effects(records)["pruning"]["phantom_oct"]["pgd", 0.05, 0.0].groups == 1
 
 
 def test_the_page_says_so_where_nothing_was_measured(tmp_path: Path) -> None:
@@ -118,3 +140,22 @@ def test_published_measurements_cover_every_decision_that_claims_one() -> None:
 def test_the_page_does_without_torch() -> None:
     code = "import sys, meddef.report.decisions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_conditions_in_which_neither_reading_beats_one_answer_are_counted() -> None:
+    """Of 40 images 30 show one class: 20 and 25 right are no more than that, 35 are."""
+    labels = "0" * 30 + "1" * 10
+    answers = {20: "0" * 20 + "1" * 10 + "0" * 10, 25: "0" * 25 + "1" * 5 + "0" * 10, 35: "0" * 35 + "1" * 5}
+
+    def pair(taken: int, other: int, eps: float) -> list[dict]:
+        made = {"labels": labels, "eps": eps}
+        return [
+            record("taken", answers[taken], right=taken, **made),
+            record("other", answers[other], right=other, **made),
+        ]
+
+    low, high = pair(20, 25, 0.05), pair(20, 35, 0.1)
+    assert "In 1 of the 2 conditions below neither reading" in decisions.summary([*low, *high])
+    assert "neither reading" not in decisions.summary(high)
+    row = decisions.table([*low, *high]).frame.iloc[0]
+    assert row["constant answer (%)"] == "75.0\nbalanced 50.0"

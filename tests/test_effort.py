@@ -11,7 +11,7 @@ from meddef.attacks.options import options
 from meddef.errors import InputError
 from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.run import _grouped
-from meddef.report import effort, full_size
+from meddef.report import clock, effort, full_size
 from meddef.report.capacity import Scale, planned, scale, split_sizes
 from meddef.report.report import Report
 from meddef.settings import DatasetSettings, TrainingSettings, load_profile
@@ -96,7 +96,7 @@ def test_sizes_are_the_published_ones() -> None:
 def test_cells_at_work_at_a_time_are_their_seconds_over_the_time_in_which_any_was() -> None:
     ends = {"10:00:10": 10.0, "10:00:08": 4.0, "10:00:40": 10.0, "10:00:45": 10.0}  # 0-10, 4-8, 30-40, 35-45
     rows = [{"finished": f"2026-11-26T{end}+00:00", "seconds": seconds} for end, seconds in ends.items()]
-    assert effort.at_once(rows) == pytest.approx(34 / 25)
+    assert clock.at_once(rows) == pytest.approx(34 / 25)
 
 
 def test_the_formula_predicts_a_published_run_from_a_part_of_it() -> None:

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,12 +25,12 @@ import meddef.evaluation.cells as cells
 from meddef.errors import InputError
 from meddef.evaluation import run
 from meddef.evaluation.executor import InlineExecutor, make_executor
-from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
+from meddef.evaluation.plan import SECTIONS, Cell, Plan, RunOptions, make_plan
 from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
 from meddef.evaluation.status import run_status
 from meddef.records import Record, RecordStore
 from meddef.results_version import RESULTS_VERSION
-from meddef.settings import GridSettings, Profile, load_profile
+from meddef.settings import GridSettings, Profile, SaliencySettings, load_profile
 
 UNATTACKED = ("data", "train phantom_oct resnet18", "attack phantom_oct resnet18 clean")
 
@@ -173,6 +175,40 @@ def test_a_cell_that_is_recorded_is_not_computed_again_by_a_repeated_task(
     run_task(Task((first, second), train, plan.profile, options, progress=False))
     lost.write_bytes(kept)
     assert computed == [second.key]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_task_leaves_threads_and_determinism_as_it_found_them(
+    unbroken: tuple[Plan, RunOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    def settings() -> tuple[int, bool, bool, bool]:
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.deterministic,
+        )
+
+    plan, _ = unbroken
+    data = next(cell for cell in plan.cells if cell.kind == "data")
+    inside = []
+
+    def spy(cell: Cell, splits: object) -> list[Record]:
+        inside.append(settings())
+        if fails:
+            raise InputError("planted")
+        return []
+
+    monkeypatch.setattr("meddef.evaluation.run.run_data", spy)
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(False)
+    before = settings()
+    assert before == (2, False, False, False)
+    task = Task((data,), None, plan.profile, RunOptions(tmp_path), progress=False)
+    with pytest.raises(InputError, match="planted") if fails else nullcontext():
+        run_task(task)
+    assert inside == [(1, True, True, True)]
+    assert settings() == before
 
 
 @pytest.mark.fault(
@@ -354,7 +390,7 @@ def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:
         ),
         (
             "saliency: {pgd: {steps: 5, step_size: 0.01}}",
-            "profile 'tiny', saliency: pgd cannot reach its ε: .* or say allow_short_reach: true",
+            "profile 'tiny', saliency: pgd cannot reach its ε: .*, leave step_size out, or say allow_short_reach: true",
         ),
     ],
 )
@@ -388,6 +424,29 @@ def test_a_step_size_that_is_left_out_is_set_for_each_epsilon_and_a_short_one_ma
             if cell.section == "epsilon" and cell.settings["attack"] != "clean"
         }
         assert steps == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        ({}, 0.01),  # the paper's 40 steps
+        ({"steps": 5}, 0.025),
+        ({"steps": 5, "eps": 0.02}, 0.01),
+        ({"steps": 6, "step_size": 0.02}, 0.02),
+    ],
+)
+def test_the_step_size_of_saliency_is_set_by_the_same_rule(
+    profile: Profile, given: dict[str, Any], step: float, tmp_path: Path
+) -> None:
+    """The key holds the number, so a profile that leaves it out has the cells of one that gives it."""
+    whole = {"eps": 0.05, "steps": 40, **given, "step_size": step}
+    cells = []
+    for pgd in (given, whole):
+        saliency = SaliencySettings.model_validate({"pgd": pgd})
+        plan = make_plan(profile.model_copy(update={"saliency": saliency}), RunOptions(tmp_path))
+        cells.append([cell for cell in plan.cells if cell.kind == "saliency"])
+        assert all(cell.settings["pgd"] == whole for cell in cells[-1])
+    assert [cell.key for cell in cells[0]] == [cell.key for cell in cells[1]] != []
 
 
 def test_a_grid_may_be_for_some_seeds_only(profile: Profile, tmp_path: Path) -> None:

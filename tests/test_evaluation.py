@@ -59,7 +59,7 @@ def test_what_cannot_be_judged_is_refused() -> None:
         evaluate(ByBrightness(), [], brighten)
     with pytest.raises(ValueError, match="returned"):
         evaluate(ByBrightness(), [(grey(0.1), torch.tensor([0]))], lambda m, x, y: x[:, :1])
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(InputError, match="attack returned NaN or infinite pixels in image 0"):
         evaluate(ByBrightness(), [(grey(0.1), torch.tensor([0]))], lambda m, x, y: x * float("nan"))
 
 
@@ -77,11 +77,11 @@ def test_confusion_matrix_has_true_classes_in_rows() -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
-        (grey(0.1, 0.4), torch.tensor([[0], [0]]), "class indices"),
+        (grey(0.1, 0.4), torch.tensor([[0], [0]]), r"\(2, 1\): give labels\[:, 0\]"),
         (grey(0.1, 0.4), torch.tensor([0.0, 1.0]), "class indices"),
-        (grey(0.1, 0.4), torch.tensor([0]), "class indices"),
+        (grey(0.1, 0.4), torch.tensor([0]), r"shape \(2,\), one an image; got \(1,\)"),
         (grey(0.1, 0.4), torch.tensor([0, 3]), "the model has 3 classes"),
-        (grey(0.1, 0.4), torch.tensor([-1, 0]), "the model has 3 classes"),
+        (grey(0.1, 0.4), torch.tensor([-1, 0]), "from 0, got -1"),
         (grey(10.0, 40.0), torch.tensor([0, 0]), r"\[0, 1\]"),
         (grey(-1.0, 1.0), torch.tensor([0, 0]), r"\[0, 1\]"),
         (grey(float("nan"), 1), torch.tensor([0, 0]), r"\[0, 1\]"),

@@ -12,7 +12,7 @@ from golden import DOMAINS, PLACE, Digits, compute
 import meddef.evaluation.cells as cells
 from meddef.attacks import reach
 from meddef.attacks.balls import L2Ball, LinfBall
-from meddef.results_version import RESULTS_VERSION, versions
+from meddef.results_version import MODULES, NO_RESULTS, RESULTS_VERSION, versions
 
 STORED = json.loads(PLACE.read_text(encoding="utf-8"))
 PACKAGE = Path(cells.__file__).parents[1]
@@ -40,6 +40,16 @@ def test_every_domain_has_a_golden_cell() -> None:
     assert set(DOMAINS) == set(RESULTS_VERSION) == set(STORED)
     with pytest.raises(KeyError):
         versions("attack")
+
+
+def test_every_module_belongs_to_domains_or_moves_no_result() -> None:
+    there = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    there -= {"__init__", "__main__"}
+    listed = [*RESULTS_VERSION, *MODULES, *NO_RESULTS]
+    assert sorted(listed) == sorted(there)  # each once
+    assert {domain for domains in MODULES.values() for domain in domains} <= set(RESULTS_VERSION)
 
 
 def test_another_order_of_test_images_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +91,7 @@ def test_digits_do_not_depend_on_who_computed_before() -> None:
         ("training", "meddef.training.schedule.AGGRESSIVE_EPOCHS", 20),
         ("training", "meddef.training.schedule.STEP_CAP", 0.002),
         ("attacks", "meddef.attacks.apgd.MOMENTUM", 0.8),
+        ("audit", "meddef.statistics.Z", 2.6),
         ("attacks", "meddef.attacks.reach.REACH", 3.0),
         ("attacks", "meddef.attacks.reach.PAPER_STEP", 0.012),
     ],

@@ -158,10 +158,11 @@ class TestInteractive:
     def test_curves_hold_the_counts_of_the_records(self) -> None:
         twin = interactive.security_curves(report(4))
         pgd = next(choice for choice in twin.choices if choice["label"] == "Chest X-Ray, PGD")
-        measured, published = pgd["data"]
+        measured, constant, published = pgd["data"]
         # 7 of 8 without attack, 3 and 1 of 8 at the two budgets
-        assert measured["text"][1] == "Full DAAM: 3 of 8 images right, 37.5 % [13.7, 69.4]"
+        assert measured["text"][1] == "Full DAAM: 3 of 8 images right, 37.5 % [13.7, 69.4], balanced 37.5 %"
         assert measured["y"] == [87.5, 37.5, 12.5]
+        assert constant["text"][1] == "constant answer NORMAL: 50.0 % right, n = 8"
         assert published["text"][1] == "Full DAAM: the paper prints 98.83 %"  # Table 2, at 0.05
         assert pgd["steps"][twin.start]["label"] == "0.05"
 

@@ -16,7 +16,7 @@ from playground_page import ROOT, NoRuntime, standing_alone
 from steered_browser import Page, browser
 from torch import Tensor
 
-from meddef.attacks import fgsm, jsma, pgd
+from meddef.attacks import fgsm, jsma, pgd, reach
 from meddef.playground.images import shown
 from meddef.playground.onnx_file import load
 from meddef.playground.page import NAMES, SOURCE
@@ -225,6 +225,48 @@ def test_on_the_two_models_they_do_what_they_do_in_pytorch(
         ), name
         if attack != "jsma":
             assert float((found.double() - image.double()).abs().max()) <= eps
+
+
+SHORTFALL = """async (settings) => {
+  const { shortfall } = await import(new URL("modules/reach.js", location.href).href);
+  return settings.map(shortfall);
+}"""
+
+
+def test_reach_has_the_rule_and_the_words_of_meddef_attacks(page: Page) -> None:
+    cases = [
+        (eps, 5, steps, start)
+        for eps in (0.0, 0.002, 0.02, 0.03, 0.1)
+        for steps in (1, 2, 4, 5, 9, 10, 40)
+        for start in (False, True)
+    ]
+    given = [
+        {"eps": eps, "stepSize": eps / ratio, "steps": steps, "randomStart": start}
+        for eps, ratio, steps, start in cases
+    ]
+    found = page.run(f"({SHORTFALL})({json.dumps(given)})")
+    for (eps, ratio, steps, start), words in zip(cases, found, strict=True):
+        expected = reach.shortfall(eps, eps / ratio, steps, random_start=start)
+        assert bool(words) == bool(expected) == (eps > 0 and steps < (10 if start else 5))
+        if words:
+            said, _, remedy = words.partition(": take at least ")
+            assert said == expected.partition(": use ")[0].replace("1 steps", "1 step")
+            assert remedy == f"{10 if start else 5} steps"
+
+
+def test_steps_that_do_not_reach_are_named_beside_the_slider(page: Page) -> None:
+    short = "document.querySelector('#playground .pg-short').textContent"
+    assert page.run(short) == ""  # as the page starts: ten steps from the image
+    choose(page, steps=4)
+    assert page.run(short).startswith(
+        "The attack cannot reach its ε: 4 steps of 0.004 reach 0.016, and ε = 0.02 "
+    )
+    choose(page, steps=5)
+    assert page.run(short) == ""
+    choose(page, random=True)
+    assert "from a random start takes 0.04: take at least 10 steps" in page.run(short)
+    choose(page, attack="fgsm")
+    assert page.run(short) == ""
 
 
 def test_noise_moves_every_pixel_by_epsilon_or_to_a_bound(page: Page) -> None:

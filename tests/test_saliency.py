@@ -122,6 +122,18 @@ def test_what_is_kept_of_images_without_known_lesion() -> None:
         assert -1 <= row["correlation"] <= 1
 
 
+def test_a_step_size_that_is_left_out_is_that_of_the_rule() -> None:
+    """Two steps: 2.5 ε / 2, so the rows are those of a step of 0.0625."""
+    torch.manual_seed(0)
+    model, images = build_model("resnet18", 2).eval(), some_images(6, 2)
+
+    def rows(**pgd: float) -> list[dict[str, object]]:
+        settings = FAST.model_copy(update={"pgd": SaliencyAttackSettings.model_validate({"steps": 2, **pgd})})
+        return measure_saliency(model, images, None, settings)["images"]
+
+    assert rows() == rows(step_size=0.0625) != rows(step_size=0.05)
+
+
 def real_cell(tmp_path: Path) -> tuple[Cell, Cell]:
     """A saliency cell of the tiny profile, and the training it needs, as if their images were X-rays."""
     (tmp_path / "tiny.yaml").write_text(TINY)

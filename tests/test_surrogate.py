@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from meddef.attacks import pgd
 from meddef.attacks.shadow import Shadow
-from meddef.attacks.surrogate import Surrogate
+from meddef.attacks.surrogate import Surrogate, _Contiguous
 from meddef.errors import InputError
 from meddef.models import VARIANTS, build_model
 from meddef.training.inner_attack import InnerAttack
@@ -224,3 +224,26 @@ def test_bfloat16_agrees_within_its_rounding_and_is_not_blind() -> None:
     assert not surrogate.agrees(x[:1])
     surrogate.refresh()
     assert surrogate.agrees(x[:1])
+
+
+def test_a_convolution_with_few_positions_hands_its_gradient_on_channels_last() -> None:
+    """What comes before it is channels-last, and operations on two layouts are slow; no bit depends on it."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(8, 8, 3, padding=1)
+    quick, x = (
+        _Contiguous(convolution),
+        images(channels=8, size=4).contiguous(memory_format=torch.channels_last),
+    )
+    handed: list[Tensor] = []
+    leaf = x.detach().requires_grad_()
+    before = leaf * 2
+    before.register_hook(handed.append)
+    after = quick(before)
+    assert after.is_contiguous(memory_format=torch.channels_last)
+    (found,) = torch.autograd.grad(after.square().sum(), leaf)
+    assert handed[0].is_contiguous(memory_format=torch.channels_last)
+    plain = x.detach().contiguous().requires_grad_()
+    (expected,) = torch.autograd.grad(convolution(plain * 2).square().sum(), plain)
+    assert torch.equal(found, expected)
+    with torch.no_grad():
+        assert torch.equal(quick(before), after)

@@ -11,6 +11,7 @@ from report_records import (
     train_record,
 )
 
+from meddef.claims.model import Bound
 from meddef.report import ablation, architecture, confusion, findings, saliency, tables, tables_setup
 from meddef.report.display import NOTHING, Table
 from meddef.report.report import Report, model_label
@@ -32,7 +33,7 @@ def cell(table: Table, column: str, **where: str) -> str:
 def test_epsilon_table_sets_the_printed_value_under_the_measured_one(report: Report) -> None:
     where = {"dataset": "OCT phantoms (for ROCT)", "ε": "0.05", "model": "Full DAAM"}
     # 3 of 8; the interval by hand as in test_figures
-    assert cell(tables.epsilon(report), "PGD", **where) == "37.5\n[13.7, 69.4]\npaper 99.97"
+    assert cell(tables.epsilon(report), "PGD", **where) == "37.5\n[13.7, 69.4]\nbalanced 37.5\npaper 99.97"
     assert cell(tables.epsilon(report), "no attack", **where).endswith("paper 98.97")
     assert cell(tables.epsilon(report), "JSMA", **where).startswith("50.0\n")  # from the grid of its own
 
@@ -52,8 +53,8 @@ def test_n_is_told_where_it_is_not_that_of_the_row() -> None:
         attack_record("phantom_oct", "full", "jsma", "0123", "0123", "0000", eps=None, grid="jsma")
     )
     table = tables.epsilon(Report("tiny", records, provenance()))
-    assert cell(table, "JSMA", ε="0.05").endswith("\nn = 4")
-    assert "n =" not in cell(table, "PGD", ε="0.05")
+    assert cell(table, "JSMA", ε="0.05", model="Full DAAM").endswith("\nn = 4")
+    assert "n =" not in cell(table, "PGD", ε="0.05", model="Full DAAM")
 
 
 def test_over_seeds_the_mean_and_the_spread_are_told() -> None:
@@ -62,7 +63,7 @@ def test_over_seeds_the_mean_and_the_spread_are_told() -> None:
         records.append(train_record("phantom_oct", "full", "adversarial", seed))
         records.append(attack_record("phantom_oct", "full", "pgd", "0123", "0123", after, seed=seed))
     table = tables.epsilon(Report("tiny", records, provenance()))
-    assert cell(table, "PGD", ε="0.05").startswith("62.5 ± 53.0\n")
+    assert cell(table, "PGD", ε="0.05", model="Full DAAM").startswith("62.5 ± 53.0\n")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,8 @@ def test_over_seeds_the_mean_and_the_spread_are_told() -> None:
     ],
 )
 def test_within_counts_strict_and_other_bounds(claim: dict, told: str) -> None:
-    assert tables.within(claim, pd.Series([10.0, 66.0, 80.0, 100.0])) == told
+    bound = Bound(kind="bound", variants="full", **claim)
+    assert tables.within(bound, pd.Series([10.0, 66.0, 80.0, 100.0])) == told
 
 
 def test_sentence_on_pgd_above_clean_counts_the_papers_rows_right() -> None:
@@ -130,7 +132,8 @@ def test_scope_says_where_it_was_computed(report: Report) -> None:
     for part in (
         "`tiny`",
         "seed 0",
-        "90 s of computing on Some CPU, 2 cores (cpu)",
+        "2 epochs; computed on Some CPU, 2 cores (cpu) in 90 s; commit 0123456789ab",
+        "OCT phantoms (for ROCT), 32 px, 8 test images, of which attacks saw 8; X-ray phantoms",
         "0123456789ab",
         "Stand-ins",
     ):

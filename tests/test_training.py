@@ -147,6 +147,26 @@ def test_class_weights_give_each_class_the_same_total() -> None:
     assert weights.tolist() == pytest.approx([2.0, 2 / 3])
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("settings", [CLEAN, SETTINGS], ids=["clean", "adversarial"])
+def test_class_weights_want_an_image_of_every_class(
+    missing: int, settings: TrainingSettings, tmp_path: Path
+) -> None:
+    """Without the last class there are fewer weights than logits; without another, one would be infinite."""
+    every = images(40, 0)
+    others = ImageSet(every.images, np.full(40, 1 - missing), every.names, every.patients)
+    settings = settings.model_copy(update={"class_weights": True})
+    with pytest.raises(InputError) as caught:
+        train(tiny_model(), others, every, settings, seed=3, folder=tmp_path, progress=False)
+    assert str(caught.value).startswith(
+        f"class_weights: class {missing} (counted from 0) has no training image"
+    )
+    assert "leave training.class_weights out" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    without = settings.model_copy(update={"class_weights": False})
+    train(tiny_model(), others, every, without, seed=3, folder=tmp_path, progress=False)
+
+
 @pytest.mark.fault(
     "the loss becomes NaN or infinite",
     "the training stops in that epoch",

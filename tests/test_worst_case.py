@@ -3,7 +3,7 @@
 import pytest
 from report_records import attack_record, data_record, provenance
 
-from meddef.report import confusion, findings, tables
+from meddef.report import confusion, findings, headline, tables
 from meddef.report.report import Report, attack_name, ordered_attacks
 from meddef.report.worst_case import with_worst_case
 
@@ -64,7 +64,7 @@ def test_other_images_are_refused() -> None:
 def test_tables_and_sentences_show_it_without_a_published_value() -> None:
     report = Report("tiny", [data_record("phantom_oct"), *records()], provenance())
     table = tables.epsilon(report)
-    (row,) = table.frame.to_dict("records")
+    row, _ = table.frame.to_dict("records")  # below it the constant answer
     assert list(row)[-6:] == ["no attack", "FGSM", "PGD", "BIM", "JSMA", "Ensemble (worst case)"]
     assert row["Ensemble (worst case)"].startswith("20.0\n")
     assert "paper" not in row["Ensemble (worst case)"]
@@ -73,9 +73,9 @@ def test_tables_and_sentences_show_it_without_a_published_value() -> None:
     assert "the paper has no such column" in tables.front(report, 0.05).caption
     # FGSM and PGD leave 3 of 5, the worst case 1
     assert "in 1 of 1 rows, by at most 40.0 points" in findings.epsilon(report)
-    assert "20.0 % [3.6, 62.4] under Ensemble (worst case)" in findings.strongest(
-        report, report.datasets[0], 0.05
-    )
+    told = headline.strongest(report, report.datasets[0], 0.05)
+    assert "ε = 0.05, worst case over FGSM, PGD, BIM and Ensemble, n = 5: " in told
+    assert "MedDef (Full DAAM) keeps 20.0 % [3.6, 62.4], balanced 25.0 %" in told
     (matrices,) = confusion.matrices(report, report.datasets[0], 0.05).values()
     assert matrices["Ensemble (worst case), n = 5"].trace() == 1
 

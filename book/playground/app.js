@@ -4,6 +4,7 @@ import { fgsm, jsma, noise, pgd } from "./attacks.js";
 import { fromBase64, loadData, loadModels, Unavailable } from "./engine.js";
 import { argmax, onehot } from "./numbers.js";
 import { drawGrey } from "./pictures.js";
+import { shortfall } from "./reach.js";
 import { judge, showLosses, showResult } from "./results.js";
 import { sketchPad } from "./sketch.js";
 
@@ -95,7 +96,7 @@ function settings() {
   };
 }
 
-function showSettings({ name, eps, steps, theta, gamma }) {
+function showSettings({ name, eps, stepSize, steps, randomStart, theta, gamma }) {
   form.dataset.attack = name;
   form.querySelector(".pg-about").textContent = ABOUT[name];
   const pixels = Math.floor(gamma * state.size ** 2);
@@ -104,6 +105,10 @@ function showSettings({ name, eps, steps, theta, gamma }) {
     theta: theta.toFixed(1), gamma: `${(100 * gamma).toFixed(1)} % (${pixels} pixels)`,
   };
   for (const [key, text] of Object.entries(values)) field(`${key}-value`).value = text;
+  const short = name === "pgd" ? shortfall({ eps, stepSize, steps, randomStart }) : "";
+  const warning = form.querySelector(".pg-short");
+  warning.classList.toggle("pg-problem", short !== "");
+  warning.textContent = short && `The attack cannot reach its ε: ${short}. Where a model holds, it holds against less than ε.`;
 }
 
 // Attack both models with what is set; a newer call stops this one.

@@ -53,6 +53,7 @@ class Copying(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.training = getattr(model, "training", False)  # so that nothing is switched that need not be
 
     def forward(self, x: Tensor) -> object:
         return self.model(x.clone())

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from meddef.as_found import evaluating
 from meddef.attacks.blame import warn
 from meddef.errors import InputError
 
@@ -47,13 +48,37 @@ def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 def check_labels(labels: Tensor, images: Tensor, name: str) -> Tensor:
     """Class indices as int64, one for each of ``images``, on their device."""
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
-        raise InputError(f"{name} must be a tensor of integer class indices, shape (N,)")
+    if not isinstance(labels, Tensor):
+        remedy = (
+            "wrap a dataset in torch.utils.data.DataLoader" if isinstance(labels, int) else "torch.as_tensor"
+        )
+        raise InputError(
+            f"{name} must be a tensor of integer class indices, shape (N,), got {type(labels).__name__}: {remedy}"
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise InputError(
+            f"{name} must be a tensor of integer class indices, shape (N,), got {labels.dtype}: {name}.long() if "
+            "they are whole"
+        )
     if labels.shape != images.shape[:1]:
-        raise InputError(f"{name} must have shape ({len(images)},), one an image; got {tuple(labels.shape)}")
+        raise InputError(
+            f"{name} must have shape ({len(images)},), one an image; got {tuple(labels.shape)}{_way_out(labels, name)}"
+        )
+    labels = labels.to(images.device, torch.int64)
     if len(labels) and int(labels.min()) < 0:
-        raise InputError(f"{name} must be class indices from 0, got {int(labels.min())}")
-    return labels.to(images.device, torch.int64)
+        raise InputError(
+            f"{name} must be class indices from 0, got {int(labels.min())}: leave out images of no class"
+        )
+    return labels
+
+
+def _way_out(labels: Tensor, name: str) -> str:
+    """How class indices can be had from labels of another shape, where that can be told."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return f": give {name}[:, 0]"
+    if labels.ndim == 2:
+        return f": if one class an image is marked, give {name}.argmax(1)"
+    return ": wrap a dataset in torch.utils.data.DataLoader" if labels.ndim == 0 else ""
 
 
 def check_range(images: Tensor) -> None:
@@ -82,11 +107,18 @@ def check_logits(logits: object, labels: Tensor) -> Tensor:
 def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
     """Refuse output that is not floating-point logits (count, K), K >= 2 and above ``highest``; looks at no value."""
     if not isinstance(logits, Tensor):
-        raise InputError(f"the model must return a tensor of logits (N, K), got {type(logits).__name__}")
+        raise InputError(
+            f"the model must return a tensor of logits (N, K), got {type(logits).__name__}: wrap it in a module whose "
+            "forward returns the logits alone"
+        )
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2 or not logits.is_floating_point():
+        single = logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1)
+        remedy = (
+            "; of one logit z make two: torch.stack([torch.zeros_like(z), z], 1), z of shape (N,)" * single
+        )
         raise InputError(
             f"the model must return floating-point logits ({count}, K) with K >= 2, "
-            f"got {logits.dtype} of shape {tuple(logits.shape)}"
+            f"got {logits.dtype} of shape {tuple(logits.shape)}{remedy}"
         )
     if highest >= logits.shape[1]:
         raise InputError(f"label {highest} is out of range: the model has {logits.shape[1]} classes")
@@ -131,29 +163,15 @@ def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
 
 @contextmanager
 def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode and gradients on; afterwards every mode and the global RNG are as before.
-
-    Raises:
-        InputError: the model has no evaluation mode, as what ``torch.export`` makes.
-    """
-    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
+    """Evaluation mode and gradients on; afterwards the model (``as_found``) and the global RNG are as before."""
     cuda = [device] if device.type == "cuda" else []
-    try:
-        _evaluating(model)
-        with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _evaluating(model: nn.Module) -> None:
-    try:
-        model.eval()
-    except NotImplementedError as error:
-        raise InputError(
-            f"the model cannot be put into evaluation mode ({error}): give the module it was exported from"
-        ) from error
+    with (
+        evaluating(model),
+        torch.random.fork_rng(devices=cuda),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        yield
 
 
 def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:

@@ -24,6 +24,10 @@ def members(classes: int, *, steps: int = 100, queries: int = 1000) -> dict[str,
 
     With two classes there is one logit difference, so cross-entropy and its targets would repeat the margin; the
     dlr loss has no meaning below three classes, its targeted form below four.
+
+    Both members that are APGD draw from the same random numbers ("apgd", of the seed and the image): the first targeted
+    run starts where that with cross-entropy started, and goes another way with another loss; the targets after it start
+    elsewhere. Another stream would be another result of every recorded ensemble of three and more classes.
     """
     quick: dict[str, Attack] = {"pgd": _from_the_image}
     if classes == 2:

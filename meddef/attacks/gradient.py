@@ -145,7 +145,9 @@ def pgd(
         steps: gradient evaluations a restart.
         random_start: start uniformly in the ball rather than at the image. The start belongs to the image: it comes
             from ``seed`` and the image's pixels, whatever the batch (see ``meddef.attacks.randomness``).
-        restarts: an image keeps the restart that fools the model or, failing that, has the highest loss.
+        restarts: an image keeps the restart that fools the model or, failing that, has the highest loss. Every one of
+            them starts at random (or, with ``random_start=False``, at the image): for a worst case that includes the
+            start at the image itself take ``ensemble``, whose first attack it is, or ``bim`` beside this.
         generator: draw the starts of the whole batch from it instead.
         seed: of the random starts.
         norm: "linf" (sign of the gradient) or "l2" (direction of the gradient).

@@ -26,7 +26,7 @@ class InHalf(Copying):
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         super().__init__(model)
-        self.dtype, self.widened = dtype, Widened()
+        self.dtype, self.widened = dtype, Widened().eval()
 
     def forward(self, x: Tensor) -> object:
         return self.widened(self.model(x.to(self.dtype)))

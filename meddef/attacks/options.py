@@ -43,14 +43,12 @@ def check_options(attack: str, given: Mapping[str, Any]) -> None:
 def with_step_size(attack: str, given: Mapping[str, Any], eps: float | None) -> dict[str, Any]:
     """``given``, with the step size that ``meddef.attacks.reach.step_size`` sets where the attack takes one.
 
-    A step size that is given stays; without ``eps`` there is nothing to reach.
+    A step size that is given, and is not None, stays; without ``eps`` there is nothing to reach.
     """
     settings = dict(given)
-    if eps is not None and "step_size" in _kinds(attack):
+    if eps is not None and "step_size" in _kinds(attack) and settings.get("step_size") is None:
         steps = settings.get("steps", options(attack)["steps"])
-        settings.setdefault(
-            "step_size", reach.step_size(eps, max(steps, 1))
-        )  # no step at all is refused later
+        settings["step_size"] = reach.step_size(eps, max(steps, 1))  # no step at all is refused later
     return settings
 
 

@@ -1,8 +1,10 @@
 """Attacks of foolbox and ART behind this package's contract, so that they can stand in the same table.
 
-They need the extra ``meddef[peers]``. The settings are the peer's own keyword arguments; epsilon and the class the
-model should leave (or reach) are passed on by the wrapper. Input, logits, the model's mode and the random numbers are
-treated as for any attack here, and what a peer returns is projected onto the ball exactly, as peers round.
+They need the extra ``meddef[peers]``. The settings are the peer's own keyword arguments; epsilon, its norm and the
+class the model should leave (or reach) are passed on by the wrapper. Input, logits, the model's mode and the random
+numbers are treated as for any attack here, and what a peer returns is projected onto the ball exactly, as peers round.
+What would give a wrong number in silence is refused: a peer of another norm, a step beyond the ball, an attack that
+failed.
 """
 
 import importlib
@@ -16,39 +18,59 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks import contract
+from meddef.attacks import contract, peer_checks
 from meddef.attacks.anyone import for_anyone
 from meddef.attacks.asking import ask
-from meddef.attacks.balls import LinfBall
+from meddef.attacks.balls import ball
 from meddef.attacks.loop import finish
 from meddef.errors import InputError
 
 
 @for_anyone
 def foolbox_attack(
-    model: nn.Module, images: Tensor, labels: Tensor, *, attack: str, eps: float, **settings: Any
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    attack: str,
+    eps: float,
+    norm: str = "linf",
+    **settings: Any,
 ) -> Tensor:
-    """An L-infinity attack of ``foolbox.attacks`` by its class name, untargeted.
+    """An attack of ``foolbox.attacks`` by its class name, untargeted.
 
     Args:
-        model, images, labels, eps: as for ``meddef.attacks.pgd``; eps is one number.
-        attack: class name, such as "LinfPGD".
+        model, images, labels: as for ``meddef.attacks.pgd``.
+        attack: class name, such as "LinfPGD", or of one that looks for the smallest perturbation "L2DeepFoolAttack".
+        eps: one number, the radius in ``norm``.
+        norm: "linf" or "l2", which must be the attack's own.
         settings: keyword arguments of that class.
 
     Returns:
-        Images within ``eps`` and [0, 1] exactly.
+        Images within ``eps`` and [0, 1] exactly, (N, C, H, W) of the images' dtype.
 
     Raises:
-        InputError: bad input, foolbox is not installed, or has no such attack.
+        InputError: bad input, foolbox is not installed or has no such attack, the attack is one of another norm, takes
+            steps beyond ``eps``, fails, or leaves correctly classified images untouched.
     """
     foolbox = _peer("foolbox")
-    peer = _named(foolbox.attacks, attack, "foolbox")(**settings)
+    kind, name = _named(foolbox.attacks, attack, "foolbox"), f"foolbox's {attack}"
+    norm = peer_checks.checked_norm(norm)
+    with peer_checks.own_errors(name):
+        peer = kind(**settings)
+    distance = getattr(getattr(peer, "distance", None), "p", None)
+    peer_checks.check_norm(name, peer_checks.SPELLINGS.get(distance, distance and f"l{distance:g}"), norm)
+    step = getattr(peer, "abs_stepsize", None) or getattr(peer, "rel_stepsize", 0) * eps
+    if norm == "linf" and step and not name.endswith("FastGradientAttack"):
+        peer_checks.check_steps(name, eps, step, peer.steps, random_start=peer.random_start)
+    smallest = isinstance(peer, foolbox.attacks.base.MinimizationAttack)
+    bound = {"early_stop": eps} if smallest else {"epsilon": eps}
 
     def run(x: Tensor, y: Tensor) -> Tensor:
         wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device)
-        return peer.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=eps)
+        return peer.run(wrapped, x, foolbox.criteria.Misclassification(y), **bound)
 
-    return _under_contract(model, images, labels, eps, run)
+    return _under_contract(model, images, labels, eps, run, name=name, norm=norm)
 
 
 @for_anyone
@@ -59,6 +81,7 @@ def art_attack(
     *,
     attack: str,
     eps: float | None = None,
+    norm: str | float = "linf",
     **settings: Any,
 ) -> Tensor:
     """An attack of ``art.attacks.evasion`` by its class name, untargeted where the class knows the difference.
@@ -66,17 +89,22 @@ def art_attack(
     Args:
         model, images, labels: as for ``meddef.attacks.pgd``.
         attack: class name, such as "ProjectedGradientDescent" or "SaliencyMapMethod".
-        eps: passed on, and the bound the result is held to; None for attacks without one (JSMA).
+        eps: passed on where the class takes one, and the bound the result is held to; None for attacks without one.
+        norm: of eps, "linf" or "l2" (or as ART writes them, inf and 2); passed on where the class takes one, else it
+            must be the attack's own.
         settings: keyword arguments of that class.
 
     Returns:
-        Images within [0, 1] and, if given, ``eps`` exactly.
+        Images within [0, 1] and, if given, ``eps`` exactly, (N, C, H, W) of the images' dtype.
 
     Raises:
-        InputError: bad input, ART is not installed, or has no such attack.
+        InputError: bad input, ART is not installed or has no such attack, the attack is one of another norm, takes
+            steps beyond ``eps``, fails, or leaves correctly classified images untouched.
     """
     evasion, estimators = _peer("art.attacks.evasion"), _peer("art.estimators.classification")
-    kind = _named(evasion, attack, "art.attacks.evasion")
+    kind, name = _named(evasion, attack, "art.attacks.evasion"), f"ART's {attack}"
+    norm = peer_checks.checked_norm(norm)
+    given = _art_settings(kind, name, norm, eps, settings)
 
     def run(x: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
@@ -89,13 +117,32 @@ def art_attack(
             clip_values=(0.0, 1.0),
             device_type="gpu" if x.device.type == "cuda" else "cpu",
         )
-        given = settings if eps is None else {"eps": eps, **settings}
         # JSMA takes the class to reach, which here is the most likely one but the label, as in meddef's.
         aim = _second(model, x, y) if attack == "SaliencyMapMethod" else y
-        found = kind(estimator, batch_size=len(x), **given).generate(x.cpu().numpy(), aim.cpu().numpy())
-        return torch.from_numpy(found).to(x)
+        batch = {"batch_size": len(x)} if "batch_size" in peer_checks.with_defaults(kind, {}) else {}
+        found = kind(estimator, **batch, **given).generate(x.cpu().numpy(), aim.cpu().numpy())
+        return torch.from_numpy(found).to(x) if isinstance(found, np.ndarray) else found
 
-    return _under_contract(model, images, labels, eps, run)
+    return _under_contract(model, images, labels, eps, run, name=name, norm=norm)
+
+
+ITERATIVE = ("ProjectedGradientDescent", "BasicIterativeMethod", "MomentumIterativeMethod")
+
+
+def _art_settings(
+    kind: type, name: str, norm: str, eps: float | None, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What a class of ART is made with: ``settings``, and the bound where it takes one."""
+    known = peer_checks.with_defaults(kind, settings)
+    if eps is None:
+        return settings
+    bounded = norm if "norm" in known else peer_checks.ART_NORMS.get(kind.__name__)
+    peer_checks.check_norm(name, bounded, norm)
+    if norm == "linf" and kind.__name__.startswith(ITERATIVE):
+        starts = known.get("num_random_init", 0)
+        peer_checks.check_steps(name, eps, known["eps_step"], known["max_iter"], random_start=starts > 0)
+    own = {"eps": eps, "norm": np.inf if norm == "linf" else 2}
+    return {key: value for key, value in own.items() if key in known} | settings
 
 
 PEERS: dict[str, Callable[..., Tensor]] = {
@@ -121,10 +168,15 @@ def _under_contract(
     images: Tensor,
     labels: Tensor,
     eps: float | None,
-    run: Callable[[Tensor, Tensor], Tensor],
+    run: Callable[[Tensor, Tensor], object],
+    *,
+    name: str,
+    norm: str,
 ) -> Tensor:
     labels = contract.check_batch(model, images, labels)
-    radius = contract.per_image(1.0 if eps is None else eps, images, "eps", most=1.0)
+    most = 1.0 if norm == "linf" else float("inf")
+    everything = most if norm == "linf" else float(images[:1].numel()) ** 0.5
+    radius = contract.per_image(everything if eps is None else eps, images, "eps", most=most)
     if not radius.any():
         return images.detach().clone()
     before = [(parameter, parameter.grad, parameter.requires_grad) for parameter in model.parameters()]
@@ -132,17 +184,19 @@ def _under_contract(
     clean = images.detach().clone()
     with contract.attacking(model, images.device):
         with torch.no_grad():
-            contract.check_logits(ask(model, clean, first=True), labels)
+            right = contract.check_logits(ask(model, clean, first=True), labels).argmax(1) == labels
         try:
             for parameter, _, _ in before:
                 parameter.grad = None  # ART adds to what is there, and leaves it behind
-            found = run(clean.clone(), labels)
+            with peer_checks.own_errors(name):
+                returned = run(clean.clone(), labels)
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             for parameter, grad, needed in before:
                 parameter.grad, parameter.requires_grad = grad, needed
-        sphere = LinfBall(clean, radius)
-        return torch.empty_like(images).copy_(finish(sphere, sphere.project(found.detach())))
+        found = peer_checks.check_found(name, returned, clean, right).detach()
+        sphere = ball(norm, clean, radius)
+        return torch.empty_like(images).copy_(finish(sphere, sphere.project(found)))
 
 
 def _second(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:

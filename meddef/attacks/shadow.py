@@ -8,10 +8,12 @@ once. The standardisation in front of a model of this package stays in float32, 
 from __future__ import annotations
 
 import copy
+import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from meddef.arithmetic import without_tf32
 from meddef.attacks import contract
@@ -22,6 +24,7 @@ from meddef.errors import InputError
 from meddef.models.meddef import Normalized
 
 _CLOSE = 1e-3  # of logits in the model's own format, relative and absolute
+_ROUNDING = 2.0**-8  # bfloat16 keeps 8 binary digits: a number is off by at most this part of it
 
 
 class Shadow(nn.Module):
@@ -84,6 +87,30 @@ class Shadow(nn.Module):
         with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None and not self.whole):
             logits = self.network(x.to(dtype=turned, memory_format=layout))
         return logits.float() if self.dtype is not None and isinstance(logits, Tensor) else logits
+
+    @torch.no_grad()
+    def departure(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        """How far its loss is from the model's in float32, and how far rounding takes it; waits for the device.
+
+        Both are cross-entropies: the former the mean over the images of |loss of the shadow - loss of the model|. The
+        latter: in bfloat16 each of L layers with weights rounds its input and its weights. 2 L such errors of at most
+        2^-8 add up like a random walk, to 2^-8 sqrt(2 L) of the largest logit, and a loss moves at most twice as far
+        as the logits. In the model's own format a thousandth stands for 2^-8 sqrt(2 L).
+
+        Args:
+            model: the one that it stands in for, in evaluation mode.
+            images: (N, C, H, W).
+            labels: (N,).
+        """
+        with without_tf32():
+            given, here = model(images).float(), self(images).float()
+        losses = (F.cross_entropy(logits, labels, reduction="none") for logits in (given, here))
+        apart = (next(losses) - next(losses)).abs().mean()
+        weighted = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+        layers = sum(isinstance(module, weighted) for module in self.network.modules())
+        part = _CLOSE if self.dtype is None else _ROUNDING * math.sqrt(2 * layers)
+        mean, largest = torch.stack([apart, given.abs().max()]).tolist()
+        return mean, 2 * part * largest
 
 
 class _Fold:

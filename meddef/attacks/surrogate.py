@@ -166,11 +166,18 @@ class _Pointwise(nn.Module):
 
 class _Contiguous(nn.Module):
     """A convolution with few positions: its time goes into reordering the weights, which is quicker when they are not
-    channels-last. Its output is, for the layers after it."""
+    channels-last. Its output is, for the layers after it, and so is the gradient that it gives to those before."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.convolution = convolution.to(memory_format=torch.contiguous_format)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convolution(x.contiguous()).contiguous(memory_format=torch.channels_last)
+        laid_out = x.contiguous()
+        if laid_out.requires_grad:
+            laid_out.register_hook(_channels_last)
+        return _channels_last(self.convolution(laid_out))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from meddef.records import Record, load_records
-from meddef.report.strongest import strongest
 
 FEWEST = 100  # images; with fewer, one image is more than a point
 SAME = ("steps", "step_size", "precision")
-CELL = ("profile", "dataset", "variant", "training", "seed", "prune_rate", "prune_scope", "eps", "n")
+CELL = (
+    "profile", "dataset", "data_fingerprint", "variant", "training", "seed", "prune_rate", "prune_scope", "grid", "eps",
+    "n",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,12 @@ class Pair:
 
 
 def published_records(results: Path) -> list[Record]:
-    """The strongest record of each quantity of every profile under ``results``, which it names as ``profile``.
-
-    None where there is no such folder.
-    """
+    """Every attack record of every profile under ``results``, which it names as ``profile``; none without a folder."""
     profiles = sorted(path.parent.name for path in results.glob("*/records.jsonl"))
     return [
         {**record, "profile": profile}
         for profile in profiles
-        for record in strongest(load_records(results, profile, kind="attack"))
+        for record in load_records(results, profile, kind="attack")
     ]
 
 

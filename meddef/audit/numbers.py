@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from meddef.audit import asr, attainability, bold, claims, counts, pairs, prior, shape
+from meddef.audit import asr, attainability, bold, counts, pairs, prior, shape
 from meddef.audit.finding import Finding
 from meddef.audit.measured import largest_gap, published_records
 from meddef.audit.published import Published
+
+
+def ledger(published: Published) -> Iterator[Finding]:
+    """One finding for each claim, in the order of the ledger."""
+    from meddef.claims.ledger import printed_findings  # it reads this package
+
+    return printed_findings(published)
+
 
 # By the first part of a finding's id: the function that yields such findings.
 CHECKS: dict[str, Callable[..., Any]] = {
@@ -36,7 +44,7 @@ CHECKS: dict[str, Callable[..., Any]] = {
     "confusion_accuracy": counts.confusion,
     "parameters": counts.parameters,
     "parameters_order": counts.parameters,
-    "claim": claims.ledger,
+    "claim": ledger,
     "attainable": attainability.cells,
 }
 
@@ -86,8 +94,10 @@ def findings(published: Published | None = None, *, results: Path | None = None)
 
 
 def decided_by(finding: Finding) -> Callable[..., Any]:
-    """The function that gave the finding its verdict, for a link to the code."""
+    """The function or class that gave the finding its verdict, for a link to the code."""
     check, _, name = finding.id.partition(":")
     if check == "claim":
-        return claims.CHECKS.get(name, claims.ledger)
+        from meddef.claims.ledger import decides
+
+        return decides(name)
     return CHECKS[check]

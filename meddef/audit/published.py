@@ -32,7 +32,6 @@ class Published:
     comparison: pd.DataFrame = field(default_factory=paper.comparison_table)
     protocol: dict[str, Any] = field(default_factory=lambda: paper.PROTOCOL)
     claims: list[dict[str, Any]] = field(default_factory=lambda: paper.CLAIMS)
-    figure_claims: list[dict[str, Any]] = field(default_factory=lambda: paper.FIGURE_CLAIMS)
     exhibits: list[dict[str, Any]] = field(default_factory=lambda: paper.EXHIBITS)
     _accuracy: dict[tuple[str, str, str, float], Decimal] = field(init=False, repr=False)
     _asr: dict[tuple[str, str, str, float], Decimal] = field(init=False, repr=False)

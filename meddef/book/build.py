@@ -15,15 +15,18 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from meddef import claims
 from meddef.atomic import write_text
 from meddef.book.api_page import api_page
 from meddef.book.cards_page import cards_page
 from meddef.book.cost import cost_page
 from meddef.book.cost_gpu import gpu_page
+from meddef.book.definitions_page import definitions_page
 from meddef.book.exhibits import exhibits_page
-from meddef.book.frontpage import EPS, front_page
+from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
 from meddef.book.pages import in_order, pages
+from meddef.book.results_page import results_page
 from meddef.book.typography import typeset_pages
 from meddef.errors import InputError, RunFailed
 from meddef.figures import published
@@ -31,6 +34,7 @@ from meddef.playground.page import playground_pages, publish_playground
 from meddef.report import full_size
 from meddef.report.decisions import decisions_page
 from meddef.report.faults import faults_page
+from meddef.report.headline import BUDGETS as HEADLINE
 from meddef.report.report import Report
 from meddef.trust.pages import CAPTION, trust_pages
 from meddef.trust.pages import PAGES as TRUST_PAGES
@@ -117,9 +121,13 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
 
 def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     """File name -> content of everything that the hand-written pages include, for ``book/_generated/``."""
-    texts = front_page(reports) | cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
+    rows = claims.rows(reports)
+    counts = claims.score(rows)
+    texts = front_page(reports, counts) | results_page(reports, rows, counts)
+    texts |= cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
-    texts |= playground_pages(root) | cards_page(reports, EPS)
+    texts |= definitions_page(reports)
+    texts |= playground_pages(root) | cards_page(reports, HEADLINE)
     return texts | exhibits_page(reports, _sections(root, reports)) | published.code_page()
 
 

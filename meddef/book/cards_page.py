@@ -8,9 +8,12 @@ import pandas as pd
 
 from meddef.data import CARDS
 from meddef.data.cards import Card
-from meddef.report.display import DASH, Table, percent
+from meddef.records import Record
+from meddef.report.balanced import NOTE
+from meddef.report.display import DASH, Table, budget, percent
+from meddef.report.headline import Left, left
 from meddef.report.report import PAPER_DATASETS, Report, by_model, model_label
-from meddef.report.worst_case import ENSEMBLE
+from meddef.report.tables_constant import with_balanced
 
 KINDS = {
     "folder": "image files in a folder a class",
@@ -19,12 +22,15 @@ KINDS = {
 }
 
 
-def cards_page(reports: Sequence[Report], eps: float) -> dict[str, str]:
+def cards_page(reports: Sequence[Report], budgets: Sequence[float]) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: a heading a dataset, and the table of trained models."""
     datasets = "\n\n".join(
         f"### {name}\n\n{dataset_card(card)._repr_html_()}" for name, card in CARDS.items()
     )
-    return {"cards_data.md": f"{datasets}\n", "cards_models.md": f"{models(reports, eps)._repr_html_()}\n"}
+    return {
+        "cards_data.md": f"{datasets}\n",
+        "cards_models.md": f"{models(reports, budgets)._repr_html_()}\n",
+    }
 
 
 def dataset_card(card: Card) -> Table:
@@ -62,37 +68,66 @@ def _steps(card: Card) -> str:
     return ", ".join(steps) or DASH
 
 
-def models(reports: Sequence[Report], eps: float) -> Table:
-    """Every trained model of the published runs: size, training, and what it keeps at ``eps``."""
+def models(reports: Sequence[Report], budgets: Sequence[float]) -> Table:
+    """Every trained model of the published runs: size, training, and what it keeps at each of ``budgets``."""
     rows = []
     for report in reports:
         for dataset in report.datasets:
-            frame = report.attacks("epsilon", dataset.name)
-            for (variant, training), records in by_model(report.of("train", dataset.name)).items():
-                ours = frame[(frame["variant"] == variant) & (frame["training"] == training)]
+            clean = report.attacks("test", dataset.name)
+            worst = {eps: left(report, dataset.name, eps) for eps in budgets}
+            for model, records in by_model(report.of("train", dataset.name)).items():
                 rows.append(
                     {
                         "images": f"{dataset.label}{dataset.split}, {dataset.record['image_size']} px "
                         f"(profile {report.profile})",
-                        "model": model_label(variant, training),
+                        "model": model_label(*model),
                         "parameters": f"{records[0]['parameters']:,}",
-                        "training": f"{training}, {records[0]['epochs']} epochs\nseeds {_seeds(records)}",
-                        "no attack (%)": _cell(ours, "clean", None),
-                        f"PGD, ε = {eps:g} (%)": _cell(ours, "pgd", eps),
-                        f"worst case, ε = {eps:g} (%)": _cell(ours, ENSEMBLE, eps),
+                        "training": f"{_training(records)}\n{_seeds(records)}",
+                        "no attack (%)": _clean(clean, model),
+                        **{
+                            _heading(eps): _worst(found.get(model), len(records))
+                            for eps, found in worst.items()
+                        },
                     }
                 )
     caption = (
-        "The models of the published runs. Weights are not published; the command of each page makes them."
+        "The models of the published runs; in the worst case an image counts as right if it is right after all attacks "
+        f"that are named. {NOTE} Weights are not published; the command of each page makes them."
     )
     return Table(pd.DataFrame(rows), caption, header=2, left=("training",))
 
 
+def _heading(eps: float) -> str:
+    return f"worst case, ε = {budget(eps)} (%)"
+
+
+def _training(records: Sequence[Record]) -> str:
+    first = records[0]
+    return (
+        f"{first['training']}, {first['epochs']} epochs, learning rate {first['settings']['learning_rate']:g}"
+    )
+
+
+def _clean(frame: pd.DataFrame, model: tuple[str, str]) -> str:
+    rows = frame[
+        (frame["variant"] == model[0]) & (frame["training"] == model[1]) & (frame["attack"] == "clean")
+    ]
+    if rows.empty:
+        return DASH
+    row = rows.iloc[0]
+    return f"{with_balanced(percent(row, 'robust'), row)}\nconstant {row['constant']:.1f}\nn = {row['n']}"
+
+
+def _worst(found: Left | None, trained: int) -> str:
+    """What is left, and of a constant answer; then attacks, n and seeds, a line each."""
+    if found is None:
+        return DASH
+    constant = f"constant {100 * found.constant.accuracy.value:.1f}"
+    where = found.where(trained).removeprefix("worst case over ").split(", n = ")
+    return "\n".join(
+        [with_balanced(percent(found.rates, "robust"), found.rates), constant, where[0], f"n = {where[1]}"]
+    )
+
+
 def _seeds(records: Sequence[dict[str, object]]) -> str:
-    return ", ".join(str(record["seed"]) for record in records)
-
-
-def _cell(frame: pd.DataFrame, attack: str, eps: float | None) -> str:
-    rows = frame[frame["attack"] == attack]
-    rows = rows if eps is None else rows[rows["eps"] == eps]
-    return percent(rows.iloc[0], "clean" if attack == "clean" else "robust") if len(rows) else DASH
+    return f"seed{'s' * (len(records) > 1)} {', '.join(str(record['seed']) for record in records)}"

@@ -1,155 +1,147 @@
-"""What the first pages show: the score of the paper's claims, three findings, every headline. No torch here."""
+"""The front page: a figure, what it was measured on, the score of the paper's claims, three findings. No torch here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
-from meddef.figures import curves as figures
+from meddef.audit import grim
+from meddef.audit.attainability import model_values
+from meddef.audit.published import DEFENDED, EPSILON_TABLE, Published
+from meddef.claims.verdicts import REPRODUCED, VERDICTS, Score
 from meddef.figures import published
-from meddef.paper import epsilon_table
-from meddef.report import claims_score, controls, findings, tables
-from meddef.report.display import in_words
-from meddef.report.report import Report, attack_name, model_label
+from meddef.figures.front import ALT, front
+from meddef.report import controls
+from meddef.report.display import budget, in_words, place
+from meddef.report.headline import BUDGETS, budgets, constant, left, like_with_like
+from meddef.report.report import PAPER_DATASETS, Dataset, Report, attack_name, model_label
+from meddef.report.scope import measured_on
 from meddef.report.tables_setup import short_reach
-from meddef.report.worst_case import ENSEMBLE
-from meddef.trust.arithmetic import verdicts_on_claims
 
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
-CLAIMS = (
-    "abstract.up-to",
-    "abstract.together",
-    "V-B.highest-clean",
-    "V-B.essential",
-    "V-C.stable",
-    "V-C.moderate",
-)
+OTHER_SIZES = {"chest_xray": 1114}  # a test set of which accuracies in the table are whole numbers of images
+MEANINGS = {
+    "mixed": "holds on some runs or readings, not on all",
+    "shown absent": "smaller than the margin, by an equivalence test",
+    "open": "neither shown",
+}
 
 
-def front_page(reports: Sequence[Report]) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``: the front page's parts, and the page of claims and headlines."""
-    judged = claims_score.judge_all(reports, EPS)
+def front_page(reports: Sequence[Report], counts: Score) -> dict[str, str]:
+    """File name -> content, for ``book/_generated/``."""
+    first = reports[0]
+    figure = front(first)
+    below = published.below(figure, stem="05_epsilon", section="epsilon", alt=ALT)
+    picture = f"::::{{div}} meddef-scroll\n:::{{image}} _generated/front.svg\n:alt: {ALT}\n:::\n::::"
     return {
-        "score.md": f"{score(judged)}\n",
+        "front.md": f"{picture}\n\n*{measured_on(first)}*\n\n{below}\n",
+        "score.md": f"{score(counts)}\n",
         "front_findings.md": f"{three(reports)}\n",
-        "claims.md": f"{findings.quotes(*CLAIMS)}\n",
-        "measured.md": measured(reports),
-        "claims_judged.md": (
-            f"{claims_score.listing(judged)._repr_html_()}\n\n{claims_score.unjudged(judged)._repr_html_()}\n"
-        ),
-        "front.svg": figures.models_at(reports[0], EPS).svg(),
+        "front.svg": figure.svg(),
     }
 
 
-def score(judged: claims_score.Judged) -> str:
-    """The three counts as cards, the rule in short, and what the printed numbers alone decide."""
-    counts = claims_score.score(judged)
+def score(counts: Score) -> str:
+    """The verdicts on the testable claims as cards, and what the printed numbers alone decide."""
     cards = "\n\n".join(
-        f":::{{grid-item-card}} {counts[name]}\n:class-card: meddef-score\n\n{name}\n:::"
-        for name in (claims_score.REPRODUCED, claims_score.NOT_REPRODUCED, claims_score.UNJUDGED)
+        f":::{{grid-item-card}} {counts.testable[name]}\n:class-card: meddef-score\n\n{name}\n:::"
+        for name in VERDICTS
+        if counts.testable[name] or name == REPRODUCED
     )
-    holds, does_not = verdicts_on_claims()
+    explained = "; ".join(
+        f"*{name}*: {meaning}" for name, meaning in MEANINGS.items() if counts.testable[name]
+    )
     return (
-        f"::::{{grid}} 3\n:gutter: 2\n\n{cards}\n\n::::\n\n"
-        f"Claims of the paper, {sum(counts.values())} in all, by our runs on its own images. A claim is reproduced if "
-        "what it says is clear in the measurements, and not reproduced if the contrary is; what was not run, concerns "
-        "images or pictures not at hand, or is no measurement cannot be judged ([rule, and every claim](results.md)). "
-        f"Asked of the paper's own printed numbers instead, {holds} claims hold and {does_not} do not "
+        f"Of **{counts.total} testable claims** of the paper, by our runs on its own images:\n\n"
+        f"::::{{grid}} 3 3 6 6\n:gutter: 2\n\n{cards}\n\n::::\n\n{explained[:1].upper()}{explained[1:]}. "
+        "[Every claim with both verdicts, and the rule](results.md). Asked of the paper's own printed numbers instead, "
+        f"{counts.printed['holds']} claims hold and {counts.printed['does_not_hold']} do not "
         "([arithmetic](trust_arithmetic.md))."
     )
 
 
 def three(reports: Sequence[Report]) -> str:
-    """What moves robustness, what is left under the strongest attack, and what the printed tables show."""
+    """Attention against adversarial training, what the worst case leaves, and what Table 2 counts."""
     first = reports[0]
-    sentences = [_what_helps(first), _strongest(first), _pgd_above_clean(reports)]
+    sentences = [what_helps(first), what_is_left(first), other_test_set(Published(), "chest_xray")]
     lines = [f"{n}. {sentence}" for n, sentence in enumerate(filter(None, sentences), start=1)]
     if short := short_reach(first):
         lines.append(f"\n**These runs are a first edition.** {short} ([Reach](definitions.md))")
     return "\n".join(lines)
 
 
-def _what_helps(report: Report) -> str:
+def what_helps(report: Report) -> str:
+    """Adversarial training against the architecture, at the headline's budgets, and up to where they are equivalent."""
     for dataset in report.datasets:
-        found = controls.effects(report, dataset, EPS).get((controls.ATTACK, EPS))
-        if found:
-            training, daam = found[controls.TRAINING["full"]], found[controls.DAAM["adversarial"]]
+        found = controls.effects(report, dataset, EPS)
+        told = [
+            f"at ε = {budget(eps)} adversarial training moves the accuracy of the full model by "
+            f"{controls.judgement(each[controls.TRAINING['full']])}, and the full model in place of an equally trained "
+            f"ResNet18 by {controls.judgement(each[controls.DAAM['adversarial']])}"
+            for eps in BUDGETS
+            if (each := found.get((controls.ATTACK, eps)))
+        ]
+        if told:
             return (
-                f"**Training or attention.** Under PGD at ε = {EPS:g} adversarial training moves the "
-                f"accuracy of the full model by {training.words()}; adding DAAM to an adversarially trained "
-                f"ResNet18 moves it by {daam.words()} ({dataset.label}, n = {daam.n})."
+                f"**{headline(found)}.** {dataset.label}, under {{term}}`PGD`: {'; '.join(told)}. "
+                f"{controls.same_in_short(found)}"
             )
     return ""
 
 
-def _strongest(report: Report) -> str:
-    pairs = tables.epsilon_pairs(report)
-    model = (pairs["variant"] == "full") & (pairs["training"] == "adversarial")
+def headline(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str:
+    """ "Training, not attention" where the first is clear and the second is not; else what is asked."""
+    each = next(found[controls.ATTACK, eps] for eps in BUDGETS if (controls.ATTACK, eps) in found)
+    training, attention = each[controls.TRAINING["full"]], each[controls.DAAM["adversarial"]]
+    decided = training.is_clear and training.value > 0 and attention.is_equivalent and not attention.is_clear
+    return "Training, not attention" if decided else "Training or attention"
+
+
+def what_is_left(report: Report) -> str:
+    """What the worst case leaves of the full model, and of the paper's printed values those of the same attacks."""
+    model = ("full", "adversarial")
     for dataset in report.datasets:
-        ours = pairs[model & (pairs["dataset"] == dataset.name) & (pairs["eps"] == EPS)]
-        attacked = ours[ours["attack"] != "clean"].to_dict("records")
-        if not attacked:
-            continue
-        worst = min(attacked, key=lambda row: (row["robust"], row["attack"] != ENSEMBLE))
-        pgd = next((row["published"] for row in attacked if row["attack"] == "pgd"), float("nan"))
-        printed = "" if pd.isna(pgd) else f"; the paper prints {pgd:.2f} % under PGD"
-        return (
-            f"**Under the strongest attack.** {model_label('full', 'adversarial')} keeps "
-            f"{in_words(worst, 'robust')} under {attack_name(worst['attack'])} at "
-            f"ε = {EPS:g} ({dataset.label}, n = {worst['n']}){printed}."
-        )
+        found = {eps: left(report, dataset.name, eps).get(model) for eps in budgets(report, dataset.name)}
+        trained = len([r for r in report.of("train", dataset.name) if (r["variant"], r["training"]) == model])
+        told = [
+            f"{each.what_remains()} at ε = {budget(eps)} ({each.where(trained)}; {constant(each)})"
+            for eps, each in found.items()
+            if each
+        ]
+        if told:
+            return (
+                f"**What attacks leave.** {dataset.label}: {model_label(*model)} keeps {'; '.join(told)}."
+                f"{_attack_by_attack(report, dataset, model)}"
+            )
     return ""
 
 
-def _pgd_above_clean(reports: Sequence[Report]) -> str:
-    printed = epsilon_table().pivot(index=["dataset", "variant", "eps"], columns="attack", values="accuracy")
-    rows = pd.concat([_clean_and_pgd(report) for report in reports])
-    return (
-        "**Attacks that raise accuracy.** Accuracy under PGD lies above accuracy without attack in "
-        f"{int((printed['pgd'] > printed['clean']).sum())} of the {len(printed)} rows of Tables 1 and 2, and in "
-        f"{int((rows['pgd'] > rows['clean']).sum())} of the {len(rows)} measured rows."
-    )
-
-
-def _clean_and_pgd(report: Report) -> pd.DataFrame:
-    """Measured accuracy without attack and under PGD on the same images, a row a model and ε."""
-    pairs = tables.epsilon_pairs(report)
-    pgd = pairs[pairs["attack"] == "pgd"]
-    return pd.DataFrame({"pgd": pgd["robust"], "clean": pgd["clean"]})
-
-
-def measured(reports: Sequence[Report]) -> str:
-    """The first report in full, the other real ones in sentences."""
-    first, *others = reports
-    figure = figures.models_at(first, EPS)
-    parts = [
-        str(findings.scope(first)),
-        f"::::{{div}} meddef-scroll\n:::{{image}} _generated/front.svg\n:alt: {ALT}\n:::\n::::",
-        published.below(figure, stem="04_ablation", section="ablation", alt=ALT),
-        tables.front(first, EPS)._repr_html_(),
-        _headline(first),
-        str(findings.epsilon(first)),
+def _attack_by_attack(report: Report, dataset: Dataset, model: tuple[str, str]) -> str:
+    """Each attack's printed accuracy beside the measured one of the same attack, at the paper's ε."""
+    pairs = like_with_like(report, dataset, model, EPS)
+    told = [
+        f"{{term}}`{attack_name(row['attack'])}` {row['printed']} % printed, {in_words(row, 'robust')} measured"
+        for row in pairs
+        if row["attack"] in ("pgd", "bim")
     ]
-    for report in others:
-        if report.is_real:
-            parts += [str(findings.scope(report)), _headline(report)]
-    splits = tables.split_policies(reports, EPS)
-    if not splits.frame.empty:
-        parts.append(splits._repr_html_())
-    return "\n\n".join(parts) + "\n"
+    return f" Attack by attack at ε = {EPS:g}: {'; '.join(told)}." if told else ""
 
 
-def _headline(report: Report) -> str:
-    """What the models keep under the strongest attacks, and what DAAM adds where that was put to the test."""
-    sentences = [findings.strongest(report, dataset, EPS) for dataset in report.datasets]
-    lines = [f"- {sentence}" for sentence in sentences if sentence]
-    if any(controls.has_all(report, dataset) for dataset in report.datasets):
-        lines.append(str(controls.verdict(report, EPS)))
-    return "\n".join(lines)
-
-
-ALT = (
-    "Accuracy of each model without attack and under each attack: measured values with their 95 % intervals beside "
-    "the published ones. The table below holds the same numbers."
-)
+def other_test_set(printed: Published, dataset: str) -> str:
+    """How many of the ablated models' distinct accuracies are whole numbers of images of the stated test set, and of
+    another; empty where the stated one fits."""
+    values = model_values(printed, dataset, DEFENDED[:-1])
+    sizes = printed.test_size(dataset), OTHER_SIZES[dataset]
+    fits = {n: sum(bool(grim.hits(value, n)) for value in values) for n in sizes}
+    stated, other = sizes
+    if fits[stated] == len(values):
+        return ""
+    full = model_values(printed, dataset, DEFENDED[-1:])
+    of_full = sum(bool(grim.hits(value, other)) for value in full)
+    table = place(EPSILON_TABLE[dataset])
+    return (
+        f"**Counted on other images.** The accuracies of the three ablated models in {table} "
+        f"({PAPER_DATASETS[dataset]}) are whole numbers out of {other:,} images ({fits[other]} of {len(values)} "
+        f"distinct values; chance {grim.chance(fits[other], len(values), other):.0e}), and {of_full} of {len(full)} of "
+        f"the full model's; out of the stated {stated} test images it is {fits[stated]} of {len(values)} "
+        "([arithmetic](trust_arithmetic.md))."
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from meddef.errors import InputError
+from meddef.reading import read_yaml
 
 
 def book(
@@ -46,10 +47,8 @@ def book(
 
         meddef book                                        # everything under results/
 
-        meddef book -s epsilon --parameter eps=0.1         # one notebook with another setting, then the book
+        meddef book -s ablation --parameter eps=8/255      # one notebook with another setting, then the book
     """
-    import yaml
-
     from meddef.book.build import build_book, publish_figures, published_profiles
     from meddef.book.notebooks import find_root, run_notebooks, store_outputs
     from meddef.book.pages import pages
@@ -67,7 +66,7 @@ def book(
         name, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--parameter '{text}' has no value: write name=value")
-        parameters[name] = yaml.safe_load(value)
+        parameters[name] = read_yaml(value, f"--parameter '{text}'")
     sources = dict.fromkeys(profiles, results_dir)
     wanted = (
         dict.fromkeys(profiles, section)

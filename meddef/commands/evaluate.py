@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from meddef.commands.run import RUNS, DataDir, Device, Skip, check_device, given_data_dir
+from meddef.commands.judged import (
+    Asked,
+    Dataset,
+    ImageSize,
+    OtherData,
+    OwnModel,
+    SettingsFrom,
+    Split,
+    SplitPolicy,
+    Variant,
+    Weights,
+)
+from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from meddef.evaluation.metrics import Evaluation
 
-Dataset = Annotated[str, typer.Option("--dataset", help="Such as chest_xray or phantom_oct.")]
-Weights = Annotated[
-    Path, typer.Option("--weights", "-w", help="A .safetensors file, such as 'meddef train' writes.")
-]
-Variant = Annotated[
-    str | None, typer.Option("--variant", help="The model of the paper that the weights belong to.")
-]
-OwnModel = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        help="Instead of --variant a model of your own, module:factory. The factory is called without arguments "
-        "and returns a torch.nn.Module from images (N, 3, H, W) in [0, 1] to logits, one a class.",
-    ),
-]
-ImageSize = Annotated[
-    int | None, typer.Option("--image-size", min=32, help="Side in pixels. Default: the profile's.")
-]
-SettingsFrom = Annotated[
-    str, typer.Option("--profile", "-p", help="Where the image size and the dataset's settings come from.")
-]
 WORDS = {"true": True, "false": False, "none": None}
 
 
 def evaluate(
-    dataset: Dataset,
     weights: Weights,
+    dataset: Dataset = None,
     variant: Variant = None,
     model: OwnModel = None,
     attack: Annotated[
@@ -58,47 +46,47 @@ def evaluate(
         typer.Option("--set", help="A setting of the attack, name=value; may be given several times."),
     ] = None,
     prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many test images.")] = 100,
+    images: Annotated[int, typer.Option("--images", min=1, help="How many images.")] = 100,
+    split: Split = "test",
+    split_policy: SplitPolicy = None,
     image_size: ImageSize = None,
-    profile: SettingsFrom = "smoke",
+    profile: SettingsFrom = None,
+    other_data: OtherData = False,
     data_dir: DataDir = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
 ) -> None:
     """Attack saved weights and print counts, rates and their 95 % Wilson intervals.
 
-    Examples:
+    Weights that 'meddef train' wrote say which model they are of and which images were kept aside: they are judged on
+    those. Others are judged on the released test images, prepared as the dataset's card says. Examples:
 
-        meddef evaluate --dataset phantom_oct --variant full -w full.safetensors --attack pgd --eps 8/255
+        meddef evaluate -w full.safetensors --attack pgd --eps 8/255
 
         meddef evaluate --dataset chest_xray --image-size 224 --model my_models:small_net -w mine.safetensors
         --attack ensemble --set steps=50
     """
-    from meddef.evaluation.plan import RunOptions, splits_of
-    from meddef.evaluation.single import bind_attack, check_weights, evaluate_weights
-    from meddef.settings import DatasetSettings, load_profile
+    from meddef.evaluation.single import bind_attack, evaluate_weights
 
-    settings = load_profile(profile)
+    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
     check_device(device)
     bound = bind_attack(attack, None if eps is None else parse_eps(eps), parse_settings(given or []))
-    check_weights(weights)
-    judged = chosen_model(variant, model)
-    if image_size is not None:
-        settings = settings.model_copy(update={"image_size": image_size})
-    chosen = next((d for d in settings.datasets if d.name == dataset), DatasetSettings(name=dataset))
-    options = RunOptions(RUNS / settings.name, given_data_dir(data_dir), device, skip_unreadable)
-    splits = splits_of(chosen, settings, options, progress=True)
+    subject = asked.subject(weights)
+    splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
     outcome = evaluate_weights(
-        weights, judged, splits, bound,
-        rate=prune_rate, images=images, batch_size=settings.batch_size, device=device,
+        weights, subject.models[0], splits, bound, rate=prune_rate, images=images,
+        batch_size=subject.profile.batch_size, device=device, part=split, other_data=other_data,
     )  # fmt: skip
     used = bound.keywords if bound else {}
     told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in used.items())
-    _print(outcome, f"{attack} ({told})" if told else attack, f"{variant or model}, {dataset}")
+    title = f"{attack} ({told})" if told else attack
+    _print(outcome, f"{title} on {subject.name}, {splits.dataset}, {outcome.counts.n} {split} images")
+    for line in subject.told(splits, images):
+        print(line)
 
 
-def _print(outcome: Evaluation, attack: str, target: str) -> None:
-    table = Table(title=f"{attack} on {target}, {outcome.counts.n} test images")
+def _print(outcome: Evaluation, title: str) -> None:
+    table = Table(title=title)
     for column in ("measure", "count", "rate", "95 % interval"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for name, rate in (
@@ -126,15 +114,6 @@ def attacks() -> None:
         known = [*eps, *(f"{key}={value}" for key, value in options(name).items())]
         table.add_row(name, "\n".join(known), SOURCES[name].replace(", https", "\nhttps"))
     Console().print(table)
-
-
-def chosen_model(variant: str | None, model: str | None) -> str | nn.Module:
-    """The variant's name, or the model that the user's factory makes; exactly one of the two must be given."""
-    from meddef.evaluation.own_model import build_own_model
-
-    if (variant is None) == (model is None):
-        raise InputError("give either --variant (a model of the paper) or --model (one of your own)")
-    return variant or build_own_model(str(model))
 
 
 def parse_eps(text: str) -> float:

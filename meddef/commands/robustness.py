@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meddef.commands.evaluate import (
+from meddef.commands.evaluate import parse_eps
+from meddef.commands.judged import (
+    Asked,
     Dataset,
     ImageSize,
+    OtherData,
     OwnModel,
     SettingsFrom,
+    Split,
+    SplitPolicy,
     Variant,
     Weights,
-    chosen_model,
-    parse_eps,
 )
-from meddef.commands.run import RUNS, DataDir, Device, Skip, check_device, given_data_dir
+from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,9 +32,9 @@ COLOURS = {"PASS": "green", "FAIL": "red", "N-A": "yellow"}
 
 
 def check_robustness(
-    dataset: Dataset,
     weights: Weights,
     eps: Annotated[str, typer.Option("--eps", help="Radius in pixel units: 0.05 or 8/255.")],
+    dataset: Dataset = None,
     variant: Variant = None,
     model: OwnModel = None,
     twin_weights: Annotated[
@@ -42,43 +45,43 @@ def check_robustness(
         str, typer.Option("--budget", help="brief (24 images), quick (64) or standard (256).")
     ] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print the items as JSON.")] = False,
+    split: Split = "test",
+    split_policy: SplitPolicy = None,
     image_size: ImageSize = None,
-    profile: SettingsFrom = "smoke",
+    profile: SettingsFrom = None,
+    other_data: OtherData = False,
     data_dir: DataDir = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
 ) -> None:
     """Check whether saved weights are robust or whether attacks on them fail: PASS, FAIL or N-A with numbers.
 
-    Exit code 0 when the checks ran, whatever they found. Example:
+    On the images that the weights say were kept aside, else on the released test images, as 'meddef evaluate'. Exit
+    code 0 when the checks ran, whatever they found. Example:
 
-        meddef check-robustness --dataset phantom_oct --variant full -w full.safetensors --eps 8/255
+        meddef check-robustness -w full.safetensors --eps 8/255
     """
     from meddef.audit import robustness_report
     from meddef.audit.robustness import BUDGETS
     from meddef.evaluation.cells import batches
-    from meddef.evaluation.plan import RunOptions, splits_of
-    from meddef.evaluation.single import check_weights, load_model
+    from meddef.evaluation.single import load_model
     from meddef.progress import progress_bar
-    from meddef.settings import DatasetSettings, load_profile
 
-    settings = load_profile(profile)
+    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
     check_device(device)
     if budget not in BUDGETS:
         raise InputError(f"--budget '{budget}' is unknown: use one of {', '.join(BUDGETS)}")
-    if image_size is not None:
-        settings = settings.model_copy(update={"image_size": image_size})
-    chosen = next((d for d in settings.datasets if d.name == dataset), DatasetSettings(name=dataset))
-    options = RunOptions(RUNS / settings.name, given_data_dir(data_dir), device, skip_unreadable)
     radius = parse_eps(eps)
     files = [weights] if twin_weights is None else [weights, twin_weights]
-    for file in files:
-        check_weights(file)
-    nets = [chosen_model(variant, model) for _ in files]
-    splits = splits_of(chosen, settings, options, progress=True)
-    loaded = [load_model(file, net, splits, device=device) for file, net in zip(files, nets, strict=True)]
+    subject = asked.subject(*files)
+    splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
+    loaded = [
+        load_model(file, net, splits, device=device, other_data=other_data)
+        for file, net in zip(files, subject.models, strict=True)
+    ]
     (net, layout), twin = loaded[0], loaded[1][0] if len(loaded) > 1 else None
-    loader = batches(splits.test, BUDGETS[budget].images, settings.batch_size, device, layout)
+    count = BUDGETS[budget].images
+    loader = batches(splits.part(split), count, subject.profile.batch_size, device, layout)
     with progress_bar(1, "checks", enabled=not as_json) as bar:
 
         def report(done: int, of: int) -> None:
@@ -86,10 +89,12 @@ def check_robustness(
             bar.update()
 
         items = robustness_report(net, loader, eps=radius, budget=budget, twin=twin, progress=report)
+    for line in subject.told(splits, count):
+        typer.echo(line, err=as_json)
     if as_json:
         typer.echo(json.dumps([item.as_dict() for item in items], ensure_ascii=False, indent=1))
     else:
-        _print_table(items, f"{variant or model} on {dataset}, ε = {radius:.4g}")
+        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")
 
 
 def summary(items: list[Item]) -> str:

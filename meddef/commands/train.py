@@ -21,6 +21,7 @@ from meddef.commands.run import (
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
+    from meddef.evaluation.plan import Cell, RunOptions
     from meddef.records import Record
     from meddef.settings import DatasetSettings, Profile
 
@@ -44,6 +45,13 @@ def train(
     control: Annotated[
         bool, typer.Option("--control", help="Train it the other way: cleanly, or ResNet18 adversarially.")
     ] = False,
+    split_policy: Annotated[
+        str | None,
+        typer.Option(
+            "--split-policy",
+            help="released, paper or patient. Default: the profile's where it names the dataset, else released.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A copy of the weights (.safetensors).")
     ] = None,
@@ -53,6 +61,8 @@ def train(
     skip_unreadable: Skip = False,
 ) -> None:
     """Train one model with a profile's settings; 'meddef reproduce' then finds it done.
+
+    The weights say what they are and which images were kept aside: 'meddef evaluate -w' needs no more.
 
     Several processes, here two on one machine, train one model together and get the same curve within rounding:
 
@@ -70,7 +80,12 @@ def train(
     settings = load_profile(profile)
     check_device(device)
     models = {"variants": [], "controls": [variant]} if control else {"variants": [variant], "controls": []}
-    chosen = {"datasets": [_dataset(settings, dataset)], "seeds": [seed], "grids": {}, "saliency": None}
+    chosen = {
+        "datasets": [_dataset(settings, dataset, split_policy)],
+        "seeds": [seed],
+        "grids": {},
+        "saliency": None,
+    }
     settings = settings.model_copy(update={**models, **chosen})
     options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
     plan = make_plan(settings, options)
@@ -82,19 +97,48 @@ def train(
         record = train_cell(Plan(settings, (cell,)), options, team)
     if team.leads:
         if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(weights, output)
+            _copy(weights, output, cell, settings, options)
         print(f"{output or weights}: {_summary(record)}")
+        print(_told(settings))
 
 
-def _dataset(settings: Profile, name: str | None) -> DatasetSettings:
+def _copy(weights: Path, output: Path, cell: Cell, settings: Profile, options: RunOptions) -> None:
+    """The weights at another place; those of an earlier version, which say nothing of themselves, with what to say."""
+    from meddef.evaluation.described import data_of, describe
+    from meddef.evaluation.plan import splits_of
+    from meddef.training.checkpoint import describe_weights, read_header
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if data_of(read_header(weights)):
+        shutil.copyfile(weights, output)
+        return
+    about = {name: cell.settings[name] for name in ("variant", "seed", "training")}
+    describe_weights(output, weights, **describe(splits_of(settings.datasets[0], settings, options), **about))
+
+
+def _told(settings: Profile) -> str:
+    """How the images were split, in words."""
+    from meddef.data.cards import find_card
+
+    (dataset,) = settings.datasets
+    card = find_card(dataset.name)
+    how = "split as drawn" if card.kind == "phantom" else f"split policy {dataset.split_policy}"
+    return f"trained on split train of {dataset.name} ({how}, seed {dataset.split_seed}), {settings.image_size} px"
+
+
+def _dataset(settings: Profile, name: str | None, policy: str | None) -> DatasetSettings:
+    from meddef.data.policies import check_policy
     from meddef.settings import DatasetSettings
+
+    if policy is not None:
+        check_policy(policy)
 
     if name is None and len(settings.datasets) > 1:
         names = ", ".join(dataset.name for dataset in settings.datasets)
         raise InputError(f"profile '{settings.name}' has several datasets: give --dataset, one of {names}")
     known = [dataset for dataset in settings.datasets if name in (None, dataset.name)]
-    return known[0] if known else DatasetSettings(name=str(name))
+    chosen = known[0] if known else DatasetSettings(name=str(name), split_policy="released")
+    return chosen.model_copy(update={"split_policy": policy} if policy else {})
 
 
 def _summary(record: Record) -> str:

@@ -6,11 +6,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
+from meddef.reading import read_yaml
 
 SPLITS = ("train", "val", "test")
 
@@ -45,7 +45,7 @@ class Card(BaseModel):
 @cache
 def _cards() -> dict[str, Card]:
     text = files("meddef.data").joinpath("cards.yaml").read_text(encoding="utf-8")
-    return {name: Card(name=name, **fields) for name, fields in yaml.safe_load(text).items()}
+    return {name: Card(name=name, **fields) for name, fields in read_yaml(text, "cards.yaml").items()}
 
 
 CARDS: dict[str, Card] = _cards()

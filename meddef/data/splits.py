@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from meddef.data.cache import Pool, cached_pool, content_key, find_cache_dir, so
 from meddef.data.cards import SPLITS, Card, find_card
 from meddef.data.file_digests import file_digests
 from meddef.data.images import ImageSet
+from meddef.data.origin import Origin
 from meddef.data.policies import check_policy, paper_split, patient_groups, patient_split
 from meddef.data.pool import Index, describe_problems, prepare
 from meddef.data.preprocessing import Preprocessing
@@ -38,7 +39,7 @@ class Splits:
 
     ``fingerprint`` is a SHA-256 over the prepared pixels and labels of the three splits, in order: equal
     wherever the data lies and whenever it was copied. ``report`` is JSON-able: files found and skipped,
-    duplicates, what was removed from training, patients in several splits.
+    duplicates, what was removed from training, patients in several splits. ``origin`` says how to have the same again.
     """
 
     dataset: str
@@ -50,6 +51,14 @@ class Splits:
     std: float
     fingerprint: str
     report: dict[str, Any]
+    origin: Origin | None = None
+
+    def part(self, name: str) -> ImageSet:
+        """The images of "train", "val" or "test"; ``InputError`` for another name."""
+        if name not in SPLITS:
+            raise InputError(f"unknown split {name!r}: choose from {', '.join(SPLITS)}")
+        images: ImageSet = getattr(self, name)
+        return images
 
 
 def load_splits(
@@ -86,7 +95,7 @@ def load_splits(
     _check_arguments(card, image_size, seed, sizes)
     steps = card.preprocessing if preprocessing is None else preprocessing
     cache = find_cache_dir(cache_dir)
-    contents, make_source = _find_source(card, image_size, seed, data_dir, cache, sizes)
+    contents, make_source, place = _find_source(card, image_size, seed, data_dir, cache, sizes)
     key = content_key(dataset, contents, image_size, steps.model_dump())
 
     def build(path: Path) -> Index:
@@ -109,7 +118,9 @@ def load_splits(
     policy = "as drawn" if card.kind == "phantom" else split_policy
     report = make_report(pool.index, where, card.classes, policy=policy, seed=seed, removed=removed)
     _log(dataset, report)
-    return _splits(card, pool, where, removed, report)
+    counts = check_sizes(sizes) if card.kind == "phantom" else None
+    origin = Origin(image_size, split_policy, seed, steps.model_dump(), counts, place)
+    return replace(_splits(card, pool, where, removed, report), origin=origin)
 
 
 def _check_arguments(card: Card, image_size: int, seed: int, sizes: dict[str, int] | None) -> None:
@@ -123,24 +134,24 @@ def _check_arguments(card: Card, image_size: int, seed: int, sizes: dict[str, in
 
 def _find_source(
     card: Card, image_size: int, seed: int, data_dir: Path | None, cache: Path, sizes: dict[str, int] | None
-) -> tuple[object, Callable[[], Source]]:
-    """What identifies the contents, and a function that opens them."""
+) -> tuple[object, Callable[[], Source], str]:
+    """What identifies the contents, a function that opens them, and where they lie."""
     if card.kind == "phantom":
         counts = check_sizes(sizes)
         drawn_by = source_digest("phantom*.py", "source_phantom.py")
         contents: list[object] = [seed, counts, drawn_by]
-        return contents, lambda: phantom_source(card.name, image_size=image_size, seed=seed, sizes=counts)
+        return contents, lambda: phantom_source(card.name, image_size=image_size, seed=seed, sizes=counts), ""
     if card.kind == "medmnist":
         path = find_npz(card, image_size, data_dir)
         contents = [file_digests(path.parent, [path.name], cache), source_digest("source_medmnist.py")]
-        return contents, lambda: medmnist_source(card, path)
+        return contents, lambda: medmnist_source(card, path), str(path)
     root = find_root(card, data_dir)
     items = list_items(card, root)
     digests = file_digests(root, [item.name for item in items], cache)
     contents = [
         [item.name, item.label, item.patient, digest] for item, digest in zip(items, digests, strict=True)
     ]
-    return contents, lambda: folder_source(card, root, items)
+    return contents, lambda: folder_source(card, root, items), str(root)
 
 
 def _assign(card: Card, index: Index, policy: str, seed: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from meddef.data import CARDS
 from meddef.data.images import ImageSet
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.data.splits import Splits
+from meddef.evaluation.described import describe
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.plan import Cell
 from meddef.evaluation.unfinished import Unfinished, place
@@ -71,6 +72,7 @@ def run_train(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -
     state = train(
         model, splits.train, splits.val, settings,
         seed=seed, folder=model_folder(run_folder, cell.key), device=device, label=cell.label, progress=progress,
+        about=describe(splits, variant=variant, seed=seed, training=cell.settings["training"]),
     )  # fmt: skip
     record = {
         **_head(cell, "train"),
@@ -232,6 +234,11 @@ def _bound_attack(settings: Any) -> partial[Tensor] | None:
     return partial(attack, **keywords)
 
 
+def test_order(test: ImageSet, images: int) -> np.ndarray:
+    """Indices of the images that are judged, in order: of a seeded order the first ``images``."""
+    return np.random.default_rng(TEST_ORDER_SEED).permutation(len(test))[:images]
+
+
 def batches(
     test: ImageSet,
     images: int,
@@ -240,7 +247,7 @@ def batches(
     layout: torch.memory_format = torch.channels_last,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The first ``images`` of a seeded order of the test split: a smaller grid sees a subset of a larger one's."""
-    order = np.random.default_rng(TEST_ORDER_SEED).permutation(len(test))[:images]
+    order = test_order(test, images)
     for start in range(0, len(order), batch_size):
         part, labels = test.batch(order[start : start + batch_size])
         yield part.to(device, memory_format=layout), labels.to(device)

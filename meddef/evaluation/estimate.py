@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch.nn import functional as F
 
+from meddef.arithmetic import on_threads
 from meddef.evaluation.plan import Cell
 from meddef.models import build_model
 from meddef.settings import Profile
@@ -18,10 +19,14 @@ BATCHES = 3
 def seconds_per_pass(profile: Profile, device: str, precision: str = "float32") -> float:
     """Measured seconds for one forward-and-backward pass of one image through the full model, on one worker.
 
-    ``precision`` "bf16" runs the forward pass under bfloat16 autocast, as training and attacks do.
+    ``precision`` "bf16" runs the forward pass under bfloat16 autocast, as training and attacks do. Threads and random
+    numbers of the caller stay as they were.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(profile.threads)
+    with on_threads(profile.threads), torch.random.fork_rng():
+        return _seconds_per_pass(profile, device, precision)
+
+
+def _seconds_per_pass(profile: Profile, device: str, precision: str) -> float:
     model = build_model("full", 2).to(device).to(memory_format=torch.channels_last).eval()
     size = (profile.batch_size, 3, profile.image_size, profile.image_size)
     images = torch.rand(size, device=device).to(memory_format=torch.channels_last).requires_grad_()
@@ -33,7 +38,6 @@ def seconds_per_pass(profile: Profile, device: str, precision: str = "float32") 
         with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
             loss = F.cross_entropy(model(images).float(), labels)
         float(torch.autograd.grad(loss, images)[0].sum())
-    torch.set_num_threads(threads)
     return (time.perf_counter() - started) / (BATCHES * profile.batch_size)
 
 

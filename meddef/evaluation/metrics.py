@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -10,11 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from meddef.as_found import evaluating
+from meddef.attacks.aim import check_untargeted
 from meddef.attacks.capture import climbing
 from meddef.errors import InputError
+from meddef.evaluation.judge import Attack, Judged, Targets, judge
+from meddef.evaluation.loader import checked_batches
 from meddef.statistics import AttackCounts, Proportion
 
-Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+ARRAYS = ("labels", "before", "after")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Evaluation:
         linf: largest change of any pixel over all images, in pixel units [0, 1].
         l0: largest number of changed features (pixels times channels) of any image.
         num_classes: K, the number of logits.
+        targets: int64 (n,), the classes that a targeted attack was to reach; None for any other.
     """
 
     labels: np.ndarray
@@ -34,6 +39,7 @@ class Evaluation:
     linf: float
     l0: int
     num_classes: int
+    targets: np.ndarray | None = None
 
     @property
     def counts(self) -> AttackCounts:
@@ -61,6 +67,18 @@ class Evaluation:
         """Correct after / all, with its Wilson interval."""
         return self.counts.robust_accuracy
 
+    @property
+    def targeted_success(self) -> Proportion:
+        """Answers that became the target, of the images that were right before and whose class is not the target.
+
+        Raises:
+            InputError: the attack was not targeted.
+        """
+        if self.targets is None:
+            raise InputError("no targeted attack was evaluated: give evaluate targets=")
+        tried = (self.before == self.labels) & (self.labels != self.targets)
+        return Proportion(int((self.after == self.targets)[tried].sum()), int(tried.sum()))
+
     def confusion(self, which: str = "after") -> np.ndarray:
         """Counts (K, K): true class by row, predicted class by column; ``which`` is "before" or "after"."""
         predictions = {"before": self.before, "after": self.after}[which]
@@ -73,66 +91,61 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
     return cells.reshape(num_classes, num_classes)
 
 
-def evaluate(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], attack: Attack | None) -> Evaluation:
+def evaluate(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    attack: Attack | None,
+    *,
+    targets: Targets | None = None,
+) -> Evaluation:
     """Attack every batch of ``loader`` and count.
 
     Args:
-        model: images (N, C, H, W) in [0, 1] to logits (N, K); judged in evaluation mode, its mode is restored.
-        loader: batches of (images float (N, C, H, W), labels int (N,)), on the model's device.
-        attack: ``(model, images, labels) -> images`` of the same shape, such as those of ``meddef.attacks`` with their
-            settings bound by ``functools.partial``; None evaluates clean images.
+        model: images (N, C, H, W) in [0, 1] to logits (N, K), K >= 2; judged in evaluation mode, then as it was found,
+            module by module. It may write into its input: it is given a copy.
+        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device.
+        attack: ``(model, images, labels) -> images`` of the same shape, dtype and device in [0, 1], such as those of
+            ``meddef.attacks`` with their settings bound by ``functools.partial``; None evaluates clean images.
+        targets: for a targeted attack, which gets them in place of the labels: one class, or a function of the clean
+            logits (N, K) and the labels (N,) that gives the classes to reach, integers (N,).
+
+    Warns:
+        SwitchedOffWarning: the model is in evaluation mode, and has layers in training mode.
 
     Raises:
-        InputError: no image in ``loader``; labels that are no class indices below K, pixels outside [0, 1]. Whatever
-            ``attack`` raises: no image counts as robust by default.
+        InputError: no image in ``loader``; what is no pair of images in [0, 1] and class indices below K; answers that
+            are no finite logits; an attack that returns no images in [0, 1], or is targeted without ``targets``.
+            Whatever ``attack`` raises: no image counts as robust by default.
     """
-    told: list[
-        tuple[Tensor, Tensor, Tensor]
-    ] = []  # labels, answers before and after; they stay on the device
-    linf, l0, num_classes = 0.0, 0, 0
-    training = model.training
-    model.eval()
+    if attack is None and targets is not None:
+        raise InputError("targets without an attack: give a targeted one, or leave targets out")
+    if attack is not None and targets is None:
+        check_untargeted(attack)
+    judged: list[Judged] = []
+    linf, l0 = 0.0, 0
     with ExitStack() as stack:
-        stack.callback(model.train, training)
-        for images, targets in loader:
-            if not len(images):
-                continue
-            _check_labels(targets, len(images))
-            if not told:
+        for images, labels in checked_batches(model, loader):
+            if not judged:
+                stack.enter_context(evaluating(model))
                 stack.enter_context(climbing(images.device))
-            attacked = images if attack is None else attack(model, images, targets)
-            if attacked.shape != images.shape:
-                raise ValueError(f"the attack returned {tuple(attacked.shape)} for {tuple(images.shape)}")
-            with torch.no_grad():
-                clean_logits, attacked_logits = model(images), model(attacked)
-            num_classes = clean_logits.shape[1]
-            finite = torch.isfinite(clean_logits).all() & torch.isfinite(attacked_logits).all()
-            change = (attacked - images).abs().flatten(1)
-            measured = (
-                finite, change.max(), (change > 0).sum(1).max(), *images.aminmax(), *targets.to(images.device).aminmax()
-            )  # fmt: skip
-            seen = torch.stack([value.double() for value in measured]).tolist()
-            _check_ends(seen[3], seen[4], seen[5], seen[6], num_classes)
-            if not seen[0]:
-                raise ValueError("the model's logits are not finite: its accuracy cannot be judged")
-            linf, l0 = max(linf, seen[1]), max(l0, int(seen[2]))
-            told.append((targets, clean_logits.argmax(1), attacked_logits.argmax(1)))
-    if not told:
+            part, change, changed = judge(model, images, labels, attack, targets)
+            if judged and part.num_classes != judged[0].num_classes:
+                raise InputError(
+                    f"the model answers {part.num_classes} classes here and {judged[0].num_classes} before"
+                )
+            linf, l0 = max(linf, change), max(l0, changed)
+            judged.append(part)
+    if not judged:
         raise InputError("the loader gave no image: nothing to evaluate")
-    labels, before, after = (torch.cat(part).cpu().numpy() for part in zip(*told, strict=True))
-    return Evaluation(labels, before, after, linf, l0, num_classes)
+    true, before, after = (_joined([getattr(part, name) for part in judged]) for name in ARRAYS)
+    aims = [part.targets for part in judged if part.targets is not None]
+    reached = _joined(aims) if aims else None
+    if reached is not None and (reached == true).all():
+        raise InputError("every target is the true class of its image: there is nothing to reach")
+    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached)
 
 
-def _check_labels(labels: Tensor, count: int) -> None:
-    if labels.is_floating_point() or labels.shape != (count,):
-        raise InputError(
-            f"labels must be integer class indices ({count},), got {labels.dtype} of shape {tuple(labels.shape)}"
-        )
-
-
-def _check_ends(low: float, high: float, first: float, last: float, classes: int) -> None:
-    """Refuse pixels outside [0, 1] and labels outside the classes, from the least and the largest of each."""
-    if not 0 <= low <= high <= 1:
-        raise InputError(f"pixels must be in [0, 1], got {low:.3g} to {high:.3g}: normalise inside the model")
-    if not 0 <= first <= last < classes:
-        raise InputError(f"labels go from {first:.0f} to {last:.0f}: the model has {classes} classes")
+def _joined(parts: list[Tensor]) -> np.ndarray:
+    """int64 (n,), from the batches."""
+    joined: np.ndarray = torch.cat(parts).cpu().numpy()
+    return joined

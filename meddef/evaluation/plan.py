@@ -165,7 +165,7 @@ def check_reach(profile: Profile) -> None:
         tried.append(("saliency", "pgd", settings, settings.pop("eps")))
     for place, attack, given, eps in tried:
         if short := shortfall(attack, given, eps):
-            other = ", leave step_size out" if place != "saliency" and "step_size" in given else ""
+            other = ", leave step_size out" if "step_size" in given else ""
             raise InputError(
                 f"profile '{profile.name}', {place}: {attack} cannot reach its ε: {short}{other}, or say "
                 "allow_short_reach: true"
@@ -250,6 +250,7 @@ def _saliency_cell(
     profile: Profile, dataset: DatasetSettings, train: Cell, shared: Mapping[str, Any]
 ) -> Cell:
     assert profile.saliency is not None
+    attack = profile.saliency.pgd
     settings = {
         **shared,
         "variant": train.settings["variant"],
@@ -258,6 +259,7 @@ def _saliency_cell(
         "sizes": dataset.sizes,
         "versions": versions("data", "models", "attacks", "saliency"),
         **profile.saliency.model_dump(),
+        "pgd": with_step_size("pgd", attack.model_dump(), attack.eps),
     }
     work = saliency_passes(profile.saliency.images, profile.saliency)
     return Cell("saliency", train.dataset, settings, needs=train.key, work=work)

@@ -15,10 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from meddef.arithmetic import repeatable
+from meddef.arithmetic import recorded
 from meddef.data.splits import Splits
 from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
@@ -206,15 +205,14 @@ def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
 def run_task(task: Task) -> None:
     """Run the cells of one task and store each result as soon as it is there (in a worker process).
 
-    Of several processes that train together the first stores. A GPU is told to give the same bits twice.
+    Of several processes that train together the first stores. Threads are the profile's, and everything is told to give
+    the same bits twice; both are afterwards as they were.
     """
-    with repeatable():
+    with recorded(task.profile.threads):
         _run_cells(task)
 
 
 def _run_cells(task: Task) -> None:
-    torch.set_num_threads(task.profile.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     store = RecordStore(task.options.folder)
     first = task.cells[0]
     splits = _splits(first.dataset, task.profile, task.options)

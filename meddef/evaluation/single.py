@@ -15,11 +15,13 @@ from meddef.attacks.options import check_options, with_step_size
 from meddef.data.splits import Splits
 from meddef.errors import InputError
 from meddef.evaluation.cells import batches
+from meddef.evaluation.described import check_images, check_model
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.own_model import check_classes
 from meddef.models import build_model
 from meddef.pruning import prune_l1
 from meddef.training import load_weights
+from meddef.training.checkpoint import read_header
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
@@ -65,8 +67,10 @@ def evaluate_weights(
     images: int,
     batch_size: int,
     device: str,
+    part: str = "test",
+    other_data: bool = False,
 ) -> Evaluation:
-    """Load, prune and attack a model on the first ``images`` of the seeded order of the test split.
+    """Load, prune and attack a model on the first ``images`` of a seeded order of one split.
 
     Args:
         weights: a safetensors file with the names of the model's state.
@@ -74,24 +78,37 @@ def evaluate_weights(
         splits: the data; K is its number of classes.
         attack: from ``bind_attack``.
         rate: share of the weights to prune first, in [0, 1).
-        images, batch_size: how many test images, and how many at once.
+        images, batch_size: how many images, and how many at once.
         device: such as "cpu".
+        part: "train", "val" or "test".
+        other_data: also on images that are not those the weights say they were trained with.
 
     Raises:
-        InputError: unknown variant, wrong weights, another number of classes.
+        InputError: unknown variant, wrong weights, another number of classes, other images than the weights'.
     """
-    net, layout = load_model(weights, model, splits, device=device, rate=rate)
-    return evaluate(net, batches(splits.test, images, batch_size, device, layout), attack)
+    net, layout = load_model(weights, model, splits, device=device, rate=rate, other_data=other_data)
+    return evaluate(net, batches(splits.part(part), images, batch_size, device, layout), attack)
 
 
 def load_model(
-    weights: Path, model: str | nn.Module, splits: Splits, *, device: str, rate: float = 0.0
+    weights: Path,
+    model: str | nn.Module,
+    splits: Splits,
+    *,
+    device: str,
+    rate: float = 0.0,
+    other_data: bool = False,
 ) -> tuple[nn.Module, torch.memory_format]:
     """A variant of the paper, or a model of one's own, with these weights, pruned, in evaluation mode, and its layout.
 
     Raises:
-        InputError: unknown variant, wrong weights, another number of classes.
+        InputError: unknown variant, wrong weights, another number of classes; unless ``other_data``, images that are
+            not those the weights say they were trained with.
     """
+    header = read_header(weights)
+    check_model(header, weights, model if isinstance(model, str) else None, splits.classes)
+    if not other_data:
+        check_images(header, weights, splits)
     layout = torch.channels_last
     if isinstance(model, nn.Module):
         net, layout = model, torch.contiguous_format  # its forward() may rely on contiguous tensors (view)

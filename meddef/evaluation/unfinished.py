@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from meddef.atomic import write_text
-from meddef.evaluation.metrics import Evaluation
+from meddef.evaluation.metrics import ARRAYS, Evaluation
 
 logger = logging.getLogger(__name__)
 EVERY_SECONDS = 30.0
-ARRAYS = ("labels", "before", "after")
 
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from meddef.figures import style
+from meddef.figures.balanced import root_axis
+from meddef.figures.constant import NAMES, constant_handle, constant_line
+from meddef.figures.curves import Y_LABELS
 from meddef.figures.drawing import SvgFigure, styled
-from meddef.records import Record, attack_frame
+from meddef.records import Record
+from meddef.report.balanced import balanced_frame
 from meddef.report.controls import ARCHITECTURES, ATTACK, MODELS, TRAININGS, has_all, plain_label
 from meddef.report.report import Dataset, Report, attack_name, ordered_attacks, usual_training
 from meddef.report.strongest import quantity
 
 GRIDS = ("epsilon", "small_epsilon")
-TICKS = (0, 0.005, 0.02, 0.05, 0.1)
 _PLACE = ("dataset", "eps", "attack")
 DASHES = {"adversarial": "-", "clean": (0, (3, 1.5))}
 
 
 @styled
 def two_by_two(report: Report) -> SvgFigure:
-    """A row a dataset, a panel an attack: means over seeds as lines, 95 % Wilson bands, the seeds as thin lines."""
+    """Two rows a dataset, accuracy and balanced accuracy, and a panel an attack: means over seeds as lines, 95 % bands,
+    the seeds as thin lines; dotted: one answer for all of the images."""
     shown = {d.name: points(report, d) for d in report.datasets if has_all(report, d)}
     datasets = [dataset for dataset in report.datasets if dataset.name in shown]
     if not datasets:
@@ -32,11 +35,12 @@ def two_by_two(report: Report) -> SvgFigure:
         key=lambda attack: attack != ATTACK,
     )
     width = max(2.15, 5.0 / len(attacks))
-    figure, axes = style.grid(len(datasets), len(attacks), width=width, height=2.5, sharey=True, sharex=True)
-    for row, dataset in zip(axes, datasets, strict=True):
-        for panel, attack in zip(row, attacks, strict=True):
-            _panel(panel, shown[dataset.name].query("attack == @attack"), attack)
-        row[0].set_ylabel(f"{style.wrapped(dataset.label)}\naccuracy (%)")
+    rows = [(dataset, rate) for dataset in datasets for rate in ("robust", "balanced")]
+    figure, axes = style.grid(len(rows), len(attacks), width=width, height=2.3, sharey=True, sharex=True)
+    for line, (dataset, rate) in zip(axes, rows, strict=True):
+        for panel, attack in zip(line, attacks, strict=True):
+            _panel(panel, shown[dataset.name].query("attack == @attack"), attack, rate)
+        line[0].set_ylabel(f"{style.wrapped(dataset.label)}\n{Y_LABELS[rate]}")
     for panel in axes[-1]:
         panel.set_xlabel("ε (square-root axis)")
     style.legend_below(
@@ -56,17 +60,19 @@ def two_by_two(report: Report) -> SvgFigure:
 def points(report: Report, dataset: Dataset) -> pd.DataFrame:
     """Accuracy of the four models under each attack that was run at several budgets, a row a seed and epsilon.
 
-    Columns: variant, training, seed, attack, eps, n, robust, robust_low and robust_high (shares; Wilson, 95 %). At
-    epsilon 0 stands the accuracy without attack, which may be of more images.
+    Columns: variant, training, seed, attack, eps, n, and as shares robust and balanced (accuracy), each with ``_low``
+    and ``_high`` (95 %), constant and constant_balanced (of one answer for all of the images). At epsilon 0 stands the
+    accuracy without attack, which may be of more images.
     """
-    everything = attack_frame(_measured(report, dataset))
+    everything = balanced_frame(_measured(report, dataset))
     if everything.empty:
         return everything
     clean = everything["attack"] == "clean"
     frame = everything[~clean & (everything["eps"] > 0)]
     frame = frame[frame.groupby("attack")["eps"].transform("nunique") > 1]
     model = ["variant", "training", "seed"]
-    rates = ["n", "robust", "robust_low", "robust_high"]
+    ends = [f"{rate}{end}" for rate in ("robust", "balanced") for end in ("", "_low", "_high")]
+    rates = ["n", *ends, "constant", "constant_balanced"]
     lines = frame[[*model, "attack"]].drop_duplicates()
     start = lines.merge(everything.loc[clean, [*model, *rates]], on=model).assign(eps=0.0)
     columns = [*model, "attack", "eps", *rates]
@@ -79,17 +85,16 @@ def _measured(report: Report, dataset: Dataset) -> list[Record]:
     return [r for r in found.values() if (r["variant"], r["training"]) in MODELS]
 
 
-def _panel(panel: Axes, frame: pd.DataFrame, attack: str) -> None:
+def _panel(panel: Axes, frame: pd.DataFrame, attack: str, rate: str) -> None:
+    ends = [f"{rate}_low", f"{rate}_high"]
     for variant, training in MODELS:
         ours = frame[(frame["variant"] == variant) & (frame["training"] == training)]
         colour = style.model_colour(variant, usual_training(variant))
-        mean = 100 * ours.groupby("eps")[["robust", "robust_low", "robust_high"]].mean()
-        panel.fill_between(
-            mean.index, mean["robust_low"], mean["robust_high"], color=colour, alpha=0.15, linewidth=0
-        )
+        mean = 100 * ours.groupby("eps")[[rate, *ends]].mean()
+        panel.fill_between(mean.index, mean[ends[0]], mean[ends[1]], color=colour, alpha=0.15, linewidth=0)
         panel.plot(
             mean.index,
-            mean["robust"],
+            mean[rate],
             color=colour,
             linestyle=DASHES[training],
             marker=style.marker(attack),
@@ -97,22 +102,15 @@ def _panel(panel: Axes, frame: pd.DataFrame, attack: str) -> None:
         )
         if ours["seed"].nunique() > 1:
             for _, seed in ours.groupby("seed"):
-                panel.plot(seed["eps"], 100 * seed["robust"], color=colour, linewidth=0.5, alpha=0.7)
-    panel.set_xscale("function", functions=(_root, _square))
-    panel.set_xlim(0, None)
-    panel.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+                panel.plot(seed["eps"], 100 * seed[rate], color=colour, linewidth=0.5, alpha=0.7)
+    attacked = frame[frame["eps"] > 0]
+    constant_line(panel, attacked.assign(**{NAMES[rate]: 100 * attacked[NAMES[rate]]}), rate)
+    root_axis(panel)
     style.percent_axis(panel)
-    seeds = frame["seed"].nunique()
-    sizes = " to ".join(str(size) for size in sorted(set(frame["n"])))
-    panel.set_title(f"{attack_name(attack)}\nn = {sizes}, {seeds} seed{'s' * (seeds > 1)}")
-
-
-def _root(values: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(values, 0))
-
-
-def _square(values: np.ndarray) -> np.ndarray:
-    return np.square(values)
+    if rate == "robust":
+        seeds = frame["seed"].nunique()
+        sizes = " to ".join(str(size) for size in sorted(set(frame["n"])))
+        panel.set_title(f"{attack_name(attack)}\nn = {sizes}, {seeds} seed{'s' * (seeds > 1)}")
 
 
 def _legend(*, several_seeds: bool) -> list[Line2D]:
@@ -126,4 +124,4 @@ def _legend(*, several_seeds: bool) -> list[Line2D]:
         for training in reversed(TRAININGS)
     ]
     seed = Line2D([], [], color="black", linewidth=0.5, label="a seed")
-    return [*handles, seed] if several_seeds else handles
+    return [*handles, *[seed] * several_seeds, constant_handle()]

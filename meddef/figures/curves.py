@@ -15,9 +15,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from meddef.figures import numbers, style
+from meddef.figures.constant import constant_handle, constant_line
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import PROTOCOL, compression_table, epsilon_table
-from meddef.report.display import DASH
+from meddef.report.display import DASH, budget
 from meddef.report.report import (
     Dataset,
     Report,
@@ -29,15 +30,17 @@ from meddef.report.report import (
 
 @styled
 def models_at(report: Report, eps: float) -> SvgFigure:
-    """Accuracy of every model, clean and under each attack at ``eps``; hollow: Tables 1 and 2."""
+    """Accuracy of every model, clean and under each attack at ``eps``, and below it balanced accuracy; hollow: Tables 1
+    and 2. The dotted line is what one answer for all of the images gets."""
     frames = {d.name: beside_paper(report, d, eps) for d in report.datasets}
     datasets = [d for d in report.datasets if len(frames[d.name])]
     if not datasets:
         return style.message(f"This profile holds no attacks at ε = {eps:g}.")
     across = max(len(report.models(dataset.name)) for dataset in datasets)
-    figure, axes = style.grid(len(datasets), 1, width=max(7.4, 1.2 * across), height=2.6)
+    figure, axes = style.grid(2 * len(datasets), 1, width=max(7.4, 1.2 * across), height=2.4)
     attacks: list[str] = []
-    for panel, dataset in zip(axes[:, 0], datasets, strict=True):
+    panels = [(dataset, rate) for dataset in datasets for rate in ("robust", "balanced")]
+    for panel, (dataset, rate) in zip(axes[:, 0], panels, strict=True):
         frame = frames[dataset.name]
         models = list(dict.fromkeys(zip(frame["variant"], frame["training"], strict=True)))
         attacks = ordered_attacks([*attacks, *frame["attack"]])
@@ -45,12 +48,17 @@ def models_at(report: Report, eps: float) -> SvgFigure:
             rows = frame[(frame["variant"] == variant) & (frame["training"] == training)]
             for attack, offset in zip(attacks, _offsets(len(attacks)), strict=True):
                 row = rows[rows["attack"] == attack]
-                style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
-                _points(panel, [i + offset] * len(row), row, "robust", join=False)
+                if rate == "robust":
+                    style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
+                points(panel, [i + offset] * len(row), row, rate, join=False)
+        constant_line(panel, frame, rate, where="right")
+        panel.set_xlim(-0.6, len(models) + 0.1)  # room for the line's label
         panel.set_xticks(range(len(models)), [style.stacked(*model, lines=3) for model in models])
-        panel.set_title(f"{dataset.label}, ε = {eps:g}, {_n(frame)}")
+        if rate == "robust":
+            panel.set_title(f"{dataset.label}, ε = {budget(eps)}, {n_text(frame)}")
+            panel.tick_params(labelbottom=False)
         panel.grid(axis="x", visible=False)
-        style.percent_axis(panel, "accuracy (%)")
+        style.percent_axis(panel, Y_LABELS[rate])
     style.attack_legend(figure, attacks, several_seeds=report.attacks("epsilon")["seeds"].max() > 1)
     shown = pd.concat([frames[dataset.name] for dataset in datasets], ignore_index=True)
     drawn = numbers.measured(shown, "robust").assign(published=shown["published"])
@@ -76,8 +84,8 @@ def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
 def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
     """Accuracy against epsilon: a row a dataset, a column a model, a line an attack; hollow: Tables 1 and 2.
 
-    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The grid
-    "small_epsilon" holds budgets below the paper's.
+    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is
+    what one answer for all of the images gets. The grid "small_epsilon" holds other budgets, most of them smaller.
     """
     table = epsilon_table() if grid == "epsilon" else epsilon_table()[:0]
     return _small_multiples(
@@ -99,7 +107,7 @@ def asr_against_pruning(report: Report, eps: float) -> SvgFigure:
 
 PAGE = 8.75  # inches that a figure may be wide
 DODGE = 0.06  # share of the axis, so that the intervals of several attacks do not hide each other
-_Y_LABELS = {"robust": "accuracy (%)", "asr": "attack success (%)"}
+Y_LABELS = {"robust": "accuracy (%)", "asr": "attack success (%)", "balanced": "balanced accuracy (%)"}
 
 
 def _small_multiples(
@@ -136,12 +144,15 @@ def _small_multiples(
                     continue
                 moved = rows.assign(**{x: rows[x] + dodge[str(attack)] * DODGE * measured[x].max()})
                 _line_or_band(panel, moved, x, rate)
+            if rate == "robust":
+                constant_line(panel, ours)
             style.percent_axis(panel)
-            panel.set_title(f"{style.stacked(variant, training)}\n{_n(ours)}")
+            panel.set_title(f"{style.stacked(variant, training)}\n{n_text(ours)}")
             if number % _columns(len(models)) == 0:
-                panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{_Y_LABELS[rate]}")
+                panel.set_ylabel(f"{style.wrapped(dataset.label)}\n{Y_LABELS[rate]}")
     _x_axes(blocks, measured[x].max(), x_label)
-    style.attack_legend(figure, shown, several_seeds=measured["seeds"].max() > 1)
+    more = [constant_handle()] if rate == "robust" else []
+    style.attack_legend(figure, shown, several_seeds=measured["seeds"].max() > 1, more=more)
     return figure.showing(report, numbers.together(*drawn), report.behind(grid, measured))
 
 
@@ -187,12 +198,12 @@ def _band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
     panel.fill_between(
         rows[x], rows[f"{rate}_low"], rows[f"{rate}_high"], color=colour, alpha=0.15, linewidth=0
     )
-    _points(panel, rows[x], rows.assign(**{f"{rate}_{end}": rows[rate] for end in ("low", "high")}), rate)
+    points(panel, rows[x], rows.assign(**{f"{rate}_{end}": rows[rate] for end in ("low", "high")}), rate)
 
 
 def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
     if not rows[x].isna().any():
-        _points(panel, rows[x], rows, rate)
+        points(panel, rows[x], rows, rate)
         return
     row = rows.iloc[0]
     colour = style.model_colour(row["variant"], row["training"])
@@ -202,7 +213,8 @@ def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
 
 @styled
 def accuracy_against_pruning(report: Report) -> SvgFigure:
-    """Accuracy without attack against the pruning rate, a panel a dataset, a colour a model."""
+    """Accuracy without attack against the pruning rate, a panel a dataset, a colour a model; dotted: one answer for all
+    images, to which a model comes down that pruning has left with a single class."""
     shown = report.attacks("pruning").query("attack == 'clean'")
     datasets = [d for d in report.datasets if (shown["dataset"] == d.name).any()]
     if not datasets:
@@ -211,8 +223,9 @@ def accuracy_against_pruning(report: Report) -> SvgFigure:
     for panel, dataset in zip(axes[0], datasets, strict=True):
         frame = shown[shown["dataset"] == dataset.name]
         for _, line in frame.groupby(["variant", "training"], sort=False):
-            _points(panel, line["prune_rate"], line, "clean")
-        panel.set_title(f"{dataset.label}, {_n(frame)}")
+            points(panel, line["prune_rate"], line, "clean")
+        constant_line(panel, frame, "clean", where="left")
+        panel.set_title(f"{dataset.label}, {n_text(frame)}")
         panel.set_xlabel("share of weights pruned")
         style.percent_axis(panel)
     axes[0][0].set_ylabel("accuracy without attack (%)")
@@ -221,7 +234,7 @@ def accuracy_against_pruning(report: Report) -> SvgFigure:
     return figure.showing(report, numbers.measured(shown, "clean"), report.behind("pruning", shown))
 
 
-def _points(panel: Axes, x: Any, rows: pd.DataFrame, rate: str, *, join: bool = True) -> None:
+def points(panel: Axes, x: Any, rows: pd.DataFrame, rate: str, *, join: bool = True) -> None:
     """Points of one model and attack, with their intervals, and dashes at the lowest and highest seed."""
     for _, row in rows.iloc[:1].iterrows():
         colour, attack = style.model_colour(row["variant"], row["training"]), row["attack"]
@@ -232,7 +245,7 @@ def _points(panel: Axes, x: Any, rows: pd.DataFrame, rate: str, *, join: bool = 
                 panel.plot(x, rows[f"{rate}_{end}"], "_", color=colour, markersize=5, zorder=3)
 
 
-def _n(frame: pd.DataFrame) -> str:
+def n_text(frame: pd.DataFrame) -> str:
     """ "n = 200", or "n = 20-200" where attacks differ, with how many seeds where there are several."""
     sizes = sorted({int(size) for text in frame["n"] for size in text.split(" to ")})
     if not sizes:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from meddef.figures import style
+from meddef.figures.constant import COLOUR
 from meddef.paper import epsilon_table
 from meddef.report.confusion import matrix
 from meddef.report.display import NOTHING
@@ -65,7 +66,7 @@ def security_curves(report: Report, eps: float = 0.05) -> Twin:
             choices.append(
                 {
                     "label": f"{dataset.label}, {attack_name(str(attack))}",
-                    "data": [*_lines(rows), *_printed(dataset.twin, str(attack), rows)],
+                    "data": [*_lines(rows), _constant(rows), *_printed(dataset.twin, str(attack), rows)],
                     "layout": {"x": "ε (pixel units)", "y": "accuracy (%)", "range": [-3, 103]},
                     "steps": [{"label": f"{value:g}", "x": value} for value in budgets],
                 }
@@ -102,9 +103,25 @@ def _lines(rows: pd.DataFrame) -> list[Json]:
     return traces
 
 
+def _constant(rows: pd.DataFrame) -> Json:
+    """What one answer for all images gets, of the images behind most models at each ε."""
+    places = sorted(set(rows["eps"]))
+    most = [rows[rows["eps"] == eps].groupby(["constant", "largest", "n"]).size().idxmax() for eps in places]
+    return {
+        "name": "constant answer",
+        "x": places,
+        "y": [round(float(share), 2) for share, _, _ in most],
+        "line": {"color": COLOUR, "dash": "dot", "width": 1.5},
+        "mode": "lines",
+        "text": [f"constant answer {name}: {share:.1f} % right, n = {n}" for share, name, n in most],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
 def _counts(row: dict[Any, Any]) -> str:
-    """ "62 of 100 images right, 62.0 % [52.2, 70.9]"; of several seeds the mean."""
+    """ "62 of 100 images right, 62.0 % [52.2, 70.9], balanced 55.1 %"; of several seeds the mean."""
     interval = f"{row['robust']:.1f} % [{row['robust_low']:.1f}, {row['robust_high']:.1f}]"
+    interval += f", balanced {row['balanced']:.1f} %"
     if row["seeds"] > 1 or not str(row["n"]).isdigit():
         return f"{interval}, mean of {row['seeds']} seeds, n = {row['n']}"
     return f"{round(row['robust'] * int(row['n']) / 100)} of {row['n']} images right, {interval}"

@@ -18,16 +18,23 @@ COLUMNS = [
     "high",
     "least",
     "most",
+    "balanced",
+    "balanced_low",
+    "balanced_high",
+    "constant",
+    "constant_balanced",
 ]
 
 
 def measured(frame: pd.DataFrame, rate: str) -> pd.DataFrame:
-    """Rows of ``Report.attacks`` with ``rate`` ("robust", "asr" or "clean") as value, in percent, and its interval.
+    """Rows of ``Report.attacks`` with ``rate`` ("robust", "asr", ...) as value, in percent, and its interval.
 
-    ``right`` is how many of the n images were right before the attack; ``least`` and ``most`` are of the seeds.
+    ``right`` is how many of the n images were right before the attack; ``least`` and ``most`` are of the seeds;
+    ``balanced`` is balanced accuracy under attack with its interval, ``constant`` and ``constant_balanced`` what one
+    answer for all of the images gets.
     """
-    ends = {f"{rate}_{end}": end for end in ("low", "high", "least", "most")}
-    return frame.rename(columns={rate: "value", **ends}).assign(source="measured")[COLUMNS]
+    ends = {end: frame[f"{rate}_{end}"] for end in ("low", "high", "least", "most")}
+    return frame.assign(source="measured", value=frame[rate], **ends)[COLUMNS]
 
 
 def published(table: pd.DataFrame, dataset: str, value: str) -> pd.DataFrame:

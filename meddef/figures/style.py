@@ -121,8 +121,10 @@ def percent_axis(axes: Axes, label: str | None = None) -> None:
         axes.set_ylabel(label)
 
 
-def attack_legend(figure: Figure, attacks: list[str], *, several_seeds: bool) -> None:
-    """One legend under the figure: the attacks, and what filled, hollow and dashes mean."""
+def attack_legend(
+    figure: Figure, attacks: list[str], *, several_seeds: bool, more: Iterable[Line2D] = ()
+) -> None:
+    """One legend under the figure: the attacks, what filled, hollow and dashes mean, and ``more``."""
     handles = [
         Line2D([], [], color="black", marker=marker(a), linestyle=line(a), label=attack_name(a))
         for a in attacks
@@ -134,7 +136,7 @@ def attack_legend(figure: Figure, attacks: list[str], *, several_seeds: bool) ->
     if several_seeds:
         label = "lowest, highest seed"
         handles.append(Line2D([], [], color="black", marker="_", linestyle="none", label=label))
-    legend_below(figure, handles)
+    legend_below(figure, [*handles, *more])
 
 
 def legend_below(figure: Figure, handles: list[Any]) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from meddef.figures import style
+from meddef.figures.constant import constant_handle, constant_share
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import PROTOCOL
 from meddef.records import Record
@@ -33,7 +34,8 @@ def schedule(report: Report) -> SvgFigure:
     """ε, adversarial weight and step size by epoch, and validation accuracy under them: a column a dataset.
 
     Coloured: what each model was trained with, a line a seed; hollow and dashed: the paper's phases. Epochs are
-    stretched to the paper's number; the label says how many were run.
+    stretched to the paper's number; the label says how many were run. Dotted: the share of the largest class among the
+    validation images.
     """
     datasets = [dataset for dataset in report.datasets if report.of("train", dataset.name)]
     if not datasets:
@@ -51,6 +53,8 @@ def schedule(report: Report) -> SvgFigure:
                 _paper(panel, name)
                 panel.set_ylim(0, 1.08 * panel.get_ylim()[1])
             else:
+                validation = dataset.record["counts"]["val"].values()
+                constant_share(panel, 100 * max(validation) / sum(validation))
                 style.percent_axis(panel)
         epochs = " or ".join(str(count) for count in sorted({record["epochs"] for record in trained}))
         column[0].set_title(
@@ -64,6 +68,7 @@ def schedule(report: Report) -> SvgFigure:
     figure.align_ylabels()
     handles: list[Artist] = [*style.model_patches(report.models())]
     handles.append(Line2D([], [], color=style.PUBLISHED, linestyle="--", label="published phases"))
+    handles.append(constant_handle())
     style.legend_below(figure, handles)
     records = [record for dataset in datasets for record in report.of("train", dataset.name)]
     return figure.showing(report, pd.concat([_history(r) for r in records], ignore_index=True), records)

@@ -1,12 +1,15 @@
 """What the MedDef paper prints, as data. Nothing here is computed, and nothing here needs torch.
 
 `PROTOCOL`: datasets, training, attacks, pruning, and where the paper's statements differ, with sections.
-`CLAIMS`: the ledger of every quantitative or ordering claim; `CLAIMS_EXCLUDED`: what is none, with reasons.
+`CLAIMS`: the ledger of every claim and setting with the checks that decide it (`meddef.claims.model` has the fields),
+`distinct` those that repeat no other; `CLAIMS_EXCLUDED`: the
+numbers and sentences that hold none, with reasons.
 `DECISIONS`: where the paper can be read in more than one way, and what was taken.
-`EXHIBITS`: every figure, subfigure and table. `FIGURE_CLAIMS`: bounds on ASR printed in captions and text.
+`EXHIBITS`: every figure, subfigure and table.
 `VARIANT_LABELS`: our variant names and the paper's.
 """
 
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -33,12 +36,19 @@ def _csv(name: str, dtype: dict[str, str]) -> pd.DataFrame:
 
 PROTOCOL: dict[str, Any] = _yaml("protocol.yaml")
 EXHIBITS: list[dict[str, Any]] = _yaml("exhibits.yaml")
-FIGURE_CLAIMS: list[dict[str, Any]] = _yaml("figure_claims.yaml")
 DECISIONS: list[dict[str, Any]] = _yaml("decisions.yaml")
 CLAIMS: list[dict[str, Any]] = [
-    {"section": section, **claim} for section, claims in _yaml("claims.yaml").items() for claim in claims
+    {"section": section, **claim}
+    for part in sorted(path.name for path in (files(__name__) / "claims").iterdir())
+    for section, claims in _yaml(f"claims/{part}").items()
+    for claim in claims
 ]
-CLAIMS_EXCLUDED: dict[str, list[dict[str, Any]]] = _yaml("claims_excluded.yaml")
+CLAIMS_EXCLUDED: dict[str, Any] = _yaml("claims_excluded.yaml")
+
+
+def distinct(claims: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Claims without those that say another one again."""
+    return [claim for claim in claims if "same_as" not in claim]
 
 
 def epsilon_table() -> pd.DataFrame:

@@ -20,7 +20,7 @@ from meddef.statistics import AttackCounts, Proportion
 
 SOURCE = Path("book") / "playground"
 TARGET = Path("book") / "_extra" / "playground"
-MODULES = ("numbers", "pairs", "attacks", "engine", "pictures", "sketch", "results", "app")
+MODULES = ("numbers", "pairs", "attacks", "engine", "pictures", "sketch", "results", "reach", "app")
 """The page's scripts, each after those that it imports."""
 NAMES = {"undefended": "trained on clean images", "defended": "trained on attacked images too"}
 TITLES = {"noise": "noise", "fgsm": "FGSM", "pgd": "PGD"}

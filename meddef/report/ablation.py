@@ -6,7 +6,7 @@ import pandas as pd
 
 from meddef.paper import VARIANT_LABELS, compression_table, epsilon_table
 from meddef.records import Record
-from meddef.report.display import Table, p_text
+from meddef.report.display import Table
 from meddef.report.paired import METHOD, Effect, corrected, effect
 from meddef.report.report import Dataset, Report, attack_name, ordered_attacks
 
@@ -22,21 +22,23 @@ STEPS = {
 def comparisons(report: Report, dataset: Dataset, eps: float) -> dict[tuple[str, str], Effect]:
     """(step, attack) -> accuracy with the component minus accuracy without it, clean and at ``eps``.
 
-    Only adversarially trained models are compared; a step whose models were not both run gives nothing. The p-values
-    are corrected for the number of comparisons (Holm).
+    Only adversarially trained models are compared; a step whose models were not both run gives nothing. Each step is a
+    question; p-values are corrected for its conditions (Holm).
     """
     found: dict[tuple[str, str], dict[int, Record]] = {}
     for record in report.alike("epsilon", dataset=dataset.name):
         at_eps = record["attack"] == "clean" or record["eps"] in (eps, None)
         if record["training"] == "adversarial" and at_eps:
             found.setdefault((record["variant"], record["attack"]), {})[record["seed"]] = record
-    effects = {}
+    effects: dict[tuple[str, str], Effect] = {}
     for step, (without, having) in STEPS.items():
+        ours = {}
         for attack in ordered_attacks(attack for _, attack in found):
             with_it, without_it = (found.get((variant, attack), {}) for variant in (having, without))
             if difference := effect([(1, with_it), (-1, without_it)]):
-                effects[step, attack] = difference
-    return corrected(effects)
+                ours[step, attack] = difference
+        effects |= corrected(ours)
+    return effects
 
 
 def paired_differences(report: Report, eps: float) -> Table:
@@ -47,9 +49,9 @@ def paired_differences(report: Report, eps: float) -> Table:
             "component": step,
             "condition": attack_name(attack),
             "n": str(found.n),
-            "seeds": str(len(found.by_seed)),
+            "seeds": str(found.trainings),
             "difference (points)": found.cell(),
-            "p, corrected": p_text(found.p_value),
+            "p, corrected": found.evidence(),
         }
         for dataset in report.datasets
         for (step, attack), found in comparisons(report, dataset, eps).items()

@@ -7,6 +7,7 @@ import pandas as pd
 
 from meddef.paper import PROTOCOL
 from meddef.records import Record
+from meddef.report.balanced import balanced_accuracy, constant_answer
 from meddef.report.display import DASH, Table, percent, seeds_note
 from meddef.report.report import Dataset, Report, attack_name, by_model, ordered_attacks, short_label
 from meddef.statistics import Proportion, mean_over_seeds
@@ -92,7 +93,24 @@ def _per_class(found: list[tuple[Dataset, list[Record]]], caption: str) -> Table
                         "specificity": _rate([specificity(c, i) for c in counts]),
                     }
                 )
-    return Table(pd.DataFrame(rows), f"{caption}{seeds_note(seeds)}", header=3)
+        rows += _balanced_rows(dataset, of_dataset)
+    note = " Balanced accuracy is the mean of the sensitivities."
+    return Table(pd.DataFrame(rows), f"{caption}{note if rows else ''}{seeds_note(seeds)}", header=3)
+
+
+def _balanced_rows(dataset: Dataset, found: list[Record]) -> list[dict[str, str]]:
+    """Below the classes of a dataset: balanced accuracy of every model, and of one answer for all images."""
+    head = {"dataset": dataset.label, "class": "all: balanced accuracy"}
+    rows = []
+    for model, records in by_model(found).items():
+        rates = mean_over_seeds([balanced_accuracy(record) for record in records], "rate")
+        row = {"model": short_label(*model), "n of the class": str(records[0]["n"])}
+        rows.append({**head, **row, "sensitivity": percent(rates, "rate"), "specificity": DASH})
+    if rows:
+        answer = constant_answer(found[0])
+        row = {"model": "constant answer", "n of the class": str(found[0]["n"])}
+        rows.append({**head, **row, "sensitivity": f"{100 * answer.balanced:.1f}", "specificity": DASH})
+    return rows
 
 
 def sensitivity(counts: np.ndarray, i: int) -> Proportion:

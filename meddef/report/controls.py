@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
 from meddef.records import Record
-from meddef.report.display import Table, Text, p_text
+from meddef.report.display import Table, Text
 from meddef.report.largest_class import WHY, survivors
-from meddef.report.paired import METHOD, Effect, corrected, effect
+from meddef.report.paired import METHOD, Effect, corrected, effect, in_order, tally
 from meddef.report.report import ATTACKS, Dataset, Report, attack_name, short_label, usual_training
 
 ATTACK = "pgd"  # at every budget; the other attacks at one
 ARCHITECTURES = ("resnet18", "full")
 TRAININGS = ("clean", "adversarial")
 MODELS = [(variant, training) for variant in ARCHITECTURES for training in TRAININGS]
-DAAM = {training: f"DAAM, {training} training" for training in TRAININGS}
+DAAM = {training: f"full model for ResNet18, {training} training" for training in TRAININGS}
 TRAINING = {variant: f"adversarial training, {variant}" for variant in ARCHITECTURES}
 INTERACTION = "interaction"
 # Each effect: the models whose accuracies are added, and taken away.
-EFFECTS: dict[str, list[tuple[int, tuple[str, str]]]] = {
+Parts = list[tuple[int, tuple[str, str]]]
+EFFECTS: dict[str, Parts] = {
     **{name: [(1, ("full", training)), (-1, ("resnet18", training))] for training, name in DAAM.items()},
     **{name: [(1, (variant, "adversarial")), (-1, (variant, "clean"))] for variant, name in TRAINING.items()},
     INTERACTION: [
@@ -31,12 +33,13 @@ EFFECTS: dict[str, list[tuple[int, tuple[str, str]]]] = {
     ],
 }
 HEADINGS = {
-    DAAM["clean"]: "DAAM added,\nclean training",
-    DAAM["adversarial"]: "DAAM added,\nadversarial training",
+    DAAM["clean"]: "full model for ResNet18,\nclean training",
+    DAAM["adversarial"]: "full model for ResNet18,\nadversarial training",
     TRAINING["resnet18"]: "adversarial training,\nResNet18",
     TRAINING["full"]: "adversarial training,\nFull DAAM",
     INTERACTION: "interaction",
 }
+IN_PLACE = "The full model in place of ResNet18 adds DAAM, self-attention and their fusion"
 NONE = (
     "This profile does not train ResNet18 and the full model both ways, so it has no answer; profiles that list "
     "`controls` do."
@@ -65,70 +68,111 @@ def conditions(
     return dict(sorted(found.items(), key=lambda item: (ATTACKS.index(item[0][0]), item[0][1] or 0.0)))
 
 
-def effects(report: Report, dataset: Dataset, eps: float) -> dict[Condition, dict[str, Effect]]:
-    """(attack, epsilon) -> the five effects of ``EFFECTS``, their p-values corrected for all of them (Holm)."""
-    if not has_all(report, dataset):
+def effects(
+    report: Report, dataset: Dataset, eps: float, of: Mapping[str, Parts] = EFFECTS
+) -> dict[Condition, dict[str, Effect]]:
+    """(attack, epsilon) -> the effects ``of``, each a question with p-values corrected for its conditions.
+
+    Equivalences without attack and under PGD are tested in the order of ε (``in_order``), the others as a family.
+    Empty where a model was not trained.
+    """
+    if not {model for parts in of.values() for _, model in parts} <= set(report.models(dataset.name)):
         return {}
-    found: dict[tuple[Condition, str], Effect] = {}
+    found: dict[str, dict[Condition, Effect]] = {name: {} for name in of}
     for condition, records in conditions(report, dataset, eps).items():
         ours = {
             name: effect([(sign, records.get(model, {})) for sign, model in parts])
-            for name, parts in EFFECTS.items()
+            for name, parts in of.items()
         }
         if all(ours.values()):  # an unfinished run may lack a model here
-            found |= {(condition, name): each for name, each in ours.items() if each}
-    result: dict[Condition, dict[str, Effect]] = {}
-    for (condition, name), difference in corrected(found).items():
-        result.setdefault(condition, {})[name] = difference
+            for name, each in ours.items():
+                found[name] |= {condition: each} if each else {}
+    result: dict[Condition, dict[str, Effect]] = {condition: {} for condition in found[next(iter(of))]}
+    for name, of_conditions in found.items():
+        for condition, each in _judged(of_conditions).items():
+            result[condition][name] = each
     return result
+
+
+def _judged(found: Mapping[Condition, Effect]) -> dict[Condition, Effect]:
+    """One question's effects, corrected."""
+    ordered = in_order({c: each for c, each in found.items() if _in_sequence(c)})
+    same = ordered | corrected({c: each for c, each in found.items() if not _in_sequence(c)})
+    return {c: replace(each, p_equivalence=same[c].p_equivalence) for c, each in corrected(found).items()}
+
+
+def _in_sequence(condition: Condition) -> bool:
+    return condition[0] in ("clean", ATTACK)
 
 
 def table(report: Report, eps: float) -> Table:
     """The effects of architecture and of training, a row a condition."""
     rows = []
     for dataset in report.datasets:
-        for (attack, budget), found in effects(report, dataset, eps).items():
+        for condition, found in effects(report, dataset, eps).items():
             first = next(iter(found.values()))
-            cells = {
-                HEADINGS[name]: f"{each.cell()}\np {p_text(each.p_value)}" for name, each in found.items()
-            }
             rows.append(
                 {
                     "dataset": dataset.label,
-                    "condition": attack_name(attack) + (f", ε = {budget:.2g}" if budget else ""),
+                    "condition": condition_words(condition),
                     "n": str(first.n),
-                    "seeds": str(len(first.by_seed)),
-                    **cells,
+                    "seeds": str(first.trainings),
+                    **{HEADINGS[name]: f"{each.cell()}\n{each.evidence()}" for name, each in found.items()},
                 }
             )
     caption = (
-        "What moves accuracy, in percentage points: DAAM added to ResNet18 under each training, adversarial in place "
-        "of clean training of each architecture, and how much more DAAM adds where training is adversarial than where "
-        f"it is clean (interaction). {METHOD}"
+        "What moves accuracy, in percentage points: the full model in place of ResNet18 under each training, "
+        "adversarial in place of clean training of each architecture, and how much more the architecture changes where "
+        f"training is adversarial than where it is clean (interaction). {IN_PLACE}{_sizes(report)}. {METHOD} "
+        "Equivalences without attack and under PGD are tested in the order of ε, until one fails."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
 
+def _sizes(report: Report) -> str:
+    """ " (21.8 M parameters against 11.2 M)", of the largest dataset's models; nothing where they were not trained."""
+    found = {r["variant"]: r["parameters"] for r in report.of("train")}
+    full, plain = (found.get(variant) for variant in ("full", "resnet18"))
+    return f" ({full / 1e6:.1f} M parameters against {plain / 1e6:.1f} M)" if full and plain else ""
+
+
+def condition_words(condition: Condition) -> str:
+    """ "PGD, ε = 0.05"."""
+    attack, budget = condition
+    return attack_name(attack) + (f", ε = {budget:.2g}" if budget else "")
+
+
 def verdict(report: Report, eps: float) -> Text:
-    """What DAAM and what adversarial training contribute, in sentences; says so where it cannot be told."""
+    """What architecture and what adversarial training contribute, in sentences; says so where it cannot be told."""
     sentences = []
     for dataset in report.datasets:
         found = effects(report, dataset, eps)
         if (ATTACK, eps) in found:
             attacked = conditions(report, dataset, eps)[ATTACK, eps]
-            sentences += [_at(dataset, found[ATTACK, eps], eps), _of_one_class(attacked), _over_all(found)]
-    return Text("\n".join(f"- {sentence}" for sentence in sentences) or NONE)
+            sentences += [_at(dataset, found[ATTACK, eps], eps), _of_one_class(attacked)]
+            sentences += [_same(found), _over_all(found)]
+    return Text(
+        "\n".join(f"- {sentence}" for sentence in sentences) + f"\n- {IN_PLACE}{_sizes(report)}."
+        if sentences
+        else NONE
+    )
 
 
 def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
     first = found[INTERACTION]
-    seeds = f", {len(first.by_seed)} seeds" if len(first.by_seed) > 1 else ""
-    training = " and ".join(f"{found[TRAINING[v]].words()} for {plain_label(v)}" for v in ARCHITECTURES)
-    daam = f"{found[DAAM['adversarial']].words()} where training is adversarial and by {found[DAAM['clean']].words()}"
+    seeds = f", {first.trainings} seeds" if first.trainings > 1 else ""
+    training = " and ".join(f"{judgement(found[TRAINING[v]])} for {plain_label(v)}" for v in ARCHITECTURES)
+    adversarial, clean = (judgement(found[DAAM[training]]) for training in ("adversarial", "clean"))
     return (
         f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training moves "
-        f"accuracy by {training}; DAAM moves it by {daam} where it is clean."
+        f"accuracy by {training}; the full model in place of ResNet18 moves it by {adversarial} where training is "
+        f"adversarial and by {clean} where it is clean."
     )
+
+
+def judgement(found: Effect) -> str:
+    """ "+47.3 points [+40.1, +54.6] (clear)"."""
+    return f"{found.words()} ({found.verdict})"
 
 
 def _of_one_class(attacked: Mapping[tuple[str, str], Mapping[int, Record]]) -> str:
@@ -142,25 +186,66 @@ def _of_one_class(attacked: Mapping[tuple[str, str], Mapping[int, Record]]) -> s
     )
 
 
+def _same(found: dict[Condition, dict[str, Effect]]) -> str:
+    """Up to which ε the two architectures, both trained adversarially, are shown to be equally accurate."""
+    ours = {c: each[DAAM["adversarial"]] for c, each in found.items() if _in_sequence(c)}
+    few = [(c, each) for c, each in ours.items() if not each.decides]
+    if few:
+        differ = "; ".join(condition_words(c) for c, each in few if each.these_differ)
+        return (
+            f"ResNet18 and the full model, both trained adversarially: {few[0][1].these} "
+            f"{f'differ ({differ})' if differ else 'are not shown to differ'}. With so few nothing follows for the "
+            "architectures, neither that they differ nor that they do not."
+        )
+    shown = [c for c, each in ours.items() if each.is_equivalent]
+    left = [
+        f"{condition_words(c)}: {each.words()}, {each.verdict}"
+        for c, each in ours.items()
+        if not each.is_equivalent
+    ]
+    if not shown:
+        return (
+            "ResNet18 and the full model, both trained adversarially, are under no condition shown to be equally "
+            f"accurate ({'; '.join(left)})."
+        )
+    margins = " and ".join(
+        f"±{margin:g} points {where}"
+        for attack, where in (("clean", "without attack"), (ATTACK, f"under {attack_name(ATTACK)}"))
+        for margin in {ours[c].margin for c in shown if c[0] == attack}
+    )
+    largest = max((c for c in shown), key=lambda c: c[1] or 0.0)
+    up_to = f", up to ε = {largest[1]:.2g}" if largest[1] else ""
+    rest = f" Not shown: {'; '.join(left)}." if left else ""
+    return (
+        "ResNet18 and the full model, both trained adversarially, are equally accurate within the margin, shown by "
+        f"equivalence tests in the order of ε: {margins}{up_to} ({ours[shown[0]].trainings} trainings each).{rest}"
+    )
+
+
+def same_in_short(found: dict[Condition, dict[str, Effect]]) -> str:
+    """Up to which ε the two architectures are equally accurate, where a sentence before has named them."""
+    return (
+        _same(found)
+        .replace("ResNet18 and the full model, both trained adversarially", "The two")
+        .replace("The two,", "The two")
+    )
+
+
 def plain_label(variant: str) -> str:
     """The name of an architecture, however it was trained."""
     return short_label(variant, usual_training(variant))
 
 
 def _over_all(found: dict[Condition, dict[str, Effect]]) -> str:
-    """How many effects are clear, and the largest that DAAM has under adversarial training."""
-    clear = {
-        what: sum(each[name].is_clear for each in found.values() for name in names)
-        for what, names in (("training", TRAINING.values()), ("daam", DAAM.values()))
-    }
-    of = len(ARCHITECTURES) * len(found)
-    of_daam = {condition: each[DAAM["adversarial"]] for condition, each in found.items()}
-    (attack, budget), most = max(of_daam.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
-    chance = "" if most.is_clear else ", which could be chance"
-    where = attack_name(attack) + (f" at ε = {budget:.2g}" if budget else "")
+    """Each question's verdicts over all conditions, and the largest effect of the architecture."""
+    names = (*TRAINING.values(), *DAAM.values())
+    tallies = [
+        (HEADINGS[name].replace("\n", " "), tally(each[name] for each in found.values())) for name in names
+    ]
+    told = "; ".join(f"{name}: {tallied}" for name, tallied in tallies)
+    of_full = {condition: each[DAAM["adversarial"]] for condition, each in found.items()}
+    condition, most = max(of_full.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
     return (
-        f"Over {len(found)} conditions, without attack and under attacks, the effect of adversarial training is clear "
-        f"in {clear['training']} of {of} comparisons, that of DAAM in {clear['daam']} of {of} (p below 0.05 after "
-        f"correction, and the same sign for every seed). The largest {'clear ' * most.is_clear}effect of DAAM with "
-        f"adversarial training: {most.words()}, {where}, n = {most.n}{chance}."
+        f"Without attack and under attacks, by effect: {told}. The largest effect of the full model in place of "
+        f"ResNet18 with adversarial training: {judgement(most)}, {condition_words(condition)}, n = {most.n}."
     )

@@ -26,6 +26,11 @@ class Text(str):
         return str(self)
 
 
+def bullets(sentences: list[str]) -> Text:
+    """A Markdown list; says so where there is nothing to say."""
+    return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of ready cells; ``None`` and NaN show as a dash.
@@ -123,6 +128,13 @@ def in_words(row: Mapping[Any, Any], rate: str) -> str:
     return percent(row, rate).replace("\n", " % ")
 
 
+def budget(eps: float) -> str:
+    """An ε as its reader knows it: "8/255" for what was rounded from grey levels, else "0.05"."""
+    levels = 255 * eps
+    whole = round(levels)
+    return f"{whole}/255" if whole and abs(levels - whole) < 1e-3 else f"{eps:g}"
+
+
 def seeds_note(seeds: Iterable[int]) -> str:
     """What a caption says where cells are means over seeds; empty with one. ``seeds`` are how many each cell has."""
     counts = sorted(set(seeds))
@@ -155,9 +167,14 @@ def beside(measured: str, published: Any) -> str:
     return measured if pd.isna(published) else f"{measured}\npaper {published}"
 
 
+PLACES = (
+    ("fig", "Fig. "), ("table", "Table "), ("abstract", "abstract"), ("code", "code"), ("data", "data"),
+)  # fmt: skip
+
+
 def place(section: str) -> str:
     """Where in the paper, kept on one line: "V-D" -> "Section V-D", "fig6" -> "Fig. 6", "table1" -> "Table 1"."""
-    for short, long in (("fig", "Fig. "), ("table", "Table "), ("abstract", "abstract")):
+    for short, long in PLACES:
         if section.startswith(short):
             return (long + section.removeprefix(short)).replace(" ", "\u00a0")
     return f"Section {section}".replace(" ", "\u00a0").replace("-", "\u2011")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
 import pandas as pd
 
 from meddef.records import Record
+from meddef.report.clock import duration
 from meddef.report.display import Table
 from meddef.report.report import Report, attack_name
-from meddef.report.tables_setup import duration
 from meddef.settings import SaliencySettings, TrainingSettings
 from meddef.work import passes, saliency_passes, train_passes
 
@@ -64,17 +63,6 @@ def _passes(record: Record, data: Record) -> float:
 def cost_of_a_pass(cells: pd.DataFrame) -> float:
     """Seconds of one worker for a pass, over all ``cells`` of ``effort`` together."""
     return float(cells["seconds"].sum() / cells["passes"].sum())
-
-
-def at_once(provenance: Iterable[Record]) -> float:
-    """How many cells were at work at a time: the seconds of all of them over the time in which any was."""
-    ends = [(datetime.fromisoformat(row["finished"]).timestamp(), row["seconds"]) for row in provenance]
-    spans = sorted((end - seconds, end) for end, seconds in ends)
-    busy, reached = 0.0, 0.0
-    for start, end in spans:
-        busy += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return sum(end - start for start, end in spans) / busy
 
 
 def predicted(calibration: pd.DataFrame, cells: pd.DataFrame) -> float:

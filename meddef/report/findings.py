@@ -10,42 +10,17 @@ import pandas as pd
 from meddef.paper import CLAIMS, PROTOCOL
 from meddef.records import Record
 from meddef.report.ablation import comparisons
-from meddef.report.display import NOTHING, Text, in_words, place
+from meddef.report.display import Text, bullets, in_words, place
 from meddef.report.largest_class import WHY, survivors
+from meddef.report.paired import tally
 from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
+from meddef.report.scope import scope as scope
 from meddef.report.tables import compression_pairs, epsilon_pairs
 from meddef.report.tables_comparison import full_pgd
-from meddef.report.tables_setup import circumstances, short_reach
+from meddef.report.training_words import easing as easing
+from meddef.report.training_words import schedule as schedule
+from meddef.report.training_words import training as training
 from meddef.report.worst_case import ENSEMBLE, below_single
-
-PHANTOM_NOTE = (
-    "Stand-ins are not the paper's data: here the comparison shows how the method behaves, "
-    "not whether the paper's numbers hold."
-)
-
-
-def scope(report: Report) -> Text:
-    """Profile, data, models, n, where it was computed: the first thing each page says."""
-    data = "; ".join(f"{d.label}{d.split}, n = {d.size('test'):,} test images" for d in report.datasets)
-    seeds = sorted({record["seed"] for record in report.of("train")})
-    each = " on each dataset" * (len(report.datasets) > 1)
-    numbers = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    models = f"{len(report.models())} models{each}, {numbers}, "
-    where = circumstances(report.provenance)
-    commits = _flat(where["git commit"])
-    s = "s" * ("; " in commits)
-    stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
-    short = short_reach(report)
-    warning = f" **Short reach.** {short}" if short else ""
-    return Text(
-        f"**Profile `{report.profile}`.** {data}. {report.missing()}{models if seeds else ''}"
-        f"{where['computing time']} of computing "
-        f"on {_flat(where['hardware'])} ({_flat(where['device'])}), commit{s} {commits}.{stand_in}{warning}"
-    )
-
-
-def _flat(cell: str) -> str:
-    return cell.replace("\n", "; ")
 
 
 def data(report: Report) -> Text:
@@ -61,59 +36,22 @@ def data(report: Report) -> Text:
     return bullets(sentences)
 
 
-def training(report: Report) -> Text:
-    """How far the validation accuracy of clean and adversarial training lies apart."""
-    sentences = []
-    for dataset in report.datasets:
-        best = [(r, r["history"][r["best_epoch"]]) for r in report.of("train", dataset.name)]
-        defended = [r for r, _ in best if r["training"] == "adversarial"]
-        eased = sum(min(row["ease"] for row in record["history"]) < 1 for record in defended)
-        attacked = [row["val_adversarial"] for _, row in best if row["val_adversarial"] is not None]
-        sentence = f"{dataset.label}: validation accuracy without attack is {_range(r['val_clean'] for _, r in best)}"
-        if attacked:
-            sentence += f", under PGD {_range(attacked)} for the adversarially trained models"
-            sentence += f"; the easing rule acted in {eased} of these {len(defended)} trainings"
-        sentences.append(f"{sentence}.")
-    return bullets(sentences)
-
-
-def _range(values: object) -> str:
-    found = [100 * value for value in values]  # type: ignore[attr-defined]
-    low, high = min(found), max(found)
-    return f"{low:.1f} %" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} %"
-
-
-def easing(report: Report) -> Text:
-    """The rule by which this run eases adversarial training, where the paper gives none."""
-    rules = [r["settings"]["adversarial"] for r in report.of("train") if r["settings"]["adversarial"]]
-    told = {
-        f"after {rule['patience']} epochs in a row whose validation score lies more than {100 * rule['tolerance']:g} "
-        f"points below the best, ε and w are multiplied by {rule['ease_factor']:g}"
-        for rule in rules
-    }
-    text = "The paper speaks of automatic adjustments when validation degrades and gives no rule"
-    return Text(
-        f"{text}. Here: {'; or '.join(sorted(told))}." if told else f"{text}; no model was trained so here."
-    )
-
-
 def ablation(report: Report, eps: float) -> Text:
-    """How many of the paired differences could be chance, and the largest one."""
+    """What the paired differences show, step by step, and the largest one."""
     sentences = []
     for dataset in report.datasets:
         found = comparisons(report, dataset, eps)
         if not found:
             sentences.append(f"{dataset.label}: the models of the ablation were not all trained.")
             continue
-        clear = sum(difference.is_clear for difference in found.values())
-        step, attack = max(found, key=lambda key: (found[key].is_clear, abs(found[key].value)))
-        which = ("The largest, which could be chance,", "It")[clear] if clear < 2 else "The largest of these"
+        steps = dict.fromkeys(step for step, _ in found)
+        told = "; ".join(
+            f"{s}: {tally(each for (step, _), each in found.items() if step == s)}" for s in steps
+        )
+        (step, attack), most = max(found.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
         sentences.append(
-            f"{dataset.label}: {clear} of {len(found)} paired differences {'is' if clear == 1 else 'are'} clear at 5 % "
-            "after Holm's correction"
-            f"{', with the same sign for every seed' * any(len(f.by_seed) > 1 for f in found.values())}. "
-            f"{which} is {step} under {attack_name(attack)}: {found[step, attack].words()} on "
-            f"n = {found[step, attack].n}."
+            f"{dataset.label}, what adding a component changes: {told}. The largest difference is {step} under "
+            f"{attack_name(attack)}: {most.words()} on n = {most.n} ({most.verdict})."
         )
         sentences += _of_one_class(report, dataset, eps)
     sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]
@@ -241,34 +179,6 @@ def confusion(report: Report) -> Text:
         ]
         sentences.append(f"{dataset.label}, n = {frame['n'].iloc[0]}: {'; '.join(parts)}.")
     return bullets(sentences)
-
-
-def strongest(report: Report, dataset: Dataset, eps: float) -> str:
-    """What ResNet18 and the full model keep under the attacks that leave least of them; empty without records."""
-    pairs = epsilon_pairs(report)
-    ours = pairs[(pairs["dataset"] == dataset.name) & (pairs["eps"] == eps) & (pairs["attack"] != "clean")]
-    lines = []
-    for (variant, training_kind), found in ours.groupby(["variant", "training"], sort=False):
-        if variant in ("resnet18", "full"):
-            rows = found.to_dict("records")
-            worst = min(rows, key=lambda row: row["robust"])
-            equal = [row for row in rows if (row["robust"], row["n"]) == (worst["robust"], worst["n"])]
-            attacks = ", ".join(attack_name(row["attack"]) for row in equal)
-            lines.append(
-                f"{model_label(str(variant), str(training_kind))} keeps {in_words(worst, 'robust')} "
-                f"under {attacks} (n = {worst['n']}{_seeds(worst['seeds'], max(row['seeds'] for row in rows))})"
-            )
-    return f"{dataset.label}, ε = {eps:g}: {'; '.join(lines)}." if lines else ""
-
-
-def _seeds(count: int, most: int) -> str:
-    """ ", 3 seeds" or ", 1 of 3 seeds"; nothing where all is of one seed."""
-    return "" if most == 1 else f", {most} seeds" if count == most else f", {count} of {most} seeds"
-
-
-def bullets(sentences: list[str]) -> Text:
-    """A Markdown list; says so where there is nothing to say."""
-    return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)
 
 
 def rerun(report: Report, section: str) -> Text:

@@ -13,10 +13,10 @@ import pandas as pd
 
 from meddef.report import effort
 from meddef.report.capacity import BYTES_A_WEIGHT, IN_TRAINING, Scale, planned, scale, split_sizes
+from meddef.report.clock import at_once, duration
 from meddef.report.display import DASH, Table
 from meddef.report.effort import cost_of_a_pass, halves, in_order, predicted
 from meddef.report.report import Report
-from meddef.report.tables_setup import duration
 from meddef.settings import Profile, load_profile
 from meddef.work import FORWARD, UPDATE
 
@@ -111,7 +111,7 @@ def throughput(reports: Sequence[Report]) -> Table:
                     "image size": " ".join(sorted({f"{d.record['image_size']} px" for d in report.datasets})),
                     "device": " ".join(sorted({row["device"] for row in report.provenance})),
                     "passes a second": f"{1 / cost_of_a_pass(cells):.0f}",
-                    "workers": f"{effort.at_once(report.provenance):.1f}",
+                    "workers": f"{at_once(report.provenance):.1f}",
                     "calibrated on": name,
                     "predicted / measured, the rest": f"{ratios[0]:.2f}" if ratios else DASH,
                     "the other way round": f"{ratios[1]:.2f}" if ratios else DASH,

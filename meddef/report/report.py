@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from meddef.paper import VARIANT_LABELS
-from meddef.records import Record, attack_frame, load_provenance, load_records
+from meddef.records import Record, load_provenance, load_records
+from meddef.report.balanced import balanced_frame
 from meddef.report.strongest import Quantity, alike, quantity, shown, strongest
 from meddef.report.worst_case import ENSEMBLE, with_worst_case
 
@@ -40,9 +41,10 @@ SPLITS = {
     "patient": "split by patient",
     "released": "split as released",
 }
-RATES = ("clean", "robust", "asr")
+RATES = ("clean", "robust", "asr", "balanced")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
 _NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread", "_least", "_most")]
+_CONSTANT = ["constant", "constant_balanced", "largest", "absent"]  # of one answer for all images
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Report:
     records: list[Record]
     provenance: list[Record]
     folder: Path | None = None
+    _summaries: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def load(cls, profile: str, results_dir: str | Path) -> Report:
@@ -177,17 +180,25 @@ class Report:
     def _alike(self) -> list[Record]:
         return with_worst_case(alike(self.of("attack")))
 
+    def at(self, eps: float, dataset: str) -> list[Record]:
+        """Every attack with the L∞ bound ``eps`` on models without pruning, each from its strongest record."""
+        place = (dataset, 0.0, eps, "linf")
+        found = [((q[0], q[5], *q[-2:]), record) for q, record in self._strongest.items()]
+        return [record for own, record in found if own == place and record["attack"] != "clean"]
+
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
         """What ``grid`` gives, summarised over seeds, in percent; empty when the grid was not run.
 
         Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n and right
         (of them right before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each of
-        clean, robust and asr: the value, ``_low``, ``_high`` (Wilson, 95 %), ``_spread`` (standard deviation over
-        seeds, NaN with one), ``_least`` and ``_most`` (of the seeds). With several seeds, value and ends are means.
+        clean, robust, asr and balanced (accuracy under attack): the value, ``_low``, ``_high`` (Wilson, 95 %),
+        ``_spread`` (standard deviation over seeds, NaN with one), ``_least`` and ``_most`` (of the seeds). With several
+        seeds, value and ends are means. ``constant`` and ``constant_balanced`` are those rates of one answer for all of
+        these images, ``largest`` is its class, ``absent`` names classes that none of the images shows.
         """
-        if grid not in self._summaries:
-            self._summaries[grid] = self._summary(grid)
-        frame = self._summaries[grid]
+        frame = self._summaries.get(grid)
+        if frame is None:
+            frame = self._summaries[grid] = self._summary(grid)
         return frame if dataset is None else frame[frame["dataset"] == dataset].reset_index(drop=True)
 
     def behind(self, grid: str, frame: pd.DataFrame) -> list[Record]:
@@ -195,15 +206,11 @@ class Report:
         cells = {_cell(row) for row in frame.to_dict("records")}
         return [record for record in self.grid(grid) if _cell(record) in cells]
 
-    @cached_property
-    def _summaries(self) -> dict[str, pd.DataFrame]:
-        return {}
-
     def _summary(self, grid: str) -> pd.DataFrame:
         rows = self.grid(grid)
         if not rows:
-            return pd.DataFrame(columns=[*_CELL, "n", "right", "seeds", *_NUMBERS])
-        frame = attack_frame(rows)
+            return pd.DataFrame(columns=[*_CELL, "n", "right", "seeds", *_NUMBERS, *_CONSTANT])
+        frame = balanced_frame(rows)
         frame["twin"] = frame["dataset"].map({d.name: d.twin for d in self.datasets})
         frame["eps"] = frame["eps"].astype(float)
         groups = frame.groupby(_CELL, sort=False, dropna=False)
@@ -213,6 +220,8 @@ class Report:
                 result[f"{rate}{end}"] = 100 * groups[f"{rate}{end}"].mean()
             for end, of_seeds in (("_spread", "std"), ("_least", "min"), ("_most", "max")):
                 result[f"{rate}{end}"] = 100 * groups[rate].agg(of_seeds)
+        for name in _CONSTANT:
+            result[name] = 100 * groups[name].mean() if name.startswith("constant") else groups[name].first()
         return _sorted(result.reset_index())
 
 

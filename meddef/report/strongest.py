@@ -17,7 +17,7 @@ _MODEL = ("dataset", "data_fingerprint", "variant", "training", "seed", "prune_r
 _FEATURES = (
     3 * PROTOCOL["preprocessing"]["image_size"] ** 2
 )  # any number that is the same for all compares effort
-GRIDS_OF_EPSILON = ("jsma", "ensemble")
+GRIDS_OF_EPSILON = ("epsilon", "small_epsilon")
 Quantity = tuple[Any, ...]
 
 
@@ -69,15 +69,19 @@ def strongest(records: Iterable[Record]) -> list[Record]:
 def shown(records: Sequence[Record], grid: str) -> list[Quantity]:
     """The quantities of a grid and what belongs to it, each once, in the order of ``records``.
 
-    JSMA and the ensemble, which cost more, may have been run on grids of their own that belong to "epsilon". To
-    "pruning" belong its trained models and attacks without pruning, wherever they were run.
+    JSMA and the ensemble, which cost more, may have been run on grids of their own. What such a grid of the ensemble
+    has at an ε of a grid of epsilons belongs to that one, JSMA, which has no ε, to "epsilon". To "pruning" belong its
+    trained models and attacks without pruning, wherever they were run.
     """
     own = [record for record in records if record["grid"] == grid]
     attacked = {(_training(record), record["attack"], record["eps"]) for record in own}
+    budgets = {(record["dataset"], record["eps"]) for record in own if record["eps"]}
 
     def belongs(record: Record) -> bool:
-        if grid == "epsilon":
-            return record["grid"] in GRIDS_OF_EPSILON and record["attack"] != "clean"
+        if grid in GRIDS_OF_EPSILON and record["grid"] == "jsma":
+            return grid == "epsilon" and record["attack"] == "jsma"
+        if grid in GRIDS_OF_EPSILON and record["grid"] == "ensemble":
+            return (record["dataset"], record["eps"]) in budgets
         unpruned = grid == "pruning" and not record["prune_rate"]
         return unpruned and (_training(record), record["attack"], record["eps"]) in attacked
 

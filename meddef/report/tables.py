@@ -6,15 +6,16 @@ functions are what a page shows.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import Any
 
 import pandas as pd
 
 from meddef import paper
+from meddef.claims.ledger import bounds
+from meddef.claims.model import Bound
 from meddef.records import Record
-from meddef.report.display import BEST, DASH, Table, beside, percent, place, seeds_note
+from meddef.report.display import BEST, DASH, Table, beside, budget, percent, place, seeds_note
 from meddef.report.report import (
     Report,
     at_epsilon,
@@ -23,6 +24,7 @@ from meddef.report.report import (
     short_label,
     usual_training,
 )
+from meddef.report.tables_constant import balanced_note, constant_cells, constant_name, with_balanced
 from meddef.report.worst_case import DEFINITION, ENSEMBLE
 
 MARKED = "* the best model of its group and attack, measured and as printed, ties included."
@@ -32,13 +34,16 @@ NOTE = "Measured % with its 95 % interval; below it the paper's value."
 COUNTED = {"robust": "n", "asr": "right"}  # what the rate is a share of: all images, or those right before
 
 
-def epsilon_pairs(report: Report, grid: str = "epsilon") -> pd.DataFrame:
-    """Every measured accuracy of a grid of epsilons with what Table 1 or 2 prints for it, one row a cell.
+def epsilon_pairs(report: Report, *grids: str) -> pd.DataFrame:
+    """Every measured accuracy of ``grids`` of epsilons ("epsilon" where none is named) with what Table 1 or 2 prints
+    for it, one row a cell.
 
     Columns of ``Report.attacks``, ``eps`` filled in for attacks that have none (once for each epsilon), and
     ``printed`` (text as in the paper, or None), ``published`` (percent, or NaN).
     """
-    frame = report.attacks(grid)
+    frames = [report.attacks(grid) for grid in grids or ("epsilon",)]
+    frame = pd.concat([each for each in frames if len(each)] or frames, ignore_index=True)
+    frame = frame.drop_duplicates(["dataset", "variant", "training", "attack", "eps"], ignore_index=True)
     budgets = sorted(set(frame.loc[frame["eps"] > 0, "eps"]))
     everywhere = frame[(frame["attack"] == "clean") | frame["eps"].isna()]
     copies = [everywhere.assign(eps=eps) for eps in budgets]
@@ -75,7 +80,7 @@ def epsilon(report: Report, grid: str = "epsilon") -> Table:
     caption = f"Accuracy under attack by ε. {NOTE}"
     if grid == "epsilon":
         caption += " JSMA has no ε: its one value stands in every group."
-    caption += _worst_case_note(pairs) + seeds_note(pairs["seeds"])
+    caption += _worst_case_note(pairs) + balanced_note(pairs) + seeds_note(pairs["seeds"])
     return _layout(report, pairs, "eps", "ε", "robust", caption)
 
 
@@ -134,16 +139,27 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
     for dataset in report.datasets:
         ours = pairs[pairs["dataset"] == dataset.name].sort_values(key, kind="stable")
         ours = _with_best(ours, key, rate)
-        for (value, variant, training), cells in ours.groupby([key, "variant", "training"], sort=False):
-            model = short_label(str(variant), str(training))
-            row = {"dataset": dataset.label, title: f"{value:.2g}", "model": model}
-            row[COUNTED[rate]] = n = cells[COUNTED[rate]].mode()[0]
-            seeds = cells["seeds"].max()
-            for attack in attacks:
-                found = cells[cells["attack"] == attack].to_dict("records")
-                row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
-            rows.append(row)
+        for value, group in ours.groupby(key, sort=False):
+            head = {"dataset": dataset.label, title: _place(float(value), key)}
+            for (variant, training), cells in group.groupby(["variant", "training"], sort=False):
+                n, seeds = cells[COUNTED[rate]].mode()[0], cells["seeds"].max()
+                row = head | {"model": short_label(str(variant), str(training)), COUNTED[rate]: n}
+                for attack in attacks:
+                    found = cells[cells["attack"] == attack].to_dict("records")
+                    row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
+                rows.append(row)
+            if rate == "robust":
+                n = group["n"].mode()[0]
+                rows.append(
+                    head | {"model": constant_name(group), "n": n} | constant_cells(group, attacks, n)
+                )
     return Table(pd.DataFrame(rows), f"{caption} {MARKED}", header=3)
+
+
+def _place(value: float, key: str) -> str:
+    """ "0.05", and below an ε that was rounded from grey levels "8/255"."""
+    short = f"{value:.2g}"
+    return f"{short}\n{budget(value)}" if key == "eps" and "/" in budget(value) else short
 
 
 def _with_best(pairs: pd.DataFrame, key: str, rate: str) -> pd.DataFrame:
@@ -169,6 +185,8 @@ def _cell(found: dict[Hashable, Any], rate: str, n: str, seeds: int) -> str:
     measured = percent(found, rate)
     if found["best"]:
         measured = measured.replace("\n", f"{BEST}\n", 1)
+    if rate == "robust":
+        measured = with_balanced(measured, found)
     return beside(measured, found["printed"]) + BEST * bool(found["best_printed"]) + other_n + fewer
 
 
@@ -177,27 +195,25 @@ def caption_claims(report: Report) -> Table:
     frame = at_epsilon(report.attacks("pruning"), paper.PROTOCOL["attacks"]["pgd"]["eps"])
     rows = []
     for dataset in report.datasets:
-        for claim in paper.FIGURE_CLAIMS:
-            low, high = claim["prune"]
-            if dataset.twin not in claim["datasets"]:
-                continue
+        for claim, bound in bounds("asr"):
+            (variant,) = bound.variants
             ours = frame[
                 (frame["dataset"] == dataset.name)
-                & (frame["variant"] == claim["variant"])
-                & (frame["training"] == usual_training(claim["variant"]))
-                & frame["attack"].isin(claim["attacks"])
-                & frame["prune_rate"].between(low, high)
+                & (frame["variant"] == variant)
+                & (frame["training"] == usual_training(variant))
+                & frame["attack"].isin(bound.attacks)
+                & frame["prune_rate"].isin(bound.rates)
             ]
-            if ours.empty:
+            if ours.empty or dataset.twin not in bound.datasets:
                 continue
             rows.append(
                 {
                     "dataset": dataset.label,
-                    "where": place(claim["exhibit"]),
-                    "model": short_label(claim["variant"], usual_training(claim["variant"])),
-                    "the paper": claim["quote"],
+                    "where": place(claim.section),
+                    "model": short_label(variant, usual_training(variant)),
+                    "the paper": claim.quote,
                     "measured ASR (%)": f"{ours['asr'].min():.1f} to {ours['asr'].max():.1f}",
-                    "within": within(claim, ours["asr"]),
+                    "within": within(bound, ours["asr"]),
                 }
             )
     return Table(
@@ -208,50 +224,27 @@ def caption_claims(report: Report) -> Table:
     )
 
 
-def within(claim: dict[str, float | None], values: pd.Series) -> str:
+def within(bound: Bound, values: pd.Series) -> str:
     """How many of ``values`` (percent) lie within a claim's bounds: "12 of 36"; a dash where it bounds nothing."""
-    low, high = claim["low"], claim["high"]
-    if low is None and high is None:
+    if not isinstance(bound.low, float) and not isinstance(bound.high, float):
         return DASH
     inside = values.between(
-        -1.0 if low is None else low,
-        101.0 if high is None else high,
-        inclusive="neither" if claim["strict"] else "both",
+        bound.low if isinstance(bound.low, float) else -1.0,
+        bound.high if isinstance(bound.high, float) else 101.0,
+        inclusive="neither" if bound.strict else "both",
     )
     return f"{int(inside.sum())} of {len(values)}"
 
 
-def front(report: Report, eps: float) -> Table:
-    """The front page's table: every model, clean and under attack at ``eps``, measured and published."""
-    pairs = epsilon_pairs(report)
-    pairs = pairs[pairs["eps"] == eps]
-    notes = _worst_case_note(pairs) + seeds_note(pairs["seeds"])
-    caption = f"Accuracy (%) without attack and at ε = {eps:g}. {NOTE}{notes}"
+def front(report: Report, budgets: float | Iterable[float]) -> Table:
+    """The front page's table: every model, clean and under attack at each of ``budgets``, measured and published."""
+    wanted = [budgets] if isinstance(budgets, (int, float)) else list(budgets)
+    pairs = epsilon_pairs(report, "epsilon", "small_epsilon")
+    pairs = pairs[pairs["eps"].isin(wanted)]
+    at = " and ".join(budget(eps) for eps in wanted)
+    notes = _worst_case_note(pairs) + balanced_note(pairs) + seeds_note(pairs["seeds"])
+    caption = f"Accuracy (%) without attack and at ε = {at}. {NOTE}{notes}"
     table = _layout(report, pairs, "eps", "ε", "robust", caption)
+    if len(wanted) > 1:
+        return table
     return Table(table.frame.drop(columns="ε", errors="ignore"), table.caption, header=2)
-
-
-def split_policies(reports: Iterable[Report], eps: float) -> Table:
-    """Images that several reports split in different ways, a row a model and split; empty where there are none."""
-    runs = [(dataset, report) for report in reports for dataset in report.datasets]
-    ways = Counter(name for name, _ in {(dataset.name, dataset.split) for dataset, _ in runs})
-    rows = []
-    for dataset, report in runs:
-        clean = report.attacks("test", dataset.name).assign(column="no attack")
-        pgd = at_epsilon(report.attacks("epsilon", dataset.name), eps).query("attack == 'pgd'")
-        frame = pd.concat([clean, pgd.assign(column=f"PGD, ε = {eps:g}")])
-        for (variant, training), cells in frame.groupby(["variant", "training"], sort=False):
-            images = f"{dataset.label}{dataset.split} (profile {report.profile})"
-            row = {"model": short_label(str(variant), str(training)), "images": images}
-            row |= {
-                cell["column"]: f"{percent(cell, 'robust')}\nn = {cell['n']}"
-                for cell in cells.to_dict("records")
-            }
-            rows += [row] if ways[dataset.name] > 1 else []
-    twice = {name for name, count in Counter(row["model"] for row in rows).items() if count > 1}
-    rows = sorted((row for row in rows if row["model"] in twice), key=lambda row: row["model"], reverse=True)
-    caption = (
-        "Accuracy (%) of models trained on the same images, split differently. Test images differ between splits, "
-        "so they are not compared image by image; images of one patient on both sides may make the task easier."
-    )
-    return Table(pd.DataFrame(rows), caption, header=2)

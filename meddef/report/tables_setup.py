@@ -9,6 +9,7 @@ import pandas as pd
 
 from meddef.paper import PROTOCOL
 from meddef.records import Record
+from meddef.report.clock import computing_time
 from meddef.report.display import DASH, Table
 from meddef.report.report import Dataset, Report, short_label
 
@@ -47,7 +48,7 @@ def circumstances(provenance: list[Record]) -> dict[str, str]:
         "versions": _each(versions),
         "hardware": _each(hardware),
         "device": _each(cell["device"] for cell in provenance),
-        "computing time": duration(sum(cell["seconds"] for cell in provenance)),
+        "computing time": computing_time(provenance),
         "computed": " to ".join(dict.fromkeys([finished[0], finished[-1]])) if finished else DASH,
         "cells": str(len(provenance)),
     }
@@ -56,13 +57,6 @@ def circumstances(provenance: list[Record]) -> dict[str, str]:
 def _hardware(hardware: Record) -> str:
     gpu = f", {hardware['gpu']}" if hardware.get("gpu") else ""
     return f"{hardware['cpu']}, {hardware['cores']} cores{gpu}"
-
-
-def duration(seconds: float) -> str:
-    """ "45 s", "12 min" or "3.4 h"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _each(values: Any) -> str:
@@ -154,7 +148,7 @@ def training_settings(report: Report) -> Table:
         "epochs": (str(paper["epochs"]), lambda s: str(s["epochs"])),
         "batch size": (_each(paper["batch_size"].values()), lambda s: str(s["batch_size"])),
         "class weights": (DASH, lambda s: "inverse frequency" if s.get("class_weights") else "none"),
-        "augmentation": (f"various, {paper['augmentation']['techniques']}", _augmentation),
+        "augmentation": (f"various, {paper['augmentation']['techniques']}", augmentation),
         "share attacked, training": (
             f"{100 * paper['adversarial_share']['train']:.0f} %",
             _share("train_share"),
@@ -187,7 +181,7 @@ def _step(settings: Record) -> str:
     return f"{steps * last['step_size'] / last['epsilon']:.3g} ε / {steps}"
 
 
-def _augmentation(settings: Record) -> str:
+def augmentation(settings: Record) -> str:
     """The techniques, or "none"; records of earlier versions have a flag for the one that there was."""
     names = settings.get("augmentation", ["horizontal_flip"] if settings.get("horizontal_flip") else [])
     return ", ".join(name.replace("_", " ") for name in names) or "none"

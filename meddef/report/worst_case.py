@@ -51,10 +51,14 @@ def worst_case(first: Record, others: Iterable[Record]) -> Record:
         next((answer for answer in said if answer != label), label)
         for label, *said in zip(labels, *answers, strict=True)
     )
+    return {**first, **_counted(labels, before, after)}
+
+
+def _counted(labels: str, before: str, after: str) -> Record:
+    """The answers and their counts, as a record has them."""
     triples = list(zip(labels, before, after, strict=True))
     return {
-        **first,
-        "n": n,
+        "n": len(triples),
         "labels": labels,
         "before": before,
         "after": after,
@@ -62,6 +66,24 @@ def worst_case(first: Record, others: Iterable[Record]) -> Record:
         "correct_after": sum(label == a for label, _, a in triples),
         "flipped": sum(label == b != a for label, b, a in triples),
     }
+
+
+def joint(records: Sequence[Record], n: int | None = None) -> Record:
+    """The worst case of each of the first ``n`` images (or all that every record has) over ``records``.
+
+    They are attacks at one ε on one model; the result has the fields of the first, named as the attack "worst_case".
+
+    Raises:
+        ValueError: no record, fewer than ``n`` images in one, or other images in one (its labels differ).
+    """
+    if not records:
+        raise ValueError("no attack, no worst case")
+    found = worst_case(records[0], records[1:])
+    if n is not None and found["n"] < n:
+        raise ValueError(f"a record holds {found['n']} images, not {n}")
+    cut = found["n"] if n is None else n
+    few = {name: found[name][:cut] for name in ("labels", "before", "after")}
+    return {**found, "attack": "worst_case", **_counted(few["labels"], few["before"], few["after"])}
 
 
 def below_single(records: Sequence[Record]) -> list[float]:

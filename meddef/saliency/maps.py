@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from meddef.as_found import evaluating
 from meddef.errors import InputError
 from meddef.models import Normalized
 
@@ -36,20 +37,19 @@ def target_layer(model: nn.Module, layer: str) -> nn.Module:
 def grad_cam(model: nn.Module, images: torch.Tensor, *, layer: str) -> np.ndarray:
     """Grad-CAM for each image's most likely class: images (N, 3, H, W) in [0, 1] -> float32 (N, H, W) in [0, 1].
 
-    The model's mode and parameters' gradients are left as they were found.
+    The modes of the model's layers and its parameters' gradients are left as they were found, also after an error.
     """
     try:
         from pytorch_grad_cam import GradCAM
     except ImportError as error:
         raise InputError("Grad-CAM needs the package grad-cam: pip install 'meddef[book]'") from error
 
-    training = model.training
-    gradients = [parameter.grad for parameter in model.parameters()]
-    with GradCAM(model, [target_layer(model, layer)]) as cam:
-        maps = cam(input_tensor=images, targets=None)
-    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-        parameter.grad = gradient
-    model.train(training)
+    with evaluating(model):
+        cam = GradCAM(model, [target_layer(model, layer)])
+        try:  # its own "with" takes an IndexError of the model for its end
+            maps: np.ndarray = cam(input_tensor=images, targets=None)
+        finally:
+            cam.activations_and_grads.release()
     return maps
 
 

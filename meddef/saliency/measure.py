@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from meddef.as_found import evaluating
 from meddef.attacks.gradient import pgd
+from meddef.attacks.options import with_step_size
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.saliency.agreement import rank_correlation, top_overlap
@@ -42,9 +44,10 @@ def measure_saliency(
     device: str = "cpu",
     keep_maps: bool = False,
 ) -> dict[str, list[Row]]:
-    """Grad-CAM of some images of ``test``, and what can be measured about it.
+    """Grad-CAM of some images of ``test``, and what can be measured about it, in evaluation mode.
 
     Args:
+        model: images (N, 3, H, W) in [0, 1] to logits (N, K); every layer keeps the mode it has.
         test: of which the first ``settings.images`` with a lesion are measured, classes in turn; where no lesion is
             known, the first of a seeded order. Of the latter are the mean maps too.
         masks: (N, H, H) bool, where the lesion is; None where nobody knows.
@@ -106,7 +109,8 @@ def _answers(model: nn.Module, images: Tensor, heats: np.ndarray, settings: Sali
 def _under_attack(
     model: nn.Module, images: Tensor, labels: Tensor, heats: np.ndarray, settings: SaliencySettings
 ) -> list[Row]:
-    attacked = pgd(model, images, labels, **settings.pgd.model_dump())
+    attack = with_step_size("pgd", settings.pgd.model_dump(), settings.pgd.eps)
+    attacked = pgd(model, images, labels, **attack)
     moved = grad_cam(model, attacked, layer=settings.layer)
     others = np.roll(heats, -1, axis=0) if len(heats) > 1 else np.zeros_like(heats)  # flat: there is no other
     return [
@@ -123,9 +127,9 @@ def _under_attack(
     ]
 
 
-@torch.no_grad()
 def _predictions(model: nn.Module, images: Tensor) -> Tensor:
-    return model(images).argmax(1)
+    with evaluating(model), torch.no_grad():
+        return model(images).argmax(1)
 
 
 def _rounded(value: float) -> float:

@@ -16,6 +16,8 @@ from scipy.integrate import trapezoid
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
+from meddef.as_found import evaluating
+
 BLUR = 0.1  # standard deviation of the blur, as a share of the image's side: nothing as small as a lesion is left
 
 
@@ -25,10 +27,13 @@ def blurred(images: Tensor) -> Tensor:
     return gaussian_blur(images, kernel_size=2 * math.ceil(3 * sigma) + 1, sigma=sigma)
 
 
-@torch.no_grad()
 def probabilities(model: nn.Module, images: Tensor, classes: Tensor) -> np.ndarray:
-    """Softmax probability of one class an image: images (N, C, H, W), classes (N,) -> float64 (N,)."""
-    logits = model(images).double()
+    """Softmax probability of one class an image: images (N, C, H, W), classes (N,) -> float64 (N,).
+
+    In evaluation mode; the modes of the model's layers are left as they were found.
+    """
+    with evaluating(model), torch.no_grad():
+        logits = model(images).double()
     return logits.softmax(1).gather(1, classes[:, None])[:, 0].cpu().numpy()
 
 

@@ -19,7 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 def save_weights(path: Path, model: nn.Module, **header: Any) -> None:
-    """Write the model's state (parameters and buffers) whole or not at all; ``header`` is kept as JSON."""
+    """Write the model's state (parameters and buffers) whole or not at all; ``header`` is kept as JSON.
+
+    ``meddef.evaluation.describe`` makes a header that tells ``meddef evaluate`` which images to judge on.
+    """
     _save(path, _cpu(model.state_dict()), header)
 
 
@@ -31,7 +34,7 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     """
     try:
         model.load_state_dict(load_file(path))
-        return _header(path)
+        return read_header(path)
     except FileNotFoundError as error:
         raise InputError(f"no weights at {path}: train the model first, or give another file") from error
     except SafetensorError as error:
@@ -41,6 +44,28 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} holds the weights of another model: {reason}") from error
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What ``save_weights`` wrote beside the weights; empty for a file of another program.
+
+    Raises:
+        InputError: not a whole safetensors file.
+    """
+    try:
+        found = _header(path)
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is not a whole safetensors file ({error}): delete it and train again"
+        ) from error
+    except ValueError:  # no JSON: what others keep under this name
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def describe_weights(path: Path, source: Path, **header: Any) -> None:
+    """Write a copy of the weights in ``source``, with ``header`` beside what they say already."""
+    _save(path, load_file(source), read_header(source) | header)
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **header: Any) -> None:

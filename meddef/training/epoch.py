@@ -37,9 +37,23 @@ SEED_STRIDE = 100_003  # more epochs than any run has, so that (seed, epoch) pai
 
 
 def class_weights(labels: np.ndarray) -> Tensor:
-    """Weights that give each class the same total, n / (K * n_class): int64 (N,) -> float32 (K,)."""
+    """Weights that give each class the same total, n / (K * n_class): int64 (N,) -> float32 (K,).
+
+    Raises:
+        InputError: a class below the highest label has no image.
+    """
     counts = torch.bincount(torch.as_tensor(labels)).float()
+    if len(missing := (counts == 0).nonzero()):
+        raise no_image(int(missing[0]))
     return counts.sum() / (len(counts) * counts)
+
+
+def no_image(label: int) -> InputError:
+    """The refusal of class weights where class ``label`` (from 0) has no training image."""
+    return InputError(
+        f"class_weights: class {label} (counted from 0) has no training image, so no weight: "
+        "add images of it, take another split, or leave training.class_weights out"
+    )
 
 
 class Epoch:
@@ -73,6 +87,8 @@ class Epoch:
     def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
         """Train on every image once; returns mean losses and the accuracy on clean images as seen while training."""
         self.model.train()
+        if self.attack is not None:
+            self.attack.new_epoch()
         weights = class_weights(images.labels).to(self.device) if self.settings.class_weights else None
         generator = torch.Generator().manual_seed(self.seed)
         sizes, parts = [], []  # the parts stay on the device until the epoch ends
@@ -170,6 +186,8 @@ class Epoch:
         attacked = self._attacked(len(labels))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             logits = self.together(torch.cat([clean, adversarial]), len(labels), attacked).float()
+        if weights is not None and len(weights) < logits.shape[1]:
+            raise no_image(len(weights))
         loss = loss_clean = self._mean_loss(logits[: len(clean)], labels, weights)
         loss_adversarial = torch.zeros_like(loss_clean)
         if attacked:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,14 @@ def train(
     device: str = "cpu",
     label: str = "train",
     progress: bool = True,
+    about: Mapping[str, Any] | None = None,
 ) -> TrainingState:
     """Train ``model`` in place; it ends with the weights of the best epoch.
 
     The best epoch is the one with the highest validation score: clean accuracy, or for adversarial training the mean
     of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives a
-    checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; a run found there is resumed.
+    checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; a run found there is resumed. ``about`` is
+    written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
 
     Of several processes the first writes; all read ``folder``, so it must lie on a disk that they share. On a GPU,
     float32 means float32 (TF32 is off while training) and convolutions give the same bits twice.
@@ -107,7 +110,7 @@ def train(
             ease_if_degraded(state, row["score"], settings)
             state.epoch += 1
             if team.leads:
-                _keep(folder, model, optimizer, state)
+                _keep(folder, model, optimizer, state, about or {})
             bar.update()
             bar.set_postfix_str(f"score {row['score']:.3f}, best {state.best_score:.3f}")
     team.agrees(state.epoch)  # the first process has written the best weights
@@ -115,10 +118,16 @@ def train(
     return state
 
 
-def _keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+def _keep(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
+    about: Mapping[str, Any],
+) -> None:
     """Write what the epoch that has just ended leaves behind."""
     if state.best_epoch == state.epoch - 1:
-        save_weights(folder / "best.safetensors", model, epoch=state.best_epoch)
+        save_weights(folder / "best.safetensors", model, **(dict(about) | {"epoch": state.best_epoch}))
     save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, **asdict(state))
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in state.history))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from meddef.audit import Finding, Published, decided_by, findings
 from meddef.audit.numbers import QUESTIONS
+from meddef.audit.published import DATASETS
 from meddef.figures.pages import PageFigure
 from meddef.report.display import in_plain_words, place
 from meddef.trust.attainable import ALT, attainable
@@ -36,6 +37,9 @@ FIRST = (
     "claim:V-C.msf-clean",
     "confusion:chest_xray:PNEUMONIA",
 )
+
+
+STATED, TRIED = "the stated test sets", "sizes that were tried and the paper does not state for its tables"
 
 
 @cache
@@ -82,17 +86,22 @@ def _bullet(finding: Finding) -> str:
 
 def counts(found: tuple[Finding, ...]) -> str:
     """Every check with its question and how many of its findings have each verdict, as an HTML table."""
-    tally: dict[str, Counter[str]] = {}
+    tally: dict[tuple[str, str], Counter[str]] = {}
+    stated = {Published().test_size(dataset) for dataset in DATASETS}
+    sizes: dict[str, set[int]] = {}
     for finding in found:
-        tally.setdefault(finding.id.partition(":")[0], Counter())[finding.verdict] += 1
+        at = "" if finding.n is None else STATED if finding.n in stated else TRIED
+        tally.setdefault((finding.id.partition(":")[0], at), Counter())[finding.verdict] += 1
+        sizes.setdefault(at, set()).add(finding.n or 0)
     kinds = {finding.id.partition(":")[0]: finding.kind for finding in found}
     rows = ""
     for kind, words in KINDS.items():
         rows += f'<tr class="group"><th colspan="5" scope="rowgroup">{words}</th></tr>'
-        for check in (name for name in tally if kinds[name] == kind):
-            cells = "".join(f"<td>{tally[check][verdict]:,}</td>" for verdict in VERDICTS)
+        for check, at in ((name, at) for name, at in sorted(tally, key=_stated_first) if kinds[name] == kind):
+            cells = "".join(f"<td>{tally[check, at][verdict]:,}</td>" for verdict in VERDICTS)
             name = f'<a href="#find={check}:">{in_plain_words(check)}</a>'
-            question = escape(QUESTIONS[check])
+            listed = ", ".join(f"{n:,}" for n in sorted(sizes[at]))
+            question = escape(QUESTIONS[check] + (f": {at} (n = {listed})" if at else ""))
             rows += (
                 f'<tr><th class="left" scope="row">{name}</th><td class="left">{question}</td>{cells}</tr>'
             )
@@ -105,10 +114,8 @@ def counts(found: tuple[Finding, ...]) -> str:
     )
 
 
-def verdicts_on_claims() -> tuple[int, int]:
-    """How many claims of the text the printed numbers bear out, and how many they do not."""
-    verdicts = [finding.verdict for finding in findings() if finding.kind == "claim"]
-    return verdicts.count("holds"), verdicts.count("does_not_hold")
+def _stated_first(key: tuple[str, str]) -> bool:
+    return key[1] == TRIED
 
 
 def code_page(root: Path) -> dict[str, str]:

@@ -124,7 +124,8 @@ def sources(records: list[Record]) -> Table:
 
 
 def verdicts(records: list[Record]) -> Table:
-    """One row an item, one column a model; PASS is a dot, so that the rest stands out. Accuracies first and last."""
+    """One row an item, one column a model; PASS is a dot, so that the rest stands out. Accuracies, and the
+    largest class's share of the images, first and last."""
     models = list(dict.fromkeys(record["model"] for record in records))
     found = {(record["name"], record["model"]): record for record in records}
     rows = [
@@ -133,12 +134,14 @@ def verdicts(records: list[Record]) -> Table:
         for name in _asked(records)
     ]
     first = {"item": "right without attack"}
+    constant = {"item": "right with one answer for all"}
     last = {"item": "right in the worst case"}
     for model in models:
         first[_short(model)] = _percent(found["better_than_one_class", model], "accuracy")
+        constant[_short(model)] = _percent(found["better_than_one_class", model], "largest_class")
         last[_short(model)] = _percent(found["worst_case_is_near", model], "robust_accuracy")
     caption = "· is PASS; N-A: something the item needs is missing. Worst case: image by image, over several attacks."
-    return Table(pd.DataFrame([first, *rows, last]), caption)
+    return Table(pd.DataFrame([first, constant, *rows, last]), caption)
 
 
 def _asked(records: list[Record]) -> list[str]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from meddef.arithmetic import on_threads
 from meddef.evaluation.executor import make_executor
 from meddef.evaluation.provenance import provenance
 from meddef.progress import progress_bar
@@ -70,12 +69,8 @@ def _run_each(parts: Sequence[Part], folder: Path, jobs: int) -> Iterator[Part]:
 
 def run_part(part: Part, folder: Path) -> None:
     """Compute one part in this process, on one thread (float sums depend on their number), and keep it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     started = time.monotonic()
-    try:
+    with on_threads(1):
         rows = list(part.run())
-    finally:
-        torch.set_num_threads(threads)
     made = provenance("cpu", time.monotonic() - started) | {"part": part.label}
     RecordStore(folder).put(CellResult(part.key, rows, made, dict(part.content)))

@@ -20,12 +20,14 @@ from meddef.attacks import (
     fgsm,
     noise,
     pgd,
+    reach,
     square,
 )
 from meddef.attacks.asking import ask
 from meddef.attacks.losses import margin
 from meddef.audit.robustness.recorder import Recorder, Seen
 from meddef.errors import InputError
+from meddef.evaluation.loader import checked_batches
 
 Attack = Callable[..., Tensor]
 CHUNK = 32  # images attacked at once
@@ -80,8 +82,7 @@ class Evidence:
     ) -> None:
         self.model, self.twin, self.eps, self.budget = model, twin, eps, budget
         self.attack = attack or partial(_pgd, steps=budget.steps)
-        self.images, self.labels = _gather(loader, budget.images)
-        self.labels = contract.check_batch(model, self.images, self.labels)
+        self.images, self.labels = _gather(model, loader, budget.images)
         self.logits = contract.check_logits(self.answer(model, self.images), self.labels)
         right = self.logits.argmax(1) == self.labels
         self.x, self.y = self.images[right], self.labels[right]
@@ -211,15 +212,15 @@ def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) ->
 def _pgd(
     model: nn.Module, images: Tensor, labels: Tensor, *, eps: float, steps: int, **options: Any
 ) -> Tensor:
-    """PGD whose steps add up to two and a half times the radius (Madry et al. 2018)."""
-    return pgd(model, images, labels, eps=eps, step_size=2.5 * eps / steps, steps=steps, **options)
+    """PGD whose steps add up to ``reach.REACH`` times the radius, whatever their number."""
+    return pgd(model, images, labels, eps=eps, step_size=reach.REACH * eps / steps, steps=steps, **options)
 
 
-def _gather(loader: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
-    """The first ``count`` images of the loader and their labels."""
+def _gather(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
+    """The first ``count`` images of the loader, checked, and their labels."""
     images, labels, found = [], [], 0
-    for some, their in loader:
-        images.append(some[: count - found])
+    for some, their in checked_batches(model, loader):
+        images.append(some[: count - found].detach())
         labels.append(their[: count - found])
         found += len(images[-1])
         if found == count:

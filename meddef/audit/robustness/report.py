@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 
+import torch
 from torch import Tensor, nn
 
+from meddef.as_found import evaluating
 from meddef.attacks import contract
+from meddef.attacks.aim import check_untargeted
 from meddef.audit.robustness.checks import CHECKS, run_check
 from meddef.audit.robustness.evidence import BUDGETS, Attack, Evidence
 from meddef.audit.robustness.item import Item
@@ -28,31 +30,36 @@ def robustness_report(
     """Items PASS, FAIL or N-A with the numbers behind each; see ``meddef.audit.robustness.checks`` for their sources.
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); judged in evaluation mode and left as it was found.
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); judged in evaluation mode and left as it was found,
+            module by module, as is the twin.
         loader: batches of (images float (N, C, H, W) in [0, 1], labels int (N,)) on the model's device; the first 24
             ("brief"), 64 ("quick") or 256 ("standard") images are used, attacks are tried on those that the model gets
             right. With 24, only gross faults show.
         eps: radius in pixel units, above 0 and at most 1.
         norm: "linf", the only one that the attacks share.
         budget: "brief", "quick" or "standard", see ``meddef.audit.robustness.evidence.BUDGETS``.
-        attack: the one to examine, ``attack(model, images, labels, eps=eps) -> images``; None is PGD.
+        attack: the one to examine, untargeted, ``attack(model, images, labels, eps=eps) -> images``; None is PGD.
         twin: the same model trained without a defence; None leaves its items N-A.
         progress: called with (items done, items in all).
 
     Raises:
-        InputError: unknown norm or budget, eps out of range, no image, bad images or labels, NaN or infinite logits.
+        InputError: unknown norm or budget, eps out of range, no image, bad images or labels, NaN or infinite logits,
+            a targeted attack.
     """
     contract.check_choice(norm, ("linf",), "norm")
     contract.check_choice(budget, tuple(BUDGETS), "budget")
     if not 0 < eps <= 1:
         raise InputError(f"eps must be above 0 and at most 1 (pixels are in [0, 1]), got {eps}")
-    with ExitStack() as stack:
-        device = next((parameter.device for parameter in model.parameters()), None)
-        for one in (model, twin):
-            if one is not None and device is not None:
-                stack.enter_context(contract.attacking(one, device))
+    models = [model] if twin is None else [model, twin]
+    for one in models:
+        if not isinstance(one, nn.Module):
+            raise InputError(f"model and twin must be a torch.nn.Module, got {type(one).__name__}")
+    if attack is not None:
+        check_untargeted(attack)
+    device = next((parameter.device for one in models for parameter in one.parameters()), torch.device("cpu"))
+    items = []
+    with evaluating(*models), contract.attacking(model, device):
         evidence = Evidence(model, loader, eps=eps, budget=BUDGETS[budget], attack=attack, twin=twin)
-        items = []
         for check in CHECKS:
             items.append(run_check(check, evidence))
             if progress is not None:

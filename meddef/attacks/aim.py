@@ -1,0 +1,74 @@
+"""Whether the labels that an attack is given are the true classes, to be left, or the classes to be reached.
+
+An attack that takes the true classes for its targets makes every right answer surer: all images would count as robust.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from inspect import Parameter, signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meddef.errors import InputError
+
+REMEDY = "leave targeted out, or give evaluate targets="
+_TRUE: ContextVar[Tensor | None] = ContextVar("true classes", default=None)
+
+
+def is_targeted(attack: Callable[..., Any]) -> bool:
+    """Whether ``attack`` says that its labels are classes to reach: a setting bound by ``partial``, a default of its
+    function or (of ART) of its class, or an attribute ``targeted``. A lambda does not say."""
+    bound: dict[str, Any] = {}
+    while isinstance(attack, partial):
+        bound = {**attack.keywords, **bound}
+        attack = attack.func
+    if "targeted" in bound:
+        return bool(bound["targeted"])
+    if getattr(attack, "__name__", "") == "art_attack":
+        return _of_art(str(bound.get("attack")))
+    return getattr(attack, "targeted", False) is True or _default(attack)
+
+
+def check_untargeted(attack: Callable[..., Any]) -> None:
+    """Refuse an attack that would take the true classes for its targets."""
+    if is_targeted(attack):
+        raise InputError(f"the attack is targeted, and would take the true classes for its targets: {REMEDY}")
+
+
+@contextmanager
+def true_classes(labels: Tensor | None) -> Iterator[None]:
+    """Inside, a targeted attack of this package that is given ``labels`` (N,) as its targets is refused; None: none."""
+    token = _TRUE.set(labels)
+    try:
+        yield
+    finally:
+        _TRUE.reset(token)
+
+
+def check_targets(targets: Tensor) -> None:
+    """Refuse targets that are the true classes of the images which are being judged."""
+    true = _TRUE.get()
+    if true is not None and true.shape == targets.shape and torch.equal(true.to(targets), targets):
+        raise InputError(f"the attack was given the true classes as its targets: {REMEDY}")
+
+
+def _of_art(name: str) -> bool:
+    """ART's BoundaryAttack, SignOPTAttack and AdversarialPatch are targeted unless told otherwise."""
+    from meddef.attacks.peers import _peer
+
+    kind = getattr(_peer("art.attacks.evasion"), name, None)
+    return (
+        name != "SaliencyMapMethod" and kind is not None and (_default(kind) or name.startswith("Targeted"))
+    )
+
+
+def _default(function: Callable[..., Any]) -> bool:
+    try:
+        known = signature(function).parameters.get("targeted")
+    except (TypeError, ValueError):  # written in C
+        return False
+    return known is not None and known.default is not Parameter.empty and known.default is True

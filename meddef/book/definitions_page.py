@@ -1,0 +1,21 @@
+"""What the page of definitions computes: how the rule of comparing models fares where nothing differs. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meddef.report import null, power
+from meddef.report.report import Report
+
+NONE = "No published profile has three trainings of each of its models, so this cannot be computed.\n"
+
+
+def definitions_page(reports: Sequence[Report]) -> dict[str, str]:
+    """File name -> content, for ``book/_generated/``: from the first profile that has enough trainings."""
+    for report in reports:
+        if (table := null.table(report)) is not None:
+            tables = (table, power.table(report))
+            names = ("null.md", "power.md")
+            shown = {name: f"{each._repr_html_()}\n" for name, each in zip(names, tables, strict=True)}
+            return shown | {"power_sentence.md": f"{power.sentence(report)}\n"}
+    return dict.fromkeys(("null.md", "power.md", "power_sentence.md"), NONE)

@@ -1,0 +1,248 @@
+"""The ledger judged from both sides: by the paper's own numbers, and by what was measured. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from meddef import paper
+from meddef.audit.finding import CANNOT_BE_CHECKED, DOES_NOT_HOLD, Finding
+from meddef.audit.finding import HOLDS as FINDING_HOLDS
+from meddef.audit.finding import Verdict as FindingVerdict
+from meddef.audit.published import Published
+from meddef.claims import facts_measured, facts_printed
+from meddef.claims.cells import Cell, Comparison, Contrast, Level, comparisons
+from meddef.claims.index import STANDARDISED
+from meddef.claims.measured import Measured
+from meddef.claims.model import Bound, Claim, Fact, Setting
+from meddef.claims.printed import Printed
+from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, Outcome, combine, told
+from meddef.claims.settings import SETTINGS
+from meddef.report.report import PAPER_DATASETS, Report
+
+ON_FINDINGS: Mapping[str, FindingVerdict] = {
+    HOLDS: FINDING_HOLDS, FAILS: DOES_NOT_HOLD, ABSENT: DOES_NOT_HOLD,
+}  # fmt: skip
+NOT_PRINTED = "no printed number decides it"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim by one profile's images, at ε as printed or in ``reading``."""
+
+    images: str
+    profile: str
+    reading: str
+    outcome: Outcome
+
+
+def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:
+    """The ledger; a claim that repeats another one and has no check of its own is decided by the other's."""
+    entries = {entry["id"]: dict(entry) for entry in raw}
+    for entry in entries.values():
+        twin = entries.get(entry.get("same_as", ""))
+        if twin and not {"check", "unjudged", "run"} & set(entry):
+            entry |= {name: twin[name] for name in ("check", "unjudged", "run", "note") if name in twin}
+    return [Claim.model_validate(entry) for entry in entries.values()]
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """The paper's, in its order."""
+    return tuple(load(paper.CLAIMS))
+
+
+def bounds(metric: str) -> Iterator[tuple[Claim, Bound]]:
+    """Every claim that bounds a rate, with the bound."""
+    for claim in claims():
+        for check in claim.check:
+            if isinstance(check, Bound) and metric in check.metrics:
+                yield claim, check
+
+
+def by_printed(claim: Claim, published: Published) -> Outcome | None:
+    """The claim by what the paper prints; None where that has no part of it."""
+    source, found, lacking = Printed(published), [], False
+    for check in claim.check:
+        if check.only == "measured":
+            continue
+        if isinstance(check, Fact | Setting):
+            name = check.fact if isinstance(check, Fact) else check.setting
+            function = facts_printed.FACTS.get(name)
+            outcome = function(published, check.given) if function else None
+        else:
+            outcomes = [outcome for outcome in source.judge(comparisons(check)) if outcome]
+            outcome = _checked(check.rule, outcomes)
+        found += [outcome] if outcome else []
+        lacking |= outcome is None
+    return _together(found, lacking)
+
+
+def by_measured(claim: Claim, source: Measured) -> Outcome | None:
+    """The claim by one profile's records of one dataset; None where they have no part of it."""
+    found, lacking = [], False
+    for check in claim.check:
+        if check.only == "printed":
+            continue
+        if isinstance(check, Setting):
+            outcome = SETTINGS[check.setting](source.report, source.dataset, check.given)
+        elif isinstance(check, Fact):
+            function = facts_measured.FACTS.get(check.fact)
+            outcome = function(source, check.given) if function else None
+        else:
+            wanted = _of_dataset(comparisons(check), source.dataset.name)
+            if not wanted:
+                continue
+            outcome = _measured(check.rule, wanted, source)
+        found += [outcome] if outcome else []
+        lacking |= outcome is None
+    return _together(found, lacking)
+
+
+def _measured(rule: str, wanted: Sequence[Comparison], source: Measured) -> Outcome | None:
+    """A check holds only if each of its subjects was looked at under some attack."""
+    judged = source.judge(wanted)
+    outcome = _checked(rule, [outcome for outcome in judged if outcome])
+    if outcome is None:
+        return None
+    words = outcome.words
+    if any(isinstance(c, Contrast) and any(cell.metric == "asr" for _, cell in c.terms) for c in wanted):
+        words += " In accuracy under attack, on the same images."
+    subjects = {c: _subject(c) for c in wanted if not _of_jsma(c)} or {c: _subject(c) for c in wanted}
+    seen = {subjects[c] for c, o in zip(wanted, judged, strict=True) if o and c in subjects}
+    not_run = len(set(subjects.values()) - seen)
+    if not not_run:
+        return Outcome(outcome.verdict, words)
+    may_change = {"every": (HOLDS,), "some": (FAILS, ABSENT), "most": (HOLDS, FAILS, ABSENT)}[rule]
+    verdict = OPEN if outcome.verdict in may_change else outcome.verdict
+    words = f"{words} Not run: {not_run} of {not_run + len(seen)} conditions."
+    return Outcome(verdict, words, so_far=outcome.verdict)
+
+
+def _cells(comparison: Comparison) -> list[Cell]:
+    return [c for _, c in comparison.terms] if isinstance(comparison, Contrast) else [comparison.cell]
+
+
+def _of_jsma(comparison: Comparison) -> bool:
+    return any(cell.attack == "jsma" for cell in _cells(comparison))
+
+
+def _subject(comparison: Comparison) -> tuple[Any, ...]:
+    """What a comparison is about, whatever the attack."""
+    return tuple((c.dataset, c.model, c.metric, c.eps, c.rate, c.label) for c in _cells(comparison))
+
+
+def _of_dataset(found: Iterable[Comparison], dataset: str) -> list[Comparison]:
+    """Those about a dataset, each once; with JSMA, which has no ε, those of several ε are one, and a trend is none."""
+    kept: dict[Comparison, Comparison] = {}
+    for comparison in found:
+        if any(cell.dataset != dataset for cell in _cells(comparison)):
+            continue
+        if not _of_jsma(comparison):
+            kept[comparison] = comparison
+            continue
+        if isinstance(comparison, Level):
+            same: Comparison = replace(comparison, cell=_without_eps(comparison.cell), words="")
+        else:
+            terms = tuple((sign, _without_eps(cell)) for sign, cell in comparison.terms)
+            if len({cell for _, cell in terms}) < len(terms):
+                continue
+            start = _without_eps(comparison.start) if comparison.start else None
+            same = replace(comparison, terms=terms, start=start, words="")
+        kept.setdefault(same, comparison)
+    return list(kept.values())
+
+
+def _without_eps(cell: Cell) -> Cell:
+    return replace(cell, eps=0.0) if cell.attack == "jsma" else cell
+
+
+def _checked(rule: str, outcomes: Sequence[Outcome]) -> Outcome | None:
+    if not outcomes:
+        return None
+    return Outcome(combine(rule, outcomes), told(rule, outcomes))
+
+
+def _together(found: Sequence[Outcome], lacking: bool) -> Outcome | None:
+    """Checks of one claim: all must hold, and none may be lacking."""
+    if not found:
+        return None
+    verdict = combine("every", found)
+    words = " ".join(_sentence(o.words) for o in found)
+    so_far = combine("every", [Outcome(o.so_far or o.verdict, "") for o in found])
+    if lacking and verdict == HOLDS:
+        return Outcome(OPEN, f"{words} Another part of the claim is open.")
+    return Outcome(verdict, words, so_far=so_far)
+
+
+def _sentence(words: str) -> str:
+    first = words[:1].upper() if words[:1].isascii() else words[:1]
+    return f"{first}{words[1:].rstrip('.')}."
+
+
+def printed_findings(published: Published) -> Iterator[Finding]:
+    """One finding for each claim, in the order of the ledger."""
+    for claim in load(published.claims):
+        outcome = by_printed(claim, published)
+        verdict = ON_FINDINGS.get(outcome.verdict, CANNOT_BE_CHECKED) if outcome else CANNOT_BE_CHECKED
+        detail = outcome.words if outcome else f"{claim.about}: {reason(claim)}."
+        if claim.note and verdict != FINDING_HOLDS:
+            detail += f" {claim.note}"
+        yield Finding(f"claim:{claim.id}", "claim", claim.section, claim.quote, None, verdict, detail)
+
+
+def decides(name: str) -> Callable[..., Any]:
+    """What judges a claim by the printed numbers: a function of ``facts_printed`` where one does, else ``Printed``."""
+    known = {claim.id: claim for claim in claims()}
+    for check in known[name].check if name in known else ():
+        called = (
+            check.fact if isinstance(check, Fact) else check.setting if isinstance(check, Setting) else ""
+        )
+        if called in facts_printed.FACTS:
+            return facts_printed.FACTS[called]
+    return Printed
+
+
+UNJUDGED = {
+    "picture": "it is about a picture, which the LaTeX source does not hold",
+    "other work": "it is about other work or files elsewhere",
+    "arrangement": "it says how the paper or its method is arranged",
+    "printed table": "it is about the printed table itself, which no run can judge",
+}
+
+
+def reason(claim: Claim) -> str:
+    """Why no printed number decides a claim."""
+    if claim.is_setting:
+        return "it says how something was done; the paper prints nothing to compare it with"
+    return UNJUDGED.get(claim.unjudged or "", NOT_PRINTED)
+
+
+def sources(reports: Iterable[Report]) -> list[Measured]:
+    """Every profile on every dataset of the paper, ε in both units. Stand-ins are none."""
+    return [
+        Measured(report, dataset, reading)
+        for report in reports
+        for dataset in report.datasets
+        if dataset.name in PAPER_DATASETS
+        for reading in ("", STANDARDISED)
+    ]
+
+
+def judgements(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
+    """The claim by each source that has something of it; in standardised units only where that is another ε."""
+    kept = []
+    for source in found:
+        if source.reading and not _depends_on_eps(claim):
+            continue
+        outcome = by_measured(claim, source)
+        if outcome:
+            kept.append(Judged(source.images, source.report.profile, source.reading, outcome))
+    return kept
+
+
+def _depends_on_eps(claim: Claim) -> bool:
+    compared = [c for c in claim.check if not isinstance(c, Fact | Setting) and c.only != "printed"]
+    return any(cell.eps for check in compared for c in comparisons(check) for cell in _cells(c))

@@ -1,0 +1,216 @@
+"""Comparisons judged by what one profile measured on one dataset. No torch here.
+
+Two models are compared on the same images after the same attack; a level is looked at under the strongest attack that
+was run on that model at that ε over all grids. With fewer than three trainings nothing is decided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, cached_property
+from typing import Any
+
+from meddef.audit.published import Published
+from meddef.claims.cells import Cell, Comparison, Contrast, Level
+from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
+from meddef.claims.model import EPS
+from meddef.claims.printed import NEAR
+from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome
+from meddef.paper import PROTOCOL
+from meddef.report import crossed
+from meddef.report.paired import Effect, corrected, effect
+from meddef.report.rates import MeanRate, against_printed, mean_interval
+from meddef.report.report import Dataset, Report
+from meddef.statistics import CONFIDENCE
+
+FLOOR = 5.0  # percent of images right: below there is nothing left to lose
+ERROR = 1 - CONFIDENCE
+_JSMA = re.compile(r"JSMA ε [\d.]+")  # it has no ε
+
+
+class Measured:
+    """One profile's records of one dataset, at ε as printed or in another unit, as a source of verdicts."""
+
+    def __init__(self, report: Report, dataset: Dataset, reading: str = "") -> None:
+        self.report, self.dataset, self.reading = report, dataset, reading
+        self.index = Index(report.of("attack", dataset.name), self._scale)
+
+    @cached_property
+    def _scale(self) -> float:
+        """What a printed ε is multiplied by to be one of pixels."""
+        if self.reading != STANDARDISED:
+            return 1.0
+        return float(PROTOCOL["datasets"][self.dataset.twin]["std"])
+
+    @property
+    def images(self) -> str:
+        """For headings: "Chest X-Ray, split by patient, profile cpu_patient", with another unit of ε."""
+        words = f"{self.dataset.label}{self.dataset.split}, profile {self.report.profile}"
+        if not self.reading:
+            return words
+        run = self.index.budget(EPS)
+        nearest = "not run" if run is None else f"run at {run:g}"
+        return f"{words}, ε in {self.reading} units ({EPS:g} is {EPS * self._scale:.3f} in pixels, {nearest})"
+
+    def judge(self, comparisons: Sequence[Comparison]) -> list[Outcome | None]:
+        """One outcome for each comparison; None where a cell was not run."""
+        contrasts = {i: c for i, c in enumerate(comparisons) if isinstance(c, Contrast)}
+        values = {i: c for i, c in enumerate(comparisons) if isinstance(c, Level) and c.value is not None}
+        bounds = {i: c for i, c in enumerate(comparisons) if isinstance(c, Level) and c.value is None}
+        found = self._contrasts(contrasts) | self._values(values) | self._bounds(bounds)
+        return [found.get(i) for i in range(len(comparisons))]
+
+    def _contrasts(self, contrasts: Mapping[int, Contrast]) -> dict[int, Outcome]:
+        effects: dict[int, Effect] = {}
+        outcomes: dict[int, Outcome] = {}
+        for i, contrast in contrasts.items():
+            cells = [cell for _, cell in contrast.terms]
+            seeds = self.index.paired(cells)
+            if seeds is None:
+                continue
+            if why := _nothing_to_compare(contrast, seeds):
+                outcomes[i] = Outcome(UNDEFINED, f"{self._where(contrast)}: {why}")
+                continue
+            signs = [sign for sign, _ in contrast.terms]
+            if (found := effect(list(zip(signs, seeds, strict=True)))) is not None:
+                effects[i] = _mean(found, contrast.count)
+        for i, found in corrected(effects).items():
+            words = f"{self._where(contrasts[i])}: {found.words()}, n = {found.n}{_short(found)}"
+            outcomes[i] = Outcome(_on_contrast(contrasts[i].says, found), words, found.value)
+        return outcomes
+
+    def _values(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
+        effects: dict[int, Effect] = {}
+        for i, level in levels.items():
+            seeds = self.at(level.cell)
+            if seeds and level.minus is None and not collapsed(seeds.values()):
+                printed = float(level.value or "nan")
+                found = against_printed(seeds, level.cell.metric, printed, self._paper_n(level.cell))
+                effects |= {i: found} if found else {}
+        outcomes = {}
+        for i, found in corrected(effects).items():
+            printed = float(levels[i].value or "nan")
+            verdict = OPEN
+            if found.decides:
+                verdict = HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
+            words = (
+                f"{self._where(levels[i])} {found.value + printed:.1f} %, {found.words()} from {printed:g} %"
+            )
+            outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}")
+        return outcomes
+
+    def _bounds(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
+        outcomes, rates = {}, {}
+        known = {i: seeds for i, level in levels.items() if (seeds := self.at(level.cell))}
+        for i, seeds in known.items():
+            if levels[i].cell.metric != "clean" and collapsed(seeds.values()):
+                outcomes[i] = Outcome(UNDEFINED, f"{self._where(levels[i])}: one answer for all images")
+        judged = [i for i in known if i not in outcomes]
+        for i in judged:
+            rates[i] = mean_interval(known[i], levels[i].cell.metric, 1 - ERROR / len(judged))
+        for i, rate in rates.items():
+            if rate is not None:
+                ends = self._ends(levels[i], known[i])
+                outcomes[i] = Outcome(_on_bound(rate, *ends), f"{self._where(levels[i])} {rate.words()}")
+        return outcomes
+
+    def _where(self, comparison: Comparison) -> str:
+        """The words of a comparison without the dataset, which is that of all; contrasts are of accuracy."""
+        words = _JSMA.sub("JSMA", comparison.words.removeprefix(self.dataset.name).lstrip(": "))
+        if isinstance(comparison, Level):
+            return words
+        return words.replace(" ASR at ", " at ") + (f", {comparison.change}" if comparison.change else "")
+
+    def at(self, cell: Cell) -> Seeds:
+        """Seed -> the strongest record of a cell; of one class of images where it is about one."""
+        seeds = self.index.strongest(cell)
+        if cell.label is None:
+            return seeds
+        if cell.label not in self.dataset.classes:
+            return {}
+        digit = str(self.dataset.classes.index(cell.label))
+        shown = {seed: of_class(record, digit) for seed, record in seeds.items()}
+        return shown if all(record["n"] for record in shown.values()) else {}
+
+    def _ends(self, level: Level, seeds: Seeds) -> tuple[float, float]:
+        if level.near is not None:
+            return level.near - NEAR, level.near + NEAR
+        labels = next(iter(seeds.values()))["labels"]
+        constant = 100 * max(labels.count(label) for label in set(labels)) / len(labels)
+        low, high = (constant if end == "constant" else end for end in (level.low, level.high))
+        return float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
+
+    def _paper_n(self, cell: Cell) -> int:
+        """Images behind a printed number: the stated test set, of it those of a class, or those right before."""
+        card: dict[str, Any] = PROTOCOL["datasets"][cell.dataset]
+        if cell.label:
+            return int(card["class_counts"]["test"][cell.label])
+        clean = _printed_clean(cell.dataset, cell.variant) if cell.metric == "asr" else 1.0
+        return round(card["splits"]["test"] * clean)
+
+
+@cache
+def _printed_clean(dataset: str, variant: str) -> float:
+    """Accuracy without attack in Tables 1 and 2, as a share."""
+    return float(Published().clean(dataset, variant)) / 100
+
+
+def _mean(found: Effect, count: int) -> Effect:
+    """The effect divided by the number of conditions that it was summed over; a share of margins stays a margin."""
+    if count == 1:
+        return found
+    by_seed = tuple(value / count for value in found.by_seed)
+    of = crossed.Error(found.se / count, found.df)
+    shared = replace(found, by_seed=by_seed, se=of.se)
+    again = crossed.equivalence_p(shared.value, of, found.margin) if found.decides else found.p_equivalence
+    return replace(shared, p_equivalence=again)
+
+
+def _on_contrast(says: str, found: Effect) -> Any:
+    if not found.decides:
+        return OPEN
+    if says == "stable":
+        return HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
+    if says == "no_lower" and found.interval(1 - 2 * ERROR)[0] > -found.margin:
+        return HOLDS
+    if found.is_clear and found.value < 0:
+        return FAILS
+    if says == "no_lower":
+        return OPEN
+    if found.is_clear:
+        return HOLDS
+    return ABSENT if found.is_equivalent else OPEN
+
+
+def _on_bound(rate: MeanRate, low: float, high: float) -> Any:
+    if not rate.decides:
+        return OPEN
+    if rate.high < low or rate.low > high:
+        return FAILS
+    return HOLDS if low <= rate.low and rate.high <= high else OPEN
+
+
+def _nothing_to_compare(contrast: Contrast, seeds: Sequence[Seeds]) -> str:
+    """Why a contrast is left out, in words; empty where it can be judged."""
+    cells = [cell for _, cell in contrast.terms]
+    if any(c.attack != "clean" and collapsed(s.values()) for c, s in zip(cells, seeds, strict=True)):
+        return "one answer for all images before the attack"
+    left = [mean_after(each) for each in seeds]
+    starts = [
+        value
+        for cell, value in zip(cells, left, strict=True)
+        if contrast.start and (cell.attack, cell.eps, cell.rate)
+        == (contrast.start.attack, contrast.start.eps, contrast.start.rate)
+    ]  # fmt: skip
+    if starts and min(starts) <= FLOOR:
+        return f"starts at {min(starts):.1f} %"
+    if not contrast.start and max(left) <= FLOOR:
+        return f"at most {max(left):.1f} % left to either"
+    return ""
+
+
+def _short(found: Effect) -> str:
+    """What is said of too few trainings."""
+    return "" if found.decides else f" ({found.verdict})"

@@ -1,0 +1,74 @@
+"""From many comparisons to one verdict and one sentence. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["holds", "fails", "absent", "open", "undefined"]
+HOLDS: Verdict = "holds"  # as claimed
+FAILS: Verdict = "fails"  # the contrary
+ABSENT: Verdict = "absent"  # shown to be smaller than the margin of equivalence
+OPEN: Verdict = "open"  # neither shown
+UNDEFINED: Verdict = "undefined"  # nothing to judge: the floor, or a model with one answer for everything
+SHOWN = 4
+DECIDED = (HOLDS, FAILS, ABSENT)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one comparison, one check or one claim came to, and the numbers of it in words.
+
+    ``favour``: how far it speaks for the claim, in points, so that the least comes first in a sentence. ``so_far``: the
+    verdict of what was run, where some of it was not and the verdict is therefore open.
+    """
+
+    verdict: Verdict
+    words: str
+    favour: float = 0.0
+    so_far: Verdict | None = None
+
+
+def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
+    """The verdict of a check by those of its comparisons; undefined ones are left out.
+
+    every: holds if all hold; fails if one fails, or is absent where another holds, so that it is not so of every one;
+    absent if one is and none holds; else open. some: holds if one holds, fails if none can, is absent if all are, else
+    open. most: more than half hold, or at least half do not.
+    """
+    verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != UNDEFINED]
+    if not verdicts:
+        return UNDEFINED
+    held, refuted = verdicts.count(HOLDS), verdicts.count(FAILS) + verdicts.count(ABSENT)
+    total = len(verdicts)
+    not_so = ABSENT if FAILS not in verdicts else FAILS
+    if rule == "every":
+        return (FAILS if held else not_so) if refuted else HOLDS if held == total else OPEN
+    if rule == "some":
+        return HOLDS if held else not_so if refuted == total else OPEN
+    return HOLDS if 2 * held > total else not_so if 2 * refuted >= total else OPEN
+
+
+NAMES: dict[Verdict, str] = {
+    FAILS: "not so", ABSENT: "smaller than the margin", OPEN: "open", UNDEFINED: "left out",
+}  # fmt: skip
+
+
+def told(rule: str, outcomes: Sequence[Outcome]) -> str:
+    """How many hold, and some of those that do not, with their numbers; of ``some``, those that do."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.favour)
+    groups = {v: [o.words for o in ordered if o.verdict == v] for v in (HOLDS, *NAMES)}
+    held, judged = groups[HOLDS], len(outcomes) - len(groups[UNDEFINED])
+    text = f"{len(held)} of {judged} comparisons hold"
+    if held and (rule == "some" or len(held) == judged):
+        text += f", as {_some(held[::-1] if rule == 'some' else held)}"
+    for verdict, name in NAMES.items():
+        if groups[verdict] and not (rule == "some" and held and verdict != UNDEFINED):
+            text += f"; {name}: {_some(groups[verdict])}"
+    return f"{text}."
+
+
+def _some(words: Sequence[str]) -> str:
+    more = f"; and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return "; ".join(words[:SHOWN]) + more

@@ -1,0 +1,203 @@
+"""Which model and which images ``evaluate`` and ``check-robustness`` judge: the options, and what weights say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meddef.commands.run import RUNS
+from meddef.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from meddef.data import Splits
+    from meddef.settings import DatasetSettings, Profile
+
+Dataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Such as chest_xray or phantom_oct. Default: what the weights say."),
+]
+Weights = Annotated[
+    Path, typer.Option("--weights", "-w", help="A .safetensors file, such as 'meddef train' writes.")
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        "--variant", help="The model of the paper that the weights belong to. Default: what they say."
+    ),
+]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Instead of --variant a model of your own, module:factory. The factory is called without arguments "
+        "and returns a torch.nn.Module from images (N, 3, H, W) in [0, 1] to logits, one a class.",
+    ),
+]
+Split = Annotated[str, typer.Option("--split", help="Which images are judged: train, val or test.")]
+SplitPolicy = Annotated[
+    str | None,
+    typer.Option(
+        "--split-policy",
+        help="released: train, val and test as they lie. paper: 70/15/15 within each class, drawn from all of them. "
+        "patient: the same with every patient in one split. Default: what the weights say, else the profile's where it "
+        "names the dataset, else released.",
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", min=32, help="Side in pixels. Default: the weights', else the profile's."),
+]
+SettingsFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        "-p",
+        help="Where the image size and the dataset's settings come from. Default: what the weights say, else smoke.",
+    ),
+]
+OtherData = Annotated[
+    bool,
+    typer.Option(
+        "--other-data", help="Judge on other images than those the weights say they were trained with."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of model and images; None: nothing."""
+
+    dataset: str | None
+    variant: str | None
+    model: str | None
+    split: str
+    split_policy: str | None
+    image_size: int | None
+    profile: str | None
+    other_data: bool
+
+    def subject(self, *files: Path) -> Subject:
+        """Models and settings for weights; the first file says what is not asked for, and all must agree.
+
+        Raises:
+            InputError: no weights, no model, no dataset; what was asked for is not what the weights say.
+        """
+        from meddef.data.cards import SPLITS, find_card
+        from meddef.data.policies import check_policy
+        from meddef.evaluation.described import check_model, check_settings, data_of
+        from meddef.evaluation.single import check_weights
+        from meddef.settings import load_profile
+        from meddef.training.checkpoint import read_header
+
+        profile = load_profile(self.profile or "smoke")
+        if self.split not in SPLITS:
+            raise InputError(f"--split '{self.split}' is unknown: use one of {', '.join(SPLITS)}")
+        if self.split_policy is not None:
+            check_policy(self.split_policy)
+        for file in files:
+            check_weights(file)
+        headers = [read_header(file) for file in files]
+        known = headers[0].get("variant") if self.model is None else None
+        models = [_model(self.variant or known, self.model) for _ in files]
+        dataset = self.dataset or data_of(headers[0]).get("dataset")
+        if dataset is None:
+            raise InputError(f"{files[0]} does not say which images it was trained with: give --dataset")
+        card = find_card(dataset)
+        chosen = self._settings(dataset, profile, headers[0], files[0])
+        size = self.image_size
+        if size is None:
+            there = None if self.profile else data_of(headers[0]).get("image_size")
+            size = there if isinstance(there, int) else profile.image_size
+        for header, file in zip(headers, files, strict=True):
+            check_model(header, file, models[0] if isinstance(models[0], str) else None, card.classes)
+            if not self.other_data:
+                check_settings(header, file, chosen, size)
+        settings = profile.model_copy(update={"image_size": size})
+        return Subject(self, files, headers, models, chosen, settings)
+
+    def _settings(
+        self, dataset: str, profile: Profile, header: dict[str, Any], weights: Path
+    ) -> DatasetSettings:
+        """Those of a profile that was asked for, else the weights', else smoke's, else the released split."""
+        from meddef.evaluation.described import settings_in
+        from meddef.settings import DatasetSettings
+
+        its = next((d for d in profile.datasets if d.name == dataset), None)
+        said = settings_in(header, weights)
+        if said is not None and said.name != dataset:
+            said = None
+        choices = (its, said) if self.profile else (said, its)
+        chosen = next((c for c in choices if c is not None), None)
+        chosen = chosen or DatasetSettings(name=dataset, split_policy="released")
+        return chosen.model_copy(update={"split_policy": self.split_policy} if self.split_policy else {})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: the models, their weights with what these say, and the settings of the images."""
+
+    asked: Asked
+    files: tuple[Path, ...]
+    headers: list[dict[str, Any]]
+    models: list[str | nn.Module]
+    dataset: DatasetSettings
+    profile: Profile
+
+    @property
+    def name(self) -> str:
+        """The variant's, or the place of one's own model."""
+        model = self.models[0]
+        return model if isinstance(model, str) else str(self.asked.model)
+
+    def splits(self, data_dir: Path | None, device: str, *, skip_unreadable: bool) -> Splits:
+        """The prepared images."""
+        from meddef.evaluation.plan import RunOptions, splits_of
+
+        options = RunOptions(RUNS / self.profile.name, data_dir, device, skip_unreadable)
+        return splits_of(self.dataset, self.profile, options, progress=True)
+
+    def told(self, splits: Splits, count: int) -> list[str]:
+        """Which images were judged, where they came from, and what the weights know of them: lines to be printed."""
+        from meddef.data.origin import released_as
+        from meddef.evaluation.cells import test_order
+
+        images, origin = splits.part(self.asked.split), splits.origin
+        assert origin is not None
+        order = test_order(images, count)
+        where = (
+            f"{len(order):,} of the {len(images):,} images of split {self.asked.split} of {splits.dataset}"
+        )
+        line = f"images: {where} ({origin.split}), {origin.image_size} px"
+        if origin.place:
+            line += f"; in {origin.place}: {released_as(images.names[row] for row in order)}"
+        return [
+            line,
+            *(self._of(header, file, splits) for header, file in zip(self.headers, self.files, strict=True)),
+        ]
+
+    def _of(self, header: dict[str, Any], file: Path, splits: Splits) -> str:
+        from meddef.evaluation.described import data_of
+
+        data, part = data_of(header), self.asked.split
+        if "fingerprint" not in data:
+            return f"{file}: does not say what it was trained on; if on some of these images, the rates mean nothing"
+        if data["fingerprint"] != splits.fingerprint:
+            return f"{file}: trained on other images, of {data['dataset']} (fingerprint {data['fingerprint'][:12]})"
+        kept = {"train": "trained on these", "val": "its best epoch was chosen on these"}.get(
+            part, "these kept aside"
+        )
+        return f"{file}: trained by meddef {header.get('meddef')} with seed {header.get('seed')}, {kept}"
+
+
+def _model(variant: str | None, model: str | None) -> str | nn.Module:
+    """The variant's name, or the model that the user's factory makes; exactly one of the two must be given."""
+    from meddef.evaluation.own_model import build_own_model
+
+    if (variant is None) == (model is None):
+        raise InputError("give either --variant (a model of the paper) or --model (one of your own)")
+    return variant or build_own_model(str(model))

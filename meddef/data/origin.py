@@ -1,0 +1,37 @@
+"""Where the images of a dataset came from and how they were made, so that the same can be had again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What ``load_splits`` was asked for, and ``place``, the folder or file that it read ("" for phantoms).
+
+    ``sizes`` are images a split, for phantoms only; ``preprocessing`` has every step that was applied.
+    """
+
+    image_size: int
+    split_policy: str
+    split_seed: int
+    preprocessing: dict[str, Any]
+    sizes: dict[str, int] | None = None
+    place: str = ""
+
+    @property
+    def split(self) -> str:
+        """How the images were split, in words."""
+        if self.sizes is not None:
+            return f"drawn from seed {self.split_seed}"
+        seed = "" if self.split_policy == "released" else f", seed {self.split_seed}"
+        return f"split policy {self.split_policy}{seed}"
+
+
+def released_as(names: Iterable[str]) -> str:
+    """In which folder, or array, of the release the named images lie: "88 from train, 12 from test"."""
+    found = Counter(name.split("/", 1)[0] for name in names)
+    return ", ".join(f"{count:,} from {folder}" for folder, count in found.most_common())

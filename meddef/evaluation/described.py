@@ -1,0 +1,147 @@
+"""What weights say of themselves, in the header of their file: the model, its training and its images.
+
+Weights judged on other images than those kept aside when they were trained give numbers that mean nothing: training
+images among the test images, other pixels. What a file says is used, or what differs from it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from meddef.data import CARDS
+from meddef.data.source_phantom import check_sizes
+from meddef.data.splits import Splits
+from meddef.errors import InputError
+from meddef.settings import DatasetSettings
+
+WORDS = {
+    "dataset": "dataset",
+    "image_size": "image size",
+    "split_policy": "split policy",
+    "split_seed": "seed of the split",
+    "preprocessing": "preprocessing",
+    "sizes": "images a split",
+}
+OTHER = "or judge on other images on purpose with --other-data"
+
+
+def describe(splits: Splits, *, variant: str, seed: int, training: Mapping[str, Any]) -> dict[str, Any]:
+    """The header of weights of ``variant`` that were trained on ``splits`` with ``seed`` and settings ``training``.
+
+    It holds no path. JSON-able: variant, classes, seed, training, meddef (the version of the package), data (dataset,
+    fingerprint and, where ``splits.origin`` says so, image_size, split_policy, split_seed, preprocessing, sizes).
+    """
+    data: dict[str, Any] = {"dataset": splits.dataset, "fingerprint": splits.fingerprint}
+    if (origin := splits.origin) is not None:
+        data |= {name: getattr(origin, name) for name in WORDS if name != "dataset"}
+    return {
+        "variant": variant,
+        "classes": list(splits.classes),
+        "seed": seed,
+        "training": dict(training),
+        "meddef": version("meddef"),
+        "data": data,
+    }
+
+
+def data_of(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What a header says of the images; empty where it says nothing."""
+    data = header.get("data")
+    return data if isinstance(data, dict) and data.get("dataset") in CARDS else {}
+
+
+def settings_in(header: Mapping[str, Any], weights: Path) -> DatasetSettings | None:
+    """The settings of the images that the weights were trained on; None where the header does not say.
+
+    Raises:
+        InputError: the header says something that these settings cannot be.
+    """
+    data = data_of(header)
+    if "split_policy" not in data:
+        return None
+    names = ("split_policy", "preprocessing", "sizes", "split_seed")
+    given = {name: data[name] for name in names if name in data}
+    try:
+        return DatasetSettings(name=data["dataset"], **given)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{weights} says of its images what cannot be ({faults}): train it again") from error
+
+
+def check_settings(
+    header: Mapping[str, Any], weights: Path, chosen: DatasetSettings, image_size: int
+) -> None:
+    """Refuse settings of images that are not those the weights were trained with.
+
+    Raises:
+        InputError: one line that names what differs, as it was there and as it would be here.
+    """
+    data = data_of(header)
+    card = CARDS.get(chosen.name)
+    if not data or card is None:
+        return
+    here: dict[str, Any] = {
+        "dataset": chosen.name,
+        "image_size": image_size,
+        "split_policy": chosen.split_policy,
+        "split_seed": chosen.split_seed,
+        "preprocessing": (chosen.preprocessing or card.preprocessing).model_dump(),
+        "sizes": chosen.sizes,
+    }
+    drawn = card.kind == "phantom"
+    if drawn:
+        del here["split_policy"]  # phantoms are split as drawn
+        here["sizes"] = check_sizes(chosen.sizes)
+    elif chosen.split_policy == "released" == data.get("split_policy"):
+        del here["split_seed"]
+    if data["dataset"] != chosen.name:
+        here = {"dataset": chosen.name}
+    told = [
+        f"{WORDS[name]} {_short(name, data[name], value)} there, {_short(name, value, data[name])} here"
+        for name, value in here.items()
+        if name in data and data[name] != value
+    ]
+    if told:
+        raise InputError(
+            f"{weights} was trained with other images: {'; '.join(told)}: leave those options out, {OTHER}"
+        )
+
+
+def check_model(
+    header: Mapping[str, Any], weights: Path, variant: str | None, classes: tuple[str, ...]
+) -> None:
+    """Refuse another variant of the paper's than the weights', and classes of another meaning or order."""
+    known = header.get("variant")
+    if variant is not None and known is not None and variant != known:
+        raise InputError(f"{weights} holds the weights of {known}, not of {variant}: leave --variant out")
+    names = header.get("classes")
+    if names is not None and [str(name).casefold() for name in names] != [
+        name.casefold() for name in classes
+    ]:
+        raise InputError(
+            f"{weights} was trained to tell {', '.join(map(str, names))}, not {', '.join(classes)}: give its dataset"
+        )
+
+
+def check_images(header: Mapping[str, Any], weights: Path, splits: Splits) -> None:
+    """Refuse images whose fingerprint is not that of the images the weights were trained with."""
+    there = data_of(header).get("fingerprint")
+    if there is not None and there != splits.fingerprint:
+        raise InputError(
+            f"{weights} was trained with other images of {data_of(header)['dataset']} (fingerprint {str(there)[:12]} "
+            f"there, {splits.fingerprint[:12]} here), so that images to test with may be among them: give the "
+            f"--data-dir it was trained on, {OTHER}"
+        )
+
+
+def _short(name: str, value: Any, other: Any) -> str:
+    """A value in words; of preprocessing only what differs."""
+    if name == "preprocessing" and isinstance(value, dict) and isinstance(other, dict):
+        steps = [f"{step}={setting}" for step, setting in sorted(value.items()) if other.get(step) != setting]
+        return ", ".join(steps) or "as it is"
+    return str(value)

@@ -1,0 +1,125 @@
+"""One batch: attacked, answered before and after, and nothing believed that was not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from meddef.as_found import as_found
+from meddef.attacks import contract
+from meddef.attacks.aim import true_classes
+from meddef.errors import InputError
+
+Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Targets = int | Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Of a batch, int64 (N,) on its device: labels, answers before and after, targets where there are any."""
+
+    labels: Tensor
+    before: Tensor
+    after: Tensor
+    num_classes: int
+    targets: Tensor | None = None
+
+
+def judge(
+    model: nn.Module, images: Tensor, labels: Tensor, attack: Attack | None, targets: Targets | None
+) -> tuple[Judged, float, int]:
+    """The answers, the largest change of a pixel, and the largest number of changed features of an image.
+
+    Args:
+        model: in evaluation mode; an attack may change that, and it is evaluation mode again when it answers.
+        images, labels: as ``checked_batches`` gives them; they are not written into, whatever model and attack do.
+        attack, targets: as for ``meddef.evaluation.evaluate``.
+
+    Raises:
+        InputError: answers that are no finite logits of every label's class, an attack that returns no images.
+    """
+    clean_logits = _answer(model, images, labels)
+    _check_clean(clean_logits, labels)
+    aims = None if targets is None else _aims(targets, clean_logits, labels)
+    attacked = images.detach()
+    if attack is not None:
+        with as_found(model), true_classes(labels if aims is None else None):
+            attacked = attack(model, attacked.clone(), (labels if aims is None else aims).clone())
+        attacked = _images_like(attacked, images)
+    attacked_logits = _answer(model, attacked, labels)
+    change = (attacked - images.detach()).abs().flatten(1)
+    finite = torch.isfinite(attacked_logits)
+    ends = torch.stack(attacked.aminmax()).nan_to_num(nan=torch.inf)
+    low, high, answered, largest, features = _numbers(
+        *ends, finite.all(), change.max(), (change > 0).sum(1).max()
+    )
+    if not 0 <= low <= high <= 1:
+        raise _bad_pixels(attacked, low, high)
+    if not answered:
+        raise contract.bad_logits(finite)
+    before, after = clean_logits.argmax(1), attacked_logits.argmax(1)
+    return Judged(labels, before, after, clean_logits.shape[1], aims), largest, int(features)
+
+
+def _numbers(*values: Tensor) -> list[float]:
+    """Scalars of one device as numbers, with one wait for it."""
+    numbers: list[float] = torch.stack([value.double() for value in values]).tolist()
+    return numbers
+
+
+def _check_clean(logits: Tensor, labels: Tensor) -> None:
+    """Refuse answers to clean images that are not finite, and labels that the model has no class for."""
+    finite = torch.isfinite(logits)
+    answered, highest = _numbers(finite.all(), labels.max())
+    if not answered:
+        raise contract.bad_logits(finite)
+    if highest >= logits.shape[1]:
+        raise InputError(f"label {highest:.0f} is out of range: the model has {logits.shape[1]} classes")
+
+
+def _answer(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Logits (N, K) for a copy of ``images``."""
+    with torch.no_grad():
+        return contract.check_logits_shape(model(images.detach().clone()), len(labels), -1)
+
+
+def _aims(targets: Targets, logits: Tensor, labels: Tensor) -> Tensor:
+    """The classes to reach (N,), int64, from the clean logits (N, K)."""
+    if isinstance(targets, int):
+        aims = torch.full_like(labels, targets)
+    else:
+        aims = contract.check_labels(targets(logits, labels), labels, "targets")
+    if int(aims.max()) >= logits.shape[1] or int(aims.min()) < 0:
+        raise InputError(
+            f"targets must be classes from 0 to {logits.shape[1] - 1}, got {aims.unique().tolist()}"
+        )
+    return aims
+
+
+def _images_like(found: object, images: Tensor) -> Tensor:
+    """What an attack returned, refused unless it could be attacked ``images``."""
+    if not isinstance(found, Tensor):
+        raise InputError(
+            f"the attack must return a tensor of images {tuple(images.shape)}, got {type(found).__name__}: "
+            "give a function that returns the attacked images alone"
+        )
+    if found.shape != images.shape:
+        raise InputError(f"the attack returned {tuple(found.shape)} for images {tuple(images.shape)}")
+    if (found.dtype, found.device) != (images.dtype, images.device):
+        raise InputError(
+            f"the attack returned {found.dtype} on {found.device} for images of {images.dtype} on {images.device}: "
+            "let it return found.to(images)"
+        )
+    return found.detach()
+
+
+def _bad_pixels(attacked: Tensor, low: float, high: float) -> InputError:
+    if not bool((finite := torch.isfinite(attacked)).all()):
+        return InputError(f"the attack returned NaN or infinite pixels in image {contract.first_bad(finite)}")
+    beyond = max(-low, high - 1)
+    return InputError(
+        f"the attack returned pixels {beyond:.3g} outside [0, 1]: let it return found.clamp(0, 1)"
+    )

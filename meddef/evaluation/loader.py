@@ -1,0 +1,54 @@
+"""The door through which batches of a caller come: checked, their labels int64, empty ones left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from torch import Tensor, nn
+
+from meddef.attacks import contract
+from meddef.errors import InputError
+
+PAIRS = "batches must be pairs (images, labels)"
+
+
+def checked_batches(
+    model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images (N, C, H, W), N > 0, floating point in [0, 1], and labels (N,), int64 on their device.
+
+    Args:
+        model: anything but an ``nn.Module`` is refused.
+        loader: such as a ``torch.utils.data.DataLoader``; a batch of no image is passed over.
+
+    Raises:
+        InputError: one line that says what a batch is and what it should be.
+    """
+    try:
+        batches = iter(loader)
+    except TypeError as error:
+        kind = type(loader).__name__
+        raise InputError(
+            f"the loader must give pairs (images, labels), got {kind}: [(images, labels)] is one"
+        ) from error
+    for batch in batches:
+        images, labels = _pair(batch)
+        if isinstance(images, Tensor) and images.ndim and not len(images):
+            continue
+        yield images, contract.check_batch(model, images, labels)
+
+
+def _pair(batch: object) -> tuple[Tensor, Tensor]:
+    """The two parts of a batch; a dict, one tensor or three things are refused and not taken apart by chance."""
+    if isinstance(batch, Mapping):
+        keys = ", ".join(map(str, batch))
+        raise InputError(f"{PAIRS}, got a dict with {keys}: give ((b['image'], b['label']) for b in loader)")
+    if isinstance(batch, Tensor):
+        raise InputError(
+            f"{PAIRS}, got one tensor {tuple(batch.shape)}: a loader is a list of pairs, not a pair"
+        )
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        kind = type(batch).__name__
+        got = f"{kind} of {len(batch)}" if isinstance(batch, tuple | list) else kind
+        raise InputError(f"{PAIRS}, got a {got}: give ((b[0], b[1]) for b in loader)")
+    return batch[0], batch[1]

@@ -1,0 +1,64 @@
+"""The constant answer in a chart of accuracy: a thin line at what one answer for all of the judged images would get.
+
+No torch here.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+COLOUR = "#8C510A"
+DASHES = (0, (1, 1.2))
+NAMES = {
+    "robust": "constant",
+    "clean": "constant",
+    "balanced": "constant_balanced",
+}  # rate drawn -> its column
+
+
+def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, where: str = "") -> None:
+    """Draw it for ``rows`` of ``Report.attacks``, in percent: at the share for the images that most of them judge.
+
+    Rows without attack count only where all are, since it is accuracy under attack that is read beside the line. Where
+    rows judge other images too, a faint band reaches over their shares, and the label gives the range. ``where`` is
+    "left" for the whole label below the line, "right" for it in lines above it, where room was left; else, in small
+    panels, which say in a legend what the line is (``constant_handle``), its number alone stands at the right.
+    """
+    attacked = rows[rows["attack"] != "clean"]
+    shares = (attacked if len(attacked) else rows)[NAMES[rate]].dropna()
+    if shares.empty:
+        return
+    low, high, most = shares.min(), shares.max(), shares.mode().iloc[0]
+    panel.axhline(most, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
+    if high - low > 0.05:
+        panel.axhspan(low, high, color=COLOUR, alpha=0.12, linewidth=0, zorder=1)
+    _label(panel, most, f"{share_text(low, high)} %", where)
+
+
+def constant_share(panel: Axes, share: float) -> None:
+    """The line at ``share`` percent, with its number, where one set of images was judged."""
+    panel.axhline(share, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
+    _label(panel, share, f"{share:.0f} %", "")
+
+
+def _label(panel: Axes, height: float, number: str, where: str) -> None:
+    texts = {"left": f"constant answer ({number})", "right": f"constant\nanswer\n({number})"}
+    x, offset, align = (0.01, -2.0, "left") if where == "left" else (0.995, 1.5, "right")
+    panel.annotate(
+        texts.get(where, number), (x, height), xycoords=("axes fraction", "data"),
+        xytext=(0, offset), textcoords="offset points", ha=align, va="top" if offset < 0 else "bottom",
+        fontsize=6.5, color=COLOUR, zorder=4,
+    )  # fmt: skip
+
+
+def share_text(low: float, high: float) -> str:
+    """ "68", or "68 to 73"."""
+    ends = f"{low:.0f}", f"{high:.0f}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def constant_handle() -> Line2D:
+    """For a legend."""
+    return Line2D([], [], color=COLOUR, linestyle=DASHES, linewidth=0.9, label="constant answer")

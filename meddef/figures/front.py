@@ -1,0 +1,115 @@
+"""The front page's chart: what is left under PGD as ε grows, measured and as the paper prints it. No torch here."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from meddef.figures import style
+from meddef.figures.balanced import root_axis
+from meddef.figures.constant import constant_line
+from meddef.figures.controls import DASHES, points
+from meddef.figures.drawing import SvgFigure, styled
+from meddef.paper import epsilon_table
+from meddef.report.balanced import constant_answer
+from meddef.report.controls import ATTACK, MODELS
+from meddef.report.report import Dataset, Report, attack_name, model_label, usual_training
+
+WIDTH, HEIGHT = 7.4, 3.3
+ALT = (
+    "Accuracy under PGD against ε: ResNet18 and the full model, each trained cleanly and adversarially where that was "
+    "done, what the paper prints for the same attack, and a line at what one answer for all images gets."
+)
+
+
+@styled
+def front(report: Report) -> SvgFigure:
+    """Accuracy under PGD against ε, both architectures trained both ways where that was done.
+
+    Filled marks are measured, means over seeds, with a dash at the lowest and the highest seed; hollow ones are what
+    Table 1 or 2 prints for the same attack. At ε = 0 stands clean accuracy. The dotted line is the constant answer.
+    """
+    for dataset in report.datasets:
+        frame = points(report, dataset)
+        frame = frame[frame["attack"] == ATTACK] if len(frame) else frame
+        if len(frame):
+            return _chart(report, dataset, frame)
+    return style.message("This profile holds no PGD at several ε.")
+
+
+def _chart(report: Report, dataset: Dataset, frame: pd.DataFrame) -> SvgFigure:
+    figure = style.new_figure(WIDTH, HEIGHT)
+    panel = figure.subplots()
+    models = [model for model in MODELS if len(_of(frame, *model))]
+    for model in models:
+        _measured(panel, _of(frame, *model), *model)
+    printed = _printed(dataset, models)
+    for variant, rows in printed.groupby("variant"):
+        panel.plot(
+            rows["eps"], rows["published"], linestyle=(0, (1, 2)), linewidth=0.8, marker=style.marker(ATTACK),
+            markerfacecolor="white", color=style.model_colour(str(variant), usual_training(str(variant))), zorder=2,
+        )  # fmt: skip
+    records = [
+        r
+        for r in report.of("attack", dataset.name)
+        if r["attack"] in (ATTACK, "clean") and not r["prune_rate"]
+    ]
+    answer = constant_answer(next(r for r in records if r["attack"] == ATTACK))
+    shares = pd.DataFrame({"attack": [ATTACK], "constant": [100 * answer.accuracy.value]})
+    constant_line(panel, shares, where="right")
+    root_axis(panel)
+    style.percent_axis(panel, "accuracy (%)")
+    panel.set_xlabel(f"ε under {attack_name(ATTACK)}, in pixel units (square-root axis)")
+    style.legend_below(figure, _legend(models, printed))
+    numbers = pd.concat(
+        [frame, printed.assign(training=printed["variant"].map(usual_training))], ignore_index=True
+    )
+    return figure.showing(report, numbers, records)
+
+
+def _of(frame: pd.DataFrame, variant: str, training: str) -> pd.DataFrame:
+    return frame[(frame["variant"] == variant) & (frame["training"] == training)]
+
+
+def _measured(panel: Axes, rows: pd.DataFrame, variant: str, training: str) -> None:
+    seeds = (100 * rows["robust"]).groupby(rows["eps"])
+    colour = style.model_colour(variant, usual_training(variant))
+    panel.plot(
+        seeds.mean().index,
+        seeds.mean(),
+        color=colour,
+        linestyle=DASHES[training],
+        marker=style.marker(ATTACK),
+        zorder=3,
+    )
+    for end in (seeds.min(), seeds.max()):
+        panel.plot(end.index, end, "_", color=colour, markersize=6, zorder=3)
+
+
+def _printed(dataset: Dataset, models: list[tuple[str, str]]) -> pd.DataFrame:
+    """What the paper's table prints for these models: columns variant, eps (0: clean), attack, published (percent)."""
+    shown = [variant for variant, training in models if training == usual_training(variant)]
+    table = epsilon_table()
+    table = table[(table["dataset"] == dataset.twin) & table["variant"].isin(shown)]
+    attacked = table[table["attack"] == ATTACK]
+    clean = table[table["attack"] == "clean"].drop_duplicates("variant").assign(eps=0.0)
+    rows = pd.concat([clean, attacked]).rename(columns={"accuracy": "published"})
+    return rows.sort_values(["variant", "eps"])[["variant", "eps", "attack", "published"]]
+
+
+def _legend(models: list[tuple[str, str]], printed: pd.DataFrame) -> list[Line2D]:
+    handles = []
+    for variant, training in models:
+        colour = style.model_colour(variant, usual_training(variant))
+        label = model_label(variant, training).replace("MedDef (Full DAAM)", "full model")
+        label = label if "training" in label else f"{label}, {training} training"
+        handle = Line2D([], [], color=colour, marker=style.marker(ATTACK), label=label)
+        handle.set_linestyle(DASHES[training])
+        handles.append(handle)
+    if len(printed):
+        hollow = Line2D([], [], color=style.PUBLISHED, markerfacecolor="white", marker=style.marker(ATTACK))
+        hollow.set_linestyle((0, (1, 2)))
+        hollow.set_label("as the paper prints it (its colour)")
+        handles.append(hollow)
+    return handles

@@ -1,0 +1,81 @@
+"""Balanced accuracy, and what one answer for all images would get: accuracy's two companions. No torch here.
+
+A model that gives one answer has the share of that class right under any attack. Accuracy under attack is read beside
+the constant answer that does best on the very images that were attacked, and beside balanced accuracy, in which a
+constant answer has no more than one class's share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from meddef.records import Record, attack_frame
+from meddef.statistics import BalancedAccuracy, Proportion
+
+NOTE = (
+    "Balanced: the mean over classes of each class's accuracy. Constant answer: the largest class of the very images "
+    "attacked, given to all of them."
+)
+
+
+@dataclass(frozen=True)
+class ConstantAnswer:
+    """The answer that is right most often if it is given to every image: its class, the share of images it gets right,
+    and its balanced accuracy, 1 / (classes with images), in [0, 1]."""
+
+    name: str
+    accuracy: Proportion
+    balanced: float
+
+
+def balanced_accuracy(record: Record, which: str = "after") -> BalancedAccuracy:
+    """Of an attack record's answers ``which`` ("before" or "after" the attack), a recall for each of its classes."""
+    size: Counter[str] = Counter(record["labels"])
+    right: Counter[str] = Counter()
+    for label, answer in zip(record["labels"], record[which], strict=True):
+        right[label] += label == answer
+    names = [_character(place) for place in range(len(record["classes"]))]
+    return BalancedAccuracy(tuple(Proportion(right[name], size[name]) for name in names))
+
+
+def constant_answer(record: Record) -> ConstantAnswer:
+    """Of the images of an attack record; of classes of one size the first. Raises ValueError where there are none."""
+    if not record["labels"]:
+        raise ValueError("no images, so no answer is right")
+    size: Counter[str] = Counter(record["labels"])
+    most = max(sorted(size), key=lambda label: size[label])
+    share = Proportion(size[most], len(record["labels"]))
+    return ConstantAnswer(record["classes"][int(most, 36)], share, 1 / len(size))
+
+
+def absent_classes(record: Record) -> list[str]:
+    """Names of the classes that no image of an attack record shows."""
+    return [record["classes"][place] for place in balanced_accuracy(record).absent]
+
+
+def balanced_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """``attack_frame`` with ``balanced``, ``balanced_low``, ``balanced_high``, and of the constant answer ``constant``
+    (accuracy), ``constant_balanced`` (shares in [0, 1]) and ``largest`` (its class); ``absent`` names classes without
+    images, "" where there is none."""
+    found = [record for record in records if record["kind"] == "attack"]
+    frame = attack_frame(found)
+    rates = [balanced_accuracy(record) for record in found]
+    answers = [constant_answer(record) for record in found]
+    return frame.assign(
+        balanced=[rate.value for rate in rates],
+        balanced_low=[rate.interval[0] for rate in rates],
+        balanced_high=[rate.interval[1] for rate in rates],
+        constant=[answer.accuracy.value for answer in answers],
+        constant_balanced=[answer.balanced for answer in answers],
+        largest=[answer.name for answer in answers],
+        absent=[", ".join(absent_classes(record)) for record in found],
+    )
+
+
+def _character(place: int) -> str:
+    """As records write a class: "0" to "9", then "a" to "z"."""
+    return "0123456789abcdefghijklmnopqrstuvwxyz"[place]

@@ -1,0 +1,125 @@
+"""What a few trainings can show: how far trainings lie apart in the records, and the power that leaves. No torch."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm
+
+from meddef.report import crossed
+from meddef.report.display import Table, Text
+from meddef.report.null import SHUFFLED, Training, answers, enough
+from meddef.report.report import Report, attack_name
+from meddef.statistics import FEWEST_TRAININGS, margin
+
+POINTS = 10.0  # the difference whose power is stated
+SEEDS = (FEWEST_TRAININGS, 5)
+USUAL = 0.8  # the power that is usually asked for
+STATED = ("pgd", 0.05)  # the condition of the sentence
+
+
+class Spread(NamedTuple):
+    """Standard deviations in points: between trainings of one model, and, for a difference of two models with any
+    number of trainings, of the choice of images."""
+
+    trainings: float
+    images: float
+
+
+def spread(ours: dict[Training, np.ndarray]) -> Spread:
+    """Of one condition: over the models trained the ``SHUFFLED`` way, and pairs of them (answers as in ``null``)."""
+    models: dict[str, list[np.ndarray]] = {}
+    for (variant, training, _), right in ours.items():
+        if training == SHUFFLED:
+            models.setdefault(variant, []).append(100.0 * right)
+    groups = [np.array(trainings) for trainings in models.values()]
+    between = np.mean([group.mean(axis=1).var(ddof=1) for group in groups])
+    of_images = [
+        crossed.error([a, -b]).se ** 2 - sum(g.mean(axis=1).var(ddof=1) / len(g) for g in (a, b))
+        for a, b in combinations(groups, 2)
+    ]
+    return Spread(math.sqrt(between), math.sqrt(max(0.0, float(np.mean(of_images)))))
+
+
+def power(points: float, trainings: int, found: Spread) -> float:
+    """Chance that a difference of ``points`` between two models with ``trainings`` each is clear (p < 0.05, one
+    comparison): Student's t with the degrees of freedom of ``crossed.error``."""
+    se, df, errors = _errors(trainings, found)
+    far = crossed.quantile(0.95, df) * errors
+    return float((norm.sf(far - points / se) + norm.cdf(-far - points / se)).mean())
+
+
+def _errors(trainings: int, found: Spread) -> tuple[float, float, np.ndarray]:
+    """The true standard error, its degrees of freedom, and a thousand equally likely estimates, as shares of it."""
+    of_trainings = 2 * found.trainings**2 / trainings
+    se = math.sqrt(of_trainings + found.images**2)
+    df = min(se**4 * 2 * (trainings - 1) / max(of_trainings, 1e-9) ** 2, 1e6)
+    return se, df, np.sqrt(chi2.ppf((np.arange(1000) + 0.5) / 1000, df) / df)
+
+
+def absence(trainings: int, found: Spread, within: float) -> float:
+    """Chance that no difference at all is shown to be smaller than ``within`` points (TOST, one comparison)."""
+    se, df, errors = _errors(trainings, found)
+    room = np.maximum(0.0, within / se - crossed.quantile(0.9, df) * errors)
+    return float((norm.cdf(room) - norm.cdf(-room)).mean())
+
+
+def least(trainings: int, found: Spread) -> float:
+    """The difference in points that has a power of ``USUAL``; NaN beyond 100."""
+    if power(100.0, trainings, found) < USUAL:
+        return math.nan
+    return float(brentq(lambda points: power(points, trainings, found) - USUAL, 0.0, 100.0))
+
+
+def spreads(report: Report) -> dict[tuple[str, float], tuple[int, Spread]]:
+    """(attack, epsilon) -> images and spread, on the first dataset with enough trainings; empty without one."""
+    for dataset in report.datasets:
+        if enough(found := answers(report, dataset)):
+            return {c: (len(next(iter(ours.values()))), spread(ours)) for c, ours in found.items()}
+    return {}
+
+
+def sentence(report: Report) -> Text:
+    """The power at ``POINTS`` points under PGD, with three trainings and with five."""
+    n, found = spreads(report)[STATED]
+    chances = " and ".join(f"{power(POINTS, seeds, found):.2f} with {seeds}" for seeds in SEEDS)
+    attack, eps = STATED
+    return Text(
+        f"Under {attack_name(attack)} at ε = {eps:g} trainings of one model lie {found.trainings:.1f} points (standard "
+        f"deviation) apart. A difference of {POINTS:g} points between two models is then called clear with a chance of "
+        f"{chances} trainings of each (n = {n}, one comparison)."
+    )
+
+
+def table(report: Report) -> Table:
+    """A row a condition: the spread between trainings, the power at ``POINTS`` points, and what has a power of 80 %."""
+    rows = [
+        {
+            "condition": attack_name(attack) + (f", ε = {eps:.2g}" if eps else ""),
+            "n": str(n),
+            "between trainings\n(sd, points)": f"{found.trainings:.1f}",
+            **{
+                f"power at {POINTS:g} points,\n{seeds} trainings": f"{power(POINTS, seeds, found):.2f}"
+                for seeds in SEEDS
+            },
+            f"seen with 80 %,\n{SEEDS[0]} trainings": f"{least(SEEDS[0], found):.1f}",
+            "margin\n(points)": f"±{margin(attack):g}",
+            **{
+                f"absence shown,\n{seeds} trainings": f"{absence(seeds, found, margin(attack)):.2f}"
+                for seeds in SEEDS
+            },
+        }
+        for (attack, eps), (n, found) in spreads(report).items()
+    ]
+    caption = (
+        f"What a few trainings can show (profile {report.profile}, models with {SHUFFLED} training): the standard "
+        f"deviation between trainings of one model; the chance that a difference of {POINTS:g} points is clear; the "
+        "difference, in points, that is clear in 8 of 10 experiments; and, where there is no difference, the chance "
+        "that it is shown to be smaller than the margin. For one comparison, before correction."
+    )
+    return Table(pd.DataFrame(rows), caption)

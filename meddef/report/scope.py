@@ -1,0 +1,99 @@
+"""What each page says first: profile, data, models, how many images attacks saw, where it was computed. No torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from meddef.records import Record
+from meddef.report.display import Text
+from meddef.report.report import Dataset, Report, attack_name, ordered_attacks
+from meddef.report.tables_setup import circumstances, short_reach
+
+PHANTOM_NOTE = (
+    "Stand-ins are not the paper's data: here the comparison shows how the method behaves, "
+    "not whether the paper's numbers hold."
+)
+
+
+def scope(report: Report) -> Text:
+    """Profile, data, models, n, where it was computed: the first thing each page says."""
+    data = "; ".join(_images(report, dataset) for dataset in report.datasets)
+    seeds = sorted({record["seed"] for record in report.of("train")})
+    each = " on each dataset" * (len(report.datasets) > 1)
+    numbers = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    models = f"{len(report.models())} models{each}, {numbers}, {_epochs(report)}; "
+    where = circumstances(report.provenance)
+    commits = _flat(where["git commit"])
+    s = "s" * ("; " in commits)
+    stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
+    short = short_reach(report)
+    warning = f" **Short reach.** {short}" if short else ""
+    return Text(
+        f"**Profile `{report.profile}`.** {data}. {report.missing()}{models if seeds else ''}"
+        f"computed on {_flat(where['hardware'])} ({_flat(where['device'])}) in {where['computing time']}; "
+        f"commit{s} {commits}.{stand_in}{warning}"
+    )
+
+
+def measured_on(report: Report) -> str:
+    """For a caption, a line: images, size, seeds, epochs, hardware; that these are stand-ins, where they are."""
+    images = "; ".join(_images(report, dataset) for dataset in report.datasets)
+    seeds = len({record["seed"] for record in report.of("train")})
+    hardware = _flat(circumstances(report.provenance)["hardware"])
+    stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
+    return f"Measured on {images}; {seeds} seed{'s' * (seeds != 1)}, {_epochs(report)}; {hardware}.{stand_in}"
+
+
+def _images(report: Report, dataset: Dataset) -> str:
+    """ "Chest X-Ray, split by patient, 64 px, 879 test images, of which attacks saw the first 200 (JSMA 20)"."""
+    size, seen = dataset.size("test"), attacked_images(report, dataset)
+    told = f", of which {seen}" if seen else ""
+    return f"{dataset.label}{dataset.split}, {dataset.record['image_size']} px, {size:,} test images{told}"
+
+
+def attacked_images(report: Report, dataset: Dataset) -> str:
+    """How many test images attacks saw: "attacks saw 200 (JSMA 20; pruned models 100)"; empty without attacks."""
+    attacks = [record for record in report.of("attack", dataset.name) if record["attack"] != "clean"]
+    if not attacks:
+        return ""
+    whole = _most([record for record in attacks if not record["prune_rate"]])
+    pruned = _most([record for record in attacks if record["prune_rate"]])
+    usual = Counter((whole or pruned).values()).most_common(1)[0][0]
+    other = _others(whole, usual)
+    if pruned:
+        sizes = sorted(set(pruned.values()), key=_first)
+        other += [f"pruned models {' to '.join(sizes)}"] * (sizes != [usual])
+    return f"attacks saw {usual}" + (f" ({'; '.join(other)})" if other else "")
+
+
+def _most(records: Iterable[Record]) -> dict[str, str]:
+    """Attack -> the most images that a training's record of it has, "100 to 200" where trainings differ."""
+    found: dict[str, dict[tuple[object, ...], int]] = {}
+    for record in records:
+        training = tuple(record[name] for name in ("variant", "training", "seed"))
+        of_attack = found.setdefault(record["attack"], {})
+        of_attack[training] = max(record["n"], of_attack.get(training, 0))
+    return {
+        attack: " to ".join(f"{n:,}" for n in sorted({min(sizes.values()), max(sizes.values())}))
+        for attack, sizes in found.items()
+    }
+
+
+def _others(sizes: dict[str, str], usual: str) -> list[str]:
+    names = (attack for attack in ordered_attacks(sizes) if sizes[attack] != usual)
+    return [f"{attack_name(attack).replace(' (worst case)', '')} {sizes[attack]}" for attack in names]
+
+
+def _first(size: str) -> int:
+    return int(size.split(" ")[0].replace(",", ""))
+
+
+def _epochs(report: Report) -> str:
+    """ "5 epochs"; all that occur."""
+    epochs = sorted({record["epochs"] for record in report.of("train")})
+    return f"{' and '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}"
+
+
+def _flat(cell: str) -> str:
+    return cell.replace("\n", "; ")

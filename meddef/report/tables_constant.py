@@ -1,0 +1,61 @@
+"""What a table of accuracy under attack shows beside accuracy: balanced accuracy in each cell, and the constant
+answer's row below the models. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from meddef.report.balanced import NOTE
+from meddef.report.display import DASH
+from meddef.report.report import attack_name, ordered_attacks
+
+MODEL = "constant answer"
+
+
+def with_balanced(measured: str, row: Mapping[Any, Any]) -> str:
+    """The text of a cell, accuracy and its interval, with balanced accuracy below: "balanced 34.0"."""
+    return f"{measured}\nbalanced {row['balanced']:.1f}"
+
+
+def constant_cells(cells: pd.DataFrame, attacks: list[str], n: str) -> dict[str, str]:
+    """Attack's name -> accuracy of the constant answer on the images that the attack saw, balanced accuracy below.
+
+    ``cells`` are rows of ``Report.attacks`` of one dataset; ``n`` is what the row's own column says, and other numbers
+    of images are named. Where models saw unequally many images, the range stands.
+    """
+    row = {}
+    for attack in attacks:
+        ours = cells[cells["attack"] == attack]
+        if ours.empty:
+            row[attack_name(attack)] = DASH
+            continue
+        sizes = sorted(set(ours["n"]), key=lambda text: int(text.split(" ")[0]))
+        other = "" if sizes == [n] else f"\nn = {' and '.join(sizes)}"
+        accuracy, balanced = (_range(ours[name]) for name in ("constant", "constant_balanced"))
+        row[attack_name(attack)] = f"{accuracy}\nbalanced {balanced}{other}"
+    return row
+
+
+def constant_name(cells: pd.DataFrame) -> str:
+    """ "constant answer" and, below it, the class; of several the classes that are the largest somewhere."""
+    return f"{MODEL}\n{' or '.join(dict.fromkeys(cells['largest']))}"
+
+
+def _range(values: pd.Series) -> str:
+    low, high = f"{values.min():.1f}", f"{values.max():.1f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def balanced_note(cells: pd.DataFrame) -> str:
+    """What a caption says of both; classes that no image of an attack shows are named."""
+    missing: dict[str, dict[str, str]] = {}
+    for row in cells[cells["absent"] != ""].to_dict("records"):
+        missing.setdefault(row["absent"], {})[row["attack"]] = row["n"]
+    told = ""
+    for absent, sizes in missing.items():
+        where = ", ".join(f"{attack_name(attack)}, n = {sizes[attack]}" for attack in ordered_attacks(sizes))
+        told += f" No image shows {absent} ({where}): balanced is over the other classes."
+    return f" {NOTE}{told}"
