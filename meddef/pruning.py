@@ -16,44 +16,49 @@ from torch import nn
 from torch.nn import functional as F
 
 from meddef.errors import InputError
+from meddef.prunable import prunable_weights
 
-PRUNABLE = (nn.Conv2d, nn.Linear)
+__all__ = ["prunable_weights", "prune_l1", "prune_l1_grid", "sparsity"]
+
 SCOPES = ("global", "layer")
 PART = 1 << 18
 """Magnitudes looked at in one go: what is made of them stays in the cache, and in memory that is used again."""
 
 
-def prunable_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Name -> weight of every convolution and linear layer, in the order of ``model.named_modules()``."""
-    return {
-        f"{name}.weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, PRUNABLE)
-    }
-
-
 def sparsity(model: nn.Module) -> float:
-    """Share of zeros among the prunable weights, in [0, 1]."""
-    weights = prunable_weights(model).values()
+    """Share of zeros among the prunable weights (see ``prunable_weights``), in [0, 1].
+
+    Raises:
+        InputError: there is none, or one that ``prunable_weights`` refuses.
+    """
+    weights = _some_weights(model).values()
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     return zeros / sum(weight.numel() for weight in weights)
+
+
+def _some_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    weights = prunable_weights(model)
+    if not sum(weight.numel() for weight in weights.values()):
+        raise InputError("the model has no convolution or linear layer: there is nothing to prune")
+    return weights
 
 
 def prune_l1(model: nn.Module, rate: float, *, scope: str = "global") -> nn.Module:
     """A copy of ``model`` with the share ``rate`` of its weights set to zero, smallest magnitude first.
 
     Args:
-        model: any module; its convolution and linear weights count. It is not changed.
+        model: any module; the weights of ``prunable_weights`` count. It is not changed.
         rate: in [0, 1); round(rate * n) of n weights become zero.
         scope: "global" ranks all weights together (the paper's text), "layer" each layer's own (its released code).
 
     Returns:
-        A new model on the same device; the zeros are in the weights themselves, there are no masks.
+        A new model on the same device; the zeros are in the weights themselves, there are no masks. What was shared is.
 
     Among equal magnitudes those that come first (layer order, then position) are pruned first.
 
     Raises:
-        InputError: rate or scope out of range, a weight that is not finite, nothing to prune.
+        InputError: rate or scope out of range, a weight that is not finite or that ``prunable_weights`` refuses,
+            nothing to prune, a model that cannot be copied.
     """
     return next(prune_l1_grid(model, [rate], scope=scope))
 
@@ -65,25 +70,40 @@ def prune_l1_grid(model: nn.Module, rates: Sequence[float], *, scope: str = "glo
     for rate in rates:
         if not 0 <= rate < 1:
             raise InputError(f"pruning rate {rate} is out of range: use 0 <= rate < 1")
-    weights = prunable_weights(model)
-    if not weights:
-        raise InputError("the model has no convolution or linear layer: there is nothing to prune")
-    magnitudes = {name: weight.detach().abs().flatten().cpu().numpy() for name, weight in weights.items()}
+    weights = _some_weights(model)
+    magnitudes = {name: _magnitudes(weight) for name, weight in weights.items()}
     for name, values in magnitudes.items():
         if not np.isfinite(values).all():
             raise InputError(f"weight '{name}' is not finite: the model is broken, train it again")
     groups = [list(weights)] if scope == "global" else [[name] for name in weights]
     cuts = [_cuts([magnitudes[name] for name in group], rates) for group in groups]
     for index in range(len(rates)):
-        pruned: dict[int, nn.Parameter] = {}
+        pruned: dict[int, torch.Tensor] = {}
         for group, cut in zip(groups, cuts, strict=True):
             kept = _zeroed(
                 [weights[name] for name in group], [magnitudes[name] for name in group], cut[index]
             )
             for name, weight in zip(group, kept, strict=True):
                 old = weights[name]
-                pruned[id(old)] = nn.Parameter(weight, requires_grad=old.requires_grad)
-        yield copy.deepcopy(model, memo=pruned)  # everything else is copied, these are taken as they are
+                parameter = isinstance(old, nn.Parameter)
+                pruned[id(old)] = nn.Parameter(weight, old.requires_grad) if parameter else weight
+        yield _copied(model, pruned)
+
+
+def _copied(model: nn.Module, pruned: dict[int, torch.Tensor]) -> nn.Module:
+    """A copy in which these, by the id of what they stand for, are taken as they are."""
+    try:
+        return copy.deepcopy(model, memo=pruned)
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, RuntimeError) as error:  # a lock or a generator, a tensor with a history
+        raise InputError(f"the model cannot be copied ({str(error).splitlines()[0]})") from error
+
+
+def _magnitudes(weight: torch.Tensor) -> np.ndarray:
+    """(n,), in the weight's own format; in float32, which holds the same values, where NumPy has no such format."""
+    values = weight.detach().abs().flatten().cpu()
+    return (values.float() if weight.dtype == torch.bfloat16 else values).numpy()
 
 
 @dataclass(frozen=True)
@@ -133,7 +153,8 @@ def _zeroed(
     ties = cut.ties
     found = []
     for weight, values in zip(weights, magnitudes, strict=True):
-        kept = F.hardshrink(weight.detach(), cut.below)
+        wide = weight.detach().float() if weight.dtype == torch.bfloat16 else weight.detach()
+        kept = F.hardshrink(wide, cut.below).to(weight.dtype)
         if ties:
             equal = np.flatnonzero(values == cut.tied)[:ties]
             mask = torch.zeros(values.size, dtype=torch.bool)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 MODULES: dict[str, tuple[str, ...]] = {
     "pruning": ("models",),
+    "prunable": ("models",),
     "arithmetic": ("training", "evaluation", "saliency"),  # how a GPU computes; a CPU does not notice
     "statistics": (
         "audit",

@@ -7,7 +7,6 @@ import torch
 from attack_models import cnn, images
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import prune
 
 from meddef.attacks import pgd
 from meddef.attacks.shadow import Shadow
@@ -196,19 +195,6 @@ def test_shared_weights_and_hooks_are_followed(kind: type[nn.Module], make: str)
     moved(model)
     copied.refresh()
     torch.testing.assert_close(copied(x), model(x), rtol=1e-5, atol=1e-5)
-
-
-def test_weights_that_are_computed_are_refused_or_left_alone() -> None:
-    x = images(size=8)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 4))
-    power = nn.Sequential(torch.nn.utils.spectral_norm(copy.deepcopy(model[0])), *model[1:]).eval()
-    torch.testing.assert_close(Surrogate(power, x, half=False)(x), power(x))
-    pruned = copy.deepcopy(model).eval()
-    prune.l1_unstructured(pruned[0], "weight", 0.5)
-    pruned(x.requires_grad_())
-    with pytest.raises(InputError, match="cannot copy"):
-        Surrogate(pruned, x, half=False)
-    InnerAttack(pruned, 2, "float32")(x.detach(), LABELS, eps=0.03, step_size=0.03, seed=0)
 
 
 def test_a_copy_that_cannot_follow_is_noticed_and_no_longer_used(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.anyone import for_anyone
+from meddef.attacks.asking import ask
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.looks import Looks
 from meddef.attacks.loop import finish
@@ -19,6 +21,7 @@ MOMENTUM = 0.75
 RISING = 0.75  # share of steps with a rising loss below which the step is halved
 
 
+@for_anyone
 def apgd(
     model: nn.Module,
     images: Tensor,
@@ -126,7 +129,7 @@ def _run(
     aim = labels if target is None else target
     result, done = x.clone(), torch.zeros_like(labels, dtype=torch.bool)
     highest, looks = int(labels.max()), Looks(x.device)
-    value, gradient, fooled = _evaluate(model, x, labels, target, loss, highest, looks)
+    value, gradient, fooled = _evaluate(model, x, labels, target, loss, highest, looks, first=True)
     looks.look()
     contract.warn_if_zero(gradient)
     no = torch.zeros_like(done)
@@ -200,10 +203,12 @@ def _evaluate(
     loss: str,
     highest: int,
     looks: Looks,
+    *,
+    first: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss (N,), its gradient, and success (N,) at x."""
+    """Loss (N,), its gradient, and success (N,) at x; ``first``: see ``ask``."""
     leaf = x.detach().requires_grad_()
-    logits = contract.check_logits_shape(model(leaf), len(leaf), highest)
+    logits = contract.check_logits_shape(ask(model, leaf, first=first), len(leaf), highest)
     looks.logits(logits)
     if target is None:
         value = Goal(labels, loss, highest=highest).loss(logits)
@@ -231,7 +236,7 @@ def _aims(model: nn.Module, images: Tensor, labels: Tensor, loss: str, targets: 
     if not targets:
         return [None]
     with torch.no_grad():
-        logits = contract.check_logits(model(images), labels)
+        logits = contract.check_logits(ask(model, images, first=True), labels)
     if loss == "dlr" and logits.shape[1] < 4:
         raise InputError("the targeted dlr loss needs at least 4 classes; use loss='margin'")
     others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)

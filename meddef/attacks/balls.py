@@ -12,6 +12,10 @@ from torch import Tensor
 from meddef.attacks.randomness import Randomness
 
 NORMS = ("linf", "l2")
+_TINY, _HUGE = (
+    1e-12,
+    1e30,
+)  # between them a norm is a normal number of float32, and so are steps times gradients
 _BLOCK = 2**18  # numbers whose intermediate results stay in the cache, in memory that is used again
 
 
@@ -93,7 +97,7 @@ class LinfBall(Ball):
 
 
 def _exact(images: Tensor, radius: Tensor, x: Tensor) -> Tensor:
-    eps = _at_most(radius, images.dtype)
+    eps = at_most(radius, images.dtype)
     low, error = _sum(images, -eps)
     _bits(low).add_(error > 0)
     high, error = _sum(images, eps)
@@ -102,13 +106,13 @@ def _exact(images: Tensor, radius: Tensor, x: Tensor) -> Tensor:
 
 
 def _corner(images: Tensor, radius: Tensor, sign: Tensor, out: Tensor) -> None:
-    x, error = _sum(images, _at_most(radius, images.dtype) * sign)
+    x, error = _sum(images, at_most(radius, images.dtype) * sign)
     bits = _bits(x)
     bits.sub_((error.mul_(sign) < 0).to(bits.dtype).mul_(sign.to(bits.dtype)))
     torch.clamp(x, 0, 1, out=out)
 
 
-def _at_most(radius: Tensor, dtype: torch.dtype) -> Tensor:
+def at_most(radius: Tensor, dtype: torch.dtype) -> Tensor:
     """The largest number of ``dtype`` that is no larger than ``radius`` (float64)."""
     eps = radius.to(dtype)
     return torch.where(eps.double() > radius, eps.nextafter(torch.zeros_like(eps)), eps)
@@ -138,8 +142,9 @@ class L2Ball(Ball):
         return (self.images + direction / _norm(direction) * length.to(direction.dtype)).clamp_(0, 1)
 
     def step(self, x: Tensor, gradient: Tensor, size: Tensor) -> Tensor:
-        """``size`` along the gradient's direction, then back into the ball."""
-        return self.project(x + size.to(x.dtype) * gradient / _norm(gradient))
+        """``size`` along the gradient's direction, however small or large it is, then back into the ball."""
+        gradient, norm = _direction(gradient)
+        return self.project(x + size.to(x.dtype) * gradient / norm)
 
     def project(self, x: Tensor) -> Tensor:
         delta = x - self.images
@@ -160,8 +165,30 @@ class L2Ball(Ball):
 
 def _norm(x: Tensor, least: float = 1e-12) -> Tensor:
     """Euclidean norm of each image, (N, 1, ..., 1), summed in float64, no less than ``least``."""
-    norm = torch.linalg.vector_norm(x.double(), dim=tuple(range(1, x.ndim)), keepdim=True)
-    return norm.clamp(min=least).to(x.dtype)
+    return _length(x).clamp(min=max(least, torch.finfo(x.dtype).tiny) if least else 0).to(x.dtype)
+
+
+def _direction(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient (N, ...) and its norm (N, 1, ..., 1), both divided by something where the norm is no usual number.
+
+    Their ratio has length 1; it is 0 where the gradient is exactly zero. Nothing is read on the host.
+    """
+    if gradient.dtype == torch.float64:  # whose squares leave float64
+        axes = tuple(range(1, gradient.ndim))
+        size = torch.linalg.vector_norm(gradient, torch.inf, dim=axes, keepdim=True)
+        gradient = gradient / torch.where((size > 0) & ((size < _TINY) | (size > _HUGE)), size, 1)
+        norm = _length(gradient)
+    else:
+        norm = _length(gradient)
+        unusual = (norm > 0) & ((norm < _TINY) | (norm > _HUGE))
+        size = torch.where(unusual, norm, 1).clamp(2.0**-126, 2.0**126).to(gradient.dtype)
+        gradient, norm = gradient / size, norm / size.double()
+    return gradient, torch.where(norm == 0, 1, norm).to(gradient.dtype)
+
+
+def _length(x: Tensor) -> Tensor:
+    """Euclidean norm of each image, (N, 1, ..., 1), float64."""
+    return torch.linalg.vector_norm(x.double(), dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 def ball(norm: str, images: Tensor, eps: Tensor) -> Ball:

@@ -11,6 +11,8 @@ from meddef.as_found import evaluating
 from meddef.attacks.blame import warn
 from meddef.errors import InputError
 
+FORMATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
 
 class ZeroGradientWarning(UserWarning):
     """Some images have an input gradient that is exactly zero: a gradient attack cannot move them."""
@@ -35,6 +37,8 @@ def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise InputError(f"images must be a floating-point tensor in [0, 1], got {kind}; divide 8-bit by 255")
+    if images.dtype not in FORMATS:
+        raise InputError(f"images must be float32, float64, float16 or bfloat16, got {images.dtype}")
     if images.ndim < 2 or 0 in images.shape[1:]:
         raise InputError(f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}")
     if len(images):
@@ -119,6 +123,11 @@ def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
     if highest >= logits.shape[1]:
         raise InputError(f"label {highest} is out of range: the model has {logits.shape[1]} classes")
     return logits
+
+
+def check_output(answer: object, count: int) -> Tensor:
+    """Refuse an answer to ``count`` images that is not floating-point logits (count, K), whatever the labels."""
+    return check_logits_shape(answer, count, 0)
 
 
 def check_finite(logits: Tensor) -> None:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.anyone import for_anyone
 from meddef.attacks.apgd import apgd
+from meddef.attacks.asking import ask
 from meddef.attacks.fab import fab
 from meddef.attacks.fast import gradient_source
 from meddef.attacks.gradient import pgd
@@ -43,6 +45,7 @@ def members(classes: int, *, steps: int = 100, queries: int = 1000) -> dict[str,
     return quick | gradient | last
 
 
+@for_anyone
 def ensemble(
     model: nn.Module,
     images: Tensor,
@@ -87,7 +90,7 @@ def ensemble(
     best = images.detach().clone()
     if not radius.any():
         return best
-    margin, fooled, classes = _judge(model, best, labels)
+    margin, fooled, classes = _judge(model, best, labels, first=True)
     attacks = members(classes, steps=steps, queries=queries)
     with contract.attacking(model, images.device):
         attacked = gradient_source(model, best, fast=fast, precision=precision)
@@ -123,9 +126,9 @@ def _from_the_image(
     return ten(model, images, labels, eps=eps)
 
 
-def _judge(model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
+def _judge(model: nn.Module, x: Tensor, labels: Tensor, *, first: bool = False) -> tuple[Tensor, Tensor, int]:
     """Margin (N,), success (N,) and the number of classes, by the model as given."""
     goal = Goal(labels, "margin")
     with contract.attacking(model, x.device), torch.no_grad():
-        logits = contract.check_logits(model(x), labels)
+        logits = contract.check_logits(ask(model, x, first=first), labels)
         return goal.loss(logits), goal.fooled(logits), logits.shape[1]

@@ -6,14 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.anyone import for_anyone
+from meddef.attacks.asking import ask
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.looks import Looks
 from meddef.attacks.loop import finish
 from meddef.attacks.randomness import randomness
 
+_TINY = 1e-20  # sums over an image of numbers from here to 1 / _TINY stay numbers of float32
 ALPHA_MAX, OVERSHOOT, BACKWARD = 0.1, 1.05, 0.9  # alpha_max, eta, beta of the paper
 
 
+@for_anyone
 def fab(
     model: nn.Module,
     images: Tensor,
@@ -59,7 +63,7 @@ def fab(
     with contract.attacking(model, images.device):
         whole = LinfBall(images.detach().clone(), radius)
         with torch.no_grad():
-            logits = contract.check_logits(model(whole.images), labels)
+            logits = contract.check_logits(ask(model, whole.images, first=True), labels)
         others = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
         aims = others[:, : logits.shape[1] - 1][:, :targets].T
         best, reach = whole.images.clone(), torch.full_like(radius, torch.inf)
@@ -92,7 +96,7 @@ def _run(
     place, highest, looks = torch.arange(len(x), device=x.device), int(labels.max()), Looks(x.device)
     for step in range(steps):
         leaf = x.detach().requires_grad_()
-        logits = contract.check_logits_shape(model(leaf), len(leaf), highest)
+        logits = contract.check_logits_shape(ask(model, leaf), len(leaf), highest)
         looks.logits(logits)
         rows = torch.arange(len(leaf), device=leaf.device)
         gap = logits[rows, target] - logits[rows, labels]
@@ -102,7 +106,7 @@ def _run(
             contract.warn_if_zero(normal)
         x = _towards_boundary(leaf.detach(), sphere.images, normal, -gap.detach())
         with torch.no_grad():
-            logits = contract.check_logits_shape(model(x), len(x), highest)
+            logits = contract.check_logits_shape(ask(model, x), len(x), highest)
             looks.logits(logits)
             fooled = logits.argmax(1) != labels
         distance = (x.double() - sphere.images.double()).abs().flatten(1).amax(1).view_as(sphere.eps)
@@ -130,6 +134,11 @@ def _run(
 
 def _towards_boundary(x: Tensor, images: Tensor, normal: Tensor, need: Tensor) -> Tensor:
     """From x and from the image to the hyperplane normal . (z - x) = need, averaged, a little beyond, clipped."""
+    largest = normal.abs().flatten(1).amax(1)
+    unusual = (largest > 0) & ((largest < _TINY) | (largest > 1 / _TINY))
+    if normal.device.type != "cpu" or bool(unusual.any()):  # on a GPU nobody looks
+        scale = torch.where(unusual, largest, 1)
+        need, normal = need / scale, normal / scale.view(-1, *[1] * (x.ndim - 1))
     from_image = need - (normal * (images - x)).flatten(1).sum(1)
     move_x, move_image = _nearest(x, normal, need), _nearest(images, normal, from_image)
     a, b = (move.abs().flatten(1).amax(1).clamp(min=1e-8) for move in (move_x, move_image))

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.capture import kept
+from meddef.attacks.half import InHalf
 from meddef.attacks.shadow import shadow_of
 from meddef.attacks.surrogate import Surrogate
+from meddef.errors import InputError
 
 PRECISIONS = ("float32", "bf16")
 
@@ -31,9 +33,15 @@ def gradient_source(
         once: it is for a single gradient, for which a copy made for a GPU would not pay.
 
     Raises:
-        InputError: unknown precision; ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
+        InputError: unknown precision, or bf16 for images that are not float32; the model cannot be copied, ``torch.fx``
+            cannot trace it, its copy fails or has other logits.
     """
     contract.check_choice(precision, PRECISIONS, "precision")
+    if precision == "bf16" and (images.dtype != torch.float32 or isinstance(model, InHalf)):
+        given = model.dtype if isinstance(model, InHalf) else images.dtype
+        raise InputError(
+            f"precision='bf16' is for images and models in float32, got {given}: leave precision out"
+        )
     if images.device.type == "cuda" and (fast or precision == "bf16") and not once:
         dtype = torch.bfloat16 if precision == "bf16" else None
         if (quick := shadow_of(model, images, fold=fast, dtype=dtype)) is not None:
@@ -53,6 +61,7 @@ class _InBfloat16(nn.Module):
         super().__init__()
         self.source = source
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> object:
         with torch.autocast(x.device.type, torch.bfloat16):
-            return self.source(x).float()
+            answer = self.source(x)
+        return answer.float() if isinstance(answer, Tensor) and answer.is_floating_point() else answer

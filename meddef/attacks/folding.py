@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor, fx, nn
 
+from meddef.attacks.half import Widened
 from meddef.errors import InputError
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         leaf = isinstance(
-            m, nn.BatchNorm2d | nn.Dropout
+            m, nn.BatchNorm2d | nn.Dropout | Widened
         )  # of subclasses too, such as those of several processes
         return leaf or super().is_leaf_module(m, module_qualified_name)
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Whatever goes wrong inside means that a model which answers by itself has no copy for ``fast=True``."""
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        raise InputError(f"fast=True cannot {what} this model ({reason}); leave fast out") from error
 
 
 def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
@@ -27,16 +43,10 @@ def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]
     Raises:
         InputError: the model cannot be copied, or ``torch.fx`` cannot trace it.
     """
-    try:
+    with refusing("copy"):  # a lock, or a weight computed before every forward pass, as old weight_norm does
         network = copy.deepcopy(model)
-    except (
-        RuntimeError
-    ) as error:  # a weight that is computed before every forward pass, as old weight_norm does
-        raise InputError(f"fast=True cannot copy this model ({error}); leave fast out") from error
-    try:
+    with refusing("trace"):
         graph = _Tracer().trace(network)
-    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
-        raise InputError(f"fast=True cannot trace this model ({error}); leave fast out") from error
     modules, pairs = dict(network.named_modules()), {}
     holders = Counter(id(parameter) for _, parameter in network.named_parameters(remove_duplicate=False))
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract, reach
+from meddef.attacks.anyone import for_anyone
+from meddef.attacks.asking import ask
 from meddef.attacks.balls import NORMS, LinfBall, ball
 from meddef.attacks.capture import climbing
 from meddef.attacks.fast import gradient_source, layout
@@ -36,6 +38,7 @@ Progress = Callable[[int, int], None]
 STOPS = ("never", "first")
 
 
+@for_anyone
 def fgsm(
     model: nn.Module,
     images: Tensor,
@@ -64,7 +67,7 @@ def fgsm(
             start = images.clone() if images.is_inference() else images
             x = layout(start, fast).detach().requires_grad_()
             source = gradient_source(model, x.detach(), fast=fast, precision=precision, once=True)
-            logits = contract.check_logits_shape(source(x), len(x), goal.highest)
+            logits = contract.check_logits_shape(ask(source, x, first=True), len(x), goal.highest)
             contract.check_finite(logits)
             gradient = contract.unchecked_gradient(goal.loss(logits).sum(), x)
         contract.check_first_gradient(gradient)
@@ -113,6 +116,7 @@ def bim(
     )
 
 
+@for_anyone
 def pgd(
     model: nn.Module,
     images: Tensor,

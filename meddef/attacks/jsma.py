@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.anyone import for_anyone
+from meddef.attacks.asking import ask
 from meddef.attacks.losses import Goal
 from meddef.attacks.pairs import best_pair
 from meddef.errors import InputError
@@ -17,6 +19,7 @@ SALIENCIES = ("logits", "softmax")
 TARGETS = ("second", "least", "all")
 
 
+@for_anyone
 def jsma(
     model: nn.Module,
     images: Tensor,
@@ -79,7 +82,7 @@ def jsma(
     )
     with contract.attacking(model, images.device):
         start = images.detach().clone(memory_format=torch.contiguous_format)
-        first = _logits(model, start, labels)
+        first = contract.check_logits(ask(model, start, first=True), labels)
         attempts = [
             _run(craft, _Batch(start, start, target, goal), progress)
             for target, goal in _aims(first, labels, targets)
@@ -154,14 +157,48 @@ def _jacobian(craft: _Craft, logits: Tensor, x: Tensor, target: Tensor) -> tuple
     """alpha and beta, (N, n), whatever K is: the target's gradient and that of the sum of the others."""
     rows = torch.arange(len(x), device=x.device)
     if craft.softmax:
-        towards = contract.input_gradient(logits.softmax(1)[rows, target].sum(), x)
+        towards = contract.input_gradient(_likelihood(logits, rows, target).sum(), x)
         away = -towards
     else:
         own = logits[rows, target].sum()
-        towards = contract.input_gradient(own, x, keep_graph=True)
+        try:
+            towards = contract.input_gradient(own, x, keep_graph=True)
+        except (
+            RuntimeError
+        ) as error:  # what torch.compile makes can be gone through once: it gives its memory away
+            if "donated" not in str(error):
+                raise
+            towards = contract.input_gradient(own, x)
+            logits = _logits(craft.model, x, target)
+            own = logits[rows, target].sum()
         away = contract.input_gradient(logits.sum() - own, x)
     single = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return craft.units(towards.to(single)).sum(1), craft.units(away.to(single)).sum(1)
+    alpha, beta = (craft.units(gradient.to(single)).sum(1) for gradient in (towards, away))
+    return _of_usual_size(alpha), _of_usual_size(beta)
+
+
+def _likelihood(logits: Tensor, rows: Tensor, target: Tensor) -> Tensor:
+    """The probability of the target, (N,), or its logarithm, of which the saliency map is the same up to a factor,
+    where the product of two of its derivatives would underflow."""
+    likely = logits.softmax(1)[rows, target]
+    faint = likely.detach() < _least(logits.dtype)
+    return torch.where(faint, logits.log_softmax(1)[rows, target], likely) if faint.any() else likely
+
+
+def _of_usual_size(map_: Tensor) -> Tensor:
+    """(N, n), times a power of 2 for an image where products would underflow or overflow: the best pair is the same."""
+    largest = map_.abs().amax(1, keepdim=True)
+    least = _least(map_.dtype)
+    unusual = (largest > 0) & ((largest < least) | (largest > 1 / least))
+    if not unusual.any():
+        return map_
+    scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1)
+    return map_ / torch.where(unusual, scale, 1)
+
+
+def _least(dtype: torch.dtype) -> float:
+    """Far above the root of the smallest normal number: 8e-16 for float32."""
+    return float(torch.finfo(dtype).tiny ** 0.4)
 
 
 def _choose(
@@ -240,4 +277,4 @@ def _check_settings(
 
 
 def _logits(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-    return contract.check_logits(model(x), labels)
+    return contract.check_logits(ask(model, x), labels)

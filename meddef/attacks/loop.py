@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.asking import ask
 from meddef.attacks.balls import Ball
 from meddef.attacks.losses import Goal
 
 
-def forward(source: nn.Module, goal: Goal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A leaf at x (N, C, H, W), the logits (N, K) of ``source`` there, and the loss (N,)."""
+def forward(
+    source: nn.Module, goal: Goal, x: Tensor, *, first: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A leaf at x (N, C, H, W), the logits (N, K) of ``source`` there, and the loss (N,); ``first``: see ``ask``."""
     leaf = x.detach().requires_grad_()
-    logits = contract.check_logits_shape(source(leaf), len(leaf), goal.highest)
+    logits = contract.check_logits_shape(ask(source, leaf, first=first), len(leaf), goal.highest)
     return leaf, logits, goal.loss(logits)
 
 
@@ -70,16 +73,16 @@ class Run:
             index=self.index[keep],
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, *, first: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """A leaf at x, the logits of the gradients' source there, and the loss (N,)."""
-        leaf, logits, loss = forward(self.source, self.goal, x)
+        leaf, logits, loss = forward(self.source, self.goal, x, first=first)
         contract.check_finite(logits)
         return leaf, logits, loss
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and success (N,) by the model as given."""
         with torch.no_grad():
-            logits = contract.check_logits(self.model(x), self.goal.labels)
+            logits = contract.check_logits(ask(self.model, x), self.goal.labels)
             return self.goal.loss(logits), self.goal.fooled(logits)
 
     def fooled(self, x: Tensor, logits: Tensor) -> Tensor:
@@ -97,7 +100,7 @@ def climb(
     """Up the loss from x (N, C, H, W), ``steps`` times; with stop "first", images that are fooled leave."""
     result, place = x.clone(), torch.arange(len(x), device=x.device)
     for step in range(steps):
-        leaf, logits, loss = run.forward(x)
+        leaf, logits, loss = run.forward(x, first=step == 0)
         staying = None
         if stop == "first" or trace is not None:
             fooled = run.fooled(leaf, logits)

@@ -4,10 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.anyone import for_anyone
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.randomness import randomness
 
 
+@for_anyone
 def noise(
     model: nn.Module,
     images: Tensor,

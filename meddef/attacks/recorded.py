@@ -90,7 +90,7 @@ class Step:
         self.most.fill_(most)
 
     def _step(self) -> None:
-        leaf, logits, loss = forward(self.run.source, self.run.goal, self.x)
+        leaf, logits, loss = forward(self.run.source, self.run.goal, self.x, first=self.logits is None)
         ahead, gradient = ascend(self.run.sphere, self.run.size, leaf, loss)
         with torch.no_grad():
             if self.logits is None:

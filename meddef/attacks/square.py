@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.attacks.anyone import for_anyone
+from meddef.attacks.asking import ask
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.looks import Looks
 from meddef.attacks.loop import finish
@@ -18,6 +20,7 @@ from meddef.errors import InputError
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
+@for_anyone
 def square(
     model: nn.Module,
     images: Tensor,
@@ -81,7 +84,7 @@ def _search(
     highest = torch.full((n,), -torch.inf, device=x.device)
     trial, caught, looks = x, torch.zeros_like(place, dtype=torch.bool), Looks(x.device)
     for query in range(queries):
-        logits = contract.check_logits_shape(model(trial), len(trial), goal.highest)
+        logits = contract.check_logits_shape(ask(model, trial, first=query == 0), len(trial), goal.highest)
         looks.logits(logits)
         margin, fooled = goal.loss(logits).to(highest), goal.fooled(logits)
         better = ((margin > highest) | fooled) & ~caught

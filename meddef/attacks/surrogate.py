@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from meddef.attacks import contract
+from meddef.attacks.asking import ask
 from meddef.attacks.first_layer import FirstLayer, pays
-from meddef.attacks.folding import named_tensors, plain, without_batch_norm
+from meddef.attacks.folding import named_tensors, plain, refusing, without_batch_norm
 from meddef.errors import InputError
 
 _FEW = 16  # positions
@@ -34,19 +36,23 @@ class Surrogate(nn.Module):
             every step.
 
     Raises:
-        InputError: ``torch.fx`` cannot trace the model, or the copy's logits differ from its.
+        InputError: the model's answer is no logits; it cannot be copied, ``torch.fx`` cannot trace it, the copy fails
+            or its logits differ.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, *, half: bool) -> None:
         super().__init__()
+        with torch.no_grad():
+            given = contract.check_output(ask(model, images[:1], first=True), 1)
         self.in_bfloat16 = half
         self._original = [model]  # in a list, so that it is no submodule
         self.network, self._folded = without_batch_norm(model)
         self._first: dict[str, FirstLayer] = {}
         named = named_tensors(self.network)
         self._filled = {name: tensor for name, tensor in named.items() if tensor.is_floating_point()}
-        self.refresh()
-        self._lay_out(model, images[:1])
+        with refusing("copy"):
+            self.refresh()
+            self._lay_out(given, images[:1])
         if half:
             for module in self.network.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear | FirstLayer):
@@ -54,7 +60,7 @@ class Surrogate(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        with refusing("run"), torch.autocast(x.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             logits: Tensor = self.network(x)
         return logits.float() if self.in_bfloat16 else logits
 
@@ -81,15 +87,17 @@ class Surrogate(nn.Module):
         What ``refresh`` does not take over (a number kept in a module, something computed from buffers when the model
         was traced, a module put in the place of another) shows here.
         """
-        given, here = self._original[0](image), self(image)
+        given, here = ask(self._original[0], image), self(image)
+        given = contract.check_output(given, len(image))
         near = (
             (_TOLERANCE, _TOLERANCE) if not self.in_bfloat16 else (_ROUGH, _ROUGH * float(given.abs().max()))
         )
         return given.shape == here.shape and torch.allclose(given, here, *near)
 
-    def _lay_out(self, model: nn.Module, image: Tensor) -> None:
+    def _lay_out(self, given: Tensor, image: Tensor) -> None:
+        """``given``: the model's logits for ``image`` (1, C, H, W)."""
         with torch.no_grad(), _positions(self.network) as positions:
-            if not torch.allclose(model(image), self.network(image), rtol=_TOLERANCE, atol=_TOLERANCE):
+            if not torch.allclose(given, self.network(image), rtol=_TOLERANCE, atol=_TOLERANCE):
                 raise InputError("fast=True changes this model's logits (BatchNorm folding); leave fast out")
         for name, count in positions.items():
             convolution = cast(nn.Conv2d, self.network.get_submodule(name))

@@ -23,6 +23,7 @@ from meddef.attacks import (
     reach,
     square,
 )
+from meddef.attacks.asking import ask
 from meddef.attacks.losses import margin
 from meddef.audit.robustness.recorder import Recorder, Seen
 from meddef.errors import InputError
@@ -89,7 +90,8 @@ class Evidence:
     def answer(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits in evaluation mode, without gradients."""
         with contract.attacking(model, images.device), torch.no_grad():
-            return torch.cat([model(part) for part in images.split(CHUNK)])
+            parts = images.split(CHUNK)
+            return torch.cat([contract.check_output(ask(model, x, first=True), len(x)) for x in parts])
 
     def run(self, attack: Attack, *, model: nn.Module | None = None) -> Result:
         """``attack(model, images, labels)`` on ``x``, judged by ``model``, the one under test if None."""
