@@ -16,14 +16,15 @@ MODULES: dict[str, tuple[str, ...]] = {
     "pruning": ("models",),
     "prunable": ("models",),
     "arithmetic": ("training", "evaluation", "saliency"),  # how a GPU computes; a CPU does not notice
+    "as_found": ("attacks", "evaluation", "saliency"),  # evaluation mode while a model is judged
     "statistics": (
         "audit",
     ),  # two verdicts hang on an interval; the records of all others hold counts, no rates
 }
 """Modules of the package that are no domain's own, and the domains whose results they move."""
 NO_RESULTS = (
-    "atomic", "book", "cli", "commands", "course", "errors", "figures", "paper", "playground", "profiles", "progress",
-    "records", "report", "results_version", "settings", "sparse", "trial", "trust", "work",
+    "atomic", "book", "claims", "cli", "commands", "course", "errors", "figures", "paper", "playground", "profiles",
+    "progress", "reading", "records", "report", "results_version", "settings", "sparse", "trial", "trust", "work",
 )  # fmt: skip
 RESULTS_VERSION: dict[str, int] = {
     "data": 2,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks

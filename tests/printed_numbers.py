@@ -126,7 +126,8 @@ def _figure(figure: SvgFigure) -> Printed:
 
 
 def _by_seed(frame: pd.DataFrame) -> Printed:
-    for (dataset, variant, training, attack, eps), rows in frame.groupby(
+    measured = frame.dropna(subset=["robust"])
+    for (dataset, variant, training, attack, eps), rows in measured.groupby(
         ["dataset", "variant", "training", "attack", "eps"]
     ):
         where = {"prune_rate": 0.0, "attack": attack if eps else "clean", "eps": eps}

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from report_records import answers, attack_record, chosen_labels, data_record, provenance, runs
 
+from meddef.claims.entries import load
 from meddef.claims.index import STANDARDISED
-from meddef.claims.ledger import by_measured, load
+from meddef.claims.ledger import by_measured
 from meddef.claims.measured import Measured
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome
 from meddef.report.report import Report

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from report_records import data_record, provenance, runs, small_run, train_record
 
-from meddef import claims
 from meddef.claims import facts_measured, page, settings
 from meddef.claims.ledger import sources
 from meddef.claims.measured import Measured
 from meddef.claims.rules import FAILS, HOLDS, OPEN
-from meddef.claims.verdicts import DEVIATES, FOLLOWED, NOT_TESTED, REPRODUCED, Row
+from meddef.claims.verdicts import DEVIATES, FOLLOWED, NOT_TESTED, REPRODUCED, Row, rows, score
 from meddef.report.report import Report
 
 
@@ -168,8 +167,8 @@ def row(found: list[Row], name: str) -> Row:
 
 def test_every_claim_has_a_row_and_stand_ins_judge_nothing() -> None:
     assert sources([Report("smoke", small_run("phantom_xray"), provenance())]) == []
-    found = claims.rows([full_run()])
-    counts = claims.score(found)
+    found = rows([full_run()])
+    counts = score(found)
     once = [r for r in found if r.claim.same_as is None]
     assert counts.total + counts.settings.total() + counts.others.total() == len(once)
     assert counts.repeats == len(found) - len(once)
@@ -186,7 +185,7 @@ def test_every_claim_has_a_row_and_stand_ins_judge_nothing() -> None:
 
 
 def test_the_page_shows_each_claim_once_with_both_verdicts() -> None:
-    found = claims.rows([full_run()])
+    found = rows([full_run()])
     html = page.listing(found)
     assert html.count("<tr id=") == len(found)
     start = html.index('<tr id="claim-fig6.catastrophic"')
@@ -195,13 +194,13 @@ def test_the_page_shows_each_claim_once_with_both_verdicts() -> None:
     assert "does not hold" in shown
     assert "made: reproduced" in shown
     assert "worst case ε 0.05: ResNet18 5.0 %" in shown
-    told = page.in_short(claims.score(found))
-    assert told.startswith(f"Of {claims.score(found).total} testable claims: ")
+    told = page.in_short(score(found))
+    assert told.startswith(f"Of {score(found).total} testable claims: ")
 
 
 def test_nothing_here_needs_torch() -> None:
     code = (
-        "import sys; from meddef import claims; claims.rows([]); "
+        "import sys; from meddef.claims import verdicts; verdicts.rows([]); "
         "import meddef.claims.page; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,8 @@ import pytest
 from report_records import answers, data_record, provenance, runs
 from test_claims_measured import BELOW, Records, collapsed, verdict
 
-from meddef.claims import rows
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED
-from meddef.claims.verdicts import MIXED, NOT_DECIDED, NOT_REPRODUCED, REPRODUCED
+from meddef.claims.verdicts import MIXED, NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, rows
 from meddef.report.report import Report
 
 

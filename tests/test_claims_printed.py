@@ -7,8 +7,9 @@ import pytest
 from meddef import paper
 from meddef.audit.published import Published
 from meddef.claims.cells import Cell, Contrast, comparisons
+from meddef.claims.entries import claims, load
 from meddef.claims.facts_printed import FACTS
-from meddef.claims.ledger import by_printed, claims, decides, load, printed_findings
+from meddef.claims.ledger import by_printed, decides, printed_findings
 from meddef.claims.model import Bound, Fact, Ordering, Setting, Trend
 from meddef.claims.printed import Printed
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome

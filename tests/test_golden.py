@@ -91,7 +91,7 @@ def test_digits_do_not_depend_on_who_computed_before() -> None:
         ("training", "meddef.training.schedule.AGGRESSIVE_EPOCHS", 20),
         ("training", "meddef.training.schedule.STEP_CAP", 0.002),
         ("attacks", "meddef.attacks.apgd.MOMENTUM", 0.8),
-        ("audit", "meddef.statistics.Z", 2.6),
+        ("audit", "meddef.statistics.CONFIDENCE", 0.99),
         ("attacks", "meddef.attacks.reach.REACH", 3.0),
         ("attacks", "meddef.attacks.reach.PAPER_STEP", 0.012),
     ],

@@ -9,7 +9,7 @@ import pytest
 from paper_text import NUMBER, read_tex
 
 from meddef import paper
-from meddef.claims.ledger import bounds
+from meddef.claims.entries import bounds
 
 LABELS = {
     "table1": "tab:roct_epsilon_analysis",

@@ -44,7 +44,7 @@ def test_signatures_and_docstrings_are_those_of_the_code(api: str) -> None:
         "*Returns*\n\nImages within ``eps`` and [0, 1] exactly: one that fools the model if any attack found"
     )
     assert image in api  # a colon inside the sentence, and a second line
-    assert "MedDef(\n    components: tuple[str, ...],\n    num_classes: int,\n    *,\n" in api
+    assert "MedDef(\n    components: tuple[str, ...] | None,\n    num_classes: int,\n    *,\n" in api
     assert "self" not in re.findall(r"(?m)^    (\w+),$", api)
 
 

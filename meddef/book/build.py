@@ -15,7 +15,6 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from meddef import claims
 from meddef.atomic import write_text
 from meddef.book.api_page import api_page
 from meddef.book.cards_page import cards_page
@@ -28,6 +27,8 @@ from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_noteb
 from meddef.book.pages import in_order, pages
 from meddef.book.results_page import results_page
 from meddef.book.typography import typeset_pages
+from meddef.claims.verdicts import rows as rows_of_claims
+from meddef.claims.verdicts import score
 from meddef.errors import InputError, RunFailed
 from meddef.figures import published
 from meddef.playground.page import playground_pages, publish_playground
@@ -121,8 +122,8 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
 
 def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     """File name -> content of everything that the hand-written pages include, for ``book/_generated/``."""
-    rows = claims.rows(reports)
-    counts = claims.score(rows)
+    rows = rows_of_claims(reports)
+    counts = score(rows)
     texts = front_page(reports, counts) | results_page(reports, rows, counts)
     texts |= cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
-from meddef import paper
 from meddef.audit.finding import CANNOT_BE_CHECKED, DOES_NOT_HOLD, Finding
 from meddef.audit.finding import HOLDS as FINDING_HOLDS
 from meddef.audit.finding import Verdict as FindingVerdict
 from meddef.audit.published import Published
 from meddef.claims import facts_measured, facts_printed
 from meddef.claims.cells import Cell, Comparison, Contrast, Level, comparisons
+from meddef.claims.entries import claims, load
 from meddef.claims.index import STANDARDISED
 from meddef.claims.measured import Measured
-from meddef.claims.model import Bound, Claim, Fact, Setting
+from meddef.claims.model import Claim, Fact, Setting
 from meddef.claims.printed import Printed
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, Outcome, combine, told
 from meddef.claims.settings import SETTINGS
@@ -36,30 +35,6 @@ class Judged:
     profile: str
     reading: str
     outcome: Outcome
-
-
-def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:
-    """The ledger; a claim that repeats another one and has no check of its own is decided by the other's."""
-    entries = {entry["id"]: dict(entry) for entry in raw}
-    for entry in entries.values():
-        twin = entries.get(entry.get("same_as", ""))
-        if twin and not {"check", "unjudged", "run"} & set(entry):
-            entry |= {name: twin[name] for name in ("check", "unjudged", "run", "note") if name in twin}
-    return [Claim.model_validate(entry) for entry in entries.values()]
-
-
-@cache
-def claims() -> tuple[Claim, ...]:
-    """The paper's, in its order."""
-    return tuple(load(paper.CLAIMS))
-
-
-def bounds(metric: str) -> Iterator[tuple[Claim, Bound]]:
-    """Every claim that bounds a rate, with the bound."""
-    for claim in claims():
-        for check in claim.check:
-            if isinstance(check, Bound) and metric in check.metrics:
-                yield claim, check
 
 
 def by_printed(claim: Claim, published: Published) -> Outcome | None:

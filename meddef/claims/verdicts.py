@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from meddef.audit.finding import Finding
 from meddef.audit.published import Published
-from meddef.claims.ledger import Judged, claims, judgements, printed_findings, reason, sources
+from meddef.claims.entries import claims
+from meddef.claims.ledger import Judged, judgements, printed_findings, reason, sources
 from meddef.claims.model import Claim
 from meddef.claims.rules import ABSENT, FAILS, HOLDS
 from meddef.report.report import PAPER_DATASETS, Report

@@ -62,9 +62,8 @@ def _chart(report: Report, dataset: Dataset, frame: pd.DataFrame) -> SvgFigure:
     style.percent_axis(panel, "accuracy (%)")
     panel.set_xlabel(f"ε under {attack_name(ATTACK)}, in pixel units (square-root axis)")
     figure.legend(handles=_legend(models, printed), loc="outside right center", frameon=False)
-    numbers = pd.concat(
-        [frame, printed.assign(training=printed["variant"].map(usual_training))], ignore_index=True
-    )
+    printed = printed.assign(training=printed["variant"].map(usual_training))
+    numbers = pd.concat([frame, printed], ignore_index=True).assign(dataset=dataset.name)
     return figure.showing(report, numbers, records)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from meddef import paper
-from meddef.claims.ledger import bounds
+from meddef.claims.entries import bounds
 from meddef.claims.model import Bound
 from meddef.records import Record
 from meddef.report.display import BEST, DASH, Table, beside, budget, percent, place, seeds_note
