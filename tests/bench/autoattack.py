@@ -1,0 +1,150 @@
+"""Image by image, whom the ensemble and the public AutoAttack fool: python -m tests.bench.autoattack --runs-dir runs.
+
+With pyautoattack on the path (``make bench`` puts it into .bench), and the two models that these leave in ``runs``:
+
+    meddef train --profile smoke --variant full --dataset phantom_xray
+    meddef train --profile smoke --variant full --dataset phantom_oct
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meddef.atomic import write_text
+from meddef.attacks.ensemble import Attack, in_turn, members
+from meddef.attacks.fab import fab
+from meddef.evaluation.cells import batches, load_trained
+from meddef.evaluation.plan import RunOptions, make_plan, splits_of
+from meddef.evaluation.provenance import provenance
+from meddef.settings import load_profile
+from tests.bench import peers
+from tests.bench.public_autoattack import budget, standard
+from tests.bench.table import say
+
+PLACE = Path(__file__).parents[2] / "results" / "bench" / "autoattack.json"
+PROFILE, VARIANT, SEED, IMAGES, THREADS = "smoke", "full", 0, 64, 2
+CONDITIONS = (("phantom_xray", 8 / 255), ("phantom_xray", 0.05), ("phantom_oct", 8 / 255))
+PUBLISHED = (
+    "cpu_oct"  # the profile whose ensemble is "published"; that of the others differs in precision alone
+)
+Attacks = Callable[[int], dict[str, Attack]]
+
+
+def same_budget(classes: int) -> dict[str, Attack]:
+    """The ensemble with the steps and queries of AutoAttack's standard version."""
+    theirs = budget()
+    ours = members(classes, steps=theirs["apgd-ce"]["steps"], queries=theirs["square"]["queries"])
+    return ours | {"fab": partial(fab, steps=theirs["fab-t"]["steps"])}
+
+
+def ensembles() -> dict[str, tuple[Attacks, dict[str, Any]]]:
+    """Name -> attacks by number of classes, and how gradients are made cheaper."""
+    settings = dict(load_profile(PUBLISHED).grids["ensemble"].attacks["ensemble"])
+    size = {name: settings.pop(name) for name in ("steps", "queries")}
+    return {
+        "same_budget": (same_budget, {}),
+        "default": (members, {}),
+        "published": (partial(members, **size), settings),
+    }
+
+
+def budgets() -> list[dict[str, Any]]:
+    """One row a contestant, number of classes and attack: what it may spend, from the code of either side.
+
+    ``targets`` is None for all other classes, 0 for none; ``classes`` is None where nothing depends on it.
+    """
+    rows = [
+        {"who": "autoattack", "classes": None, "member": name, **spent} for name, spent in budget().items()
+    ]
+    for who, (attacks, _) in ensembles().items():
+        for classes in (2, 4):
+            rows += [
+                {"who": who, "classes": classes, "member": name, **_spent(attack)}
+                for name, attack in attacks(classes).items()
+            ]
+    return rows
+
+
+def _spent(attack: Any) -> dict[str, Any]:
+    """Steps, restarts, targets, queries and loss of a member: what it was given, else its defaults."""
+    defaults = {name: p.default for name, p in signature(attack.func).parameters.items()}
+    given = defaults | attack.keywords
+    return {
+        name: given[name] for name in ("steps", "restarts", "targets", "queries", "loss") if name in given
+    }
+
+
+def contest(
+    model: nn.Module, x: Tensor, labels: Tensor, classes: int, eps: float
+) -> Iterator[dict[str, Any]]:
+    """One row a contestant: who of its attacks fooled the model first, a character an image, and how long it took."""
+    theirs: Attacks = lambda _: standard(model, classes, eps, SEED)  # noqa: E731
+    for who, (attacks, cheaper) in {"autoattack": (theirs, {}), **ensembles()}.items():
+        say(f"{who} at ε = {eps:.4f}, {classes} classes")
+        started = time.perf_counter()
+        adv, by = in_turn(model, x, labels, attacks, radius=torch.full((len(x),), eps), seed=SEED, **cheaper)
+        yield {
+            "who": who,
+            "members": list(attacks(classes)),
+            "by": "".join("-" if i < 0 else str(i) for i in by.tolist()),
+            "linf": float((adv.double() - x.double()).abs().max()),
+            "seconds": round(time.perf_counter() - started, 1),
+            "cheaper": cheaper,
+        }
+
+
+def rows(runs_dir: Path) -> Iterator[dict[str, Any]]:
+    """The rows of every condition, for the models of the smoke profile whose weights lie in ``runs_dir``."""
+    profile = load_profile(PROFILE)
+    options = RunOptions(runs_dir / profile.name)
+    trained = {
+        c.dataset: c for c in make_plan(profile, options).cells if c.kind == "train" and _is_ours(c.settings)
+    }
+    for dataset, eps in CONDITIONS:
+        images = next(d for d in profile.datasets if d.name == dataset)
+        splits = splits_of(images, profile, options)
+        model = next(iter(load_trained(trained[dataset], splits, options.folder, [0.0], "global")))
+        (batch,) = batches(splits.test, IMAGES, IMAGES, "cpu", torch.contiguous_format)
+        head = {
+            "dataset": dataset, "variant": VARIANT, "training": "adversarial", "seed": SEED, "eps": eps,
+            "image_size": profile.image_size, "n": len(batch[1]), "classes": len(splits.classes),
+            "data_fingerprint": splits.fingerprint, "labels": "".join(map(str, batch[1].tolist())),
+        }  # fmt: skip
+        for row in contest(model.requires_grad_(False), *batch, len(splits.classes), eps):
+            yield {**head, **row}
+
+
+def _is_ours(settings: dict[str, Any]) -> bool:
+    return (
+        settings["variant"] == VARIANT
+        and settings["seed"] == SEED
+        and bool(settings["training"]["adversarial"])
+    )
+
+
+def write(found: list[dict[str, Any]], seconds: float, place: Path = PLACE) -> None:
+    circumstances = provenance("cpu", seconds) | {"threads": torch.get_num_threads(), "profile": PROFILE}
+    circumstances["versions"] = circumstances["versions"] | peers.versions()
+    content = {"provenance": circumstances, "budgets": budgets(), "rows": found}
+    write_text(place, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.autoattack")
+    parser.add_argument("--runs-dir", type=Path, required=True)
+    given = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    started = time.perf_counter()
+    found: list[dict[str, Any]] = []
+    for row in rows(given.runs_dir):
+        found.append(row)
+        write(found, time.perf_counter() - started)
+    print(f"written to {PLACE}")
