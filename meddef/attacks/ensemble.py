@@ -83,18 +83,10 @@ def ensemble(
     if not radius.any():
         return images.detach().clone()
     attacks = partial(members, steps=steps, queries=queries)
-    cheaper = {"fast": fast, "precision": precision}
     worst, _ = in_turn(
-        model,
-        images,
-        labels,
-        attacks,
-        radius=radius,
-        generator=generator,
-        seed=seed,
-        progress=progress,
-        **cheaper,
-    )
+        model, images, labels, attacks,
+        radius=radius, fast=fast, precision=precision, generator=generator, seed=seed, progress=progress,
+    )  # fmt: skip
     return worst
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from meddef.atomic import write_text
 from meddef.book.api_page import api_page
+from meddef.book.autoattack import autoattack_page
 from meddef.book.cards_page import cards_page
 from meddef.book.cost import cost_page
 from meddef.book.cost_gpu import gpu_page
@@ -119,7 +120,7 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     """File name -> content of everything that the hand-written pages include, for ``book/_generated/``."""
     texts = front_page(reports) | cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
-    texts |= playground_pages(root) | cards_page(reports, EPS)
+    texts |= playground_pages(root) | cards_page(reports, EPS) | autoattack_page(root)
     return texts | exhibits_page(reports, _sections(root, reports)) | published.code_page()
 
 

@@ -10,8 +10,10 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from inspect import signature
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from meddef.atomic import write_text
 from meddef.attacks.ensemble import Attack, in_turn, members
 from meddef.attacks.fab import fab
 from meddef.evaluation.cells import batches, load_trained
-from meddef.evaluation.plan import RunOptions, make_plan, splits_of
+from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
 from meddef.evaluation.provenance import provenance
 from meddef.settings import load_profile
 from tests.bench import peers
@@ -30,8 +32,12 @@ from tests.bench.public_autoattack import budget, standard
 from tests.bench.table import say
 
 PLACE = Path(__file__).parents[2] / "results" / "bench" / "autoattack.json"
-PROFILE, VARIANT, SEED, IMAGES, THREADS = "smoke", "full", 0, 64, 2
-CONDITIONS = (("phantom_xray", 8 / 255), ("phantom_xray", 0.05), ("phantom_oct", 8 / 255))
+PROFILE, VARIANT, SEED, IMAGES, PROCESSES = "smoke", "full", 0, 64, 2
+CONDITIONS = (
+    ("phantom_oct", 8 / 255),
+    ("phantom_xray", 8 / 255),
+    ("phantom_xray", 0.05),
+)  # the longest first
 PUBLISHED = (
     "cpu_oct"  # the profile whose ensemble is "published"; that of the others differs in precision alone
 )
@@ -61,16 +67,19 @@ def budgets() -> list[dict[str, Any]]:
 
     ``targets`` is None for all other classes, 0 for none; ``classes`` is None where nothing depends on it.
     """
-    rows = [
+    theirs = [
         {"who": "autoattack", "classes": None, "member": name, **spent} for name, spent in budget().items()
     ]
-    for who, (attacks, _) in ensembles().items():
-        for classes in (2, 4):
-            rows += [
-                {"who": who, "classes": classes, "member": name, **_spent(attack)}
-                for name, attack in attacks(classes).items()
-            ]
-    return rows
+    return theirs + [row for who, (attacks, _) in ensembles().items() for row in budgets_of(who, attacks)]
+
+
+def budgets_of(who: str, attacks: Attacks) -> list[dict[str, Any]]:
+    """The rows of one of the ensembles."""
+    return [
+        {"who": who, "classes": classes, "member": name, **_spent(attack)}
+        for classes in (2, 4)
+        for name, attack in attacks(classes).items()
+    ]
 
 
 def _spent(attack: Any) -> dict[str, Any]:
@@ -88,63 +97,59 @@ def contest(
     """One row a contestant: who of its attacks fooled the model first, a character an image, and how long it took."""
     theirs: Attacks = lambda _: standard(model, classes, eps, SEED)  # noqa: E731
     for who, (attacks, cheaper) in {"autoattack": (theirs, {}), **ensembles()}.items():
-        say(f"{who} at ε = {eps:.4f}, {classes} classes")
         started = time.perf_counter()
         adv, by = in_turn(model, x, labels, attacks, radius=torch.full((len(x),), eps), seed=SEED, **cheaper)
+        seconds = time.perf_counter() - started
+        say(
+            f"{who} at ε = {eps:.4f}, {classes} classes: {seconds:.0f} s, {int((by < 0).sum())} of {len(x)} resist"
+        )
         yield {
             "who": who,
             "members": list(attacks(classes)),
             "by": "".join("-" if i < 0 else str(i) for i in by.tolist()),
             "linf": float((adv.double() - x.double()).abs().max()),
-            "seconds": round(time.perf_counter() - started, 1),
+            "seconds": round(seconds, 1),
             "cheaper": cheaper,
         }
 
 
-def rows(runs_dir: Path) -> Iterator[dict[str, Any]]:
-    """The rows of every condition, for the models of the smoke profile whose weights lie in ``runs_dir``."""
+def condition(runs_dir: Path, dataset: str, eps: float) -> list[dict[str, Any]]:
+    """The rows of one condition, for the model of the smoke profile whose weights lie in ``runs_dir``; one thread."""
+    torch.set_num_threads(1)
     profile = load_profile(PROFILE)
     options = RunOptions(runs_dir / profile.name)
-    trained = {
-        c.dataset: c for c in make_plan(profile, options).cells if c.kind == "train" and _is_ours(c.settings)
-    }
-    for dataset, eps in CONDITIONS:
-        images = next(d for d in profile.datasets if d.name == dataset)
-        splits = splits_of(images, profile, options)
-        model = next(iter(load_trained(trained[dataset], splits, options.folder, [0.0], "global")))
-        (batch,) = batches(splits.test, IMAGES, IMAGES, "cpu", torch.contiguous_format)
-        head = {
-            "dataset": dataset, "variant": VARIANT, "training": "adversarial", "seed": SEED, "eps": eps,
-            "image_size": profile.image_size, "n": len(batch[1]), "classes": len(splits.classes),
-            "data_fingerprint": splits.fingerprint, "labels": "".join(map(str, batch[1].tolist())),
-        }  # fmt: skip
-        for row in contest(model.requires_grad_(False), *batch, len(splits.classes), eps):
-            yield {**head, **row}
+    images = next(d for d in profile.datasets if d.name == dataset)
+    (cell,) = (c for c in make_plan(profile, options).cells if c.dataset == dataset and _is_ours(c))
+    splits = splits_of(images, profile, options)
+    model = next(iter(load_trained(cell, splits, options.folder, [0.0], "global"))).requires_grad_(False)
+    (batch,) = batches(splits.test, IMAGES, IMAGES, "cpu", torch.contiguous_format)
+    head = {
+        "dataset": dataset, "variant": VARIANT, "training": "adversarial", "seed": SEED, "eps": eps,
+        "image_size": profile.image_size, "n": len(batch[1]), "classes": len(splits.classes),
+        "data_fingerprint": splits.fingerprint, "labels": "".join(map(str, batch[1].tolist())),
+    }  # fmt: skip
+    return [{**head, **row} for row in contest(model, *batch, len(splits.classes), eps)]
 
 
-def _is_ours(settings: dict[str, Any]) -> bool:
-    return (
-        settings["variant"] == VARIANT
-        and settings["seed"] == SEED
-        and bool(settings["training"]["adversarial"])
-    )
-
-
-def write(found: list[dict[str, Any]], seconds: float, place: Path = PLACE) -> None:
-    circumstances = provenance("cpu", seconds) | {"threads": torch.get_num_threads(), "profile": PROFILE}
-    circumstances["versions"] = circumstances["versions"] | peers.versions()
-    content = {"provenance": circumstances, "budgets": budgets(), "rows": found}
-    write_text(place, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def _is_ours(cell: Cell) -> bool:
+    given = cell.settings
+    return cell.kind == "train" and given["variant"] == VARIANT and bool(given["training"]["adversarial"])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.autoattack")
     parser.add_argument("--runs-dir", type=Path, required=True)
     given = parser.parse_args()
-    torch.set_num_threads(THREADS)
     started = time.perf_counter()
-    found: list[dict[str, Any]] = []
-    for row in rows(given.runs_dir):
-        found.append(row)
-        write(found, time.perf_counter() - started)
+    provenance("cpu", 0)  # the commit is the one that starts
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        parts = list(pool.map(partial(condition, given.runs_dir), *zip(*CONDITIONS, strict=True)))
+    circumstances = provenance("cpu", time.perf_counter() - started) | {"threads": 1, "profile": PROFILE}
+    circumstances["versions"] = circumstances["versions"] | peers.versions()
+    content = {
+        "provenance": circumstances,
+        "budgets": budgets(),
+        "rows": [row for part in parts for row in part],
+    }
+    write_text(PLACE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     print(f"written to {PLACE}")
