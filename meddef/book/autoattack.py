@@ -19,8 +19,8 @@ PUBLIC = "autoattack"
 WHO = {
     PUBLIC: "AutoAttack, standard",
     "same_budget": "ensemble with AutoAttack's budget",
-    "default": "ensemble, default",
-    "published": "ensemble, published runs",
+    "default": "ensemble by default",
+    "published": "ensemble as in the published runs",
 }
 KINDS = {  # an attack of either side -> the row it stands in
     "pgd": "PGD from the image",
