@@ -152,7 +152,7 @@ def test_every_contestant_judged_the_same_images(condition: tuple[str, float]) -
     assert len({tuple(c == "0" for c in r["by"]) for r in rows.values()}) == 1
     for row in rows.values():
         assert row["dataset"] in CARDS
-        assert len(row["by"]) == len(row["labels"]) == row["n"] >= 64
+        assert len(row["by"]) == len(row["labels"]) == row["n"] >= 32
         assert set(row["by"]) <= {"-", *map(str, range(len(row["members"]) + 1))}
         assert 0 < row["linf"] <= row["eps"] + 1e-6
         assert row["seconds"] > 0

@@ -108,8 +108,9 @@ def summary(rows: list[Row]) -> str:
     """In sentences: how many verdicts there are, and on how many each ensemble differs from AutoAttack, which way."""
     met = conditions(rows)
     verdicts = sum(by_who[PUBLIC]["n"] for by_who in met.values())
-    images = {row["dataset"]: row["n"] for row in rows}
-    where = ", ".join(f"{_title(dataset)} at ε = {_eps(eps)}" for dataset, eps in met)
+    where = ", ".join(
+        f"{who[PUBLIC]['n']} {_title(dataset)} at ε = {_eps(eps)}" for (dataset, eps), who in met.items()
+    )
     told = []
     for who, name in WHO.items():
         pairs = [disagreements(by_who[PUBLIC], by_who[who]) for by_who in met.values() if who in by_who]
@@ -119,10 +120,9 @@ def summary(rows: list[Row]) -> str:
                 f"the {name} misses {missed} that AutoAttack fools and fools {extra} that AutoAttack misses"
             )
     versions = "; ".join(told)
-    many = " and ".join(str(n) for n in dict.fromkeys(images.values()))
     return (
-        f"Both were run on {many} test images of each condition ({where}), {verdicts} verdicts in all, on the same "
-        f"adversarially trained models: {versions}."
+        f"Both were run on the same adversarially trained models and test images ({where}), {verdicts} verdicts in all: "
+        f"{versions}."
     )
 
 

@@ -32,12 +32,12 @@ from tests.bench.public_autoattack import budget, standard
 from tests.bench.table import say
 
 PLACE = Path(__file__).parents[2] / "results" / "bench" / "autoattack.json"
-PROFILE, VARIANT, SEED, IMAGES, PROCESSES = "smoke", "full", 0, 64, 2
+PROFILE, VARIANT, SEED, PROCESSES = "smoke", "full", 0, 2
 CONDITIONS = (
-    ("phantom_oct", 8 / 255),
-    ("phantom_xray", 8 / 255),
-    ("phantom_xray", 0.05),
-)  # the longest first
+    ("phantom_xray", 8 / 255, 64),
+    ("phantom_oct", 8 / 255, 32),
+    ("phantom_xray", 0.05, 64),
+)  # ε, images
 PUBLISHED = (
     "cpu_oct"  # the profile whose ensemble is "published"; that of the others differs in precision alone
 )
@@ -113,7 +113,7 @@ def contest(
         }
 
 
-def condition(runs_dir: Path, dataset: str, eps: float) -> list[dict[str, Any]]:
+def condition(runs_dir: Path, dataset: str, eps: float, n: int) -> list[dict[str, Any]]:
     """The rows of one condition, for the model of the smoke profile whose weights lie in ``runs_dir``; one thread."""
     torch.set_num_threads(1)
     profile = load_profile(PROFILE)
@@ -122,7 +122,7 @@ def condition(runs_dir: Path, dataset: str, eps: float) -> list[dict[str, Any]]:
     (cell,) = (c for c in make_plan(profile, options).cells if c.dataset == dataset and _is_ours(c))
     splits = splits_of(images, profile, options)
     model = next(iter(load_trained(cell, splits, options.folder, [0.0], "global"))).requires_grad_(False)
-    (batch,) = batches(splits.test, IMAGES, IMAGES, "cpu", torch.contiguous_format)
+    (batch,) = batches(splits.test, n, n, "cpu", torch.contiguous_format)
     head = {
         "dataset": dataset, "variant": VARIANT, "training": "adversarial", "seed": SEED, "eps": eps,
         "image_size": profile.image_size, "n": len(batch[1]), "classes": len(splits.classes),
@@ -142,7 +142,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     started = time.perf_counter()
     provenance("cpu", 0)  # the commit is the one that starts
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(PROCESSES, get_context("fork")) as pool:
         parts = list(pool.map(partial(condition, given.runs_dir), *zip(*CONDITIONS, strict=True)))
     circumstances = provenance("cpu", time.perf_counter() - started) | {"threads": 1, "profile": PROFILE}
     circumstances["versions"] = circumstances["versions"] | peers.versions()
