@@ -109,7 +109,8 @@ def summary(rows: list[Row]) -> str:
     met = conditions(rows)
     verdicts = sum(by_who[PUBLIC]["n"] for by_who in met.values())
     where = ", ".join(
-        f"{who[PUBLIC]['n']} {_title(dataset)} at ε = {_eps(eps)}" for (dataset, eps), who in met.items()
+        f"{who[PUBLIC]['n']} {_in_sentence(dataset)} at ε = {_eps(eps)}"
+        for (dataset, eps), who in met.items()
     )
     told = []
     for who, name in WHO.items():
@@ -119,10 +120,9 @@ def summary(rows: list[Row]) -> str:
             told.append(
                 f"the {name} misses {missed} that AutoAttack fools and fools {extra} that AutoAttack misses"
             )
-    versions = "; ".join(told)
     return (
-        f"Both were run on the same adversarially trained models and test images ({where}), {verdicts} verdicts in all: "
-        f"{versions}."
+        f"Both were run on the same adversarially trained models and images ({where}), {verdicts} verdicts in all: "
+        f"{'; '.join(told)}."
     )
 
 
@@ -172,6 +172,11 @@ def origin(provenance: Row) -> str:
 
 def _title(dataset: str) -> str:
     return CARDS[dataset].title
+
+
+def _in_sentence(dataset: str) -> str:
+    title = _title(dataset)
+    return title[0].lower() + title[1:]
 
 
 def _eps(eps: float) -> str:
