@@ -2,8 +2,8 @@
 
 With pyautoattack on the path (``make bench`` puts it into .bench), and the two models that these leave in ``runs``:
 
-    meddef train --profile smoke --variant full --dataset phantom_xray
-    meddef train --profile smoke --variant full --dataset phantom_oct
+    meddef train --profile smoke --variant resnet18 --control --dataset phantom_xray
+    meddef train --profile smoke --variant resnet18 --control --dataset phantom_oct
 """
 
 import argparse
@@ -32,7 +32,7 @@ from tests.bench.public_autoattack import budget, standard
 from tests.bench.table import say
 
 PLACE = Path(__file__).parents[2] / "results" / "bench" / "autoattack.json"
-PROFILE, VARIANT, SEED, PROCESSES = "smoke", "full", 0, 2
+PROFILE, VARIANT, SEED, PROCESSES = "smoke", "resnet18", 0, 2
 CONDITIONS = (
     ("phantom_xray", 8 / 255, 64),
     ("phantom_oct", 8 / 255, 32),
@@ -116,7 +116,7 @@ def contest(
 def condition(runs_dir: Path, dataset: str, eps: float, n: int) -> list[dict[str, Any]]:
     """The rows of one condition, for the model of the smoke profile whose weights lie in ``runs_dir``; one thread."""
     torch.set_num_threads(1)
-    profile = load_profile(PROFILE)
+    profile = load_profile(PROFILE).model_copy(update={"controls": [VARIANT]})
     options = RunOptions(runs_dir / profile.name)
     images = next(d for d in profile.datasets if d.name == dataset)
     (cell,) = (c for c in make_plan(profile, options).cells if c.dataset == dataset and _is_ours(c))
@@ -136,20 +136,22 @@ def _is_ours(cell: Cell) -> bool:
     return cell.kind == "train" and given["variant"] == VARIANT and bool(given["training"]["adversarial"])
 
 
+def write(rows: list[dict[str, Any]], seconds: float) -> None:
+    circumstances = provenance("cpu", seconds) | {"threads": 1, "profile": PROFILE}
+    circumstances["versions"] = circumstances["versions"] | peers.versions()
+    content = {"provenance": circumstances, "budgets": budgets(), "rows": rows}
+    write_text(PLACE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.autoattack")
     parser.add_argument("--runs-dir", type=Path, required=True)
     given = parser.parse_args()
     started = time.perf_counter()
     provenance("cpu", 0)  # the commit is the one that starts
+    rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(PROCESSES, get_context("fork")) as pool:
-        parts = list(pool.map(partial(condition, given.runs_dir), *zip(*CONDITIONS, strict=True)))
-    circumstances = provenance("cpu", time.perf_counter() - started) | {"threads": 1, "profile": PROFILE}
-    circumstances["versions"] = circumstances["versions"] | peers.versions()
-    content = {
-        "provenance": circumstances,
-        "budgets": budgets(),
-        "rows": [row for part in parts for row in part],
-    }
-    write_text(PLACE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        for part in pool.map(partial(condition, given.runs_dir), *zip(*CONDITIONS, strict=True)):
+            rows += part
+            write(rows, time.perf_counter() - started)
     print(f"written to {PLACE}")
