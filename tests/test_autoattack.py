@@ -128,16 +128,16 @@ def test_the_table_of_budgets_says_them_in_words() -> None:
     two, more = (frame.loc[group] for group in ("two classes", "four classes or more"))
     assert more.loc["APGD, targeted"].tolist() == [
         "100 steps × 9 targets (DLR)",
-        "100 steps × K − 1 targets (DLR)",
-        "50 steps × K − 1 targets (DLR)",
+        "100 steps × (K\u00a0−\u00a01) targets (DLR)",
+        "50 steps × (K\u00a0−\u00a01) targets (DLR)",
     ]
-    assert more.loc["FAB"].tolist()[:2] == ["100 steps × 9 targets", "20 steps × K − 1 targets"]
+    assert more.loc["FAB"].tolist()[:2] == ["100 steps × 9 targets", "20 steps × (K\u00a0−\u00a01) targets"]
     assert two.loc["APGD"].tolist()[:2] == ["100 steps (cross-entropy)", "100 steps (margin)"]
     assert two.loc["Square"].tolist() == ["5,000 queries", "1,000 queries", "500 queries"]
     assert two.loc["PGD from the image"].tolist() == ["–", "10 steps", "10 steps"]
     assert "APGD, targeted" not in two.index
     again = [{**row, "restarts": 5} if row["member"] == "fab-t" else row for row in RECORD["budgets"]]
-    assert "starts once" in page.budgets(RECORD["budgets"]).caption
+    assert "no restarts" in page.budgets(RECORD["budgets"]).caption
     assert "up to 5 times" in page.budgets(again).caption
 
 
@@ -169,8 +169,8 @@ def test_the_record_says_where_it_comes_from() -> None:
 # The page
 
 ROW = {
-    "dataset": "phantom_xray", "eps": 8 / 255, "n": 6, "classes": 2, "seconds": 5.0,
-    "who": "autoattack", "members": ["apgd-ce", "fab-t", "square"], "by": "01-1-3",
+    "dataset": "phantom_xray", "variant": "resnet18", "training": "adversarial",
+    "eps": 8 / 255, "n": 6, "classes": 2, "seconds": 5.0, "who": "autoattack", "members": ["apgd-ce", "fab-t", "square"], "by": "01-1-3",
 }  # fmt: skip
 OURS = {"members": ["pgd", "apgd_margin", "fab", "square"]}
 

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from meddef.data import CARDS
-from meddef.report.display import DASH, Table
+from meddef.report.display import DASH, NO_BREAK, Table
+from meddef.report.report import model_label
 from meddef.report.tables_setup import circumstances, duration
 
 PLACE = Path("results") / "bench" / "autoattack.json"
@@ -29,6 +30,7 @@ KINDS = {  # an attack of either side -> the row it stands in
     "fab-t": "FAB", "fab": "FAB",
     "square": "Square",
 }  # fmt: skip
+ALL_OTHERS = f"(K{NO_BREAK}−{NO_BREAK}1)"
 LOSSES = {
     "apgd-ce": "cross-entropy",
     "apgd-t": "DLR",
@@ -69,7 +71,7 @@ def budgets(rows: list[Row]) -> Table:
     most = max(row.get("restarts", 1) for row in rows)
     caption = (
         "What either side spends on an image that resists, attacks in the ensemble's order. "
-        + ("Every attack starts once. " if most == 1 else f"Attacks start up to {most} times. ")
+        + ("One start each, no restarts. " if most == 1 else f"Attacks start up to {most} times. ")
         + "K is the number of classes; where it leaves AutoAttack fewer targets than here, it gets K − 1."
     )
     return Table(pd.DataFrame(found), caption, header=2, left=tuple(WHO[who] for who in shown))
@@ -87,7 +89,7 @@ def _times(targets: int | None, classes: int) -> str:
     """For each of how many other classes: None is all, 0 none in particular; with two there is but one."""
     if targets == 0 or classes == 2:
         return ""
-    return f" × {'K − 1' if targets in (None, classes - 1) else targets} targets"
+    return f" × {ALL_OTHERS if targets in (None, classes - 1) else targets} targets"
 
 
 def disagreements(theirs: Row, ours: Row) -> tuple[int, int]:
@@ -112,6 +114,7 @@ def summary(rows: list[Row]) -> str:
         f"{who[PUBLIC]['n']} {_in_sentence(dataset)} at ε = {_eps(eps)}"
         for (dataset, eps), who in met.items()
     )
+    models = ", ".join(dict.fromkeys(model_label(row["variant"], row["training"]) for row in rows))
     told = []
     for who, name in WHO.items():
         pairs = [disagreements(by_who[PUBLIC], by_who[who]) for by_who in met.values() if who in by_who]
@@ -121,7 +124,7 @@ def summary(rows: list[Row]) -> str:
                 f"the {name} misses {missed} that AutoAttack fools and fools {extra} that AutoAttack misses"
             )
     return (
-        f"Both were run on the same adversarially trained models and images ({where}), {verdicts} verdicts in all: "
+        f"Both were run on the same models ({models}) and images ({where}), {verdicts} verdicts in all: "
         f"{'; '.join(told)}."
     )
 
