@@ -170,7 +170,8 @@ def test_the_record_says_where_it_comes_from() -> None:
 
 ROW = {
     "dataset": "phantom_xray", "variant": "resnet18", "training": "adversarial",
-    "eps": 8 / 255, "n": 6, "classes": 2, "seconds": 5.0, "who": "autoattack", "members": ["apgd-ce", "fab-t", "square"], "by": "01-1-3",
+    "eps": 8 / 255, "n": 6, "classes": 2, "seconds": 5.0, "who": "autoattack",
+    "members": ["apgd-ce", "fab-t", "square"], "by": "01-1-3",
 }  # fmt: skip
 OURS = {"members": ["pgd", "apgd_margin", "fab", "square"]}
 

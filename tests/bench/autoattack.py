@@ -107,7 +107,7 @@ def contest(
             "who": who,
             "members": list(attacks(classes)),
             "by": "".join("-" if i < 0 else str(i) for i in by.tolist()),
-            "linf": float((adv.double() - x.double()).abs().max()),
+            "linf": float((adv.detach().double() - x.double()).abs().max()),
             "seconds": round(seconds, 1),
             "cheaper": cheaper,
         }
