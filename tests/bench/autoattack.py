@@ -114,8 +114,14 @@ def contest(
 
 
 def condition(runs_dir: Path, dataset: str, eps: float, n: int) -> list[dict[str, Any]]:
-    """The rows of one condition, for the model of the smoke profile whose weights lie in ``runs_dir``; one thread."""
+    """The rows of one condition; one thread."""
     torch.set_num_threads(1)
+    model, x, labels, about = subject(runs_dir, dataset, n)
+    return [{**about, "eps": eps, **row} for row in contest(model, x, labels, about["classes"], eps)]
+
+
+def subject(runs_dir: Path, dataset: str, n: int) -> tuple[nn.Module, Tensor, Tensor, dict[str, Any]]:
+    """The model of the smoke profile whose weights lie in ``runs_dir``, ``n`` test images, their labels, what they are."""
     profile = load_profile(PROFILE).model_copy(update={"controls": [VARIANT]})
     options = RunOptions(runs_dir / profile.name)
     images = next(d for d in profile.datasets if d.name == dataset)
@@ -123,12 +129,12 @@ def condition(runs_dir: Path, dataset: str, eps: float, n: int) -> list[dict[str
     splits = splits_of(images, profile, options)
     model = next(iter(load_trained(cell, splits, options.folder, [0.0], "global"))).requires_grad_(False)
     (batch,) = batches(splits.test, n, n, "cpu", torch.contiguous_format)
-    head = {
-        "dataset": dataset, "variant": VARIANT, "training": "adversarial", "seed": SEED, "eps": eps,
+    about = {
+        "dataset": dataset, "variant": VARIANT, "training": "adversarial", "seed": SEED,
         "image_size": profile.image_size, "n": len(batch[1]), "classes": len(splits.classes),
         "data_fingerprint": splits.fingerprint, "labels": "".join(map(str, batch[1].tolist())),
     }  # fmt: skip
-    return [{**head, **row} for row in contest(model, *batch, len(splits.classes), eps)]
+    return model, *batch, about
 
 
 def _is_ours(cell: Cell) -> bool:
@@ -138,7 +144,7 @@ def _is_ours(cell: Cell) -> bool:
 
 def write(rows: list[dict[str, Any]], seconds: float) -> None:
     circumstances = provenance("cpu", seconds) | {"threads": 1, "profile": PROFILE}
-    circumstances["versions"] = circumstances["versions"] | peers.versions()
+    circumstances["versions"] = circumstances["versions"] | {"pyautoattack": peers.versions()["pyautoattack"]}
     content = {"provenance": circumstances, "budgets": budgets(), "rows": rows}
     write_text(PLACE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
