@@ -15,7 +15,7 @@ from meddef.attacks.ensemble import in_turn, members
 from meddef.book import autoattack as page
 from meddef.data import CARDS
 from tests.bench import autoattack as bench
-from tests.bench import peers
+from tests.bench import autoattack_missed, peers
 from tests.bench.public_autoattack import budget, standard
 from tests.bench.workload import bands, defended
 
@@ -166,6 +166,21 @@ def test_the_record_says_where_it_comes_from() -> None:
     assert {row["classes"] for row in RECORD["rows"]} == {2, 4}
 
 
+def test_the_images_looked_into_are_those_that_were_missed() -> None:
+    looked = json.loads((ROOT / page.MISSED).read_text(encoding="utf-8"))["rows"]
+    found = autoattack_missed.missed(RECORD["rows"])
+    missed = {(row["dataset"], row["eps"], place) for row, places in found for place in places}
+    assert {(row["dataset"], row["eps"], row["image"]) for row in looked} == missed
+    assert all(0 <= row["fallen"] <= row["starts"] for row in looked)
+    steps = {row["who"]: row["steps"] for row in RECORD["budgets"] if row["member"] == "apgd_margin"}
+    assert all(row["steps"] == steps[row["who"]] for row in looked)
+
+
+def test_a_missed_image_is_one_that_autoattack_alone_fools() -> None:
+    rows = [{**ROW, "by": "01-1-"}, {**ROW, **OURS, "who": "published", "by": "0--11"}]
+    assert [places for _, places in autoattack_missed.missed(rows)] == [[1]]
+
+
 # The page
 
 ROW = {
@@ -192,6 +207,24 @@ def test_differences_are_counted_image_by_image_and_both_ways() -> None:
     assert "ensemble by default misses 2 that AutoAttack fools and fools 1 that AutoAttack misses" in told
     assert "AutoAttack's budget misses 0 that AutoAttack fools and fools 0 " in told
     assert "at ε = 8/255" in told
+
+
+def test_what_decides_on_missed_images_is_added_up() -> None:
+    head = {"dataset": "phantom_xray", "eps": 0.05, "starts": 8}
+    told = page.why_missed(
+        [
+            {**head, "image": image, "steps": steps, "fast": fast, "fallen": image + fast + steps // 50}
+            for image in (1, 2)
+            for steps in (50, 100)
+            for fast in (True, False)
+        ]
+    )
+    assert "settings (2)" in told
+    assert (
+        "with 50 steps they fall from 7 of 16 random starts if gradients come from the faster copy and from 5"
+        in told
+    )
+    assert "with 100 steps they fall from 9 of 16" in told
 
 
 def test_the_table_counts_who_was_first() -> None:

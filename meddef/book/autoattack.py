@@ -134,7 +134,7 @@ def summary(rows: list[Row]) -> str:
 
 
 def why_missed(rows: list[Row]) -> str:
-    """In a sentence: from how many starts the images that the published runs miss fall, by steps and kind of gradient."""
+    """In a sentence: from how many starts the images that the published runs miss fall, by steps and gradient."""
     images = {(row["dataset"], row["eps"], row["image"]) for row in rows}
     told = []
     for steps in dict.fromkeys(row["steps"] for row in rows):
@@ -143,8 +143,8 @@ def why_missed(rows: list[Row]) -> str:
             some = [row for row in rows if row["steps"] == steps and row["fast"] == fast]
             counts[fast] = f"{sum(row['fallen'] for row in some)} of {sum(row['starts'] for row in some)}"
         told.append(
-            f"with {steps} steps they fall from {counts[True]} random starts if gradients come from the faster copy and "
-            f"from {counts[False]} if they come from the model"
+            f"with {steps} steps they fall from {counts[True]} random starts if gradients come from the faster "
+            f"copy and from {counts[False]} if they come from the model"
         )
     return (
         f"The images that AutoAttack alone fools against the published runs' settings ({len(images)}) were attacked "

@@ -121,7 +121,7 @@ def condition(runs_dir: Path, dataset: str, eps: float, n: int) -> list[dict[str
 
 
 def subject(runs_dir: Path, dataset: str, n: int) -> tuple[nn.Module, Tensor, Tensor, dict[str, Any]]:
-    """The model of the smoke profile whose weights lie in ``runs_dir``, ``n`` test images, their labels, what they are."""
+    """The smoke profile's model whose weights lie in ``runs_dir``, ``n`` test images, labels, and what they are."""
     profile = load_profile(PROFILE).model_copy(update={"controls": [VARIANT]})
     options = RunOptions(runs_dir / profile.name)
     images = next(d for d in profile.datasets if d.name == dataset)

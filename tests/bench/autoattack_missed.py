@@ -1,7 +1,7 @@
 """Why the published runs' ensemble misses images: python -m tests.bench.autoattack_missed --runs-dir runs, afterwards.
 
-The images of ``results/bench/autoattack.json`` that AutoAttack fools and it does not, once more under PGD and APGD, with
-its steps and with the default's, on the model itself and on the faster copy, from several random starts.
+The images of ``results/bench/autoattack.json`` that AutoAttack fools and it does not, once more under PGD and APGD,
+with its steps and with the default's, on the model itself and on the faster copy, from several random starts.
 """
 
 import argparse
