@@ -56,7 +56,8 @@ gpu: $(READY) $(PEERS)/.ready  ## on a machine with a CUDA GPU: its tests and th
 	PYTHON=$(BIN)/python PEERS=$(PEERS) tests/bench/on_a_card.sh
 
 $(PEERS)/.ready: Makefile $(READY)  # a folder of its own and no dependencies: torchattacks pins old ones
-	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1 \
+		pyautoattack==0.2.0
 	touch $@
 
 $(OLDER)/.ready: Makefile $(READY)  # what other OpenCVs draw and prepare is compared with what this one does

@@ -29,7 +29,7 @@ def members(classes: int, *, steps: int = 100, queries: int = 1000) -> dict[str,
     run starts where that with cross-entropy started, and goes another way with another loss; the targets after it start
     elsewhere. Another stream would be another result of every recorded ensemble of three and more classes.
     """
-    quick: dict[str, Attack] = {"pgd": _from_the_image}
+    quick: dict[str, Attack] = {"pgd": partial(_from_the_image, steps=10)}
     if classes == 2:
         gradient: dict[str, Attack] = {"apgd_margin": partial(apgd, steps=steps, loss="margin")}
     else:
@@ -87,26 +87,58 @@ def ensemble(
     """
     labels = contract.check_batch(model, images, labels)
     radius = contract.per_image(eps, images, "eps", most=1.0).flatten()
-    best = images.detach().clone()
     if not radius.any():
-        return best
+        return images.detach().clone()
+    attacks = partial(members, steps=steps, queries=queries)
+    worst, _ = in_turn(
+        model, images, labels, attacks,
+        radius=radius, fast=fast, precision=precision, generator=generator, seed=seed, progress=progress,
+    )  # fmt: skip
+    return worst
+
+
+def in_turn(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    attacks: Callable[[int], dict[str, Attack]],
+    *,
+    radius: Tensor,
+    fast: bool = False,
+    precision: str = "float32",
+    generator: torch.Generator | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Each attack on the images that resisted those before it; arguments as ``ensemble`` has them, checked.
+
+    Args:
+        attacks: number of classes -> the attacks, in the order they are run.
+        radius: (N,), of which one at least is above 0.
+
+    Returns:
+        Images as ``ensemble`` returns them, and (N,), int64, who fooled the model: 0 it was wrong before, 1 the first
+        attack, and so on; -1 nobody did.
+    """
+    best = images.detach().clone()
     margin, fooled, classes = _judge(model, best, labels, first=True)
-    attacks = members(classes, steps=steps, queries=queries)
+    by = fooled.long() - 1
     with contract.attacking(model, images.device):
         attacked = gradient_source(model, best, fast=fast, precision=precision)
-    for done, attack in enumerate(attacks.values(), start=1):
-        alive = (~fooled).nonzero()[:, 0]
+    order = attacks(classes)
+    for done, attack in enumerate(order.values(), start=1):
+        alive = (by < 0).nonzero()[:, 0]
         if not len(alive):
             break
         some, their = images[alive], labels[alive]
         found = attack(attacked, some, their, eps=radius[alive], generator=generator, seed=seed)
-        reached, wrong, _ = _judge(model, found, labels[alive])
+        reached, wrong, _ = _judge(model, found, their)
         better = wrong | (reached > margin[alive])
         best[alive[better]], margin[alive[better]] = found[better], reached[better]
-        fooled[alive] = wrong
+        by[alive[wrong]] = done
         if progress is not None:
-            progress(done, len(attacks))
-    return best
+            progress(done, len(order))
+    return best, by
 
 
 def _from_the_image(
@@ -115,15 +147,16 @@ def _from_the_image(
     labels: Tensor,
     *,
     eps: Tensor,
+    steps: int,
     generator: torch.Generator | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Ten steps of PGD on the margin from the image itself, which leave little for the rest on an undefended model.
+    """PGD on the margin from the image itself, a few steps of which leave little for the rest on an undefended model.
 
     On such a model a random start can be the weaker one, so the worst case includes the start at the image.
     """
-    ten = partial(pgd, step_size=eps / 4, steps=10, random_start=False, loss="margin", stop="first")
-    return ten(model, images, labels, eps=eps)
+    few = partial(pgd, step_size=eps / 4, steps=steps, random_start=False, loss="margin", stop="first")
+    return few(model, images, labels, eps=eps)
 
 
 def _judge(model: nn.Module, x: Tensor, labels: Tensor, *, first: bool = False) -> tuple[Tensor, Tensor, int]:

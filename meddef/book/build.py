@@ -17,6 +17,7 @@ import yaml
 
 from meddef.atomic import write_text
 from meddef.book.api_page import api_page
+from meddef.book.autoattack import autoattack_page
 from meddef.book.cards_page import cards_page
 from meddef.book.cost import cost_page
 from meddef.book.cost_gpu import gpu_page
@@ -127,7 +128,7 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     texts = front_page(reports, counts) | results_page(reports, rows, counts)
     texts |= cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
-    texts |= definitions_page(reports)
+    texts |= definitions_page(reports) | autoattack_page(root)
     texts |= playground_pages(root) | cards_page(reports, HEADLINE)
     return texts | exhibits_page(reports, _sections(root, reports)) | published.code_page()
 

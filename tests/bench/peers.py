@@ -1,4 +1,4 @@
-"""The peers, where they are installed: foolbox and ART come with the extra, torchattacks with ``make bench``."""
+"""The peers, where they are installed: foolbox and ART come with the extra, the others with ``make bench``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PACKAGES = ("torchattacks", "foolbox", "adversarial-robustness-toolbox")
+PACKAGES = ("torchattacks", "foolbox", "adversarial-robustness-toolbox", "pyautoattack")
 Calls = dict[str, Callable[[], Any]]
 
 
