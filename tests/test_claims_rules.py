@@ -24,7 +24,9 @@ H, F, A, N, U = HOLDS, FAILS, ABSENT, OPEN, UNDEFINED  # N: not shown
         ("every", [H, N], N),
         ("every", [H, F, N], F),
         ("every", [H, A, N], F),  # one cell without the difference, another with it: not so of every one
-        ("every", [A, N], A),
+        ("every", [A, N], N),  # that one is small shows nothing of the other
+        ("every", [A, A], A),
+        ("every", [A, U], A),
         ("every", [A, F], F),
         ("every", [H, U], H),
         ("every", [U, U], U),
@@ -37,7 +39,9 @@ H, F, A, N, U = HOLDS, FAILS, ABSENT, OPEN, UNDEFINED  # N: not shown
         ("most", [H, H, F], H),
         ("most", [H, F], F),
         ("most", [H, H, N, N, F], N),
-        ("most", [A, A, H], A),
+        ("most", [A, A, H], F),
+        ("most", [A, A, N], F),
+        ("most", [A, A], A),
     ],
 )
 def test_rules(rule: str, verdicts: list[Verdict], expected: Verdict) -> None:

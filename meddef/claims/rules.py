@@ -34,20 +34,22 @@ def combine(rule: str, outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict of a check by those of its comparisons; undefined ones are left out.
 
     every: holds if all hold; fails if one fails, or is absent where another holds, so that it is not so of every one;
-    absent if one is and none holds; else open. some: holds if one holds, fails if none can, is absent if all are, else
-    open. most: more than half hold, or at least half do not.
+    absent only if all are; else open, as where one is absent beside an open one. some: holds if one holds, is absent
+    if all are, fails if none can hold, else open. most: holds if more than half do, is absent if all are, fails if at
+    least half do not hold, else open.
     """
     verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict != UNDEFINED]
     if not verdicts:
         return UNDEFINED
     held, refuted = verdicts.count(HOLDS), verdicts.count(FAILS) + verdicts.count(ABSENT)
     total = len(verdicts)
-    not_so = ABSENT if FAILS not in verdicts else FAILS
+    if verdicts.count(ABSENT) == total:
+        return ABSENT
     if rule == "every":
-        return (FAILS if held else not_so) if refuted else HOLDS if held == total else OPEN
+        return FAILS if FAILS in verdicts or (held and refuted) else HOLDS if held == total else OPEN
     if rule == "some":
-        return HOLDS if held else not_so if refuted == total else OPEN
-    return HOLDS if 2 * held > total else not_so if 2 * refuted >= total else OPEN
+        return HOLDS if held else FAILS if refuted == total else OPEN
+    return HOLDS if 2 * held > total else FAILS if 2 * refuted >= total else OPEN
 
 
 NAMES: dict[Verdict, str] = {

@@ -24,11 +24,15 @@ UNJUDGED = {
     "printed table": "about the printed table",
 }  # fmt: skip
 RULE = (
-    "A claim is reproduced if all of its comparisons are clear and as it says, not reproduced if one is clear and the "
-    "contrary, shown absent if a difference that it speaks of is shown to be smaller than the margin "
-    f"({MARGIN_CLEAN:g} points of accuracy without attack, {MARGIN_ATTACKED:g} under attack), mixed if it holds on one "
-    "profile and not on another or depends on the unit of ε, and open otherwise. "
-    f"Fewer than {FEWEST_TRAININGS} trainings of a model decide nothing."
+    f"A comparison takes {FEWEST_TRAININGS} trainings of each model. Difference: it holds if clear (5 %, Holm) and as "
+    "claimed; where the claim says “maintains”, if the loss is shown to be less than the margin; where it says "
+    f"“stable”, if the change is (margin: {MARGIN_CLEAN:g} points without attack, {MARGIN_ATTACKED:g} under attack). Bound: it "
+    "holds if the whole interval (Bonferroni over the conditions of the claim) lies within it, and fails if none of it "
+    "does. Printed value: it holds if equal within the margin, and fails if clearly different, in a two-sample test "
+    "with the paper's number of images, at the paper's image size. Over the comparisons of a claim: all must hold, or "
+    "one where it says “can”, or more than half where it says “most”. A claim is shown absent only if all differences "
+    "that it speaks of are shown to be smaller than the margin, not reproduced if a comparison is clear and the "
+    "contrary or some hold and others are shown absent, mixed if profiles or the two units of ε disagree, else open."
 )
 
 
