@@ -225,7 +225,7 @@ def test_jsma_has_no_epsilon_and_counts_once() -> None:
     records = runs("full", "jsma", [150, 152, 148]) + runs("no_afd", "jsma", [90, 92, 88])
     found = judged(records, BETTER | {"attacks": "jsma", "eps": [0.01, 0.05, 0.1]})
     assert found is not None
-    assert found.words.startswith("1 of 1 comparisons hold, as JSMA: Full DAAM against w/o AFD")
+    assert found.words.startswith("1 of 1 comparison holds, as JSMA: Full DAAM against w/o AFD")
     trend = {
         "kind": "trend",
         "variants": "full",

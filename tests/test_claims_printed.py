@@ -135,16 +135,15 @@ def test_known_verdicts() -> None:
 
 def test_every_claim_has_a_check_or_says_what_it_is() -> None:
     """A check, what it is about, or the run that would judge it; no fact or setting that no code knows."""
-    from meddef.claims import facts_measured, settings
+    from meddef.claims import facts_bench, facts_measured, settings
 
+    known = set(facts_measured.FACTS) | set(facts_bench.FACTS)
     for claim in claims():
         assert claim.check or claim.unjudged or claim.run, claim.id
         for check in claim.check:
             if isinstance(check, Fact):
-                assert check.fact in FACTS or check.fact in facts_measured.FACTS, claim.id
-                assert check.only == "printed" or claim.unjudged or check.fact in facts_measured.FACTS, (
-                    claim.id
-                )
+                assert check.fact in FACTS or check.fact in known, claim.id
+                assert check.only == "printed" or claim.unjudged or check.fact in known, claim.id
             elif isinstance(check, Setting):
                 assert check.setting in settings.SETTINGS, claim.id
             else:
@@ -152,7 +151,7 @@ def test_every_claim_has_a_check_or_says_what_it_is() -> None:
         assert callable(decides(claim.id))
     used = {c.fact if isinstance(c, Fact) else c.setting for claim in claims() for c in claim.check
             if isinstance(c, Fact | Setting)}  # fmt: skip
-    assert used == set(FACTS) | set(facts_measured.FACTS) | set(settings.SETTINGS)
+    assert used == set(FACTS) | known | set(settings.SETTINGS)
 
 
 def test_a_claim_that_says_another_again_is_decided_by_it() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from meddef import paper
 from meddef.claims.model import Bound, Claim
 
+INHERITED = ("check", "unjudged", "run", "by_construction", "both_datasets", "note")
+
 
 def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:
     """The ledger; a claim that repeats another one and has no check of its own is decided by the other's."""
@@ -16,7 +18,7 @@ def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:
     for entry in entries.values():
         twin = entries.get(entry.get("same_as", ""))
         if twin and not {"check", "unjudged", "run"} & set(entry):
-            entry |= {name: twin[name] for name in ("check", "unjudged", "run", "note") if name in twin}
+            entry |= {name: twin[name] for name in INHERITED if name in twin}
     return [Claim.model_validate(entry) for entry in entries.values()]
 
 

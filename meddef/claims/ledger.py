@@ -10,7 +10,7 @@ from meddef.audit.finding import CANNOT_BE_CHECKED, DOES_NOT_HOLD, Finding
 from meddef.audit.finding import HOLDS as FINDING_HOLDS
 from meddef.audit.finding import Verdict as FindingVerdict
 from meddef.audit.published import Published
-from meddef.claims import facts_measured, facts_printed
+from meddef.claims import facts_bench, facts_measured, facts_printed
 from meddef.claims.cells import Cell, Comparison, Contrast, Level, comparisons
 from meddef.claims.entries import claims, load
 from meddef.claims.index import STANDARDISED
@@ -29,12 +29,17 @@ NOT_PRINTED = "no printed number decides it"
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim by one profile's images, at ε as printed or in ``reading``."""
+    """A claim by one profile's images, at ε as printed or in ``reading``, or by a benchmark (profile "bench").
+
+    ``dataset``: the paper's, where it is of one; ``run``: what tells it from others, "64 px, 3 seeds".
+    """
 
     images: str
     profile: str
     reading: str
     outcome: Outcome
+    dataset: str = ""
+    run: str = ""
 
 
 def by_printed(claim: Claim, published: Published) -> Outcome | None:
@@ -59,7 +64,7 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
     """The claim by one profile's records of one dataset; None where they have no part of it."""
     found, lacking = [], False
     for check in claim.check:
-        if check.only == "printed":
+        if check.only == "printed" or _of_bench(check):
             continue
         if isinstance(check, Setting):
             outcome = SETTINGS[check.setting](source.report, source.dataset, check.given)
@@ -74,6 +79,19 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
         found += [outcome] if outcome else []
         lacking |= outcome is None
     return _together(found, lacking)
+
+
+def by_bench(claim: Claim, report: Report) -> Judged | None:
+    """Those parts of the claim that a benchmark judges, once and for no profile; None without them or it."""
+    words, rows = facts_bench.pruned(report)
+    facts = [c for c in claim.check if isinstance(c, Fact) and _of_bench(c)]
+    outcomes = [facts_bench.FACTS[check.fact](rows, check.given) for check in facts]
+    outcome = _together([o for o in outcomes if o], lacking=None in outcomes)
+    return Judged(words, facts_bench.BENCH, "", outcome, run=facts_bench.BENCH) if outcome else None
+
+
+def _of_bench(check: object) -> bool:
+    return isinstance(check, Fact) and check.fact in facts_bench.FACTS
 
 
 def _measured(rule: str, wanted: Sequence[Comparison], source: Measured) -> Outcome | None:
@@ -214,7 +232,18 @@ def judgements(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
             continue
         outcome = by_measured(claim, source)
         if outcome:
-            kept.append(Judged(source.images, source.report.profile, source.reading, outcome))
+            kept.append(
+                Judged(
+                    source.images,
+                    source.report.profile,
+                    source.reading,
+                    outcome,
+                    source.dataset.name,
+                    source.run,
+                )
+            )
+    timed = (by_bench(claim, source.report) for source in found)
+    kept += [each for each in timed if each][:1]
     return kept
 
 

@@ -17,7 +17,7 @@ from meddef.claims.cells import Cell, Comparison, Contrast, Level
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
 from meddef.claims.model import EPS
 from meddef.claims.printed import NEAR
-from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome
+from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, counted
 from meddef.paper import PROTOCOL
 from meddef.report import crossed
 from meddef.report.paired import Effect, corrected, effect
@@ -53,6 +53,15 @@ class Measured:
         run = self.index.budget(EPS)
         nearest = "not run" if run is None else f"run at {run:g}"
         return f"{words}, ε in {self.reading} units ({EPS:g} is {EPS * self._scale:.3f} in pixels, {nearest})"
+
+    @property
+    def run(self) -> str:
+        """What tells it from other profiles: "64 px, 3 seeds, split by patient"."""
+        record, name = self.dataset.record, self.dataset.name
+        seeds = {kind: {r["seed"] for r in self.report.of(kind, name)} for kind in ("train", "attack")}
+        count = len(seeds["train"] or seeds["attack"])
+        words = [f"{record['image_size']} px"] + ([counted(count, "seed")] if count else [])
+        return ", ".join(words + ["split by patient"] * (record["split_policy"] == "patient"))
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Outcome | None]:
         """One outcome for each comparison; None where a cell was not run."""

@@ -19,6 +19,7 @@ Side = Literal["printed", "measured"]
 ATTACKS = ("fgsm", "pgd", "bim", "jsma")
 DATASETS = ("roct", "chest_xray")
 WORST = "worst"  # each image after all attacks that were run at its ε on this model; the paper prints none
+PAPER_SIZE = int(PROTOCOL["preprocessing"]["image_size"])  # pixels a side
 EPS = float(PROTOCOL["attacks"]["pgd"]["eps"])
 GRID = tuple(float(eps) for eps in PROTOCOL["attacks"]["eps_grid"])
 RATES = tuple(round(0.1 * step, 1) for step in range(9))
@@ -187,6 +188,8 @@ class Claim(Data):
         same_as: the claim that this one repeats; it counts once.
         unjudged: what it is about, where no run can judge it.
         run: what would have to be run to judge it, where that was not.
+        by_construction: true of this companion because it was built so, which no run confirms.
+        both_datasets: it is said of both datasets, so one of them alone does not reproduce it.
         note: what else would explain numbers that contradict it.
     """
 
@@ -201,6 +204,8 @@ class Claim(Data):
     same_as: str | None = None
     unjudged: Unjudged | None = None
     run: str | None = None
+    by_construction: bool = False
+    both_datasets: bool = False
     note: str = ""
 
     @property

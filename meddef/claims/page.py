@@ -12,7 +12,6 @@ from meddef.claims.verdicts import (
     FOLLOWED,
     NOT_DECIDED,
     NOT_REPRODUCED,
-    NOT_TESTED,
     REPRODUCED,
     RULE,
     SHOWN_ABSENT,
@@ -43,7 +42,7 @@ def listing(rows: Iterable[Row]) -> str:
 
 def _row(row: Row) -> str:
     claim, name = row.claim, row.claim.id
-    below = {NOT_TESTED: row.why, DEVIATES: row.how}.get(row.measured, "")
+    below = row.how if row.measured == DEVIATES else row.why
     verdict = row.measured + (f"<br><small>{escape(below)}</small>" if below else "")
     again = f'<br><small>says again <a href="#claim-{claim.same_as}">{claim.same_as}</a></small>' * bool(
         claim.same_as
@@ -72,12 +71,12 @@ def _differs(judged: Judged, row: Row) -> bool:
 
 
 def _short(shown: Iterable[Judged], row: Row) -> str:
-    """ "cpu: reproduced; gpu: open" """
+    """ "64 px, 3 seeds: reproduced; 224 px, 1 seed: open" """
     return "; ".join(f"{_who(judged)}: {_outcome(judged, row)}" for judged in shown)
 
 
 def _who(judged: Judged) -> str:
-    return judged.profile + (f", ε in {judged.reading} units" if judged.reading else "")
+    return (judged.run or judged.profile) + (f", ε in {judged.reading} units" if judged.reading else "")
 
 
 def _outcome(judged: Judged, row: Row) -> str:
@@ -100,7 +99,10 @@ def _folded(summary: str, lines: Iterable[str]) -> str:
 def in_short(score: Score) -> str:
     """ "Of 125 testable claims 15 are reproduced, ..." as a sentence, settings and others after it."""
     counts = ", ".join(f"{score.testable[name]} {name}" for name in VERDICTS)
-    settings = ", ".join(f"{count} {name}" for name, count in score.settings.most_common())
+    verbs = {DEVIATES: ("deviates", "deviate")}
+    settings = ", ".join(
+        f"{count} {verbs.get(name, (name, name))[count != 1]}" for name, count in score.settings.most_common()
+    )
     others = ", ".join(f"{count} {name}" for name, count in score.others.most_common())
     return (
         f"Of {score.total} testable claims: {counts}. Settings: {settings}. Beside these: {others}. "

@@ -62,13 +62,18 @@ def told(rule: str, outcomes: Sequence[Outcome]) -> str:
     ordered = sorted(outcomes, key=lambda outcome: outcome.favour)
     groups = {v: [o.words for o in ordered if o.verdict == v] for v in (HOLDS, *NAMES)}
     held, judged = groups[HOLDS], len(outcomes) - len(groups[UNDEFINED])
-    text = f"{len(held)} of {judged} comparisons hold"
+    text = f"{len(held)} of {counted(judged, 'comparison')} hold{'s' * (len(held) == 1)}"
     if held and (rule == "some" or len(held) == judged):
         text += f", as {_some(held[::-1] if rule == 'some' else held)}"
     for verdict, name in NAMES.items():
         if groups[verdict] and not (rule == "some" and held and verdict != UNDEFINED):
             text += f"; {name}: {_some(groups[verdict])}"
     return f"{text}."
+
+
+def counted(number: int, word: str) -> str:
+    """ "1 epoch", "8 epochs" """
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _some(words: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from meddef.audit.finding import Finding
 from meddef.audit.published import Published
 from meddef.claims.entries import claims
+from meddef.claims.facts_bench import BENCH
 from meddef.claims.ledger import Judged, judgements, printed_findings, reason, sources
 from meddef.claims.model import Claim
 from meddef.claims.rules import ABSENT, FAILS, HOLDS
@@ -19,15 +20,17 @@ REPRODUCED, NOT_REPRODUCED, MIXED = "reproduced", "not reproduced", "mixed"
 SHOWN_ABSENT, NOT_DECIDED, NOT_TESTED = "shown absent", "open", "not tested"
 VERDICTS = (REPRODUCED, MIXED, NOT_REPRODUCED, SHOWN_ABSENT, NOT_DECIDED, NOT_TESTED)
 FOLLOWED, DEVIATES, NOT_RECORDED = "followed", "deviates", "not recorded"
+BY_CONSTRUCTION = "by construction"
+BUILT = "The companion was built so: it can neither confirm nor refute it."
 UNJUDGED = {
-    "picture": "about a picture", "other work": "about other work", "arrangement": "arrangement of the text",
+    "picture": "about a picture", "other work": "about other work", "arrangement": "about the arrangement of the text",
     "printed table": "about the printed table",
 }  # fmt: skip
 RULE = (
     f"A comparison takes {FEWEST_TRAININGS} trainings of each model. Difference: it holds if clear (5 %, Holm) and as "
     "claimed; where the claim says “maintains”, if the loss is shown to be less than the margin; where it says "
-    f"“stable”, if the change is (margin: {MARGIN_CLEAN:g} points without attack, {MARGIN_ATTACKED:g} under attack). Bound: it "
-    "holds if the whole interval (Bonferroni over the conditions of the claim) lies within it, and fails if none of it "
+    f"“stable”, if the change is (margin: {MARGIN_CLEAN:g} points without attack, {MARGIN_ATTACKED:g} under attack). "
+    "Bound: it holds if the whole interval (Bonferroni over the conditions of the claim) lies within it, and fails if none of it "
     "does. Printed value: it holds if equal within the margin, and fails if clearly different, in a two-sample test "
     "with the paper's number of images, at the paper's image size. Over the comparisons of a claim: all must hold, or "
     "one where it says “can”, or more than half where it says “most”. A claim is shown absent only if all differences "
@@ -41,7 +44,7 @@ class Row:
     """A claim and both verdicts.
 
     ``measured`` is one of ``VERDICTS``, of a setting followed, deviates or not recorded, else what it is about.
-    ``why``: what was not run, where it is not tested.
+    ``why``: what was not run, where it is not tested, or why it is open or by construction.
     """
 
     claim: Claim
@@ -61,7 +64,7 @@ class Row:
         ways: dict[str, list[str]] = {}
         for each in self.judged:
             if each.outcome.verdict != HOLDS:
-                ways.setdefault(each.outcome.words.rstrip("."), []).append(each.profile)
+                ways.setdefault(each.outcome.words.rstrip("."), []).append(each.run or each.profile)
         return "; ".join(f"{words} ({', '.join(profiles)})" for words, profiles in ways.items())
 
 
@@ -79,22 +82,48 @@ def _row(claim: Claim, printed: Finding, judged: Sequence[Judged]) -> Row:
         verdicts = {each.outcome.verdict for each in judged}
         measured = NOT_RECORDED if not verdicts else FOLLOWED if verdicts == {HOLDS} else DEVIATES
         return Row(claim, printed, measured, tuple(judged))
-    measured = verdict(judged)
-    return Row(claim, printed, measured, tuple(judged), "" if judged else _what_to_run(claim))
+    if claim.by_construction and judged:
+        return Row(claim, printed, BY_CONSTRUCTION, tuple(judged), BUILT)
+    measured, why = verdict(judged), "" if judged else _what_to_run(claim)
+    if claim.both_datasets and measured == REPRODUCED and (not_run := _not_run(judged)):
+        measured, why = NOT_DECIDED, f"{not_run} not run"
+    return Row(claim, printed, measured, tuple(judged), why)
 
 
-def verdict(judged: Iterable[Judged]) -> str:
+def _not_run(judged: Iterable[Judged]) -> str:
+    """The paper's datasets that none of these is of, in words."""
+    seen = {each.dataset for each in judged}
+    return " and ".join(label for name, label in PAPER_DATASETS.items() if name not in seen)
+
+
+def verdict(judged: Sequence[Judged]) -> str:
     """Of all profiles: decided ones decide, and where one holds and another does not it is mixed.
 
     ε in pixels comes first. The other reading makes a verdict mixed where all that was run in it comes to another one.
     """
-    found = list(judged)
+    found = [each for each in judged if each.profile != BENCH]
+    timed = [each.outcome.verdict for each in judged if each.profile == BENCH]
+    if timed and found:  # parts of one claim
+        return _both(verdict(found), _over(timed))
+    if timed:
+        return _over(timed)
     first = _over(each.outcome.verdict for each in found if not each.reading)
     other = _over(each.outcome.so_far or each.outcome.verdict for each in found if each.reading)
     decided = (REPRODUCED, NOT_REPRODUCED, SHOWN_ABSENT, MIXED)
     if first in decided and other in decided and (first == REPRODUCED) != (other == REPRODUCED):
         return MIXED
     return first
+
+
+def _both(first: str, second: str) -> str:
+    """Two parts of a claim: reproduced if both are, not so if one is not so."""
+    if first == second or second == REPRODUCED:
+        return first
+    if first == REPRODUCED:
+        return second
+    refuted = (NOT_REPRODUCED, SHOWN_ABSENT, MIXED)
+    named = [each for each in refuted if each in (first, second)]
+    return named[0] if named else NOT_DECIDED
 
 
 def _over(verdicts: Iterable[str]) -> str:
