@@ -94,7 +94,7 @@ def every_second(record: dict[str, Any]) -> dict[str, Any]:
         ),
         pytest.param(
             lambda records: list(map(every_second, records)),
-            dict.fromkeys(("beyond", "clean", "pruned"), OPEN),
+            dict.fromkeys(("beyond", "clean"), OPEN),
             id="a quarter of the images",
         ),
         pytest.param(

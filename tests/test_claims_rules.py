@@ -74,7 +74,8 @@ def judged(*profiles: Verdict, reading: Verdict | None = None, so_far: Verdict |
         (judged(F, reading=A), NOT_REPRODUCED),
         (judged(N, reading=H), NOT_DECIDED),  # ε is in pixels unless that is decided
         (judged(F, reading=N), NOT_REPRODUCED),
-        (judged(F, reading=N, so_far=H), MIXED),  # all that was run in it holds
+        (judged(F, reading=N, so_far=H), NOT_REPRODUCED),  # some of it was not run in that reading
+        (judged(H, reading=F, so_far=F), REPRODUCED),
     ],
 )
 def test_one_verdict_over_profiles_and_readings(found: list[Judged], expected: str) -> None:

@@ -64,14 +64,21 @@ def unknown_reasons(claims: Claims, excluded: Excluded) -> list[str]:
 
 
 def false_twins(claims: Claims) -> list[str]:
-    """Claims whose `same_as` is no other claim, says another one again itself, or is of another kind."""
+    """Claims whose `same_as` is no other claim, says another one again itself, or is of another kind.
+
+    "At 20-40 %" and "falls" may be one claim, so ordering and range are of one kind here.
+    """
+
+    def kind(claim: dict[str, Any]) -> str:
+        return {"range": "ordering"}.get(claim["kind"], claim["kind"])
+
     by_id = {claim["id"]: claim for claim in claims}
     found = []
     for claim in claims:
         if (name := claim.get("same_as")) is None:
             continue
         twin = by_id.get(name)
-        if twin is None or twin is claim or "same_as" in twin or twin["kind"] != claim["kind"]:
+        if twin is None or twin is claim or "same_as" in twin or kind(twin) != kind(claim):
             found.append(claim["id"])
     return found
 

@@ -36,14 +36,14 @@ class Index:
             known = seeds.setdefault(record["seed"], record)
             if record["n"] > known["n"]:
                 seeds[record["seed"]] = record
-        self._budgets = sorted({place[3] for place in self._ways} - {0.0})
+        self.budgets = sorted({place[3] for place in self._ways} - {0.0})
 
     def budget(self, eps: float) -> float | None:
         """The ε at which a printed one was run; None where it was not."""
         if self._scale == 1.0:
             return eps
         wanted = eps * self._scale
-        near = min(self._budgets, key=lambda run: abs(run - wanted), default=None)
+        near = min(self.budgets, key=lambda run: abs(run - wanted), default=None)
         return None if near is None or abs(near - wanted) > TOLERANCE * wanted else near
 
     def _place(self, cell: Cell) -> Place | None:

@@ -72,10 +72,13 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
             function = facts_measured.FACTS.get(check.fact)
             outcome = function(source, check.given) if function else None
         else:
-            wanted = _of_dataset(comparisons(check), source.dataset.name)
+            named = _of_dataset(comparisons(check), source.dataset.name)
+            wanted = [
+                c for c in named if not (source.reading and _of_jsma(c))
+            ]  # it has no ε to read otherwise
             if not wanted:
                 continue
-            outcome = _measured(check.rule, wanted, source)
+            outcome = _measured(check.rule, wanted, source, len(named))
         found += [outcome] if outcome else []
         lacking |= outcome is None
     return _together(found, lacking)
@@ -94,9 +97,9 @@ def _of_bench(check: object) -> bool:
     return isinstance(check, Fact) and check.fact in facts_bench.FACTS
 
 
-def _measured(rule: str, wanted: Sequence[Comparison], source: Measured) -> Outcome | None:
-    """A check holds only if each of its subjects was looked at under some attack."""
-    judged = source.judge(wanted)
+def _measured(rule: str, wanted: Sequence[Comparison], source: Measured, terms: int) -> Outcome | None:
+    """A check holds only if each of its subjects was looked at under some attack; ``terms``: as many as it names."""
+    judged = source.judge(wanted, terms)
     outcome = _checked(rule, [outcome for outcome in judged if outcome])
     if outcome is None:
         return None
@@ -164,9 +167,10 @@ def _together(found: Sequence[Outcome], lacking: bool) -> Outcome | None:
         return None
     verdict = combine("every", found)
     words = " ".join(_sentence(o.words) for o in found)
-    so_far = combine("every", [Outcome(o.so_far or o.verdict, "") for o in found])
+    partly = lacking or any(o.so_far for o in found)
+    so_far = combine("every", [Outcome(o.so_far or o.verdict, "") for o in found]) if partly else None
     if lacking and verdict == HOLDS:
-        return Outcome(OPEN, f"{words} Another part of the claim is open.")
+        return Outcome(OPEN, f"{words} Another part of the claim is open.", so_far=so_far)
     return Outcome(verdict, words, so_far=so_far)
 
 

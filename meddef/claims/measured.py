@@ -15,7 +15,7 @@ from typing import Any
 from meddef.audit.published import Published
 from meddef.claims.cells import Cell, Comparison, Contrast, Level
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
-from meddef.claims.model import EPS
+from meddef.claims.model import EPS, PAPER_SIZE
 from meddef.claims.printed import NEAR
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, counted
 from meddef.paper import PROTOCOL
@@ -27,6 +27,7 @@ from meddef.statistics import CONFIDENCE
 
 FLOOR = 5.0  # percent of images right: below there is nothing left to lose
 ERROR = 1 - CONFIDENCE
+TINY = 1e-9
 _JSMA = re.compile(r"JSMA ε [\d.]+")  # it has no ε
 
 
@@ -36,6 +37,7 @@ class Measured:
     def __init__(self, report: Report, dataset: Dataset, reading: str = "") -> None:
         self.report, self.dataset, self.reading = report, dataset, reading
         self.index = Index(report.of("attack", dataset.name), self._scale)
+        self._known: dict[tuple[tuple[int, Cell], ...], float | None] = {}
 
     @cached_property
     def _scale(self) -> float:
@@ -63,12 +65,15 @@ class Measured:
         words = [f"{record['image_size']} px"] + ([counted(count, "seed")] if count else [])
         return ", ".join(words + ["split by patient"] * (record["split_policy"] == "patient"))
 
-    def judge(self, comparisons: Sequence[Comparison]) -> list[Outcome | None]:
-        """One outcome for each comparison; None where a cell was not run."""
+    def judge(self, comparisons: Sequence[Comparison], terms: int = 0) -> list[Outcome | None]:
+        """One outcome for each comparison; None where a cell was not run.
+
+        ``terms``: how many conditions the claim names, for which bounds are corrected, run or not.
+        """
         contrasts = {i: c for i, c in enumerate(comparisons) if isinstance(c, Contrast)}
         values = {i: c for i, c in enumerate(comparisons) if isinstance(c, Level) and c.value is not None}
         bounds = {i: c for i, c in enumerate(comparisons) if isinstance(c, Level) and c.value is None}
-        found = self._contrasts(contrasts) | self._values(values) | self._bounds(bounds)
+        found = self._contrasts(contrasts) | self._values(values) | self._bounds(bounds, terms)
         return [found.get(i) for i in range(len(comparisons))]
 
     def _contrasts(self, contrasts: Mapping[int, Contrast]) -> dict[int, Outcome]:
@@ -85,10 +90,45 @@ class Measured:
             signs = [sign for sign, _ in contrast.terms]
             if (found := effect(list(zip(signs, seeds, strict=True)))) is not None:
                 effects[i] = _mean(found, contrast.count)
+        sequence = {i: p for i in effects if (p := self.equivalence(contrasts[i])) is not None}
+        family = corrected({i: found for i, found in effects.items() if i not in sequence})
+        same = {i: each.p_equivalence for i, each in family.items()} | sequence
         for i, found in corrected(effects).items():
+            found = replace(found, p_equivalence=same[i])
             words = f"{self._where(contrasts[i])}: {found.words()}, n = {found.n}{_short(found)}"
             outcomes[i] = Outcome(_on_contrast(contrasts[i].says, found), words, found.value)
         return outcomes
+
+    def equivalence(self, contrast: Contrast) -> float | None:
+        """p of equivalence at an ε: the largest of those without attack and at every ε up to this one that was run.
+
+        As on the page of controls (``in_order``), whatever of these the claim is about. None where cells differ in
+        attack or ε, or where there is none: those are a family.
+        """
+        cells = [cell for _, cell in contrast.terms]
+        attack, eps = cells[0].attack, cells[0].eps
+        here = self.index.budget(eps)
+        if any((cell.attack, cell.eps) != (attack, eps) for cell in cells) or not (eps or attack == "clean"):
+            return None
+        places = [("clean", 0.0)] + [
+            (attack, run) for run in self.index.budgets if here and run <= here + TINY
+        ]
+        found = [self._equivalence_at(contrast, name, run / self._scale) for name, run in places]
+        return max((p for p in found if p is not None), default=None)
+
+    def _equivalence_at(self, contrast: Contrast, attack: str, eps: float) -> float | None:
+        """p of equivalence of the same models under another condition; None where it was not run or decides nothing."""
+        terms = tuple(
+            (sign, replace(cell, attack=attack, eps=eps, metric=cell.metric if eps else "clean"))
+            for sign, cell in contrast.terms
+        )
+        if terms not in self._known:
+            seeds = self.index.paired([cell for _, cell in terms])
+            signs = [sign for sign, _ in terms]
+            found = effect(list(zip(signs, seeds, strict=True))) if seeds else None
+            found = _mean(found, contrast.count) if found else None
+            self._known[terms] = found.p_equivalence if found and found.decides else None
+        return self._known[terms]
 
     def _values(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
         effects: dict[int, Effect] = {}
@@ -102,15 +142,17 @@ class Measured:
         for i, found in corrected(effects).items():
             printed = float(levels[i].value or "nan")
             verdict = OPEN
-            if found.decides:
+            size = self.dataset.record["image_size"]
+            if found.decides and size == PAPER_SIZE:
                 verdict = HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
             words = (
                 f"{self._where(levels[i])} {found.value + printed:.1f} %, {found.words()} from {printed:g} %"
             )
-            outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}")
+            at = "" if size == PAPER_SIZE else f"; at {size} px"
+            outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}{at}")
         return outcomes
 
-    def _bounds(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
+    def _bounds(self, levels: Mapping[int, Level], terms: int) -> dict[int, Outcome]:
         outcomes, rates = {}, {}
         known = {i: seeds for i, level in levels.items() if (seeds := self.at(level.cell))}
         for i, seeds in known.items():
@@ -118,7 +160,7 @@ class Measured:
                 outcomes[i] = Outcome(UNDEFINED, f"{self._where(levels[i])}: one answer for all images")
         judged = [i for i in known if i not in outcomes]
         for i in judged:
-            rates[i] = mean_interval(known[i], levels[i].cell.metric, 1 - ERROR / len(judged))
+            rates[i] = mean_interval(known[i], levels[i].cell.metric, 1 - ERROR / max(terms, len(levels)))
         for i, rate in rates.items():
             if rate is not None:
                 ends = self._ends(levels[i], known[i])

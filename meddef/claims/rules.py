@@ -21,7 +21,7 @@ class Outcome:
     """What one comparison, one check or one claim came to, and the numbers of it in words.
 
     ``favour``: how far it speaks for the claim, in points, so that the least comes first in a sentence. ``so_far``: the
-    verdict of what was run, where some of it was not and the verdict is therefore open.
+    verdict of what was run, where some of what the claim names was not; None where all was.
     """
 
     verdict: Verdict

@@ -30,12 +30,13 @@ RULE = (
     f"A comparison takes {FEWEST_TRAININGS} trainings of each model. Difference: it holds if clear (5 %, Holm) and as "
     "claimed; where the claim says “maintains”, if the loss is shown to be less than the margin; where it says "
     f"“stable”, if the change is (margin: {MARGIN_CLEAN:g} points without attack, {MARGIN_ATTACKED:g} under attack). "
-    "Bound: it holds if the whole interval (Bonferroni over the conditions of the claim) lies within it, and fails if none of it "
-    "does. Printed value: it holds if equal within the margin, and fails if clearly different, in a two-sample test "
-    "with the paper's number of images, at the paper's image size. Over the comparisons of a claim: all must hold, or "
-    "one where it says “can”, or more than half where it says “most”. A claim is shown absent only if all differences "
-    "that it speaks of are shown to be smaller than the margin, not reproduced if a comparison is clear and the "
-    "contrary or some hold and others are shown absent, mixed if profiles or the two units of ε disagree, else open."
+    "Bound: it holds if the whole interval (Bonferroni over the conditions of the claim) lies within it, and fails "
+    "if all of it lies outside. Printed value: it holds if equal within the margin, and fails if clearly different, "
+    "in a two-sample test with the paper's number of images, at the paper's image size. Of a claim's comparisons all "
+    "must hold, or one where it says “can”, or more than half where it says “most”. It is shown absent only if all "
+    "differences that it speaks of are shown to be smaller than the margin; not reproduced if a comparison is clear "
+    "and the contrary, or some hold and others are shown absent; mixed if profiles, or the two units of ε, disagree; "
+    "else open."
 )
 
 
@@ -99,7 +100,8 @@ def _not_run(judged: Iterable[Judged]) -> str:
 def verdict(judged: Sequence[Judged]) -> str:
     """Of all profiles: decided ones decide, and where one holds and another does not it is mixed.
 
-    ε in pixels comes first. The other reading makes a verdict mixed where all that was run in it comes to another one.
+    ε in pixels comes first. The other reading makes a verdict mixed where all conditions of the claim were run in it
+    and it comes to another one.
     """
     found = [each for each in judged if each.profile != BENCH]
     timed = [each.outcome.verdict for each in judged if each.profile == BENCH]
@@ -108,7 +110,7 @@ def verdict(judged: Sequence[Judged]) -> str:
     if timed:
         return _over(timed)
     first = _over(each.outcome.verdict for each in found if not each.reading)
-    other = _over(each.outcome.so_far or each.outcome.verdict for each in found if each.reading)
+    other = _over(o.verdict for o in (each.outcome for each in found if each.reading) if o.so_far is None)
     decided = (REPRODUCED, NOT_REPRODUCED, SHOWN_ABSENT, MIXED)
     if first in decided and other in decided and (first == REPRODUCED) != (other == REPRODUCED):
         return MIXED
