@@ -215,8 +215,8 @@ def test_details_hold_the_numbers() -> None:
         ),
         (
             numbers.ledger,
-            with_accuracy("roct", "full", "bim", 0.01, "99.98"),
-            "claim:II-B.bim",
+            with_accuracy("roct", "full", "clean", 0.01, "90.00"),
+            "claim:abstract.maintaining",
             "does_not_hold",
         ),
     ],

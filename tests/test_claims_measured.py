@@ -336,3 +336,32 @@ def test_claims_and_the_page_of_controls_show_the_same_equivalences() -> None:
     assert max(eps for eps, shown in found.items() if shown) == pytest.approx(8 / 255, abs=1e-4)
     assert not found[0.05]
     assert not found[0.1]
+
+
+def test_what_it_is_tested_against_is_said_and_no_interval_is_longer_than_a_difference_can_be() -> None:
+    bound = {
+        "kind": "bound",
+        "variants": "full",
+        "attacks": "pgd",
+        "eps": 0.05,
+        "low": "constant",
+        "strict": True,
+    }
+    near = BELOW | {"near": 100, "high": None, "strict": False}
+    stable = {
+        "kind": "trend", "variants": "full", "along": "attack", "start": "fgsm", "to": "pgd", "eps": 0.05,
+        "direction": "stable",
+    }  # fmt: skip
+    records = runs("full", "pgd", [150, 152, 148]) + runs("full", "fgsm", [152, 152, 148])
+    for check, words in (
+        (bound, "tested against: above the constant answer, 66 %"),
+        (BELOW, "tested against: below 67 %"),
+        (near, "tested against: within ±10 of 100 %"),
+        (stable, "tested against: within ±5 points"),
+    ):
+        found = judged(records, check)
+        assert found is not None
+        assert words in found.words
+    wide = judged(runs("full", "pgd", [200, 200, 20]) + runs("no_afd", "pgd", [150, 0, 0]), BETTER)
+    assert wide is not None
+    assert "+100.0]" in wide.words

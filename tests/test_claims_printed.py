@@ -24,12 +24,12 @@ def test_what_a_check_compares() -> None:
     check = Ordering(kind="ordering", pairs=[("full", "no_afd")], eps=[0.05], attacks=["pgd", "bim"])
     (pgd, _, _, bim) = comparisons(check)
     assert isinstance(pgd, Contrast)
-    assert pgd.words == "roct PGD ε 0.05: Full DAAM against w/o AFD"
+    assert pgd.words == "ROCT PGD ε 0.05: Full DAAM against w/o AFD"
     assert pgd.terms == (
         (1, Cell("roct", "full", "robust", "pgd", 0.05, 0.0)),
         (-1, Cell("roct", "no_afd", "robust", "pgd", 0.05, 0.0)),
     )
-    assert bim.words == "chest_xray BIM ε 0.05: Full DAAM against w/o AFD"
+    assert bim.words == "Chest X-Ray BIM ε 0.05: Full DAAM against w/o AFD"
 
 
 def test_a_fall_of_the_success_rate_is_a_rise_of_accuracy() -> None:
@@ -99,7 +99,7 @@ def test_a_value_that_stands_elsewhere_is_found() -> None:
     )  # fmt: skip
     assert found is not None
     assert found.verdict == FAILS
-    assert "(66.18 is that of Full DAAM fgsm at 30 %, Full DAAM jsma at 30 %)" in found.words
+    assert "(66.18 is that of Full DAAM FGSM at 30 %, Full DAAM JSMA at 30 %)" in found.words
 
 
 def test_a_drop_beyond_chance_is_more_than_two_samples_differ_by() -> None:

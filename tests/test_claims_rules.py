@@ -3,7 +3,18 @@
 import pytest
 
 from meddef.claims.ledger import Judged
-from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, Verdict, combine, told
+from meddef.claims.rules import (
+    ABSENT,
+    FAILS,
+    HOLDS,
+    OPEN,
+    UNDEFINED,
+    Outcome,
+    Verdict,
+    combine,
+    counted,
+    told,
+)
 from meddef.claims.verdicts import (
     MIXED,
     NOT_DECIDED,
@@ -89,3 +100,10 @@ def test_a_sentence_counts_and_shows_the_least_in_favour_first() -> None:
     assert told("some", outcomes) == "2 of 3 comparisons hold, as b; a; left out: d."
     many = [Outcome(N, str(i), i) for i in range(6)]
     assert told("every", many) == "0 of 6 comparisons hold; open: 0; 1; 2; 3; and 2 more."
+
+
+def test_one_is_one() -> None:
+    assert counted(1, "epoch") == "1 epoch"
+    assert counted(8, "epoch") == "8 epochs"
+    assert told("every", [Outcome(F, "c")]) == "0 of 1 comparison holds; not so: c."
+    assert told("every", [Outcome(H, "c")]) == "1 of 1 comparison holds, as c."

@@ -25,12 +25,19 @@ from meddef.claims.model import (
     Values,
 )  # fmt: skip
 from meddef.paper import VARIANT_LABELS
+from meddef.report.report import PAPER_DATASETS
 
+NEAR = 10  # points within which "near 100 %" is meant
 SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in VARIANT_LABELS.items()}
 Says = Literal["higher", "no_lower", "stable"]
 SAYS: dict[str, Says] = {
     "falls": "higher", "rises": "higher", "no_higher": "no_lower", "no_lower": "no_lower", "stable": "stable",
 }  # fmt: skip
+
+
+def dataset_words(dataset: str) -> str:
+    """As the paper writes it."""
+    return PAPER_DATASETS.get(dataset, dataset)
 
 
 def attack_words(attack: str) -> str:
@@ -62,8 +69,8 @@ class Cell:
 
     @property
     def condition(self) -> str:
-        """ "chest_xray PGD ε 0.05", with "ASR" and the pruning rate where they belong."""
-        parts = [self.dataset, attack_words(self.attack)]
+        """ "Chest X-Ray PGD ε 0.05", with "ASR" and the pruning rate where they belong."""
+        parts = [dataset_words(self.dataset), attack_words(self.attack)]
         if self.eps and self.metric == "robust":
             parts.append(f"ε {self.eps:.2f}")
         if self.metric == "asr":
@@ -98,6 +105,12 @@ class Contrast:
     change: str = ""
     beyond_chance: bool = False
 
+    def tested(self, margin: float) -> str:
+        """ ", tested against: within ±5 points", where that is what is said; else nothing."""
+        if self.says == "stable":
+            return f", tested against: within ±{margin:g} points"
+        return f", tested against: at most {margin:g} points lower" if self.says == "no_lower" else ""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -111,6 +124,22 @@ class Level:
     high: float | Literal["constant"] | None = None
     near: float | None = None
     strict: bool = False
+
+    def tested(self, constant: float) -> str:
+        """ ", tested against: above the constant answer, 68 %"; ``constant``: its share in percent."""
+
+        def end(value: float | str) -> str:
+            return f"the constant answer, {constant:.0f} %" if value == "constant" else f"{value:g} %"
+
+        if self.near is not None:
+            return f", tested against: within ±{NEAR} of {self.near:g} %"
+        more, less = ("above", "below") if self.strict else ("at least", "at most")
+        parts = [
+            f"{word} {end(value)}"
+            for word, value in ((more, self.low), (less, self.high))
+            if value is not None
+        ]
+        return f", tested against: {' and '.join(parts)}"
 
 
 Comparison = Contrast | Level
@@ -210,7 +239,7 @@ def _largest(check: Largest) -> Iterator[Comparison]:
             for sign, name in ((1, check.component), (-1, other)):
                 kept, removed = (Cell(dataset, model, *condition) for model in REMOVALS[name])
                 terms += [(sign, kept), (-sign, removed)]
-        words = f"{dataset}: what removing {check.component} costs against {other}, on average"
+        words = f"{dataset_words(dataset)}: what removing {check.component} costs against {other}, on average"
         yield Contrast(tuple(terms), "higher", words, count=len(terms) // 4)
 
 

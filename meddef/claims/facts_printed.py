@@ -12,6 +12,7 @@ from typing import Any
 from meddef.audit import bold, counts
 from meddef.audit.finding import CANNOT_BE_CHECKED, Finding
 from meddef.audit.published import ATTACKS, DATASETS, EPSILON_TABLE, EPSILONS, RATES, Published
+from meddef.claims.cells import attack_words, dataset_words
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome, told
 from meddef.paper import VARIANT_LABELS
 
@@ -37,12 +38,14 @@ def _findings(found: Iterable[Finding]) -> Outcome:
 def attacks(published: Published, given: Given) -> Outcome:
     """As many attacks as the tables have."""
     found = [name for name in published.epsilon["attack"].unique() if name != "clean"]
-    return _of(len(found) == given["number"], f"Tables 1 and 2 have {', '.join(n.upper() for n in found)}")
+    return _of(
+        len(found) == given["number"], f"Tables 1 and 2 have {', '.join(attack_words(n) for n in found)}"
+    )
 
 
 def datasets(published: Published, given: Given) -> Outcome:
     """As many datasets as the tables have."""
-    found = list(published.epsilon["dataset"].unique())
+    found = [dataset_words(name) for name in published.epsilon["dataset"].unique()]
     return _of(len(found) == given["number"], f"the tables have {', '.join(found)}")
 
 
@@ -112,7 +115,7 @@ def parameters(published: Published, given: Given) -> Outcome:
     """The size of a model in text and tables."""
     printed = Decimal(given["millions"])
     found = [(d, published.parameters(d, given["variant"])) for d in DATASETS]
-    return _every((millions == printed, f"{d} {millions} M") for d, millions in found)
+    return _every((millions == printed, f"{dataset_words(d)} {millions} M") for d, millions in found)
 
 
 def phases(published: Published, given: Given) -> Outcome:
@@ -179,7 +182,7 @@ def up_to(published: Published, given: Given) -> Outcome:
     rest = [value for value in printed if value == str(100 - stated)]
     table = EPSILON_TABLE[best[0]].replace("table", "Table ")
     words = (
-        f"the highest is {cells[best]} % ({table}, {best[1].upper()}, ε = {best[2]:.2f}); {stated} % stands in "
+        f"the highest is {cells[best]} % ({table}, {attack_words(best[1])}, ε = {best[2]:.2f}); {stated} % stands in "
         f"{list(cells.values()).count(stated)} cells of the full model"
     )
     if rest:
@@ -200,7 +203,7 @@ def lowest_asr(published: Published, given: Given) -> Outcome:
             (Decimal(stated) < lowest, f"{stated} % against {lowest} % of other data and models"),
             (
                 Decimal(stated) in cells,
-                f"{stated} % on {dataset} is in no row of the full model's PGD ASR ({listed})",
+                f"{stated} % on {dataset_words(dataset)} is in no row of the full model's PGD ASR ({listed})",
             ),
         ]
     return _every(comparisons)

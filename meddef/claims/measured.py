@@ -13,10 +13,9 @@ from functools import cache, cached_property
 from typing import Any
 
 from meddef.audit.published import Published
-from meddef.claims.cells import Cell, Comparison, Contrast, Level
+from meddef.claims.cells import NEAR, Cell, Comparison, Contrast, Level, dataset_words
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
 from meddef.claims.model import EPS, PAPER_SIZE
-from meddef.claims.printed import NEAR
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, counted
 from meddef.paper import PROTOCOL
 from meddef.report import crossed
@@ -95,7 +94,9 @@ class Measured:
         same = {i: each.p_equivalence for i, each in family.items()} | sequence
         for i, found in corrected(effects).items():
             found = replace(found, p_equivalence=same[i])
-            words = f"{self._where(contrasts[i])}: {found.words()}, n = {found.n}{_short(found)}"
+            points = _points(found, 50 * len(contrasts[i].terms) / contrasts[i].count)
+            words = f"{self._where(contrasts[i])}: {points}, n = {found.n}{_short(found)}"
+            words += contrasts[i].tested(found.margin)
             outcomes[i] = Outcome(_on_contrast(contrasts[i].says, found), words, found.value)
         return outcomes
 
@@ -106,9 +107,11 @@ class Measured:
         attack or ε, or where there is none: those are a family.
         """
         cells = [cell for _, cell in contrast.terms]
-        attack, eps = cells[0].attack, cells[0].eps
+        attack, eps = cells[0].attack, 0.0 if cells[0].attack == "jsma" else cells[0].eps
         here = self.index.budget(eps)
-        if any((cell.attack, cell.eps) != (attack, eps) for cell in cells) or not (eps or attack == "clean"):
+        if any((cell.attack, cell.eps) != (attack, cells[0].eps) for cell in cells) or not (
+            eps or attack == "clean"
+        ):
             return None
         places = [("clean", 0.0)] + [
             (attack, run) for run in self.index.budgets if here and run <= here + TINY
@@ -146,7 +149,7 @@ class Measured:
             if found.decides and size == PAPER_SIZE:
                 verdict = HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
             words = (
-                f"{self._where(levels[i])} {found.value + printed:.1f} %, {found.words()} from {printed:g} %"
+                f"{self._where(levels[i])} {found.value + printed:.1f} %, {_points(found)} from {printed:g} %"
             )
             at = "" if size == PAPER_SIZE else f"; at {size} px"
             outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}{at}")
@@ -163,13 +166,16 @@ class Measured:
             rates[i] = mean_interval(known[i], levels[i].cell.metric, 1 - ERROR / max(terms, len(levels)))
         for i, rate in rates.items():
             if rate is not None:
-                ends = self._ends(levels[i], known[i])
-                outcomes[i] = Outcome(_on_bound(rate, *ends), f"{self._where(levels[i])} {rate.words()}")
+                constant = _constant(known[i])
+                words = f"{self._where(levels[i])} {rate.words()}{levels[i].tested(constant)}"
+                outcomes[i] = Outcome(_on_bound(rate, *_ends(levels[i], constant)), words)
         return outcomes
 
     def _where(self, comparison: Comparison) -> str:
         """The words of a comparison without the dataset, which is that of all; contrasts are of accuracy."""
-        words = _JSMA.sub("JSMA", comparison.words.removeprefix(self.dataset.name).lstrip(": "))
+        words = _JSMA.sub(
+            "JSMA", comparison.words.removeprefix(dataset_words(self.dataset.name)).lstrip(": ")
+        )
         if isinstance(comparison, Level):
             return words
         return words.replace(" ASR at ", " at ") + (f", {comparison.change}" if comparison.change else "")
@@ -185,14 +191,6 @@ class Measured:
         shown = {seed: of_class(record, digit) for seed, record in seeds.items()}
         return shown if all(record["n"] for record in shown.values()) else {}
 
-    def _ends(self, level: Level, seeds: Seeds) -> tuple[float, float]:
-        if level.near is not None:
-            return level.near - NEAR, level.near + NEAR
-        labels = next(iter(seeds.values()))["labels"]
-        constant = 100 * max(labels.count(label) for label in set(labels)) / len(labels)
-        low, high = (constant if end == "constant" else end for end in (level.low, level.high))
-        return float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
-
     def _paper_n(self, cell: Cell) -> int:
         """Images behind a printed number: the stated test set, of it those of a class, or those right before."""
         card: dict[str, Any] = PROTOCOL["datasets"][cell.dataset]
@@ -206,6 +204,25 @@ class Measured:
 def _printed_clean(dataset: str, variant: str) -> float:
     """Accuracy without attack in Tables 1 and 2, as a share."""
     return float(Published().clean(dataset, variant)) / 100
+
+
+def _constant(seeds: Seeds) -> float:
+    """Percent of the images that one answer for all of them gets right."""
+    labels = next(iter(seeds.values()))["labels"]
+    return float(100 * max(labels.count(label) for label in set(labels)) / len(labels))
+
+
+def _ends(level: Level, constant: float) -> tuple[float, float]:
+    """Between which a level is said to lie, in percent."""
+    if level.near is not None:
+        return level.near - NEAR, level.near + NEAR
+    low, high = (constant if end == "constant" else end for end in (level.low, level.high))
+    return float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
+
+
+def _points(found: Effect, most: float = 100.0) -> str:
+    """ "+4.5 points [+1.2, +7.9]", the interval cut at ``most`` points, beyond which no difference lies."""
+    return f"{found.value:+z.1f} points [{max(found.low, -most):+z.1f}, {min(found.high, most):+z.1f}]"
 
 
 def _mean(found: Effect, count: int) -> Effect:

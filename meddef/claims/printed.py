@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from meddef.audit.pairs import margin
+from meddef.audit.pairs import margin as chance
 from meddef.audit.published import ATTACKS, EPSILONS, RATES, Published
-from meddef.claims.cells import SHORT, Cell, Comparison, Contrast, Level
+from meddef.claims.cells import NEAR, SHORT, Cell, Comparison, Contrast, Level, attack_words
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome
 from meddef.statistics import MARGIN_ATTACKED, MARGIN_CLEAN
 
 FIGURE_EPSILONS = (0.05, 0.10)  # of the figures of attack success; Tables 3 and 4 print none
-NEAR = 10  # points within which "near 100 %" is meant
 Interval = tuple[Decimal, Decimal]
 
 
@@ -74,7 +73,10 @@ class Printed:
         low, high = low / contrast.count, high / contrast.count
         words = _words(contrast, [interval for interval in known if interval], low, high)
         attacked = any(cell.attack != "clean" for _, cell in contrast.terms)
-        allowed = Decimal(str(MARGIN_ATTACKED if attacked else MARGIN_CLEAN))
+        margin = MARGIN_ATTACKED if attacked else MARGIN_CLEAN
+        allowed = Decimal(str(margin))
+        if contrast.says == "stable" or contrast.slack:
+            words += contrast.tested(margin)
         if contrast.says == "stable":
             inside = -allowed <= low and high <= allowed
             return Outcome(HOLDS if inside else FAILS if low > allowed or high < -allowed else OPEN, words)
@@ -88,7 +90,7 @@ class Printed:
         """Points by which two samples of the test set may differ (95 %), at the two printed percentages."""
         (_, first), (_, second) = contrast.terms
         values = [float(self.cell(cell) or 0) for cell in (first, second)]
-        return margin(values[0], values[1], self.published.test_size(first.dataset))
+        return chance(values[0], values[1], self.published.test_size(first.dataset))
 
     def _level(self, level: Level) -> Outcome | None:
         found = self.cell(level.cell)
@@ -103,7 +105,8 @@ class Printed:
             same = Decimal(level.value) == found
             words = f"{level.words} is {level.value} in the text, {found} in {_table(level.cell)}"
             return Outcome(HOLDS if same else FAILS, words + ("" if same else self._elsewhere(level)))
-        return Outcome(HOLDS if self._within(found, level) else FAILS, f"{level.words} {found} %")
+        tested = level.tested(self.largest_class(level.cell.dataset))
+        return Outcome(HOLDS if self._within(found, level) else FAILS, f"{level.words} {found} %{tested}")
 
     def _within(self, found: Decimal, level: Level) -> bool:
         if level.near is not None:
@@ -135,7 +138,7 @@ class Printed:
             & ((table["attack"] == "clean") == (cell.attack == "clean"))
         ]
         where = [
-            f"{SHORT[row['variant']]}" + ("" if row["attack"] == "clean" else f" {row['attack']}")
+            f"{SHORT[row['variant']]}" + ("" if row["attack"] == "clean" else f" {attack_words(row['attack'])}")
             + (f" at {100 * row['prune_rate']:.0f} %" if asr else "")
             for row in same.to_dict("records")
         ]  # fmt: skip

@@ -62,7 +62,7 @@ def told(rule: str, outcomes: Sequence[Outcome]) -> str:
     ordered = sorted(outcomes, key=lambda outcome: outcome.favour)
     groups = {v: [o.words for o in ordered if o.verdict == v] for v in (HOLDS, *NAMES)}
     held, judged = groups[HOLDS], len(outcomes) - len(groups[UNDEFINED])
-    text = f"{len(held)} of {counted(judged, 'comparison')} hold{'s' * (len(held) == 1)}"
+    text = f"{len(held)} of {counted(judged, 'comparison')} hold{'s' * (1 in (len(held), judged))}"
     if held and (rule == "some" or len(held) == judged):
         text += f", as {_some(held[::-1] if rule == 'some' else held)}"
     for verdict, name in NAMES.items():

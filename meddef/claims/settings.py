@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from meddef.claims.rules import FAILS, HOLDS, Outcome
+from meddef.claims.rules import FAILS, HOLDS, Outcome, counted
 from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.report import Dataset, Report
@@ -194,7 +194,7 @@ def phase(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     if not rows:
         return Outcome(FAILS, "no epoch")
     eps, weight = ([row[key] for row in rows] for key in ("epsilon", "adversarial_weight"))
-    words = f"{len(rows)} epochs, ε {_range(eps)}, weight {_range(weight)}"
+    words = f"{counted(len(rows), 'epoch')}, ε {_range(eps)}, weight {_range(weight)}"
     holds = given.get("epochs", len(rows)) == len(rows) and max(eps) <= given.get("eps_max", 1) + CLOSE
     for found, wanted in ((eps, given.get("eps")), (weight, given["weight"])):
         holds &= wanted is None or (abs(min(found) - wanted[0]) < 1e-3 and abs(max(found) - wanted[1]) < 1e-3)
