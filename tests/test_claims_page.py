@@ -1,6 +1,7 @@
 """Settings and facts by hand-made records, the score, and the page of all claims."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from report_records import data_record, provenance, runs, small_run, train_record
 
 from meddef.claims import facts_bench, facts_measured, page, settings
-from meddef.claims.ledger import sources
+from meddef.claims.ledger import Judged, sources
 from meddef.claims.measured import Measured
-from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome
+from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome, Verdict
 from meddef.claims.verdicts import (
     BY_CONSTRUCTION,
     DEVIATES,
@@ -24,6 +25,7 @@ from meddef.claims.verdicts import (
     Row,
     rows,
     score,
+    verdict,
 )  # fmt: skip
 from meddef.report.report import Report
 
@@ -241,3 +243,24 @@ def test_nothing_here_needs_torch() -> None:
 def test_either_package_can_be_imported_first(first: str) -> None:
     code = f"import {first}; import meddef.audit, meddef.claims.verdicts"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_settings_and_others_are_counted_in_plain_words() -> None:
+    told = page.in_short(score(rows([full_run()])))
+    assert re.search(r"Settings: .*\d+ followed, .*\d+ deviate|Settings: .*\d+ deviate, .*\d+ followed", told)
+    assert "about the arrangement of the text" in told
+    assert "4 by construction" in told
+
+
+def test_two_parts_of_a_claim_by_profiles_and_by_a_benchmark() -> None:
+    """Reproduced if both are; not so where one is not so; else open."""
+
+    def both(first: Verdict, bench: Verdict) -> str:
+        return verdict([Judged("", "p", "", Outcome(first, "")), Judged("", "bench", "", Outcome(bench, ""))])
+
+    assert both(HOLDS, HOLDS) == REPRODUCED
+    assert both(HOLDS, FAILS) == NOT_REPRODUCED
+    assert both(OPEN, FAILS) == NOT_REPRODUCED
+    assert both(OPEN, HOLDS) == NOT_DECIDED
+    assert both(FAILS, OPEN) == NOT_REPRODUCED
+    assert both(HOLDS, OPEN) == NOT_DECIDED

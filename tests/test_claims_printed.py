@@ -162,3 +162,12 @@ def test_a_claim_that_says_another_again_is_decided_by_it() -> None:
     for claim in again:
         if claim.id not in own:
             assert claim.check == by_id[claim.same_as or ""].check
+
+
+def test_a_tie_is_no_lead_where_some_would_do() -> None:
+    """72.89 and 72.89 of Table 2: as good as, but nowhere ahead."""
+    tie = {"kind": "ordering", "better": "full", "than": "no_afd", "attacks": "bim", "eps": 0.05}
+    for rule, expected in (("every", HOLDS), ("some", FAILS)):
+        found = judged(tie | {"datasets": "chest_xray", "rule": rule})
+        assert found is not None
+        assert found.verdict == expected

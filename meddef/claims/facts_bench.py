@@ -41,9 +41,10 @@ def overhead(rows: Rows, given: Given) -> Outcome | None:
     if not more:
         return None
     low, high = min(more), max(more)
+    least = f"at least {given['least']:g} %" if given["least"] else "any time"
     change = f"{low:+.0f} % time" if len(more) == 1 else f"{low:+.0f} to {high:+.0f} % time"
     at = " to ".join(dict.fromkeys(f"{100 * end(given['rates']):.0f} %" for end in (min, max)))
-    words = f"{change} at {at} pruning, dense or sparse, whichever is faster; tested against {given['least']:g} % saved"
+    words = f"{change} at {at} pruning, dense or sparse, whichever is faster; tested against {least} saved"
     if low >= 0:
         return Outcome(
             FAILS, f"no faster: {words}; zeros leave the operations the same; timing noise not excluded"

@@ -61,12 +61,12 @@ class Row:
 
     @property
     def how(self) -> str:
-        """How a setting deviates, with the profiles: "epochs 5 (cpu, cpu_patient); epochs 8 (gpu)"."""
+        """How a setting deviates, with the profiles: "epochs 5 (64 px, 3 seeds); epochs 8 (224 px, 1 seed)"."""
         ways: dict[str, list[str]] = {}
         for each in self.judged:
             if each.outcome.verdict != HOLDS:
                 ways.setdefault(each.outcome.words.rstrip("."), []).append(each.run or each.profile)
-        return "; ".join(f"{words} ({', '.join(profiles)})" for words, profiles in ways.items())
+        return "; ".join(f"{words} ({'; '.join(profiles)})" for words, profiles in ways.items())
 
 
 def rows(reports: Sequence[Report], published: Published | None = None) -> list[Row]:
