@@ -81,8 +81,8 @@ def stats(source: Measured, given: Given) -> Outcome | None:
         return Outcome(HOLDS, words)
     return Outcome(
         OPEN,
-        f"{words}; depends on preprocessing, here to {record['image_size']} px, and on the files: originals or, as those "
-        "at hand, stretched copies",
+        f"{words}; depends on preprocessing, here to {record['image_size']} px, and on the files: originals or, as "
+        "those at hand, stretched copies",
     )
 
 

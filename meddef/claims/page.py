@@ -26,6 +26,7 @@ OUTCOMES = {
     HOLDS: REPRODUCED, FAILS: NOT_REPRODUCED, ABSENT: SHOWN_ABSENT, OPEN: NOT_DECIDED, UNDEFINED: "nothing to compare",
 }  # fmt: skip
 SETTINGS = {HOLDS: FOLLOWED, FAILS: DEVIATES}
+BUILT_SO = OUTCOMES | {HOLDS: "as printed", FAILS: "not as printed"}
 HEADS = ("our verdict", "the claim", "the paper's own numbers", "our numbers")
 
 
@@ -80,7 +81,8 @@ def _who(judged: Judged) -> str:
 
 
 def _outcome(judged: Judged, row: Row) -> str:
-    words = SETTINGS if row.claim.is_setting else OUTCOMES
+    built = row.claim.by_construction
+    words = SETTINGS if row.claim.is_setting else BUILT_SO if built else OUTCOMES
     so_far = judged.outcome.so_far
     if judged.reading and so_far and so_far != judged.outcome.verdict:
         return f"{words[so_far]} as far as it was run"
