@@ -23,9 +23,8 @@ from meddef.report import crossed
 from meddef.report.paired import Effect, corrected, effect
 from meddef.report.rates import MeanRate, against_printed, mean_interval
 from meddef.report.report import Dataset, Report
-from meddef.statistics import CONFIDENCE
+from meddef.statistics import CONFIDENCE, FLOOR
 
-FLOOR = 5.0  # percent of images right: below there is nothing left to lose
 ERROR = 1 - CONFIDENCE
 _JSMA = re.compile(r"JSMA ε [\d.]+")  # it has no ε
 
