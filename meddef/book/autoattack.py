@@ -22,7 +22,7 @@ WHO = {
     PUBLIC: "AutoAttack, standard",
     "same_budget": "ensemble with AutoAttack's budget",
     "default": "ensemble by default",
-    "published": "ensemble as in the published runs",
+    "first_edition": "ensemble as in the first edition's runs",
 }
 KINDS = {  # an attack of either side -> the row it stands in
     "pgd": "PGD from the image",
@@ -134,7 +134,7 @@ def summary(rows: list[Row]) -> str:
 
 
 def why_missed(rows: list[Row]) -> str:
-    """In a sentence: from how many starts the images that the published runs miss fall, by steps and gradient."""
+    """In a sentence: from how many starts the images that the first edition misses fall, by steps and gradient."""
     images = {(row["dataset"], row["eps"], row["image"]) for row in rows}
     told = []
     for steps in dict.fromkeys(row["steps"] for row in rows):
@@ -147,7 +147,7 @@ def why_missed(rows: list[Row]) -> str:
             f"copy and from {counts[False]} if they come from the model"
         )
     return (
-        f"The images that AutoAttack alone fools against the published runs' settings ({len(images)}) were attacked "
+        f"The images that AutoAttack alone fools against the first edition's settings ({len(images)}) were attacked "
         f"again by PGD and APGD: {'; '.join(told)}."
     )
 

@@ -1,4 +1,4 @@
-"""Why the published runs' ensemble misses images: python -m tests.bench.autoattack_missed --runs-dir runs, afterwards.
+"""Why the first edition's ensemble misses images: python -m tests.bench.autoattack_missed --runs-dir runs, afterwards.
 
 The images of ``results/bench/autoattack.json`` that AutoAttack fools and it does not, once more under PGD and APGD,
 with its steps and with the default's, on the model itself and on the faster copy, from several random starts.
@@ -25,8 +25,8 @@ SEEDS = 8
 
 
 def missed(rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[int]]]:
-    """A row of AutoAttack's, and the places of the images that it fools and the published runs' ensemble does not."""
-    published = {(row["dataset"], row["eps"]): row["by"] for row in rows if row["who"] == "published"}
+    """A row of AutoAttack's, and the places of the images that it fools and the first edition's ensemble does not."""
+    published = {(row["dataset"], row["eps"]): row["by"] for row in rows if row["who"] == "first_edition"}
     for row in rows:
         if row["who"] == "autoattack":
             pairs = zip(row["by"], published[row["dataset"], row["eps"]], strict=True)
@@ -42,7 +42,7 @@ def rows(runs_dir: Path) -> Iterator[dict[str, Any]]:
     """One row an image, number of steps and kind of gradient: from how many of the random starts it falls."""
     steps = {
         who: max(r["steps"] for r in budgets_of(who, ensembles()[who][0]) if "apgd" in r["member"])
-        for who in ("published", "default")
+        for who in ("first_edition", "default")
     }
     for row, places in missed(json.loads(RECORD.read_text(encoding="utf-8"))["rows"]):
         if not places:
