@@ -177,7 +177,7 @@ def _ordering(check: Ordering) -> Iterator[Comparison]:
             first, second = (Cell(dataset, model, *condition) for model in (better, than))
             words = f"{first.condition}: {first.who} against {second.who}"
             slack = check.says == "no_lower"
-            ties = check.rule != "some"  # that one is somewhere ahead takes more than a tie
+            ties = check.rule == "every"  # that one is somewhere ahead takes more than a tie
             yield Contrast(((1, first), (-1, second)), check.says, words, ties=ties, slack=slack)
 
 

@@ -22,9 +22,8 @@ from meddef.report import crossed
 from meddef.report.paired import Effect, corrected, effect
 from meddef.report.rates import MeanRate, against_printed, mean_interval
 from meddef.report.report import Dataset, Report
-from meddef.statistics import CONFIDENCE
+from meddef.statistics import CONFIDENCE, FLOOR
 
-FLOOR = 5.0  # percent of images right: below there is nothing left to lose
 ERROR = 1 - CONFIDENCE
 TINY = 1e-9
 _JSMA = re.compile(r"JSMA ε [\d.]+")  # it has no ε
@@ -97,7 +96,8 @@ class Measured:
             points = _points(found, 50 * len(contrasts[i].terms) / contrasts[i].count)
             words = f"{self._where(contrasts[i])}: {points}, n = {found.n}{_short(found)}"
             words += contrasts[i].tested(found.margin)
-            outcomes[i] = Outcome(_on_contrast(contrasts[i].says, found), words, found.value)
+            verdict = _on_contrast(contrasts[i].says, found, len(effects))
+            outcomes[i] = Outcome(verdict, words, found.value)
         return outcomes
 
     def equivalence(self, contrast: Contrast) -> float | None:
@@ -236,11 +236,14 @@ def _mean(found: Effect, count: int) -> Effect:
     return replace(shared, p_equivalence=again)
 
 
-def _on_contrast(says: str, found: Effect) -> Any:
+def _on_contrast(says: str, found: Effect, family: int) -> Any:
+    """``family``: how many comparisons are judged together."""
     if not found.decides:
         return OPEN
-    if says == "stable":
-        return HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
+    if says == "stable":  # as a bound is: not so where the interval lies beyond the margin
+        low, high = found.interval(1 - ERROR / family)
+        beyond = low > found.margin or high < -found.margin
+        return HOLDS if found.is_equivalent else FAILS if beyond else OPEN
     if says == "no_lower" and found.interval(1 - 2 * ERROR)[0] > -found.margin:
         return HOLDS
     if found.is_clear and found.value < 0:
