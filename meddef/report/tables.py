@@ -14,7 +14,6 @@ import pandas as pd
 from meddef import paper
 from meddef.claims.entries import bounds
 from meddef.claims.model import Bound
-from meddef.records import Record
 from meddef.report.display import BEST, DASH, Table, beside, budget, percent, place, seeds_note
 from meddef.report.report import (
     Report,
@@ -96,9 +95,16 @@ def compression(report: Report, eps: float) -> Table:
     caption = (
         f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
         "images that were right before the attack, counted in the column headed right. The paper's tables begin at 0.3."
-        f"{_seeds_pruned(report)}{_uneven(report.grid('pruning'))}{seeds_note(pairs['seeds'])}"
+        f"{_own_grid(report)}{_seeds_pruned(report)}{seeds_note(pairs['seeds'])}"
     )
     return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
+
+
+def _own_grid(report: Report) -> str:
+    """That unpruned models stand here as the pruning grid attacked them, and by how many steps."""
+    steps = {record["settings"].get("steps") for record in report.grid("pruning")} - {None}
+    told = f" (PGD and BIM of {_several(steps)} steps)" if steps else ""
+    return f" All rates, 0 where it was run too, are of the pruning grid{told}."
 
 
 def _seeds_pruned(report: Report) -> str:
@@ -107,26 +113,6 @@ def _seeds_pruned(report: Report) -> str:
     pruned = {record["seed"] for record in report.as_run("pruning")}
     word = "seeds" if len(pruned) > 1 else "seed"
     return f" Only models of {word} {_several(pruned)} were pruned." if trained - pruned else ""
-
-
-def _uneven(records: Iterable[Record]) -> str:
-    """A sentence where unpruned models were attacked with other settings, or on other images, than pruned ones."""
-    values: dict[tuple[str, str], dict[bool, set[Any]]] = {}
-    for record in records:
-        for name, value in {"n": record["n"], **record["settings"]}.items():
-            of_attack = values.setdefault((record["attack"], name), {False: set(), True: set()})
-            of_attack[record["prune_rate"] > 0].add(value)
-    parts: dict[str, list[str]] = {}
-    for attack in ordered_attacks(attack for attack, _ in values if attack != "clean"):
-        for name, found in ((name, found) for (other, name), found in values.items() if other == attack):
-            if all(found.values()) and found[False] != found[True]:
-                differing = f"{name.replace('_', ' ')} {_several(found[False])} and {_several(found[True])}"
-                parts.setdefault(differing, []).append(attack_name(attack))
-    told = "; ".join(f"{differing} ({', '.join(attacks)})" for differing, attacks in parts.items())
-    return (
-        "" if not told else " Unpruned models are shown as attacked in the grid of ε, on more images or harder; what "
-        f"changes at the first pruning rate is not due to pruning alone. Without and with pruning: {told}."
-    )  # fmt: skip
 
 
 def _several(values: Iterable[Any]) -> str:
