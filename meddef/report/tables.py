@@ -23,14 +23,19 @@ from meddef.report.report import (
     short_label,
     usual_training,
 )
+from meddef.report.tables_constant import MODEL as CONSTANT_ANSWER
 from meddef.report.tables_constant import balanced_note, constant_cells, constant_name, with_balanced
 from meddef.report.worst_case import DEFINITION, ENSEMBLE
 
-MARKED = "* the best model of its group and attack, measured and as printed, ties included."
+MARKED = (
+    "* the best model of its group and attack, measured and as printed, ties included; not where seeds are fewer than "
+    "in other columns."
+)
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
 
 COUNTED = {"robust": "n", "asr": "right"}  # what the rate is a share of: all images, or those right before
+HEADS = {"robust": "n", "asr": "correct before"}  # the head of the column that counts them
 
 
 def epsilon_pairs(report: Report, *grids: str) -> pd.DataFrame:
@@ -94,7 +99,7 @@ def compression(report: Report, eps: float) -> Table:
     pairs = pairs[pairs["prune_rate"].isin([0.0, *rates])]
     caption = (
         f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
-        "images that were right before the attack, counted in the column headed right. The paper's tables begin at 0.3."
+        "images that were right before the attack, counted as correct before. The paper's tables begin at 0.3."
         f"{_own_grid(report)}{_seeds_pruned(report)}{seeds_note(pairs['seeds'])}"
     )
     return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
@@ -129,7 +134,7 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
             head = {"dataset": dataset.label, title: _place(float(value), key)}
             for (variant, training), cells in group.groupby(["variant", "training"], sort=False):
                 n, seeds = cells[COUNTED[rate]].mode()[0], cells["seeds"].max()
-                row = head | {"model": short_label(str(variant), str(training)), COUNTED[rate]: n}
+                row = head | {"model": short_label(str(variant), str(training)), HEADS[rate]: n}
                 for attack in attacks:
                     found = cells[cells["attack"] == attack].to_dict("records")
                     row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
@@ -139,7 +144,16 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
                 rows.append(
                     head | {"model": constant_name(group), "n": n} | constant_cells(group, attacks, n)
                 )
-    return Table(pd.DataFrame(rows), f"{caption} {MARKED}", header=3)
+    return Table(_measured_columns(pd.DataFrame(rows), attacks), f"{caption} {MARKED}", header=3)
+
+
+def _measured_columns(frame: pd.DataFrame, attacks: list[str]) -> pd.DataFrame:
+    """``frame`` without the columns of attacks that no model has a value for."""
+    if frame.empty:
+        return frame
+    models = frame[~frame["model"].str.startswith(CONSTANT_ANSWER)]
+    names = [attack_name(attack) for attack in attacks]
+    return frame.drop(columns=[name for name in names if (models[name] == DASH).all()])
 
 
 def _place(value: float, key: str) -> str:
@@ -150,14 +164,18 @@ def _place(value: float, key: str) -> str:
 
 def _with_best(pairs: pd.DataFrame, key: str, rate: str) -> pd.DataFrame:
     """``pairs`` with ``best`` and ``best_printed``: whether no model of the same ``key`` and attack has a better value,
-    which is more accuracy or less attack success; False where all are equal."""
+    which is more accuracy or less attack success; False where all are equal, and of measured ones where not all have as
+    many seeds as the most of that ``key``: fewer seeds do not compare with more."""
     groups = pairs.groupby([key, "attack"])
+    most_seeds = pairs.groupby(key)["seeds"].transform("max")
+    alike = (pairs["seeds"] == most_seeds).groupby([pairs[key], pairs["attack"]]).transform("all")
     most = "max" if rate == "robust" else "min"
     marks = {"best": rate, "best_printed": "published"}
     return pairs.assign(
         **{
             mark: (pairs[column] == groups[column].transform(most))
             & (groups[column].transform("nunique") > 1)
+            & (alike | (mark == "best_printed"))
             for mark, column in marks.items()
         }
     )
