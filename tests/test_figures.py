@@ -210,3 +210,15 @@ def test_importing_the_report_does_not_import_torch_or_pyplot() -> None:
     heavy = "{'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     code = f"import sys, {', '.join(sorted(names - NEEDS_TORCH))}; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_models_that_were_not_pruned_have_no_panel() -> None:
+    records = [
+        r
+        for r in small_run("phantom_oct", ("resnet18", "no_afd", "full"))
+        if r.get("grid") != "pruning" or r["variant"] != "no_afd"
+    ]
+    made = Report("made", records, provenance())
+    assert [panel.get_title().split("\n")[0] for panel in figures.asr_against_pruning(made, 0.05).axes] == [
+        "ResNet18", "Full DAAM",
+    ]  # fmt: skip
