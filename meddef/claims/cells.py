@@ -147,8 +147,8 @@ def _ordering(check: Ordering) -> Iterator[Comparison]:
         for condition in conditions(check):
             first, second = (Cell(dataset, model, *condition) for model in (better, than))
             words = f"{first.condition}: {first.who} against {second.who}"
-            slack = check.says == "no_lower"
-            yield Contrast(((1, first), (-1, second)), check.says, words, ties=True, slack=slack)
+            slack, ties = check.says == "no_lower", check.rule == "every"
+            yield Contrast(((1, first), (-1, second)), check.says, words, ties=ties, slack=slack)
 
 
 def _trend(check: Trend) -> Iterator[Comparison]:

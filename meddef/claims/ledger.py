@@ -207,10 +207,10 @@ def sources(reports: Iterable[Report]) -> list[Measured]:
 
 
 def judgements(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
-    """The claim by each source that has something of it; in standardised units only where that is another ε."""
+    """The claim by each source that has something of it; in standardised units only where an ε was run in them."""
     kept = []
     for source in found:
-        if source.reading and not _depends_on_eps(claim):
+        if source.reading and not _run_in_reading(claim, source):
             continue
         outcome = by_measured(claim, source)
         if outcome:
@@ -218,6 +218,11 @@ def judgements(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
     return kept
 
 
-def _depends_on_eps(claim: Claim) -> bool:
+def _run_in_reading(claim: Claim, source: Measured) -> bool:
+    """Whether a comparison at an ε, which JSMA has none of, was run at that ε in the unit of the source."""
     compared = [c for c in claim.check if not isinstance(c, Fact | Setting) and c.only != "printed"]
-    return any(cell.eps for check in compared for c in comparisons(check) for cell in _cells(c))
+    of_dataset = [_of_dataset(comparisons(check), source.dataset.name) for check in compared]
+    return any(
+        any(_without_eps(cell).eps for cell in cells) and all(map(source.at, cells))
+        for cells in (_cells(comparison) for found in of_dataset for comparison in found)
+    )

@@ -23,9 +23,8 @@ from meddef.report import crossed
 from meddef.report.paired import Effect, corrected, effect
 from meddef.report.rates import MeanRate, against_printed, mean_interval
 from meddef.report.report import Dataset, Report
-from meddef.statistics import CONFIDENCE
+from meddef.statistics import CONFIDENCE, FLOOR
 
-FLOOR = 5.0  # percent of images right: below there is nothing left to lose
 ERROR = 1 - CONFIDENCE
 _JSMA = re.compile(r"JSMA ε [\d.]+")  # it has no ε
 
@@ -78,7 +77,8 @@ class Measured:
                 effects[i] = _mean(found, contrast.count)
         for i, found in corrected(effects).items():
             words = f"{self._where(contrasts[i])}: {found.words()}, n = {found.n}{_short(found)}"
-            outcomes[i] = Outcome(_on_contrast(contrasts[i].says, found), words, found.value)
+            verdict = _on_contrast(contrasts[i].says, found, len(effects))
+            outcomes[i] = Outcome(verdict, words, found.value)
         return outcomes
 
     def _values(self, levels: Mapping[int, Level]) -> dict[int, Outcome]:
@@ -168,11 +168,14 @@ def _mean(found: Effect, count: int) -> Effect:
     return replace(shared, p_equivalence=again)
 
 
-def _on_contrast(says: str, found: Effect) -> Any:
+def _on_contrast(says: str, found: Effect, family: int) -> Any:
+    """``family``: how many comparisons are judged together."""
     if not found.decides:
         return OPEN
-    if says == "stable":
-        return HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
+    if says == "stable":  # as a bound is: not so where the interval lies beyond the margin
+        low, high = found.interval(1 - ERROR / family)
+        beyond = low > found.margin or high < -found.margin
+        return HOLDS if found.is_equivalent else FAILS if beyond else OPEN
     if says == "no_lower" and found.interval(1 - 2 * ERROR)[0] > -found.margin:
         return HOLDS
     if found.is_clear and found.value < 0:

@@ -79,7 +79,8 @@ class Ordering(Condition):
     """Of each pair (better, than) the first has more accuracy, or less attack success.
 
     Models are named "full", trained as the paper trains them, or "full/clean". ``says`` "no_lower": it need not have
-    more, only not less. Instead of pairs, ``better`` and ``than`` give each of the one with each of the other, and
+    more, only not less. Equal printed numbers count for the claim, but under the rules "some" and "most", which look
+    for one that is higher. Instead of pairs, ``better`` and ``than`` give each of the one with each of the other, and
     ``steps`` the models with and without each component.
     """
 
@@ -101,9 +102,10 @@ class Ordering(Condition):
 class Trend(Condition):
     """How accuracy or attack success of each of ``variants`` changes from one end of an axis to others.
 
-    ``direction`` "stable": by no more than the margin of equivalence; "no_higher" and "no_lower": a change the other
-    way is allowed. ``than``: the change of each variant is compared with that of this one, "falls" meaning by less.
-    ``beyond_chance``: a printed change must exceed what two samples of the test set differ by.
+    ``direction`` "stable": by no more than the margin of equivalence, so that only a change that is shown to be larger
+    contradicts it; "no_higher" and "no_lower": a change the other way is allowed. ``than``: the change of each variant
+    is compared with that of this one, "falls" meaning by less. ``beyond_chance``: a printed change must exceed what two
+    samples of the test set differ by.
     """
 
     kind: Literal["trend"]
@@ -124,7 +126,10 @@ class Largest(Condition):
 
 
 class Bound(Condition):
-    """Values lie above ``low``, below ``high`` or ``near`` one, in percent; "constant" is the largest class's share."""
+    """Values lie above ``low``, below ``high`` or within 10 points of ``near``, in percent.
+
+    "constant" is the largest class's share.
+    """
 
     kind: Literal["bound"]
     variants: Annotated[tuple[str, ...], BeforeValidator(_models)]

@@ -24,10 +24,13 @@ UNJUDGED = {
     "printed table": "about the printed table",
 }  # fmt: skip
 RULE = (
-    "A claim is reproduced if all of its comparisons are clear and as it says, not reproduced if one is clear and the "
-    "contrary, shown absent if a difference that it speaks of is shown to be smaller than the margin "
-    f"({MARGIN_CLEAN:g} points of accuracy without attack, {MARGIN_ATTACKED:g} under attack), mixed if it holds on one "
-    "profile and not on another or depends on the unit of ε, and open otherwise. "
+    "A claim is reproduced if all of its comparisons are clear and as it says, or one or more than half of them where "
+    "it says no more; a printed value if ours is shown to lie within the margin of it "
+    f"({MARGIN_CLEAN:g} points of accuracy without attack, {MARGIN_ATTACKED:g} under attack), a bound if the whole "
+    "interval keeps it. It is not reproduced if a comparison is clear and the contrary, or if one difference is shown "
+    "to be smaller than the margin while another is as it says; shown absent if a difference that it speaks of is "
+    "shown to be smaller than the margin and none is shown; mixed if it holds on one profile and not on another or "
+    "depends on the unit of ε; and open otherwise. "
     f"Fewer than {FEWEST_TRAININGS} trainings of a model decide nothing."
 )
 
