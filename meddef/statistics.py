@@ -59,8 +59,8 @@ def wilson(hits: float, n: float, quantile: float) -> tuple[float, float]:
 def margin(attack: str) -> float:
     """Points of accuracy within which two models count as equivalent, "clean" being no attack.
 
-    Stated in advance of any result: ``MARGIN_CLEAN`` without attack, where accuracies are close to 100 % and differ
-    little between trainings, ``MARGIN_ATTACKED`` under one.
+    Chosen after the first runs had been seen, before these tests were made: ``MARGIN_CLEAN`` without attack, where
+    accuracies are close to 100 % and differ little between trainings, ``MARGIN_ATTACKED`` under one.
     """
     return MARGIN_CLEAN if attack == "clean" else MARGIN_ATTACKED
 

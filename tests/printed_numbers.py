@@ -31,13 +31,17 @@ RATES = {
     "asr_against_pruning": "asr",
     "balanced_curves": "balanced accuracy",
 }  # drawing function -> what it draws; accuracy where none is named
+ALONG_PRUNING = ("asr_against_pruning", "accuracy_against_pruning")  # drawing functions
 WITHOUT_EPS = ("clean", "jsma")
 NUMBER = r"(-?\d+\.\d)( ± \d+\.\d)?"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A quantity as a reader takes it: "accuracy", "asr" (percent) or "n" of one model under one attack."""
+    """A quantity as a reader takes it: "accuracy", "asr" (percent) or "n" of one model under one attack.
+
+    A point along the pruning rate is of the pruning grid, so that without pruning it is a quantity of its own.
+    """
 
     dataset: str
     model: str
@@ -46,6 +50,7 @@ class Cell:
     eps: float
     what: str
     several_seeds: bool
+    along_pruning: bool = False
 
 
 Printed = Iterator[tuple[Cell, float | str]]
@@ -54,11 +59,14 @@ Printed = Iterator[tuple[Cell, float | str]]
 def _cell(dataset: str, model: str, where: dict[Any, Any], several: bool) -> Callable[[str], Cell]:
     """What is printed -> its cell, for one model under one attack."""
     eps = 0.0 if where["attack"] in WITHOUT_EPS else where["eps"]
-    return partial(_made, dataset, model, where["prune_rate"], where["attack"], eps, several)
+    along = where.get("along", where["prune_rate"] > 0)
+    return partial(_made, dataset, model, where["prune_rate"], where["attack"], eps, several, along)
 
 
-def _made(dataset: str, model: str, rate: float, attack: str, eps: float, several: bool, what: str) -> Cell:
-    return Cell(dataset, model, rate, attack, eps, what, several)
+def _made(
+    dataset: str, model: str, rate: float, attack: str, eps: float, several: bool, along: bool, what: str
+) -> Cell:
+    return Cell(dataset, model, rate, attack, eps, what, several, along)
 
 
 def _named(report: Report, label: str) -> str:
@@ -120,7 +128,10 @@ def _figure(figure: SvgFigure) -> Printed:
         yield from _matrices(frame, figure.arguments["eps"])
     elif "source" in frame:
         for row in frame[frame["source"] == "measured"].to_dict("records"):
-            cell = _cell(row["dataset"], short_label(row["variant"], row["training"]), row, row["seeds"] > 1)
+            where = row | {"along": name in ALONG_PRUNING}
+            cell = _cell(
+                row["dataset"], short_label(row["variant"], row["training"]), where, row["seeds"] > 1
+            )
             yield cell(RATES.get(name, "accuracy")), row["value"]
             yield cell("n"), row["n"]
 
@@ -159,7 +170,8 @@ def _table(report: Report, table: Table) -> Printed:
             if found is None:
                 continue
             eps = _eps((row.get("ε") or re.search(r"ε = ([\d.]*\d)", table.caption)[1]).split("\n")[-1])  # type: ignore[index]
-            where = {"prune_rate": float(row.get("pruned", 0)), "attack": attack, "eps": eps}
+            rate = float(row.get("pruned", 0))
+            where = {"prune_rate": rate, "attack": attack, "eps": eps, "along": "pruned" in frame}
             cell = _cell(_named(report, row["dataset"]), row["model"], where, found[2] is not None)
             yield cell(what), float(found[1])
             own = re.search(r"\nn = (.*)", row[name])
@@ -170,8 +182,9 @@ def _table(report: Report, table: Table) -> Printed:
 def _comparison(report: Report, text: str) -> Printed:
     label, *lines = text.split("\n")
     for line in lines:
-        if found := re.match(rf"ε ([\d.]+), (\d+) % pruned: {NUMBER}", line):
-            where = {"prune_rate": int(found[2]) / 100, "attack": "pgd", "eps": float(found[1])}
+        if found := re.match(rf"ε ([\d.]+), (unpruned, strongest PGD|pruning grid, 0 %): {NUMBER}", line):
+            along = found[2].startswith("pruning grid")
+            where = {"prune_rate": 0.0, "attack": "pgd", "eps": float(found[1]), "along": along}
             cell = _cell(_named(report, label), "Full DAAM", where, found[4] is not None)
             yield cell("asr"), float(found[3])
 
@@ -215,6 +228,6 @@ def _twin(report: Report, twin: Twin) -> Printed:
         if "classes" in choice:
             for step in choice["steps"]:
                 counts = np.array(step["counts"])
-                where = {"prune_rate": int(step["label"]) / 100, "attack": attack, "eps": 0.05}
+                where = {"prune_rate": int(step["label"]) / 100, "attack": attack, "eps": 0.05, "along": True}
                 cell = _cell(dataset.name, model, where, not one_seed)
                 yield cell("accuracy"), 100 * counts.trace() / counts.sum()

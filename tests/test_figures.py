@@ -116,9 +116,10 @@ def test_wilson_bars_reach_as_far_as_by_hand(report: Report) -> None:
 def test_asr_figure_shows_tables_3_and_4_only_at_their_epsilon(report: Report) -> None:
     at_paper = figures.asr_against_pruning(report, 0.05).axes[2]
     assert (0.3, 1.25) in points(at_paper, hollow=True)  # PGD on the full model, Table 3
-    # pruned, 5 of 7 that were right before are flipped (2 of 8 right after); unpruned, 4 of 7 as in the epsilon grid
+    # pruned, 5 of 7 that were right before are flipped (2 of 8 right after); unpruned too in this grid
+    # (the grid of ε has 4 of 7)
     measured = {round(x, 2): y for x, y in points(at_paper, hollow=False)}
-    assert measured == {0.0: round(100 * 4 / 7, 2), 0.3: round(100 * 5 / 7, 2)}
+    assert measured == {0.0: round(100 * 5 / 7, 2), 0.3: round(100 * 5 / 7, 2)}
 
 
 def test_confusion_matrix_writes_the_counts(report: Report) -> None:
@@ -209,3 +210,15 @@ def test_importing_the_report_does_not_import_torch_or_pyplot() -> None:
     heavy = "{'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     code = f"import sys, {', '.join(sorted(names - NEEDS_TORCH))}; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_models_that_were_not_pruned_have_no_panel() -> None:
+    records = [
+        r
+        for r in small_run("phantom_oct", ("resnet18", "no_afd", "full"))
+        if r.get("grid") != "pruning" or r["variant"] != "no_afd"
+    ]
+    made = Report("made", records, provenance())
+    assert [panel.get_title().split("\n")[0] for panel in figures.asr_against_pruning(made, 0.05).axes] == [
+        "ResNet18", "Full DAAM",
+    ]  # fmt: skip

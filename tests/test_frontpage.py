@@ -46,12 +46,12 @@ def test_the_score_shows_every_verdict_that_occurs() -> None:
     assert ":::{grid-item-card} 3" in text
     assert ":::{grid-item-card} 4" in text
     assert "mixed" not in text
-    assert "5 claims hold and 6 do not" in text
+    assert "5 distinct claims hold and 6 do not" in text
 
 
 def test_training_not_attention_only_where_both_are_shown(report: Report) -> None:
     """Adversarial training adds 22 of 40 images, clearly; that the architecture adds nothing must be shown too."""
-    assert frontpage.what_helps(report).startswith("**Training or attention.** Chest X-Ray")
+    assert frontpage.what_helps([report]).startswith("**Training or attention.** Chest X-Ray at 32 px, under")
     found = controls.effects(report, report.datasets[0], 0.05)
     each = found["pgd", 0.05]
     small = replace(
@@ -73,11 +73,21 @@ def test_training_not_attention_only_where_both_are_shown(report: Report) -> Non
     )
 
 
+def test_single_trainings_at_another_size_stand_beside_without_a_verdict(report: Report) -> None:
+    larger = [{**r, "image_size": 224} if r["kind"] == "data" else r for r in experiment((0,))]
+    said = frontpage.what_helps([report, Report("large", larger, provenance())])
+    assert " At 224 px, one training each, the full model's difference to ResNet18 at ε = 0.05 is " in said
+    assert said.endswith(": no verdict.")
+    assert "224" not in frontpage.what_helps([report, Report("same", experiment((0,)), provenance())])
+    several = [{**r, "image_size": 224} if r["kind"] == "data" else r for r in report.records]
+    assert "224" not in frontpage.what_helps([report, Report("three", several, provenance())])
+
+
 def test_the_other_test_set_is_arithmetic_on_the_printed_table() -> None:
     """Counted by hand with exact decimals: of the 22 distinct accuracies of the three ablated models."""
     printed = Published()
     said = frontpage.other_test_set(printed, "chest_xray")
-    assert "(22 of 22 distinct values; chance 8e-18)" in said
+    assert "(22 of 22 distinct values; chance 3.8e-16 at this size or a smaller one)" in said
     assert "9 of 10 of the full model's; out of the stated 879 test images it is 4 of 22" in said
     table = printed.epsilon.copy()
     rows = (table["dataset"] == "chest_xray") & table["variant"].str.startswith("no_afd")
@@ -87,7 +97,7 @@ def test_the_other_test_set_is_arithmetic_on_the_printed_table() -> None:
 
 def test_equivalence_is_told_up_to_the_largest_epsilon_that_shows_it(report: Report) -> None:
     found = controls.effects(report, report.datasets[0], 0.05)
-    assert "equally accurate" not in frontpage.what_helps(report)
+    assert "equally accurate" not in frontpage.what_helps([report])
     same = {"p_equivalence": 0.01, "p_value": 0.9, "by_seed": (0.0, 0.5, -0.5)}
     shown = {
         condition: {

@@ -13,7 +13,7 @@ from report_records import (
 
 from meddef.claims.model import Bound
 from meddef.report import ablation, architecture, confusion, findings, saliency, tables, tables_setup
-from meddef.report.display import NOTHING, Table
+from meddef.report.display import DASH, NOTHING, Table
 from meddef.report.report import Report, model_label
 
 
@@ -269,6 +269,32 @@ def test_the_best_of_a_group_is_marked_measured_and_printed() -> None:
     # Table 1, ROCT, ε 0.05, PGD: 100.00 for ResNet18 and 99.97, which the paper prints bold, for the full model
     assert [model for model, text in pgd_column.items() if text.endswith("*")] == ["ResNet18"]
     assert "<b>50.0*</b>" in table._repr_html_()
+
+
+def test_no_value_of_fewer_seeds_is_marked_as_the_best() -> None:
+    """Two seeds of both models under PGD, one of them under the ensemble: PGD has a best, the ensemble none."""
+    records = [data_record("phantom_oct")]
+    for variant, pgd, ensemble in (("full", "0123", "0120"), ("no_afd", "0120", "0100")):
+        for seed in (0, 1):
+            records.append(train_record("phantom_oct", variant, "adversarial", seed))
+            records.append(attack_record("phantom_oct", variant, "pgd", "0123", "0123", pgd, seed=seed))
+        records.append(attack_record("phantom_oct", variant, "ensemble", "0123", "0123", ensemble))
+    starred = {}
+    for several in (records, [r for r in records if r.get("seed", 0) == 0]):
+        row = tables.epsilon(Report("tiny", several, provenance())).frame.set_index("model").loc["Full DAAM"]
+        starred[len(starred)] = [
+            row[name].split("\n")[0].endswith("*") for name in ("PGD", "Ensemble (worst case)")
+        ]
+    assert starred == {0: [True, False], 1: [True, True]}
+
+
+def test_a_column_without_any_value_is_left_out() -> None:
+    rows = [
+        {"model": "Full DAAM", "FGSM": DASH, "PGD": f"{DASH}\npaper 1.00", "BIM": "1.0"},
+        {"model": "constant answer\nNORMAL", "FGSM": "50.0", "PGD": DASH, "BIM": "50.0"},
+    ]
+    kept = tables._measured_columns(pd.DataFrame(rows), ["fgsm", "pgd", "bim"])
+    assert list(kept) == ["model", "PGD", "BIM"]
 
 
 def test_blank_headings_are_plain_cells_and_units_stay_with_their_number() -> None:

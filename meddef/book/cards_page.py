@@ -16,7 +16,7 @@ from meddef.report.report import PAPER_DATASETS, Report, by_model, model_label
 from meddef.report.tables_constant import with_balanced
 
 KINDS = {
-    "folder": "image files in a folder a class",
+    "folder": "image files in one folder per class",
     "medmnist": "a MedMNIST file",
     "phantom": "drawn from a seed",
 }
@@ -34,7 +34,7 @@ def cards_page(reports: Sequence[Report], budgets: Sequence[float]) -> dict[str,
 
 
 def dataset_card(card: Card) -> Table:
-    """What the card of a dataset says, a row a field."""
+    """What the card of a dataset says, one row per field."""
     rows = {
         "images": card.modality,
         "classes": ", ".join(card.classes),

@@ -54,7 +54,7 @@ def score(counts: Score) -> str:
         f"Of **{counts.total} testable claims** of the paper, by our runs on its own images:\n\n"
         f"::::{{grid}} 3 3 6 6\n:gutter: 2\n\n{cards}\n\n::::\n\n{explained[:1].upper()}{explained[1:]}. "
         "[Every claim with both verdicts, and the rule](results.md). Asked of the paper's own printed numbers instead, "
-        f"{counts.printed['holds']} claims hold and {counts.printed['does_not_hold']} do not "
+        f"{counts.printed['holds']} distinct claims hold and {counts.printed['does_not_hold']} do not "
         "([arithmetic](trust_arithmetic.md))."
     )
 
@@ -62,15 +62,17 @@ def score(counts: Score) -> str:
 def three(reports: Sequence[Report]) -> str:
     """Attention against adversarial training, what the worst case leaves, and what Table 2 counts."""
     first = reports[0]
-    sentences = [what_helps(first), what_is_left(first), other_test_set(Published(), "chest_xray")]
+    sentences = [what_helps(reports), what_is_left(first), other_test_set(Published(), "chest_xray")]
     lines = [f"{n}. {sentence}" for n, sentence in enumerate(filter(None, sentences), start=1)]
     if short := short_reach(first):
         lines.append(f"\n**These runs are a first edition.** {short} ([Reach](definitions.md))")
     return "\n".join(lines)
 
 
-def what_helps(report: Report) -> str:
-    """Adversarial training against the architecture, at the headline's budgets, and up to where they are equivalent."""
+def what_helps(reports: Sequence[Report]) -> str:
+    """Adversarial training against the architecture, at the headline's budgets, and up to where they are equivalent;
+    of the first report, with what single trainings at other image sizes show."""
+    report = reports[0]
     for dataset in report.datasets:
         found = controls.effects(report, dataset, EPS)
         told = [
@@ -82,10 +84,28 @@ def what_helps(report: Report) -> str:
         ]
         if told:
             return (
-                f"**{headline(found)}.** {dataset.label}, under {{term}}`PGD`: {'; '.join(told)}."
-                f"{_equivalent(found)}"
+                f"**{headline(found)}.** {dataset.label} at {dataset.record['image_size']} px, under {{term}}`PGD`: "
+                f"{'; '.join(told)}.{_equivalent(found)}{_other_sizes(dataset, reports[1:])}"
             )
     return ""
+
+
+def _other_sizes(shown: Dataset, others: Sequence[Report]) -> str:
+    """ " At 224 px, one training each, ...: no verdict." of reports on the same images at another size."""
+    told = []
+    for report in others:
+        for dataset in report.datasets:
+            size = dataset.record["image_size"]
+            if dataset.name != shown.name or size == shown.record["image_size"]:
+                continue
+            found = controls.effects(report, dataset, EPS).get((controls.ATTACK, EPS))
+            if found and not (effect := found[controls.DAAM["adversarial"]]).decides:
+                each = "one training" if effect.trainings == 1 else f"{effect.trainings} trainings"
+                told.append(
+                    f" At {size} px, {each} each, the full model's difference to ResNet18 at ε = {budget(EPS)} is "
+                    f"{effect.words()}: no verdict."
+                )
+    return "".join(told)
 
 
 def _equivalent(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str:
@@ -158,7 +178,14 @@ def other_test_set(printed: Published, dataset: str) -> str:
     return (
         f"**Counted on other images.** The accuracies of the three ablated models in {table} "
         f"({PAPER_DATASETS[dataset]}) are whole numbers out of {other:,} images ({fits[other]} of {len(values)} "
-        f"distinct values; chance {grim.chance(fits[other], len(values), other):.0e}), and {of_full} of {len(full)} of "
+        f"distinct values; {_found_by_search(fits[other], len(values), other)}), and {of_full} of {len(full)} of "
         f"the full model's; out of the stated {stated} test images it is {fits[stated]} of {len(values)} "
         "([arithmetic](trust_arithmetic.md))."
     )
+
+
+def _found_by_search(attained: int, of: int, n: int) -> str:
+    """The chance of so good a fit: where all values fit, of any size up to ``n``, as the size was found by search."""
+    if attained < of:
+        return f"chance at this size {grim.chance(attained, of, n):.1e}"
+    return f"chance {grim.chance_of_smaller(of, n):.1e} at this size or a smaller one"

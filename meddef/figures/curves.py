@@ -123,7 +123,8 @@ def _small_multiples(
     datasets = [d for d in report.datasets if (measured["dataset"] == d.name).any()]
     if not datasets:
         return style.message("This profile holds no records for this figure.")
-    models = list(dict.fromkeys(m for d in datasets for m in report.models(d.name)))
+    run = set(zip(measured["variant"], measured["training"], strict=True))
+    models = list(dict.fromkeys(m for d in datasets for m in report.models(d.name) if m in run))
     figure, blocks = _panels(len(datasets), len(models))
     shown: list[str] = []
     drawn = [numbers.measured(measured, rate)]

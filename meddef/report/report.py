@@ -14,7 +14,7 @@ import pandas as pd
 from meddef.paper import VARIANT_LABELS
 from meddef.records import Record, load_provenance, load_records
 from meddef.report.balanced import balanced_frame
-from meddef.report.strongest import Quantity, alike, quantity, shown, strongest
+from meddef.report.strongest import ALONG_PRUNING, Quantity, alike, quantity, shown, strongest
 from meddef.report.worst_case import ENSEMBLE, with_worst_case
 
 if TYPE_CHECKING:
@@ -163,8 +163,11 @@ class Report:
         """What one grid measured, each quantity from its strongest record in any grid (``meddef.report.strongest``).
 
         Those of the ensemble are widened to the worst case over it and the other attacks. What other grids measured
-        may belong to it too (``shown``).
+        may belong to it too (``shown``). Along the pruning rate all points are of the pruning grid: what pruning does
+        is seen on the same images and under the same attack, and where that grid has no rate 0, nothing stands there.
         """
+        if grid == ALONG_PRUNING:
+            return with_worst_case(strongest(self.as_run(grid, dataset)))
         return [self._strongest[q] for q in shown(self.of("attack", dataset), grid)]
 
     def alike(self, *grids: str, dataset: str) -> list[Record]:

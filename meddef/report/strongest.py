@@ -18,6 +18,7 @@ _FEATURES = (
     3 * PROTOCOL["preprocessing"]["image_size"] ** 2
 )  # any number that is the same for all compares effort
 GRIDS_OF_EPSILON = ("epsilon", "small_epsilon")
+ALONG_PRUNING = "pruning"  # the grid along whose rate all points, that without pruning too, are its own
 Quantity = tuple[Any, ...]
 
 
@@ -70,11 +71,9 @@ def shown(records: Sequence[Record], grid: str) -> list[Quantity]:
     """The quantities of a grid and what belongs to it, each once, in the order of ``records``.
 
     JSMA and the ensemble, which cost more, may have been run on grids of their own. What such a grid of the ensemble
-    has at an ε of a grid of epsilons belongs to that one, JSMA, which has no ε, to "epsilon". To "pruning" belong its
-    trained models and attacks without pruning, wherever they were run.
+    has at an ε of a grid of epsilons belongs to that one, JSMA, which has no ε, to "epsilon".
     """
     own = [record for record in records if record["grid"] == grid]
-    attacked = {(_training(record), record["attack"], record["eps"]) for record in own}
     budgets = {(record["dataset"], record["eps"]) for record in own if record["eps"]}
 
     def belongs(record: Record) -> bool:
@@ -82,15 +81,9 @@ def shown(records: Sequence[Record], grid: str) -> list[Quantity]:
             return grid == "epsilon" and record["attack"] == "jsma"
         if grid in GRIDS_OF_EPSILON and record["grid"] == "ensemble":
             return (record["dataset"], record["eps"]) in budgets
-        unpruned = grid == "pruning" and not record["prune_rate"]
-        return unpruned and (_training(record), record["attack"], record["eps"]) in attacked
+        return False
 
     return list(dict.fromkeys(quantity(r) for r in records if r["grid"] == grid or belongs(r)))
-
-
-def _training(record: Record) -> tuple[Any, ...]:
-    """What tells a trained model from others."""
-    return tuple(record[name] for name in ("dataset", "variant", "training", "seed"))
 
 
 def alike(records: Iterable[Record]) -> list[Record]:

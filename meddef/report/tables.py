@@ -14,7 +14,6 @@ import pandas as pd
 from meddef import paper
 from meddef.claims.entries import bounds
 from meddef.claims.model import Bound
-from meddef.records import Record
 from meddef.report.display import BEST, DASH, Table, beside, budget, percent, place, seeds_note
 from meddef.report.report import (
     Report,
@@ -24,14 +23,19 @@ from meddef.report.report import (
     short_label,
     usual_training,
 )
+from meddef.report.tables_constant import MODEL as CONSTANT_ANSWER
 from meddef.report.tables_constant import balanced_note, constant_cells, constant_name, with_balanced
 from meddef.report.worst_case import DEFINITION, ENSEMBLE
 
-MARKED = "* the best model of its group and attack, measured and as printed, ties included."
+MARKED = (
+    "* the best model of its group and attack, measured and as printed, ties included; not where seeds are fewer than "
+    "in other columns."
+)
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
 
 COUNTED = {"robust": "n", "asr": "right"}  # what the rate is a share of: all images, or those right before
+HEADS = {"robust": "n", "asr": "correct before"}  # the head of the column that counts them
 
 
 def epsilon_pairs(report: Report, *grids: str) -> pd.DataFrame:
@@ -95,10 +99,17 @@ def compression(report: Report, eps: float) -> Table:
     pairs = pairs[pairs["prune_rate"].isin([0.0, *rates])]
     caption = (
         f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
-        "images that were right before the attack, counted in the column headed right. The paper's tables begin at 0.3."
-        f"{_seeds_pruned(report)}{_uneven(report.grid('pruning'))}{seeds_note(pairs['seeds'])}"
+        "images that were right before the attack, counted as correct before. The paper's tables begin at 0.3."
+        f"{_own_grid(report)}{_seeds_pruned(report)}{seeds_note(pairs['seeds'])}"
     )
     return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
+
+
+def _own_grid(report: Report) -> str:
+    """That unpruned models stand here as the pruning grid attacked them, and by how many steps."""
+    steps = {record["settings"].get("steps") for record in report.grid("pruning")} - {None}
+    told = f" (PGD and BIM of {_several(steps)} steps)" if steps else ""
+    return f" All rates, 0 where it was run too, are of the pruning grid{told}."
 
 
 def _seeds_pruned(report: Report) -> str:
@@ -107,26 +118,6 @@ def _seeds_pruned(report: Report) -> str:
     pruned = {record["seed"] for record in report.as_run("pruning")}
     word = "seeds" if len(pruned) > 1 else "seed"
     return f" Only models of {word} {_several(pruned)} were pruned." if trained - pruned else ""
-
-
-def _uneven(records: Iterable[Record]) -> str:
-    """A sentence where unpruned models were attacked with other settings, or on other images, than pruned ones."""
-    values: dict[tuple[str, str], dict[bool, set[Any]]] = {}
-    for record in records:
-        for name, value in {"n": record["n"], **record["settings"]}.items():
-            of_attack = values.setdefault((record["attack"], name), {False: set(), True: set()})
-            of_attack[record["prune_rate"] > 0].add(value)
-    parts: dict[str, list[str]] = {}
-    for attack in ordered_attacks(attack for attack, _ in values if attack != "clean"):
-        for name, found in ((name, found) for (other, name), found in values.items() if other == attack):
-            if all(found.values()) and found[False] != found[True]:
-                differing = f"{name.replace('_', ' ')} {_several(found[False])} and {_several(found[True])}"
-                parts.setdefault(differing, []).append(attack_name(attack))
-    told = "; ".join(f"{differing} ({', '.join(attacks)})" for differing, attacks in parts.items())
-    return (
-        "" if not told else " Unpruned models are shown as attacked in the grid of ε, on more images or harder; what "
-        f"changes at the first pruning rate is not due to pruning alone. Without and with pruning: {told}."
-    )  # fmt: skip
 
 
 def _several(values: Iterable[Any]) -> str:
@@ -143,7 +134,7 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
             head = {"dataset": dataset.label, title: _place(float(value), key)}
             for (variant, training), cells in group.groupby(["variant", "training"], sort=False):
                 n, seeds = cells[COUNTED[rate]].mode()[0], cells["seeds"].max()
-                row = head | {"model": short_label(str(variant), str(training)), COUNTED[rate]: n}
+                row = head | {"model": short_label(str(variant), str(training)), HEADS[rate]: n}
                 for attack in attacks:
                     found = cells[cells["attack"] == attack].to_dict("records")
                     row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
@@ -153,7 +144,16 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
                 rows.append(
                     head | {"model": constant_name(group), "n": n} | constant_cells(group, attacks, n)
                 )
-    return Table(pd.DataFrame(rows), f"{caption} {MARKED}", header=3)
+    return Table(_measured_columns(pd.DataFrame(rows), attacks), f"{caption} {MARKED}", header=3)
+
+
+def _measured_columns(frame: pd.DataFrame, attacks: list[str]) -> pd.DataFrame:
+    """``frame`` without the columns of attacks that no model has a value for."""
+    if frame.empty:
+        return frame
+    models = frame[~frame["model"].str.startswith(CONSTANT_ANSWER)]
+    names = [attack_name(attack) for attack in attacks]
+    return frame.drop(columns=[name for name in names if (models[name] == DASH).all()])
 
 
 def _place(value: float, key: str) -> str:
@@ -164,14 +164,18 @@ def _place(value: float, key: str) -> str:
 
 def _with_best(pairs: pd.DataFrame, key: str, rate: str) -> pd.DataFrame:
     """``pairs`` with ``best`` and ``best_printed``: whether no model of the same ``key`` and attack has a better value,
-    which is more accuracy or less attack success; False where all are equal."""
+    which is more accuracy or less attack success; False where all are equal, and of measured ones where not all have as
+    many seeds as the most of that ``key``: fewer seeds do not compare with more."""
     groups = pairs.groupby([key, "attack"])
+    most_seeds = pairs.groupby(key)["seeds"].transform("max")
+    alike = (pairs["seeds"] == most_seeds).groupby([pairs[key], pairs["attack"]]).transform("all")
     most = "max" if rate == "robust" else "min"
     marks = {"best": rate, "best_printed": "published"}
     return pairs.assign(
         **{
             mark: (pairs[column] == groups[column].transform(most))
             & (groups[column].transform("nunique") > 1)
+            & (alike | (mark == "best_printed"))
             for mark, column in marks.items()
         }
     )

@@ -33,7 +33,8 @@ def comparison(report: Report) -> Table:
     columns = ("defence", "dataset", "metric, as printed", "which is", "measured here: PGD ASR")
     caption = (
         "Other defences, as the paper's Table 5 prints them. Rows of different quantities cannot be ranked; rows of "
-        "the same one were measured on other images, with another ε or one that is not printed."
+        "the same one were measured on other images, with another ε or one that is not printed. Along the pruning rate "
+        "all points are of the pruning grid, whose PGD has fewer steps and images than the strongest one has."
     )
     return Table(pd.DataFrame(rows), caption, left=columns)
 
@@ -49,27 +50,33 @@ def _quantity(metric: str) -> str:
     return next((kind for word, kind in kinds.items() if numbers and word in metric), "no number")
 
 
-def full_pgd(report: Report, dataset: Dataset) -> pd.DataFrame:
-    """``Report.attacks`` of the full model under PGD, a row an ε and pruning rate; unpruned of all seeds there are."""
-    frames = [report.attacks(grid, dataset.name) for grid in ("epsilon", "pruning")]
-    full = "variant == 'full' and training == 'adversarial' and attack == 'pgd'"
-    rows = pd.concat([frame.query(full) for frame in frames if len(frame)] or frames)
-    return rows.drop_duplicates(["prune_rate", "eps"]).sort_values(["eps", "prune_rate"], ignore_index=True)
+def full_pgd(report: Report, dataset: Dataset, grid: str = "epsilon") -> pd.DataFrame:
+    """``Report.attacks`` of the full model under PGD, a row an ε and pruning rate: of the grid of ε as its strongest
+    record has it and of all seeds there are, along the pruning rate of "pruning" alone."""
+    rows = report.attacks(grid, dataset.name)
+    full = rows.query("variant == 'full' and training == 'adversarial' and attack == 'pgd'")
+    return full.sort_values(["eps", "prune_rate"], ignore_index=True)
 
 
 def _full_pgd(report: Report, dataset: Dataset) -> str:
     lines = []
-    for eps, found in full_pgd(report, dataset).groupby("eps"):
-        start, *pruned = found.to_dict("records")
-        value = percent(start, "asr").replace("\n", " ")
-        several = f", {start['seeds']} seeds" if start["seeds"] > 1 else ""
-        lines.append(
-            f"ε {eps:g}, {100 * start['prune_rate']:.0f} % pruned: {value}, n = {start['right']}{several}"
-        )
-        if pruned:
-            low, high = (end(row["asr"] for row in pruned) for end in (min, max))
-            lines.append(f"ε {eps:g}, pruned further: {low:.1f} to {high:.1f}, n = {_range(pruned)}")
+    unpruned, pruning = (full_pgd(report, dataset, grid) for grid in ("epsilon", "pruning"))
+    for eps in sorted({*pruning["eps"]}):
+        for row in unpruned[unpruned["eps"] == eps].to_dict("records"):
+            several = f", {row['seeds']} seeds" if row["seeds"] > 1 else ""
+            lines.append(f"ε {eps:g}, unpruned, strongest PGD: {_value(row)}{several}")
+        along = pruning[pruning["eps"] == eps]
+        start, further = along[along["prune_rate"] == 0], along[along["prune_rate"] > 0].to_dict("records")
+        lines += [f"ε {eps:g}, pruning grid, 0 %: {_value(row)}" for row in start.to_dict("records")]
+        if further:
+            low, high = (end(row["asr"] for row in further) for end in (min, max))
+            lines.append(f"ε {eps:g}, pruning grid, pruned: {low:.1f} to {high:.1f}, n = {_range(further)}")
     return "\n".join([dataset.label, *lines]) if lines else ""
+
+
+def _value(row: dict[Hashable, Any]) -> str:
+    value = percent(row, "asr").replace("\n", " ")
+    return f"{value}, n = {row['right']}"
 
 
 def _range(rows: list[dict[Hashable, Any]]) -> str:
