@@ -42,17 +42,18 @@ def front_page(reports: Sequence[Report], counts: Score) -> dict[str, str]:
 
 def score(counts: Score) -> str:
     """The verdicts on the testable claims as cards, and what the printed numbers alone decide."""
+    shown = [name for name in VERDICTS if counts.testable[name] or name == REPRODUCED]
     cards = "\n\n".join(
         f":::{{grid-item-card}} {counts.testable[name]}\n:class-card: meddef-score\n\n{name}\n:::"
-        for name in VERDICTS
-        if counts.testable[name] or name == REPRODUCED
+        for name in shown
     )
     explained = "; ".join(
         f"*{name}*: {meaning}" for name, meaning in MEANINGS.items() if counts.testable[name]
     )
     return (
         f"Of **{counts.total} testable claims** of the paper, by our runs on its own images:\n\n"
-        f"::::{{grid}} 3 3 6 6\n:gutter: 2\n\n{cards}\n\n::::\n\n{explained[:1].upper()}{explained[1:]}. "
+        f"::::{{grid}} 3 3 {len(shown)} {len(shown)}\n:gutter: 2\n\n{cards}\n\n::::\n\n"
+        f"{explained[:1].upper()}{explained[1:]}. "
         "[Every claim with both verdicts, and the rule](results.md). Asked of the paper's own printed numbers instead, "
         f"{counts.printed['holds']} distinct claims hold and {counts.printed['does_not_hold']} do not "
         "([arithmetic](trust_arithmetic.md))."
