@@ -33,7 +33,7 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
         InputError: no such file, not safetensors, or the weights of another model.
     """
     try:
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(_with_shared(load_file(path), model))
         return read_header(path)
     except FileNotFoundError as error:
         raise InputError(f"no weights at {path}: train the model first, or give another file") from error
@@ -86,7 +86,14 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     except SafetensorError as error:
         logger.warning("%s is damaged (%s): training starts over", path, error)
         return None
-    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+    weights = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path} is the checkpoint of another model ({reason}): give another folder, or delete it"
+        ) from error
     states: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
@@ -121,4 +128,36 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    """Each value in memory of its own: the format holds none that share it, as tied weights do."""
+    seen: set[int] = set()
+    found = {}
+    for name, value in state.items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        found[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return found
+
+
+def _with_shared(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """``tensors`` with the names that safetensors' own ``save_model`` leaves out: weights that are another's too."""
+    own = model.state_dict(keep_vars=True)
+    found = dict(tensors)
+    for name in own.keys() - tensors.keys():
+        for other in tensors.keys() & own.keys():
+            if (value := _seen_through(own[name], own[other], tensors[other])) is not None:
+                found[name] = value
+                break
+    return found
+
+
+def _seen_through(part: Tensor, whole: Tensor, written: Tensor) -> Tensor | None:
+    """What ``part`` is if ``whole``, whose memory it shares, is ``written``; None where it does not lie within it."""
+    shared = part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+    if not shared or part.dtype != whole.dtype or not whole.is_contiguous() or written.shape != whole.shape:
+        return None
+    offset = part.storage_offset() - whole.storage_offset()
+    last = offset + sum((size - 1) * step for size, step in zip(part.shape, part.stride(), strict=True))
+    if not part.numel() or offset < 0 or last >= whole.numel():
+        return None
+    return written.contiguous().flatten().as_strided(part.shape, part.stride(), offset)

@@ -6,6 +6,7 @@ processes train one model together (see ``meddef.training.epoch``).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -63,15 +65,16 @@ def train(
 
     The best epoch is the one with the highest validation score: clean accuracy, or for adversarial training the mean
     of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives a
-    checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; a run found there is resumed. ``about`` is
-    written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
+    checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; the same run found there is resumed.
+    ``about`` is written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
 
     Of several processes the first writes; all read ``folder``, so it must lie on a disk that they share. On a GPU,
     float32 means float32 (TF32 is off while training) and convolutions give the same bits twice.
 
     Raises:
-        InputError: the loss or the logits are not finite (a smaller learning rate is the usual remedy); the
-            processes do not find the same checkpoint.
+        InputError: the loss or the logits are not finite (a smaller learning rate is the usual remedy); ``folder``
+            holds another training (settings, seed, images) or one of another model; the processes do not find the
+            same checkpoint.
     """
     team = Team.current()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
@@ -83,8 +86,10 @@ def train(
     rule = settings.adversarial
     attack = InnerAttack(model, rule.steps, settings.precision) if rule else None
     train_images, val_images = (resident(images, torch.device(device)) for images in (train_set, val_set))
-    header = load_checkpoint(folder / "checkpoint.safetensors", model, optimizer)
-    state = TrainingState(**header) if header else TrainingState()
+    this = _identity(settings, seed, train_set, val_set)
+    header = load_checkpoint(folder / "checkpoint.safetensors", model, optimizer) or {}
+    _refuse_another(folder, this, header.pop("run", this))  # earlier versions did not write it
+    state = TrainingState(**header)
     if not team.agrees(state.epoch):
         raise InputError(
             f"the processes do not see the same {folder}: put it on a disk that all of them share"
@@ -110,12 +115,47 @@ def train(
             ease_if_degraded(state, row["score"], settings)
             state.epoch += 1
             if team.leads:
-                _keep(folder, model, optimizer, state, about or {})
+                _keep(folder, model, optimizer, state, about or {}, this)
             bar.update()
             bar.set_postfix_str(f"score {row['score']:.3f}, best {state.best_score:.3f}")
     team.agrees(state.epoch)  # the first process has written the best weights
     load_weights(folder / "best.safetensors", model)
     return state
+
+
+def _identity(
+    settings: TrainingSettings, seed: int, train_set: ImageSet, val_set: ImageSet
+) -> dict[str, Any]:
+    """What tells a training from another one in the same folder, as JSON has it."""
+    digest = hashlib.sha256()
+    for images in (train_set, val_set):
+        digest.update(np.ascontiguousarray(images.labels).tobytes() + "\0".join(images.names).encode())
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "images": {
+            "train": len(train_set),
+            "val": len(val_set),
+            "file names and labels": digest.hexdigest()[:16],
+        },
+    }
+
+
+def _refuse_another(folder: Path, this: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """``InputError`` that names the first difference where ``folder`` holds another training than ``this``."""
+    for part, wanted in this.items():
+        there = found.get(part)
+        if there == wanted:
+            continue
+        pairs = (
+            [(name, there.get(name), value) for name, value in wanted.items()]
+            if isinstance(there, dict) and isinstance(wanted, dict)
+            else [(part, there, wanted)]
+        )
+        name, old, new = next(((n, a, b) for n, a, b in pairs if a != b), (part, there, wanted))
+        raise InputError(
+            f"{folder} holds another training ({name}: {old}, now {new}): give another folder, or delete this one"
+        )
 
 
 def _keep(
@@ -124,11 +164,12 @@ def _keep(
     optimizer: torch.optim.Optimizer,
     state: TrainingState,
     about: Mapping[str, Any],
+    this: Mapping[str, Any],
 ) -> None:
     """Write what the epoch that has just ended leaves behind."""
     if state.best_epoch == state.epoch - 1:
         save_weights(folder / "best.safetensors", model, **(dict(about) | {"epoch": state.best_epoch}))
-    save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, **asdict(state))
+    save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, **asdict(state), run=this)
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in state.history))
 
 
