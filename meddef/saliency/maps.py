@@ -24,33 +24,98 @@ MAP_SIZE = 16
 LEAST_IMAGES = 5  # in a mean, so that it shows no single one
 
 
-def target_layer(model: nn.Module, layer: str) -> nn.Module:
-    """The last block of a backbone stage ("layer1" to "layer4") of a model from ``build_model``."""
+def target_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
+    """The layer of a name: the last block of a backbone's stage ("layer1" to "layer4") of a model from ``build_model``
+    or a ResNet, else the module of that path, such as "features.12"; a module of the model is itself.
+
+    Raises:
+        InputError: the model has no such layer; some of those that it has are named.
+    """
+    if isinstance(layer, nn.Module):
+        if not any(layer is module for module in model.modules()):
+            raise InputError("the layer is none of the model's modules")
+        return layer
     network = model.network if isinstance(model, Normalized) else model
     backbone = getattr(network, "backbone", network)
-    stage = getattr(backbone, layer, None)
-    if stage is None:
-        raise InputError(f"the model has no layer '{layer}': use {', '.join(STRIDES)}")
-    return stage[-1]
+    stage = getattr(backbone, layer, None) if layer in STRIDES else None
+    if isinstance(stage, nn.Sequential):
+        return stage[-1]
+    modules = dict(model.named_modules())
+    if layer not in modules or layer == "":
+        maps = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
+        known = [name for name in STRIDES if hasattr(backbone, name)] or maps[-4:] or list(modules)[1:5]
+        raise InputError(f"the model has no layer '{layer}': use {', '.join(known)}")
+    return modules[layer]
 
 
-def grad_cam(model: nn.Module, images: torch.Tensor, *, layer: str) -> np.ndarray:
-    """Grad-CAM for each image's most likely class: images (N, 3, H, W) in [0, 1] -> float32 (N, H, W) in [0, 1].
+def grad_cam(
+    model: nn.Module, images: torch.Tensor, *, layer: str | nn.Module, targets: torch.Tensor | None = None
+) -> np.ndarray:
+    """Grad-CAM of a class score: images (N, C, H, W) in [0, 1] -> float32 (N, H, W) in [0, 1].
 
-    The modes of the model's layers and its parameters' gradients are left as they were found, also after an error.
+    Frozen models have maps too, and so have calls under ``torch.no_grad()``. The modes of the model's layers and its
+    parameters' gradients are left as they were found, also after an error.
+
+    Args:
+        model: returns logits (N, K).
+        layer: see ``target_layer``; its output must be maps (N, C', h, w).
+        targets: (N,), the class whose score is explained; None for each image's most likely class.
+
+    Raises:
+        InputError: grad-cam is not installed, no such layer, a layer without maps, a class out of range.
     """
     try:
         from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     except ImportError as error:
         raise InputError("Grad-CAM needs the package grad-cam: pip install 'meddef[book]'") from error
 
-    with evaluating(model):
-        cam = GradCAM(model, [target_layer(model, layer)])
+    chosen = target_layer(model, layer)
+    if not len(images):
+        return np.zeros((0, *images.shape[2:]), np.float32)
+    with evaluating(model), torch.inference_mode(False), torch.enable_grad():
+        images = images.detach()
+        images = images.clone() if images.is_inference() else images
+        logits, seen = _seen(model, chosen, images[:1])
+        if seen.ndim != 4:
+            raise InputError(
+                f"the layer gives {tuple(seen.shape)}, and Grad-CAM needs maps (N, C, h, w): take another"
+            )
+        wanted = (
+            None
+            if targets is None
+            else [ClassifierOutputTarget(t) for t in _classes(targets, images, logits)]
+        )
+        if not seen.requires_grad:  # frozen up to here: the way to the layer begins at the images
+            images = images.clone().requires_grad_()
+        cam = GradCAM(model, [chosen])
         try:  # its own "with" takes an IndexError of the model for its end
-            maps: np.ndarray = cam(input_tensor=images, targets=None)
+            maps: np.ndarray = cam(input_tensor=images, targets=wanted)
         finally:
             cam.activations_and_grads.release()
     return maps
+
+
+def _seen(model: nn.Module, layer: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of one image, and what the layer gives for it."""
+    found: list[Any] = []
+    handle = layer.register_forward_hook(lambda _module, _given, output: found.append(output))
+    try:
+        logits = model(image)
+    finally:
+        handle.remove()
+    if not found or not isinstance(found[-1], torch.Tensor):
+        raise InputError("the layer is not run as a module, or gives no tensor: take another")
+    return logits, found[-1]
+
+
+def _classes(targets: torch.Tensor, images: torch.Tensor, logits: torch.Tensor) -> list[int]:
+    known = torch.as_tensor(targets).tolist()
+    if len(known) != len(images) or not all(isinstance(t, int) and 0 <= t < logits.shape[-1] for t in known):
+        raise InputError(
+            f"targets must be {len(images)} class indices below {logits.shape[-1]}, got {known[:5]}"
+        )
+    return known
 
 
 def random_maps(count: int, size: int, *, layer: str, seed: int) -> np.ndarray:

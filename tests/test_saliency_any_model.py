@@ -1,0 +1,134 @@
+"""Grad-CAM on models that are not this package's: any layer, any class, frozen or not."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from meddef.errors import InputError
+from meddef.models import build_model
+from meddef.saliency import grad_cam
+
+pytest.importorskip("pytorch_grad_cam", reason="the book extra is not installed")
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3)
+        )
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).mean((2, 3)))
+
+
+@pytest.fixture
+def model() -> Small:
+    torch.manual_seed(0)
+    return Small().eval()
+
+
+def images(count: int = 3) -> Tensor:
+    return torch.rand(count, 3, 16, 12, generator=torch.Generator().manual_seed(1))
+
+
+def by_hand(model: Small, x: Tensor, classes: list[int]) -> np.ndarray:
+    """Of the mean over positions, the gradient at every position is the head's weight over the number of positions."""
+    with torch.no_grad():
+        maps = model.features(x)
+    weights = model.head.weight.detach()[classes]  # (N, 6)
+    heat = torch.relu((weights[:, :, None, None] * maps).sum(1))
+    return heat.numpy()
+
+
+def test_a_chosen_class_by_hand(model: Small) -> None:
+    """The place of the largest heat: grad-cam scales and enlarges what is worked out here."""
+    x, classes = images(), [2, 0, 1]
+    found = grad_cam(model, x, layer="features.3", targets=torch.tensor(classes))
+    assert found.shape == (3, 16, 12)
+    assert found.dtype == np.float32
+    for heat, mine in zip(found, by_hand(model, x, classes), strict=True):
+        if mine.max() > 0:
+            row, column = np.unravel_index(mine.argmax(), mine.shape)
+            top, left = np.unravel_index(heat.argmax(), heat.shape)
+            assert abs(top / 16 - (row + 0.5) / mine.shape[0]) < 0.15
+            assert abs(left / 12 - (column + 0.5) / mine.shape[1]) < 0.15
+
+
+def test_the_most_likely_class_is_the_default(model: Small) -> None:
+    x = images()
+    likely = model(x).argmax(1)
+    assert np.array_equal(
+        grad_cam(model, x, layer="features.3"), grad_cam(model, x, layer="features.3", targets=likely)
+    )
+    other = grad_cam(model, x, layer="features.3", targets=(likely + 1) % 3)
+    assert not np.allclose(other, grad_cam(model, x, layer="features.3"))
+
+
+def freeze(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+
+
+def test_frozen_head_only_and_no_grad_have_the_same_maps(model: Small) -> None:
+    x = images()
+    plain = grad_cam(model, x, layer="features.3")
+    with torch.no_grad():
+        assert np.array_equal(grad_cam(model, x, layer="features.3"), plain)
+    with torch.inference_mode():
+        assert np.array_equal(grad_cam(model, x.clone(), layer="features.3"), plain)
+    freeze(model.features)
+    assert np.allclose(grad_cam(model, x, layer="features.3"), plain)
+    freeze(model)
+    assert np.allclose(grad_cam(model, x, layer=model.features[3]), plain)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+class Tokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 4, 4, stride=4)
+        self.mix = nn.Linear(4, 4)
+        self.unused = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(self.embed(x).flatten(2).transpose(1, 2)).mean(1)
+
+
+class Broken(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        raise IndexError("the model's own")
+
+
+@pytest.mark.parametrize(
+    ("made", "given", "message"),
+    [
+        (Small, {"layer": "layer3"}, "the model has no layer 'layer3': use features.0, features.3"),
+        (Small, {"layer": "features.9"}, "the model has no layer 'features.9': use features.0, features.3"),
+        (Small, {"layer": nn.ReLU()}, "the layer is none of the model's modules"),
+        (Small, {"layer": "head"}, r"the layer gives \(1, 3\), and Grad-CAM needs maps"),
+        (Tokens, {"layer": "mix"}, r"the layer gives \(1, 12, 4\), and Grad-CAM needs maps"),
+        (Tokens, {"layer": "unused"}, "the layer is not run as a module"),
+        (
+            Small,
+            {"layer": "features.3", "targets": torch.tensor([0, 1, 3])},
+            "targets must be 3 class indices below 3",
+        ),
+        (Small, {"layer": "features.3", "targets": torch.tensor([0])}, "targets must be 3 class indices"),
+        (lambda: build_model("full", 2), {"layer": "layer9"}, "use layer1, layer2, layer3, layer4"),
+    ],
+)
+def test_refusals(made: Any, given: dict[str, Any], message: str) -> None:
+    model, x = made().eval(), images()
+    with pytest.raises(InputError, match=message):
+        grad_cam(model, x if made in (Small, Tokens) else torch.rand(1, 3, 64, 64), **given)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_models_own_errors_stay_its_own() -> None:
+    with pytest.raises(IndexError, match="the model's own"):
+        grad_cam(Broken().eval(), images(), layer="features.3")
