@@ -12,7 +12,7 @@ from meddef.audit.robustness import BUDGETS
 from meddef.audit.robustness.checks import CHECKS
 from meddef.audit.robustness.evidence import Budget
 from meddef.cli import app
-from meddef.errors import InputError
+from meddef.errors import InputError, RunFailed
 
 COMMON = ["check-robustness", "--dataset", "phantom_xray", "-p", "tiny.yaml", "--model", "own_models:net"]
 
@@ -30,7 +30,11 @@ def given(*more: str, weights: str = "own.safetensors", eps: str = "8/255") -> l
 def test_the_items_are_printed_as_json_with_numbers() -> None:
     result = CliRunner().invoke(app, given("--json", "--twin-weights", "own.safetensors"))
     assert result.exit_code == 0, result.output
-    items = json.loads(result.stdout)
+    report = json.loads(result.stdout)
+    items = report["items"]
+    assert (report["eps"], report["data"], report["split"]) == (8 / 255, "phantom_xray", "test")
+    assert set(report["versions"]) == {"meddef", "torch"}
+    assert report["headline"]["images"] == 8
     assert [item["name"] for item in items] == [check.name for check in CHECKS]
     assert {item["verdict"] for item in items} <= {"PASS", "FAIL", "N-A"}
     assert items[0]["numbers"]["images"] == 8
@@ -41,12 +45,15 @@ def test_the_table_ends_with_the_counts() -> None:
     result = CliRunner().invoke(app, given())
     assert result.exit_code == 0, result.output
     assert "better_than_one_class" in result.stdout
-    assert result.stdout.strip().splitlines()[-1].endswith("N-A")
+    told = " ".join(result.stdout.split())
+    assert "Checks: " in told
+    assert told.endswith("it does not say that the model is robust.")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (given("--fail-on", "all"), "--fail-on 'all' is unknown: use FAIL, N-A or never"),
         (given("--budget", "huge"), "--budget 'huge' is unknown: use one of brief, quick, standard"),
         (given(weights="own.pth"), "own.pth looks pickled"),
         (given("--twin-weights", "none.safetensors"), "no weights at none.safetensors"),
@@ -59,3 +66,14 @@ def test_bad_input_is_refused(folder: Path, arguments: list[str], message: str) 
     save_file({}, folder / "own.pth")
     with pytest.raises(InputError, match=message):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_may_be_asked_to_fail() -> None:
+    result = CliRunner().invoke(app, given("--fail-on", "N-A"))
+    assert isinstance(result.exception, RunFailed)
+    assert "N-A: transfer_does_not_win" in str(result.exception) or "N-A: " in str(result.exception)
+    result = CliRunner().invoke(app, given("--min-robust", "1"))
+    assert isinstance(result.exception, RunFailed)
+    assert "and 1 was asked for" in str(result.exception)
+    assert CliRunner().invoke(app, given("--min-robust", "0", "--fail-on", "never")).exit_code in (0, 1)

@@ -170,8 +170,8 @@ class TestInteractive:
         twin = interactive.pruned_confusion(report(4), 0.05)
         pgd = next(choice for choice in twin.choices if choice["label"].endswith("PGD"))
         assert [step["label"] for step in pgd["steps"]] == ["0", "30"]
-        assert pgd["steps"][0]["counts"] == [[2, 2], [3, 1]]  # 3 of 8 right in the ε-grid, which comes first
-        assert pgd["steps"][1]["counts"] == [[1, 3], [3, 1]]  # 2 of 8 in the pruning grid
+        for step in pgd["steps"]:  # 2 of 8 right in the pruning grid; the ε-grid, with 3, is another
+            assert step["counts"] == [[1, 3], [3, 1]]
 
     def test_it_is_what_plotly_takes_and_stays_in_its_script(self) -> None:
         graph_objects = pytest.importorskip("plotly.graph_objects")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ from meddef.commands.judged import (
     Weights,
 )
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
-from meddef.errors import InputError
+from meddef.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
     from meddef.audit.robustness import Item
@@ -44,7 +44,18 @@ def check_robustness(
     budget: Annotated[
         str, typer.Option("--budget", help="brief (24 images), quick (64) or standard (256).")
     ] = "quick",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the items as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print model, data, ε, n, versions, headline and items as JSON.")
+    ] = False,
+    fail_on: Annotated[
+        str, typer.Option("--fail-on", help="Exit with 1 if an item has this verdict: FAIL, N-A or never.")
+    ] = "never",
+    min_robust: Annotated[
+        float | None,
+        typer.Option(
+            "--min-robust", min=0, max=1, help="Exit with 1 if worst-case robust accuracy is lower."
+        ),
+    ] = None,
     split: Split = "test",
     split_policy: SplitPolicy = None,
     image_size: ImageSize = None,
@@ -57,16 +68,21 @@ def check_robustness(
     """Check whether saved weights are robust or whether attacks on them fail: PASS, FAIL or N-A with numbers.
 
     On the images that the weights say were kept aside, else on the released test images, as 'meddef evaluate'. Exit
-    code 0 when the checks ran, whatever they found. Example:
+    code 0 when the checks ran, unless --fail-on or --min-robust ask for more. Examples:
 
         meddef check-robustness -w full.safetensors --eps 8/255
+
+        meddef check-robustness -w full.safetensors --eps 8/255 --fail-on FAIL --min-robust 0.5 --json
     """
     from meddef.audit import robustness_report
     from meddef.audit.robustness import BUDGETS
+    from meddef.audit.robustness.headline import headline, words
     from meddef.evaluation.cells import batches
     from meddef.evaluation.single import load_model
     from meddef.progress import progress_bar
 
+    if fail_on not in ("FAIL", "N-A", "never"):
+        raise InputError(f"--fail-on '{fail_on}' is unknown: use FAIL, N-A or never")
     asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
     check_device(device)
     if budget not in BUDGETS:
@@ -91,19 +107,36 @@ def check_robustness(
         items = robustness_report(net, loader, eps=radius, budget=budget, twin=twin, progress=report)
     for line in subject.told(splits, count):
         typer.echo(line, err=as_json)
+    found = headline(items)
     if as_json:
-        typer.echo(json.dumps([item.as_dict() for item in items], ensure_ascii=False, indent=1))
+        about = {
+            "model": subject.name, "data": splits.dataset, "split": split, "fingerprint": splits.fingerprint,
+            "eps": radius, "budget": budget, "versions": _versions(),
+        }  # fmt: skip
+        report_of = {**about, "headline": found, "items": [item.as_dict() for item in items]}
+        typer.echo(json.dumps(report_of, ensure_ascii=False, indent=1))
     else:
-        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")
+        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}", words(found, radius))
+    if faults := _faults(items, found, fail_on, min_robust):
+        raise RunFailed(faults)
 
 
-def summary(items: list[Item]) -> str:
-    """How many items have each verdict."""
-    counts = Counter[str](item.verdict for item in items)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in COLOURS)
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("meddef", "torch")}
 
 
-def _print_table(items: list[Item], title: str) -> None:
+def _faults(items: list[Item], found: dict[str, Any], fail_on: str, min_robust: float | None) -> str:
+    """Why a run that was asked to fail does, in a line; nothing where it does not."""
+    named = [item.name for item in items if item.verdict == fail_on]
+    faults = [f"{fail_on}: {', '.join(named)}"] if named else []
+    robust = found["robust_accuracy"]
+    if min_robust is not None and (robust is None or robust < min_robust):
+        measured = "was not measured" if robust is None else f"is {robust:.3f}"
+        faults.append(f"robust accuracy {measured}, and {min_robust:g} was asked for")
+    return "; ".join(faults)
+
+
+def _print_table(items: list[Item], title: str, told: str) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -116,4 +149,4 @@ def _print_table(items: list[Item], title: str) -> None:
         table.add_row(words, Text.assemble((item.name, "bold"), f"\n{item.detail}{also}"))
     console = Console()
     console.print(table)
-    console.print(summary(items), highlight=False)
+    console.print(told, highlight=False)

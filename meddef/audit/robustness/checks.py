@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from meddef.audit.robustness import gradients, indicators, planted, prior, strength
 from meddef.audit.robustness.evidence import Evidence
 from meddef.audit.robustness.item import Item, ItemVerdict, Outcome
+from meddef.errors import InputError
 
 CARLINI = "Carlini et al. 2019, arXiv 1902.06705"
 ATHALYE = "Athalye et al. 2018, arXiv 1802.00420"
@@ -59,12 +60,19 @@ CHECKS = (
 
 
 def run_check(check: Check, evidence: Evidence) -> Item:
-    """The item; N-A where something is missing that the check needs."""
+    """The item; N-A where something is missing that the check needs, or it could not be made."""
     for need in check.needs:
         if reason := _missing(need, evidence):
             return Item(check.name, "N-A", {}, reason, check.also, check.source)
-    found = check.function(evidence)
-    verdict: ItemVerdict = "PASS" if found.passes else "FAIL"
+    try:
+        found = check.function(evidence)
+    except InputError:
+        raise
+    except Exception as error:  # of the model or of the attack: this item is lost, the others are not
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        told = f"The check could not be made ({type(error).__name__}): {first[:200]}"
+        return Item(check.name, "N-A", {}, told, check.also, check.source)
+    verdict: ItemVerdict = "N-A" if found.passes is None else "PASS" if found.passes else "FAIL"
     return Item(check.name, verdict, found.numbers, found.detail, check.also, check.source)
 
 

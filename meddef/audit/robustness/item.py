@@ -33,8 +33,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check measured: whether it is passed, the numbers, and a sentence with them."""
+    """What a check measured: whether it is passed (None: nothing could be measured), the numbers, and a sentence."""
 
-    passes: bool
+    passes: bool | None
     numbers: Mapping[str, Number]
     detail: str

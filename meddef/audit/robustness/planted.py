@@ -32,24 +32,31 @@ class Readout(nn.Module):
 
 
 class Features(nn.Module):
-    """What goes into the model's last linear layer, (N, d); its logits where it has none."""
+    """What goes into the model's last linear layer, (N, d), averaged over tokens where it has several; the logits where
+    there is no such layer, or it does not see one row per image. Of a compiled model what was compiled is asked."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model = getattr(
+            model, "_orig_mod", model
+        )  # what torch.compile wraps: hooks are not seen from outside
 
     def forward(self, x: Tensor) -> Tensor:
         linear = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
         caught: list[Tensor] = []
         hook = None
         if linear:
-            hook = linear[-1].register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+            hook = linear[-1].register_forward_pre_hook(
+                lambda _, given, named: caught.append(given[0] if given else named["input"]), with_kwargs=True
+            )
         try:
             logits: Tensor = self.model(x)
         finally:
             if hook is not None:
                 hook.remove()
-        return caught[-1] if caught and caught[-1].shape[:1] == x.shape[:1] else logits
+        if not caught or caught[-1].shape[:1] != x.shape[:1]:
+            return logits
+        return caught[-1].flatten(1, -2).mean(1) if caught[-1].ndim > 2 else caught[-1]
 
 
 def finds_planted(evidence: Evidence) -> Outcome:
@@ -73,7 +80,13 @@ def finds_planted(evidence: Evidence) -> Outcome:
         f"Adversarial examples were planted around {planted} images; the attack finds {found}, a random corner of the "
         f"ball is one in {numbers['random_rate']:.0%} of cases."
     )
-    return Outcome(found >= WANTED * planted and planted > 0, numbers, detail)
+    if not planted:
+        return Outcome(
+            None,
+            numbers,
+            "No plane parts a corner of the ball from what is near an image: nothing was planted.",
+        )
+    return Outcome(found >= WANTED * planted, numbers, detail)
 
 
 def _plant(features: Features, image: Tensor, eps: float, generator: torch.Generator) -> Readout | None:
