@@ -23,6 +23,8 @@ from meddef.errors import InputError
 from meddef.statistics import AttackCounts
 
 Record = dict[str, Any]
+CLASS_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+"""How records write a class, one character per image: 0 to 9, then a to z."""
 OF_THE_CELL = ("key", "seconds", "finished", "weights")  # the rest of its provenance it shares with others
 logger = logging.getLogger(__name__)
 

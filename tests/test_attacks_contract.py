@@ -134,6 +134,8 @@ def test_empty_batch(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda x: x + 1e-7, r"lie outside by 1\S*e-07, as after rounding: clamp"),
+        (lambda x: x - 1e-6, r"lie outside by \S+, as after rounding: clamp"),
         (lambda x: x * 255, r"pixels must be in \[0, 1\], got 255: divide 0-255 images by 255"),
         (lambda x: (x - 0.5) / 0.2, r"got -2.5: keep the normalisation inside the model"),
         (lambda x: (x * 255).to(torch.uint8), "got torch.uint8; divide 8-bit by 255"),

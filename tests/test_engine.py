@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -484,3 +485,19 @@ def test_status_sees_a_run_in_progress(unbroken: tuple[Plan, RunOptions]) -> Non
     with (options.folder / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         assert run_status(plan, options.folder).running
+
+
+def test_more_classes_than_a_record_can_write_are_refused(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record writes a class as one character, 0 to 9 and a to z."""
+    from meddef.evaluation import plan as planning
+
+    splits = planning.splits_of
+
+    def many(*given: object, **named: object) -> object:
+        return replace(splits(*given, **named), classes=tuple(f"class {i}" for i in range(37)))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(planning, "splits_of", many)
+    with pytest.raises(InputError, match="has 37 classes, and records of a profile hold at most 36"):
+        make_plan(profile, RunOptions(tmp_path))

@@ -14,6 +14,9 @@ from meddef.errors import InputError
 FORMATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
+ROUNDING = 1e-3  # pixels so little outside [0, 1] are not on another scale
+
+
 class ZeroGradientWarning(UserWarning):
     """Some images have an input gradient that is exactly zero: a gradient attack cannot move them."""
 
@@ -86,6 +89,11 @@ def check_range(images: Tensor) -> None:
     low, high = (float(end) for end in images.aminmax())
     if low != low or high != high:
         raise InputError(f"image {first_bad(torch.isfinite(images))} holds NaN; pixels must be in [0, 1]")
+    beyond = max(-low, high - 1)
+    if 0 < beyond <= ROUNDING:
+        raise InputError(
+            f"pixels must be in [0, 1], these lie outside by {beyond:.2g}, as after rounding: clamp(0, 1)"
+        )
     if low < 0:
         raise InputError(f"pixels must be in [0, 1], got {low:.3g}: keep the normalisation inside the model")
     if high > 1:

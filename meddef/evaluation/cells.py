@@ -26,7 +26,7 @@ from meddef.evaluation.unfinished import Unfinished, place
 from meddef.models import build_model
 from meddef.progress import progress_bar
 from meddef.pruning import prune_l1_grid, sparsity
-from meddef.records import Record
+from meddef.records import CLASS_CHARACTERS, Record
 from meddef.settings import SaliencySettings, TrainingSettings
 from meddef.training import load_weights, train
 
@@ -255,6 +255,6 @@ def batches(
 
 def _predictions(outcome: Evaluation) -> Record:
     """One character an image and row, so that paired comparisons stay possible: class 0 is "0", class 10 is "a"."""
-    digits = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"))
+    digits = np.array(list(CLASS_CHARACTERS))
     rows = (("labels", outcome.labels), ("before", outcome.before), ("after", outcome.after))
     return {name: "".join(digits[values]) for name, values in rows}

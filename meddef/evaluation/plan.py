@@ -15,6 +15,7 @@ from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
 from meddef.models import CAPACITY_CONTROLS, VARIANTS
+from meddef.records import CLASS_CHARACTERS
 from meddef.results_version import versions
 from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
 from meddef.work import grid_runs, passes, saliency_passes, train_passes
@@ -175,6 +176,11 @@ def check_reach(profile: Profile) -> None:
 def _dataset_cells(
     profile: Profile, dataset: DatasetSettings, splits: Splits, options: RunOptions
 ) -> Iterable[Cell]:
+    if len(splits.classes) > len(CLASS_CHARACTERS):
+        raise InputError(
+            f"dataset '{dataset.name}' has {len(splits.classes)} classes, and records of a profile hold at most "
+            f"{len(CLASS_CHARACTERS)}: use meddef.evaluation.evaluate"
+        )
     data = {
         "fingerprint": splits.fingerprint,
         "settings": dataset.model_dump(),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from meddef.records import Record, attack_frame
+from meddef.records import CLASS_CHARACTERS, Record, attack_frame
 from meddef.statistics import BalancedAccuracy, Proportion
 
 NOTE = (
@@ -38,7 +38,7 @@ def balanced_accuracy(record: Record, which: str = "after") -> BalancedAccuracy:
     right: Counter[str] = Counter()
     for label, answer in zip(record["labels"], record[which], strict=True):
         right[label] += label == answer
-    names = [_character(place) for place in range(len(record["classes"]))]
+    names = [CLASS_CHARACTERS[place] for place in range(len(record["classes"]))]
     return BalancedAccuracy(tuple(Proportion(right[name], size[name]) for name in names))
 
 
@@ -74,8 +74,3 @@ def balanced_frame(records: Iterable[Record]) -> pd.DataFrame:
         largest=[answer.name for answer in answers],
         absent=[", ".join(absent_classes(record)) for record in found],
     )
-
-
-def _character(place: int) -> str:
-    """As records write a class: "0" to "9", then "a" to "z"."""
-    return "0123456789abcdefghijklmnopqrstuvwxyz"[place]
