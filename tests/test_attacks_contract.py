@@ -294,3 +294,15 @@ def test_a_nan_gradient_is_refused() -> None:
 
     with pytest.raises(InputError, match="input gradient of image 0 is NaN or infinite"):
         fgsm(Root(), images(2), torch.tensor([0, 1]), eps=EPS)
+
+
+@pytest.mark.parametrize("name", ["bim", "pgd", "ensemble"])
+def test_a_list_of_budgets_has_one_meaning(name: str) -> None:
+    """A grid, as fgsm takes it; one radius per image is a tensor."""
+    model, x = cnn(), images(2)
+    labels = labels_of(model, x)
+    with pytest.raises(
+        InputError, match=r"eps is a list, which is a grid and only fgsm takes: .* a tensor \(2,\)"
+    ):
+        attack(name, model, x, labels, eps=[0.01, 0.02])
+    assert len(attack(name, model, x, labels, eps=torch.tensor([0.01, 0.02]))) == 2

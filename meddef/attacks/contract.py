@@ -151,6 +151,11 @@ def bad_logits(finite: Tensor) -> InputError:
 
 def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float = float("inf")) -> Tensor:
     """``value`` as float64 of shape (N, 1, ..., 1): one number for all, or a tensor (N,)."""
+    if isinstance(value, list | tuple):
+        raise InputError(
+            f"{name} is a list, which is a grid and only fgsm takes: give one number, or a tensor ({len(images)},) of "
+            "one per image"
+        )
     given = torch.as_tensor(value, dtype=torch.float64, device=images.device).detach()
     if given.ndim > 0 and given.shape != images.shape[:1]:
         raise InputError(f"{name} must be a number or a tensor ({len(images)},), got {tuple(given.shape)}")
