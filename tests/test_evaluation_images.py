@@ -173,7 +173,7 @@ def test_the_robustness_report_too(trained: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("meddef.audit.robustness_report", report)
     result = CliRunner().invoke(app, ["check-robustness", "-w", trained, "--eps", "0.1", "--json"])
-    assert json.loads(result.stdout) == []
+    assert json.loads(result.stdout)["items"] == []
     assert "6 of the 6 images of split test of phantom_xray (drawn from seed 3)" in result.stderr
     assert seen == [6]
 

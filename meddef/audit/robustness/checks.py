@@ -68,7 +68,9 @@ def run_check(check: Check, evidence: Evidence) -> Item:
         found = check.function(evidence)
     except InputError:
         raise
-    except Exception as error:  # of the model or of the attack: this item is lost, the others are not
+    except Exception as error:  # this item is lost, the others are not
+        if not check.needs:  # it asks for the model's answers alone, as everything else does
+            raise
         first = (str(error).strip().splitlines() or ["no message"])[0]
         told = f"The check could not be made ({type(error).__name__}): {first[:200]}"
         return Item(check.name, "N-A", {}, told, check.also, check.source)

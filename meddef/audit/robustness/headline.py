@@ -22,13 +22,15 @@ def headline(items: Sequence[Item]) -> dict[str, Any]:
     Values that were not measured are None.
     """
     by_name = {item.name: item for item in items}
-    clean, worst = (by_name[name].numbers for name in ("better_than_one_class", "worst_case_is_near"))
-    n = int(clean["images"])
-    robust = worst.get("robust_accuracy")
-    kept = None if robust is None else Proportion(round(robust * n), n)
+    clean, worst = (
+        by_name[name].numbers if name in by_name else {}
+        for name in ("better_than_one_class", "worst_case_is_near")
+    )
+    n, robust = clean.get("images"), worst.get("robust_accuracy")
+    kept = None if robust is None or n is None else Proportion(round(robust * n), int(n))
     return {
         "images": n,
-        "clean_accuracy": clean["accuracy"],
+        "clean_accuracy": clean.get("accuracy"),
         "robust_accuracy": robust,
         "robust_accuracy_interval": None if kept is None else list(kept.interval),
         "verdicts": dict(Counter(item.verdict for item in items)),

@@ -43,6 +43,7 @@ def robustness_report(
         progress: called with (items done, items in all).
 
     Raises:
+        Exception: whatever the model or the attack under test raises; an error in one other check makes it N-A.
         InputError: unknown norm or budget, eps out of range, no image, bad images or labels, NaN or infinite logits,
             a targeted attack.
     """
