@@ -85,7 +85,7 @@ def test_two_trainings_give_no_verdict(report: Report) -> None:
     assert (row["n"], row["seeds"]) == ("40", "2")
     cell = row[controls.HEADINGS[controls.INTERACTION]]
     assert cell.startswith("+5.0\n[")
-    assert cell.endswith("\nthese eight trainings: no difference shown")
+    assert cell.endswith("\nthese eight\ntrainings: no\ndifference shown")
 
 
 def replicas(wrong: dict[tuple[str, str], int]) -> Report:

@@ -98,7 +98,7 @@ def test_differences_are_other_minus_taken_on_the_same_images() -> None:
     assert not found.is_clear
     row = decisions.table(records).frame.iloc[0]
     assert (row["taken (%)"].split("\n")[0], row["other (%)"].split("\n")[0]) == ("75.0", "25.0")
-    assert row["p, corrected"].endswith("\nthese two trainings differ")
+    assert row["p, corrected"].endswith("\nthese two\ntrainings differ")
     assert "these trainings differ in 1 of 1 conditions" in decisions.listing(records)
     assert "no verdict on a reading follows" in decisions.summary(records)
 

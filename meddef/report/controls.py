@@ -33,10 +33,10 @@ EFFECTS: dict[str, Parts] = {
     ],
 }
 HEADINGS = {
-    DAAM["clean"]: "full model for ResNet18,\nclean training",
-    DAAM["adversarial"]: "full model for ResNet18,\nadversarial training",
-    TRAINING["resnet18"]: "adversarial training,\nResNet18",
-    TRAINING["full"]: "adversarial training,\nFull DAAM",
+    DAAM["clean"]: "full model\nfor ResNet18,\nclean training",
+    DAAM["adversarial"]: "full model\nfor ResNet18,\nadversarial\ntraining",
+    TRAINING["resnet18"]: "adversarial\ntraining,\nResNet18",
+    TRAINING["full"]: "adversarial\ntraining,\nFull DAAM",
     INTERACTION: "interaction",
 }
 IN_PLACE = "The full model in place of ResNet18 adds DAAM, self-attention and their fusion"

@@ -7,6 +7,7 @@ too. So a verdict takes ``FEWEST_TRAININGS`` trainings of each model and a test 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -29,6 +30,7 @@ METHOD = (
     "under Definitions."
 )
 CLEAR, OPEN, AT_FLOOR = "clear", "open", "at the floor"
+LINE = 16  # characters of a verdict beside each other in a table
 _SPELLED = {2: "two", 4: "four", 8: "eight"}
 
 
@@ -136,10 +138,10 @@ class Effect:
         return f"{self.value:+z.1f}\n[{self.low:+z.1f}, {self.high:+z.1f}]{several}"
 
     def evidence(self) -> str:
-        """For tables, a line each: "p 0.042 (Welch 0.051, permuted 0.029)", as far as they can be had, the verdict."""
+        """For tables, in short lines: "p 0.042", "Welch 0.051", "permuted 0.029" where they can be had, the verdict."""
         beside = (("Welch", self.p_welch), ("permuted", self.p_permutation))
-        others = ", ".join(f"{name} {p_text(p)}" for name, p in beside if not math.isnan(p))
-        return f"p {p_text(self.p_value)}{f' ({others})' if others else ''}\n{self.verdict}"
+        others = [f"{name} {p_text(p)}" for name, p in beside if not math.isnan(p)]
+        return "\n".join([f"p {p_text(self.p_value)}", *others, *textwrap.wrap(self.verdict, LINE)])
 
     def words(self) -> str:
         """For sentences: "+4.5 points [+1.2, +7.9]"."""
