@@ -51,8 +51,15 @@ _scalar(
     "tag:yaml.org,2002:float",
     _FLOAT,
     _SIGNS_AND_DIGITS,
-    lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
+    lambda text: _float(text),
 )
+
+
+def _float(text: str) -> float:
+    value = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    if value in (float("inf"), float("-inf")) and "inf" not in text.lower():
+        raise InputError(f"{text} is too large for a number")
+    return value
 
 
 def _fraction(text: str) -> float:

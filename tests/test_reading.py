@@ -37,6 +37,7 @@ def test_merge_keys_and_lists_still_work() -> None:
         ("x:\n  grid: 1\n  grid: 2", "a text, line 3: 'grid' is given twice"),
         ("a: [1", "a text is not YAML: while parsing a flow sequence"),
         ("1/0", "1/0 divides by zero"),
+        ("a: 1e400", "1e400 is too large for a number"),
         ("!!python/object:os.system x", "is not YAML: could not determine a constructor"),
     ],
 )

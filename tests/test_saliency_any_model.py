@@ -132,3 +132,23 @@ def test_refusals(made: Any, given: dict[str, Any], message: str) -> None:
 def test_the_models_own_errors_stay_its_own() -> None:
     with pytest.raises(IndexError, match="the model's own"):
         grad_cam(Broken().eval(), images(), layer="features.3")
+
+
+class InPlace(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.sub_(0.5).div_(0.25))
+
+
+class Twin(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x - 0.5) / 0.25)
+
+
+def test_a_model_that_writes_into_its_input_has_its_twin_s_maps() -> None:
+    maps = []
+    for made in (InPlace, Twin):
+        torch.manual_seed(0)
+        x = images()
+        maps.append(grad_cam(made().eval(), x, layer="features.3"))
+        assert torch.equal(x, images())
+    assert np.array_equal(*maps)

@@ -74,9 +74,8 @@ def grad_cam(
     if not len(images):
         return np.zeros((0, *images.shape[2:]), np.float32)
     with evaluating(model), torch.inference_mode(False), torch.enable_grad():
-        images = images.detach()
-        images = images.clone() if images.is_inference() else images
-        logits, seen = _seen(model, chosen, images[:1])
+        images = images.detach().clone()  # a model may write into what it is given
+        logits, seen = _seen(model, chosen, images[:1].clone())
         if seen.ndim != 4:
             raise InputError(
                 f"the layer gives {tuple(seen.shape)}, and Grad-CAM needs maps (N, C, h, w): take another"
@@ -87,7 +86,7 @@ def grad_cam(
             else [ClassifierOutputTarget(t) for t in _classes(targets, images, logits)]
         )
         if not seen.requires_grad:  # frozen up to here: the way to the layer begins at the images
-            images = images.clone().requires_grad_()
+            images = images.requires_grad_()
         cam = GradCAM(model, [chosen])
         try:  # its own "with" takes an IndexError of the model for its end
             maps: np.ndarray = cam(input_tensor=images, targets=wanted)
