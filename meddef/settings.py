@@ -106,6 +106,18 @@ class SaliencySettings(Settings):
     allow_short_reach: bool = False
 
 
+class CurveSettings(Settings):
+    """One long training, looked at on test images every few epochs: does robustness overfit (Rice et al. 2020)?"""
+
+    variants: list[str]  # each trained adversarially, with the profile's settings but for the epochs
+    seeds: list[int] = [0]
+    epochs: Positive = 100
+    every: Positive = 5  # epochs between two looks
+    images: Positive = 200  # of the test split
+    eps: Epsilon = 0.031373  # of PGD
+    steps: Positive = 20
+
+
 class Profile(Settings):
     """Everything that decides what a run computes."""
 
@@ -123,6 +135,7 @@ class Profile(Settings):
     clean_training: TrainingSettings | None = None  # None: ``training`` without its adversarial part
     grids: dict[str, GridSettings]
     saliency: SaliencySettings | None = None
+    curve: CurveSettings | None = None
 
     def models(self) -> list[tuple[str, TrainingSettings]]:
         """Every variant with the settings it is trained with, the controls last."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meddef.settings import GridSettings, SaliencySettings, TrainingSettings
+from meddef.settings import CurveSettings, GridSettings, SaliencySettings, TrainingSettings
 
 FORWARD = 0.4  # a forward pass alone, as a share of a pass with its gradient
 UPDATE = 1.8  # a training step on an image: gradients of the weights too, and the optimizer
@@ -72,6 +72,12 @@ def train_passes(settings: TrainingSettings, n_train: int, n_val: int) -> float:
         an_epoch += rule.train_share * n_train * (SURROGATE * rule.steps + UPDATE)
         an_epoch += rule.validation_share * n_val * SURROGATE * rule.steps
     return settings.epochs * an_epoch
+
+
+def curve_passes(settings: CurveSettings) -> float:
+    """Passes of the looks of a long training at its test images, the best epoch's among them."""
+    looks = settings.epochs // settings.every + 1
+    return looks * settings.images * passes("pgd", {"steps": settings.steps}, 0)
 
 
 def saliency_passes(images: int, settings: SaliencySettings) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -62,6 +62,18 @@ def run_data(cell: Cell, splits: Splits) -> list[Record]:
 
 def run_train(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -> list[Record]:
     """Train one model (resuming where a killed run stopped) and record its history."""
+    return [train_model(cell, splits, run_folder, progress=progress)[0]]
+
+
+def train_model(
+    cell: Cell,
+    splits: Splits,
+    run_folder: Path,
+    *,
+    progress: bool,
+    look: Callable[[int, nn.Module], Mapping[str, Any]] | None = None,
+) -> tuple[Record, nn.Module]:
+    """The record of a training and its model, with the weights of the best epoch; ``look`` as ``train`` takes it."""
     settings = TrainingSettings.model_validate(cell.settings["training"])
     variant, seed, device = cell.settings["variant"], cell.settings["seed"], cell.settings["device"]
     torch.manual_seed(seed)
@@ -72,10 +84,10 @@ def run_train(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -
     state = train(
         model, splits.train, splits.val, settings,
         seed=seed, folder=model_folder(run_folder, cell.key), device=device, label=cell.label, progress=progress,
-        about=describe(splits, variant=variant, seed=seed, training=cell.settings["training"]),
+        about=describe(splits, variant=variant, seed=seed, training=cell.settings["training"]), look=look,
     )  # fmt: skip
     record = {
-        **_head(cell, "train"),
+        **_head(cell, cell.kind),
         "variant": variant,
         "training": _training(settings),
         "seed": seed,
@@ -86,7 +98,7 @@ def run_train(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -
         "history": state.history,
         "data_fingerprint": splits.fingerprint,
     }
-    return [record]
+    return record, model
 
 
 def load_trained(
@@ -125,7 +137,7 @@ def run_attack(
         "correct_after": counts.correct_after,
         "flipped": counts.flipped,
         "classes": list(splits.classes),
-        **_predictions(outcome),
+        **predictions(outcome),
         "linf": outcome.linf,
         "l0": outcome.l0,
         "warnings": warned,
@@ -253,7 +265,7 @@ def batches(
         yield part.to(device, memory_format=layout), labels.to(device)
 
 
-def _predictions(outcome: Evaluation) -> Record:
+def predictions(outcome: Evaluation) -> dict[str, str]:
     """One character an image and row, so that paired comparisons stay possible: class 0 is "0", class 10 is "a"."""
     digits = np.array(list(CLASS_CHARACTERS))
     rows = (("labels", outcome.labels), ("before", outcome.before), ("after", outcome.after))

@@ -18,14 +18,14 @@ from meddef.models import CAPACITY_CONTROLS, VARIANTS
 from meddef.records import CLASS_CHARACTERS
 from meddef.results_version import versions
 from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
-from meddef.work import grid_runs, passes, saliency_passes, train_passes
+from meddef.work import curve_passes, grid_runs, passes, saliency_passes, train_passes
 
 TEST_GRID = "test"  # clean accuracy on the whole test split
 SECTIONS: dict[str, tuple[str, ...]] = {
     # section of the report -> the cells it needs: kinds, and for attacks the grids
     "data": ("data",),
     "architecture": ("data",),
-    "training": ("data", "train"),
+    "training": ("data", "train", "curve"),
     "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
     "controls": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
     "epsilon": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
@@ -44,7 +44,7 @@ class Cell:
     ``work`` is its size in forward-and-backward passes of one image, for the estimate of time, and is not in the key.
     """
 
-    kind: str  # "data", "train", "attack" or "saliency"
+    kind: str  # "data", "train", "attack", "saliency" or "curve"
     dataset: str
     settings: Mapping[str, Any]
     needs: str | None = None
@@ -68,7 +68,7 @@ class Cell:
     @property
     def precision(self) -> str:
         """Of the arithmetic that its passes are in: "float32" or "bf16"."""
-        given = self.settings.get("training" if self.kind == "train" else "attack_settings", {})
+        given = self.settings.get("training" if self.kind in ("train", "curve") else "attack_settings", {})
         return str(given.get("precision", "float32"))
 
     @property
@@ -198,6 +198,7 @@ def _dataset_cells(
                     yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
             if profile.saliency is not None:
                 yield _saliency_cell(profile, dataset, train, shared)
+    yield from _curve_cells(profile, dataset.name, splits, shared)
 
 
 def _train_cell(
@@ -269,3 +270,20 @@ def _saliency_cell(
     }
     work = saliency_passes(profile.saliency.images, profile.saliency)
     return Cell("saliency", train.dataset, settings, needs=train.key, work=work)
+
+
+def _curve_cells(profile: Profile, dataset: str, splits: Splits, shared: Mapping[str, Any]) -> Iterable[Cell]:
+    rule = profile.curve
+    if rule is None:
+        return
+    training = profile.training.model_copy(update={"epochs": rule.epochs})
+    for variant in rule.variants:
+        for seed in rule.seeds:
+            train = _train_cell(dataset, variant, training, seed, splits, shared)
+            settings = {
+                **train.settings,
+                **rule.model_dump(include={"every", "images", "eps", "steps"}),
+                "versions": versions("models", "training", "attacks", "evaluation"),
+            }
+            work = train.work + curve_passes(rule)
+            yield Cell("curve", dataset, settings, work=work)

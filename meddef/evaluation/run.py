@@ -21,6 +21,7 @@ from meddef.arithmetic import recorded
 from meddef.data.splits import Splits
 from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
+from meddef.evaluation.curve import run_curve
 from meddef.evaluation.plan import Cell, Plan, RunOptions, splits_of
 from meddef.evaluation.provenance import provenance
 from meddef.progress import progress_bar
@@ -29,6 +30,7 @@ from meddef.settings import Profile
 from meddef.training.team import Team
 
 logger = logging.getLogger(__name__)
+TRAINED = ("train", "curve")  # kinds of cells that leave weights
 LOOK_SECONDS = 5.0  # between looks at what running tasks have recorded
 
 
@@ -183,8 +185,10 @@ def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...
 def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
     """Whose turn is first: attacks on models that are there (``whole_models``) or the trainings that others wait for.
 
-    Of the trainings first the architectures that are trained both ways.
+    Of the trainings first the architectures that are trained both ways; long ones come last.
     """
+    if cell.kind == "curve":
+        return 4
     if cell.kind != "train":
         return 0 if whole_models else 3
     return 1 if cell.settings["variant"] in profile.controls else 2
@@ -233,18 +237,20 @@ def _run_cells(task: Task) -> None:
             if not Team.current().leads:
                 continue
             circumstances = provenance(task.options.device, seconds)
-            if cell.kind == "train":
+            if cell.kind in TRAINED:
                 circumstances["weights"] = _digest(
                     model_folder(task.options.folder, cell.key) / "best.safetensors"
                 )
             store.put(CellResult(cell.key, records, circumstances, cell.content))
-    if first.kind == "train" and Team.current().leads:
+    if first.kind in TRAINED and Team.current().leads:
         (model_folder(task.options.folder, first.key) / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -> list[Record]:
     if cell.kind == "data":
         return run_data(cell, splits)
+    if cell.kind == "curve":
+        return run_curve(cell, splits, task.options.folder, progress=task.progress)
     if cell.kind == "train":
         return run_train(cell, splits, task.options.folder, progress=task.progress)
     assert task.train is not None

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def train(
     label: str = "train",
     progress: bool = True,
     about: Mapping[str, Any] | None = None,
+    look: Callable[[int, nn.Module], Mapping[str, Any]] | None = None,
 ) -> TrainingState:
     """Train ``model`` in place; it ends with the weights of the best epoch.
 
@@ -67,6 +68,8 @@ def train(
     of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives a
     checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; the same run found there is resumed.
     ``about`` is written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
+    ``look`` is called with the number of epochs done and the model after each of them; what it returns is kept in the
+    history. Every epoch draws its own random numbers, so that a look does not move what follows.
 
     Of several processes the first writes; all read ``folder``, so it must lie on a disk that they share. On a GPU,
     float32 means float32 (TF32 is off while training) and convolutions give the same bits twice.
@@ -108,6 +111,8 @@ def train(
                 together, optimizer, attack, settings, state.epoch, state.ease, seed, torch.device(device)
             )
             row = {**epoch.plan(), **epoch.fit(train_images), **epoch.validate(val_images)}
+            if look is not None:
+                row |= look(state.epoch + 1, model)
             logger.info("%s: %s", label, row)
             state.history.append(row)
             if row["score"] > state.best_score:
