@@ -99,8 +99,10 @@ def test_a_report_is_written_too(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["check-robustness", *(a for a in arguments[1:] if a not in ("--images", "8"))]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    first = result.stdout.strip().splitlines()
-    assert first[1].startswith("Robust accuracy at ε = 0.03137, worst case")
+    headline, table = (
+        result.stdout.index(text) for text in ("Robust accuracy at ε = 0.03137", CHECKS[0].name)
+    )
+    assert headline < table
     rows = list(csv.DictReader(Path("report.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == [check.name for check in CHECKS]
     assert json.loads(rows[0]["numbers"])["images"] == int(rows[0]["n"]) == 8
@@ -114,7 +116,7 @@ def test_an_attack_in_l2_takes_a_length() -> None:
     assert 0 < told["headline"]["largest_change"] < 1
 
 
-@pytest.mark.parametrize("targets", ["second", "least", "PNEUMONIA", "1"])
+@pytest.mark.parametrize("targets", ["second", "least", "normal", "0"])
 def test_a_targeted_attack_has_its_own_success(targets: str) -> None:
     """The network answers by brightness, so that a step of 0.5 makes whatever is wanted of an image."""
     told = json.loads(ran("--attack", "bim", "--eps", "0.5", "--targets", targets, "--json"))
@@ -180,7 +182,7 @@ def test_an_error_says_whose_it_is(
     code, (line,) = failed(given("own_picky:lost", "picky.safetensors"), monkeypatch, capsys)
     assert code == 2
     assert re.search(
-        r"'own_picky:lost' raised FileNotFoundError: .*no_such_file.*\(own_picky.py, line 18", line
+        r"'own_picky:lost' raised FileNotFoundError: .*no_such_file.*\(own_picky.py, line 19", line
     )
     single = given("own_picky:single", "picky.safetensors", "--image-size", "28")
     code, (line,) = failed(single, monkeypatch, capsys)
