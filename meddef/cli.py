@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 import warnings
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from meddef.commands import audit, book, course, data, estimate, evaluate, lab, robustness, run, status, train
 from meddef.errors import InputError, RunFailed
+from meddef.whose import in_a_line, whose
 
 app = typer.Typer(
     help="The reproducible companion to the MedDef paper: measure every published number again.",
@@ -37,8 +39,11 @@ def options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log every step, with times, to stderr.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error too; may stand anywhere.")
+    ] = False,
 ) -> None:
-    """Set up logging for all commands."""
+    """Set up logging for all commands; ``main`` has looked for --debug."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(
         level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -51,16 +56,23 @@ def _say(message: Warning | str, category: type[Warning], *rest: object, **other
 
 
 def main() -> None:
-    """Run the command line; bad input is one line on stderr and exit code 2, a run that failed exit code 1."""
+    """Run the command line; bad input is one line on stderr and exit code 2, anything else that fails exit code 1."""
     warnings.showwarning = _say
     try:
-        app()
-    except InputError as error:
-        print(f"meddef: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except RunFailed as error:
-        print(f"meddef: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:  # a full disk, a folder that is read-only: what is recorded is whole
-        print(f"meddef: {error}: mend that and run the same command again", file=sys.stderr)
-        sys.exit(1)
+        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+    except Exception as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        print(f"meddef: {_told(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def _told(error: Exception) -> str:
+    """An error in one line: what is wrong and, where that is not in it, who has to mend it."""
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, RunFailed):
+        return str(error)
+    if isinstance(error, OSError):  # a full disk, a folder that is read-only: what is recorded is whole
+        return f"{error}: mend that and run the same command again"
+    return f"{in_a_line(error)}: {whose(error)}; --debug shows the traceback"

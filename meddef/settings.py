@@ -123,7 +123,7 @@ class Profile(Settings):
 
     name: str
     description: str
-    image_size: Annotated[int, Field(ge=32)]
+    image_size: Annotated[int, Field(ge=28)]
     datasets: list[DatasetSettings]
     variants: list[str]
     seeds: list[int] = [0]

@@ -1,17 +1,19 @@
 """foolbox and ART behind the contract: the same result as calling them, and none of their side effects."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from attack_models import EPS, cnn, images, labels_of
+from attack_models import EPS, cnn, images, labels_of, stripes, trained
 
 from meddef.attacks import bim, peers
 from meddef.attacks.peers import PEERS, art_attack, foolbox_attack
 from meddef.attacks.reach import ShortReachWarning
 from meddef.errors import InputError
+from meddef.evaluation import evaluate
 
 QUICK: dict[str, dict[str, Any]] = {
     "foolbox_fgsm": {},
@@ -184,3 +186,43 @@ def test_a_failure_is_no_robustness() -> None:
         art_attack(model, x, labels, attack="AdversarialPatch")
     with pytest.raises(InputError, match=r"ART's CarliniL2Method failed \(TypeError\)"):
         art_attack(model, x, labels, attack="CarliniL2Method", steps=3)
+
+
+def test_a_peer_that_is_targeted_by_default_must_be_told() -> None:
+    """ART's BoundaryAttack would take the true classes for its targets, and give the images back."""
+    pytest.importorskip("art", reason="the peers extra is not installed")
+    model, (x, labels) = trained(3), stripes(4, 3, 28, seed=3)
+    few = {"max_iter": 5, "verbose": False}
+    for name in ("BoundaryAttack", "SignOPTAttack"):
+        with pytest.raises(
+            InputError, match=f"ART's {name} is targeted unless told otherwise: give targeted=F"
+        ):
+            art_attack(model, x, labels, attack=name, **few)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = art_attack(
+            model, x, labels, attack="BoundaryAttack", targeted=False, **few
+        )  # asks in float64
+    assert (labels_of(model, found) != labels).all()
+
+
+def test_a_targeted_peer_in_a_function_of_ones_own_is_noticed() -> None:
+    pytest.importorskip("art", reason="the peers extra is not installed")
+    model, (x, labels) = trained(3), stripes(4, 3, 28, seed=3)
+    settings: dict[str, Any] = {
+        "eps": 0.05,
+        "eps_step": 0.01,
+        "max_iter": 5,
+        "targeted": True,
+        "verbose": False,
+    }
+    steps = "ProjectedGradientDescent"
+    with pytest.raises(InputError, match="given the true classes as its targets"):
+        evaluate(model, [(x, labels)], lambda *a: art_attack(*a, attack=steps, **settings))
+    reached = evaluate(
+        model,
+        [(x, labels)],
+        partial(art_attack, attack=steps, **settings),
+        targets=lambda _, labels: (labels + 1) % 3,
+    )
+    assert reached.targeted_success.n == 4

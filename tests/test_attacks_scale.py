@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from attack_models import QUICK, attack, images
+from attack_models import QUICK, answers, attack, images, stripes, trained
 from torch import Tensor, nn
 
-from meddef.attacks import ZeroGradientWarning, fab, fgsm, jsma, pgd
+from meddef.attacks import ZeroGradientWarning, bim, fab, fgsm, jsma, pgd
 from meddef.attacks.half import rounded
+from meddef.attacks.losses import cross_entropy
 from meddef.errors import InputError
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+HALF = DTYPES[2:]
 EACH = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
 
 
@@ -56,6 +58,79 @@ def test_jsma_by_probabilities_takes_the_same_features(gap: int, dtype: torch.dt
     by_logits = jsma(Gap(gap, torch.float64), model.x.double(), torch.tensor([1]), **settings)
     assert torch.equal(found.double(), by_logits)
     assert int((found != model.x).sum()) >= 2
+
+
+class Ahead(nn.Module):
+    """Three classes whose gradients have nothing to do with each other; on grey, class 2 is ``gap`` ahead of both."""
+
+    def __init__(self, gap: float, dtype: torch.dtype) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(64, 3, generator=generator, dtype=torch.float64).to(dtype))
+        self.bias = nn.Parameter(torch.tensor([0.0, 0.5, gap]).to(dtype))
+        self.x = torch.full((1, 1, 8, 8), 0.5, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - 0.5).flatten(1) @ self.weight + self.bias
+
+    def direction(self) -> Tensor:
+        """The sign of cross-entropy's gradient on grey, (64,): the likely others' minus one's own, times 1 - p."""
+        weight, logits = self.weight.detach().double(), self.bias.detach().double()
+        return (weight[:, :2] @ logits[:2].softmax(0) - weight[:, 2]).sign()
+
+
+FAR = [10, 15, 17, 18, 20, 40, 100, 110, 800, 1e4]
+
+
+@EACH
+@pytest.mark.parametrize("gap", FAR)
+def test_cross_entropy_keeps_its_direction(gap: float, dtype: torch.dtype) -> None:
+    """Where 1 - p rounds to 0, what is left of the gradient used to be that of the other classes alone, or nothing."""
+    model, label = Ahead(gap, dtype), torch.tensor([2])
+    steps = {"eps": 0.125, "step_size": 0.125, "steps": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [
+            fgsm(model, model.x, label, eps=0.125),
+            bim(model, model.x, label, **steps),
+            pgd(model, model.x, label, random_start=False, norm="l2", **steps),
+        ]
+    moved = [(one - model.x).flatten().double().sign() for one in found]
+    agree = [float((one == model.direction())[one != 0].double().mean()) for one in moved]
+    assert min(agree) >= (0.98 if gap == 15 or dtype in HALF else 1.0), (
+        agree
+    )  # half a unit of 1 - p; of a weight
+
+
+def test_a_surer_answer_has_the_smaller_cross_entropy() -> None:
+    """Across the gap where it rounds to 0, for whoever keeps the best of several points."""
+    gaps = torch.linspace(0, 60, 500)
+    logits = torch.stack([torch.zeros_like(gaps), gaps], 1)
+    values = cross_entropy(logits, torch.ones(500).long())
+    assert (values.diff() <= 0).all()
+    assert (values.diff()[gaps[:-1] > 17] < 0).all()
+    exact = nn.functional.cross_entropy(logits.double(), torch.ones(500).long(), reduction="none")
+    torch.testing.assert_close(values.double(), exact, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [20, 100, 1e4])
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "apgd"])
+def test_logits_of_large_scale_do_not_hide_a_model(name: str, scale: float) -> None:
+    """The louder the logits, the nearer is cross-entropy to the margin, and so is what attacks break with it."""
+
+    class Loud(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return scale * trained(4)(x)
+
+    x, labels = stripes(32, 4, 28, seed=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ZeroGradientWarning)
+        broken = [
+            int((answers(net, attack(name, net, x, labels, eps=0.05, loss=loss)) != labels).sum())
+            for net, loss in ((trained(4), "margin"), (Loud(), "ce"))
+        ]
+    assert broken[0] > 24
+    assert abs(broken[1] - broken[0]) <= 2, broken
 
 
 class Scaled(nn.Module):
@@ -114,7 +189,7 @@ def test_a_gradient_that_is_zero_stays_zero_and_is_told() -> None:
     assert float((found[1] - x[1]).norm()) > 0.2
 
 
-HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=lambda dtype: str(dtype)[6:])
+HALVES = pytest.mark.parametrize("dtype", HALF, ids=lambda dtype: str(dtype)[6:])
 
 
 @HALVES

@@ -68,7 +68,7 @@ def test_stand_ins_have_the_classes_of_what_they_stand_for() -> None:
     [
         ({"sizes": {"train": 0}}, "sizes: train must be at least 1, not 0"),
         ({"sizes": {"training": 5}}, "sizes: unknown split training; choose from train, val, test"),
-        ({"image_size": 16}, "size must be at least 32"),
+        ({"image_size": 16}, "size must be at least 28"),
     ],
 )
 def test_bad_sizes(tmp_path: Path, options: dict[str, object], message: str) -> None:

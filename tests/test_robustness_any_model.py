@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from meddef.audit import robustness_report
 from meddef.audit.robustness import BUDGETS
 from meddef.audit.robustness.evidence import Budget
-from meddef.audit.robustness.headline import headline, words
+from meddef.audit.robustness.headline import closing, headline, words
 from meddef.audit.robustness.planted import Features
 
 
@@ -108,4 +108,5 @@ def test_the_headline_says_what_is_left_of_how_many() -> None:
     assert low <= found["robust_accuracy"] <= high
     assert sum(found["verdicts"].values()) == len(items)
     assert f"worst case over all attacks tried: {found['robust_accuracy']:.1%}" in words(found, 8 / 255)
+    assert f"{found['verdicts']['PASS']} PASS. PASS says that the attacks work" in closing(found)
     assert "could not be measured" in words({**found, "robust_accuracy": None}, 8 / 255)

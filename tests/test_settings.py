@@ -56,7 +56,7 @@ grids: {}
     ("change", "message"),
     [
         ("colour: blue", "colour: Extra inputs are not permitted"),
-        ("image_size: 16", "image_size: Input should be greater than or equal to 32"),
+        ("image_size: 16", "image_size: Input should be greater than or equal to 28"),
         ("training: {epoch: 3}", "training.epoch: Extra inputs"),
         ("training: {adversarial: {share: 1}}", "training.adversarial.share: Extra inputs"),
         ("grids: {e: {attacks: {}, eps: [1.5]}}", "grids.e.eps.0: Input should be less than or equal to 1"),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from meddef.attacks import contract
@@ -13,7 +12,7 @@ from meddef.attacks.asking import ask
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.looks import Looks
 from meddef.attacks.loop import finish
-from meddef.attacks.losses import LOSSES, Goal
+from meddef.attacks.losses import LOSSES, Goal, cross_entropy
 from meddef.attacks.randomness import randomness
 from meddef.errors import InputError
 
@@ -222,7 +221,7 @@ def _evaluate(
 def targeted_loss(logits: Tensor, labels: Tensor, target: Tensor, loss: str) -> Tensor:
     """(N,), rising towards ``target``: -CE; z_t - z_y; or that over z_(1) - (z_(3) + z_(4)) / 2 (equation 7)."""
     if loss == "ce":
-        return -F.cross_entropy(logits, target, reduction="none")
+        return -cross_entropy(logits, target)
     rows = torch.arange(len(logits), device=logits.device)
     gap = logits[rows, target] - logits[rows, labels]
     if loss == "margin":

@@ -37,17 +37,44 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
     return margin(logits, labels) / (ordered[:, 0] - ordered[:, 2] + 1e-12)
 
 
+def cross_entropy(logits: Tensor, labels: Tensor, *, look: bool = True) -> Tensor:
+    """Cross-entropy, with a gradient that keeps its direction however far the label is ahead.
+
+    16 logits ahead (float64: 36) the label's probability rounds to 1 and its part of the gradient to 0; 104 ahead the
+    rest as well. There this is the machine epsilon times the logarithm of the odds of the others: below 0 and below
+    what does not round, in the order of cross-entropy and with its gradient up to a factor.
+
+    Args:
+        logits: (N, K).
+        labels: (N,), int64.
+        look: on a CPU, spare the rest where nothing rounds; False reads nothing on the host.
+
+    Returns:
+        (N,)
+    """
+    value = F.cross_entropy(logits, labels, reduction="none")
+    eps = torch.finfo(value.dtype).eps
+    lost = value.detach() <= eps
+    if look and value.device.type == "cpu" and not bool(lost.any()):
+        return value
+    own = labels[:, None] == torch.arange(logits.shape[1], device=logits.device)
+    odds = logits.masked_fill(own, -torch.inf).logsumexp(1) - logits.masked_fill(~own, 0).sum(1)
+    return torch.where(lost, eps * odds, value)
+
+
 @dataclass(frozen=True)
 class Goal:
     """What counts as success, and the loss that leads there.
 
     labels (N,) are the true classes to leave or, if targeted, the classes to reach; highest is the largest of them.
+    A recorded goal computes its loss without a look at any value.
     """
 
     labels: Tensor
     loss_name: str = "ce"
     targeted: bool = False
     highest: int = -1
+    recorded: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.loss_name, LOSSES, "loss")
@@ -59,7 +86,7 @@ class Goal:
     def loss(self, logits: Tensor) -> Tensor:
         """(N,), to be maximised."""
         if self.loss_name == "ce":
-            value = F.cross_entropy(logits, self.labels, reduction="none")
+            value = cross_entropy(logits, self.labels, look=not self.recorded)
         else:
             value = (margin if self.loss_name == "margin" else dlr)(logits, self.labels)
         return -value if self.targeted else value

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract, peer_checks
+from meddef.attacks.aim import check_targets
 from meddef.attacks.anyone import for_anyone
 from meddef.attacks.asking import ask
 from meddef.attacks.balls import ball
@@ -84,10 +85,11 @@ def art_attack(
     norm: str | float = "linf",
     **settings: Any,
 ) -> Tensor:
-    """An attack of ``art.attacks.evasion`` by its class name, untargeted where the class knows the difference.
+    """An attack of ``art.attacks.evasion`` by its class name.
 
     Args:
-        model, images, labels: as for ``meddef.attacks.pgd``.
+        model, images, labels: as for ``meddef.attacks.pgd``; with ``targeted=True``, where the class knows the
+            difference, labels are the classes to reach.
         attack: class name, such as "ProjectedGradientDescent" or "SaliencyMapMethod".
         eps: passed on where the class takes one, and the bound the result is held to; None for attacks without one.
         norm: of eps, "linf" or "l2" (or as ART writes them, inf and 2); passed on where the class takes one, else it
@@ -99,18 +101,24 @@ def art_attack(
 
     Raises:
         InputError: bad input, ART is not installed or has no such attack, the attack is one of another norm, takes
-            steps beyond ``eps``, fails, or leaves correctly classified images untouched.
+            steps beyond ``eps``, is targeted by default, fails, or leaves correctly classified images untouched.
     """
     evasion, estimators = _peer("art.attacks.evasion"), _peer("art.estimators.classification")
     kind, name = _named(evasion, attack, "art.attacks.evasion"), f"ART's {attack}"
     norm = peer_checks.checked_norm(norm)
     given = _art_settings(kind, name, norm, eps, settings)
+    if settings.get("targeted", attack.startswith("Targeted")):
+        check_targets(labels)
+    elif peer_checks.with_defaults(kind, settings).get("targeted"):
+        raise InputError(
+            f"{name} is targeted unless told otherwise: give targeted=False, or targeted=True and classes to reach"
+        )
 
     def run(x: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
             classes = contract.check_logits(model(x), y).shape[1]
         estimator = estimators.PyTorchClassifier(
-            model=model,
+            model=_InFormat(model, x.dtype),
             loss=nn.CrossEntropyLoss(),
             input_shape=tuple(x.shape[1:]),
             nb_classes=classes,
@@ -124,6 +132,18 @@ def art_attack(
         return torch.from_numpy(found).to(x) if isinstance(found, np.ndarray) else found
 
     return _under_contract(model, images, labels, eps, run, name=name, norm=norm)
+
+
+class _InFormat(nn.Module):
+    """The model, asked in the format of the images, whatever ART computes in: float64, now and then."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype = model, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.model(x.to(self.dtype))
+        return answer
 
 
 ITERATIVE = ("ProjectedGradientDescent", "BasicIterativeMethod", "MomentumIterativeMethod")

@@ -51,7 +51,7 @@ class Step:
         self.run = replace(
             whole,
             sphere=replace(whole.sphere, images=_as(whole.sphere.images, x), eps=whole.sphere.eps.clone()),
-            goal=replace(whole.goal, labels=whole.goal.labels.clone()),
+            goal=replace(whole.goal, labels=whole.goal.labels.clone(), recorded=True),
             size=whole.size.clone(),
         )
         self.x = _as(x[rows], x)

@@ -21,11 +21,15 @@ from meddef.commands.judged import (
     Variant,
     Weights,
 )
+from meddef.commands.output import AsJson, Output, check_output, deliver
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from meddef.evaluation.metrics import Evaluation
+    from meddef.statistics import Proportion
 
 WORDS = {"true": True, "false": False, "none": None}
 
@@ -45,6 +49,13 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", help="A setting of the attack, name=value; may be given several times."),
     ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets",
+            help="Of a targeted attack: the class to reach, or 'second' (the likeliest other class) or 'least'.",
+        ),
+    ] = None,
     prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
     images: Annotated[int, typer.Option("--images", min=1, help="How many images.")] = 100,
     split: Split = "test",
@@ -55,6 +66,8 @@ def evaluate(
     data_dir: DataDir = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Attack saved weights and print counts, rates and their 95 % Wilson intervals.
 
@@ -63,41 +76,87 @@ def evaluate(
 
         meddef evaluate -w full.safetensors --attack pgd --eps 8/255
 
+        meddef evaluate -w full.safetensors --set norm=l2 --eps 3 --targets second -o second.json
+
         meddef evaluate --dataset chest_xray --image-size 224 --model my_models:small_net -w mine.safetensors
         --attack ensemble --set steps=50
     """
-    from meddef.evaluation.single import bind_attack, evaluate_weights
+    from meddef.evaluation.single import bind_attack, evaluate_weights, targets_named
 
     asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
     check_device(device)
-    bound = bind_attack(attack, None if eps is None else parse_eps(eps), parse_settings(given or []))
+    check_output(output)
+    settings = parse_settings(given or [])
+    targeted = _targeted(settings, targets)
+    radius = None if eps is None else parse_eps(eps, bounded=settings.get("norm", "linf") == "linf")
+    bound = bind_attack(attack, radius, settings, targeted=targeted)
     subject = asked.subject(weights)
     splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
     outcome = evaluate_weights(
         weights, subject.models[0], splits, bound, rate=prune_rate, images=images,
         batch_size=subject.profile.batch_size, device=device, part=split, other_data=other_data,
+        targets=None if targets is None else targets_named(targets, splits.classes),
     )  # fmt: skip
     used = bound.keywords if bound else {}
-    told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in used.items())
-    title = f"{attack} ({told})" if told else attack
-    _print(outcome, f"{title} on {subject.name}, {splits.dataset}, {outcome.counts.n} {split} images")
+    rates = _rates(outcome)
+    if not as_json:
+        shown = used | ({} if targets is None else {"targets": targets})
+        told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
+        title = f"{attack} ({told})" if told else attack
+        _print(rates, f"{title} on {subject.name}, {splits.dataset}, {outcome.counts.n} {split} images")
+        print(f"largest change of a pixel {outcome.linf:.4f}, most features changed {outcome.l0}")
     for line in subject.told(splits, images):
-        print(line)
+        typer.echo(line, err=as_json)
+    about = subject.about(splits) | {
+        "attack": attack, "eps": used.get("eps"), "settings": {k: v for k, v in used.items() if k != "eps"},
+        "targets": targets, "prune_rate": prune_rate, "n": outcome.counts.n,
+    }  # fmt: skip
+    headline = {name.replace(" ", "_"): rate.value for name, rate in rates.items()} | {
+        "largest_change": outcome.linf, "most_features_changed": outcome.l0,
+    }  # fmt: skip
+    rows = [
+        {"measure": name, "hits": rate.hits, "of": rate.n, "rate": rate.value}
+        | dict(zip(("low", "high"), rate.interval, strict=True))
+        for name, rate in rates.items()
+    ]
+    deliver(about, headline, rows, called="rates", path=output, as_json=as_json)
 
 
-def _print(outcome: Evaluation, title: str) -> None:
+def _targeted(settings: dict[str, Any], targets: str | None) -> bool:
+    """Whether the attack is to be targeted; takes the setting of that name out of ``settings``.
+
+    Raises:
+        InputError: it says yes and there is nothing to reach, or no and there is.
+    """
+    asked = settings.pop("targeted", targets is not None)
+    if not isinstance(asked, bool):
+        raise InputError(f"--set targeted={asked} must be true or false")
+    if asked and targets is None:
+        raise InputError(
+            "--set targeted=true needs the class to reach: give --targets with a class, second or least"
+        )
+    if targets is not None and not asked:
+        raise InputError("--targets is given, and --set targeted=false: leave one of them out")
+    return asked
+
+
+def _rates(outcome: Evaluation) -> dict[str, Proportion]:
+    rates = {
+        "clean accuracy": outcome.clean_accuracy,
+        "robust accuracy": outcome.robust_accuracy,
+        "attack success rate": outcome.asr,
+    }
+    return rates if outcome.targets is None else rates | {"targeted success": outcome.targeted_success}
+
+
+def _print(rates: Mapping[str, Proportion], title: str) -> None:
     table = Table(title=title)
     for column in ("measure", "count", "rate", "95 % interval"):
         table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, rate in (
-        ("clean accuracy", outcome.clean_accuracy),
-        ("robust accuracy", outcome.robust_accuracy),
-        ("attack success rate", outcome.asr),
-    ):
+    for name, rate in rates.items():
         low, high = rate.interval
         table.add_row(name, f"{rate.hits}/{rate.n}", f"{rate.value:.2%}", f"{low:.2%} to {high:.2%}")
     Console().print(table)
-    print(f"largest change of a pixel {outcome.linf:.4f}, most features changed {outcome.l0}")
 
 
 def attacks() -> None:
@@ -116,15 +175,16 @@ def attacks() -> None:
     Console().print(table)
 
 
-def parse_eps(text: str) -> float:
-    """A perturbation budget written as a number or a fraction: "0.05", "8/255"."""
+def parse_eps(text: str, *, bounded: bool = True) -> float:
+    """A perturbation budget written as a number or a fraction: "0.05", "8/255"; ``bounded``: at most 1, as L-inf is."""
     try:
         value = float(Fraction(text.replace(" ", "")))
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"--eps '{text}' is not a number: write 0.03 or 8/255") from error
-    if not 0 <= value <= 1:
+    if value < 0 or (bounded and value > 1):
         raise InputError(
-            f"--eps {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8)"
+            f"--eps {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8), or for a length "
+            "in L2 --attack pgd --set norm=l2"
         )
     return value
 

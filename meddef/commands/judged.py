@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,7 +51,7 @@ SplitPolicy = Annotated[
 ]
 ImageSize = Annotated[
     int | None,
-    typer.Option("--image-size", min=32, help="Side in pixels. Default: the weights', else the profile's."),
+    typer.Option("--image-size", min=28, help="Side in pixels. Default: the weights', else the profile's."),
 ]
 SettingsFrom = Annotated[
     str | None,
@@ -160,6 +161,16 @@ class Subject:
 
         options = RunOptions(RUNS / self.profile.name, data_dir, device, skip_unreadable)
         return splits_of(self.dataset, self.profile, options, progress=True)
+
+    def about(self, splits: Splits) -> dict[str, Any]:
+        """Model, weights and images, for a file: by what a result can be told from another."""
+        with self.files[0].open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {
+            "model": self.name, "weights": str(self.files[0]), "weights_sha256": digest, "data": splits.dataset,
+            "split": self.asked.split, "split_policy": self.dataset.split_policy,
+            "image_size": self.profile.image_size, "fingerprint": splits.fingerprint,
+        }  # fmt: skip
 
     def told(self, splits: Splits, count: int) -> list[str]:
         """Which images were judged, where they came from, and what the weights know of them: lines to be printed."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +20,7 @@ from meddef.commands.judged import (
     Variant,
     Weights,
 )
+from meddef.commands.output import AsJson, Output, check_output, deliver
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError, RunFailed
 
@@ -44,9 +43,6 @@ def check_robustness(
     budget: Annotated[
         str, typer.Option("--budget", help="brief (24 images), quick (64) or standard (256).")
     ] = "quick",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print model, data, ε, n, versions, headline and items as JSON.")
-    ] = False,
     fail_on: Annotated[
         str, typer.Option("--fail-on", help="Exit with 1 if an item has this verdict: FAIL, N-A or never.")
     ] = "never",
@@ -64,6 +60,8 @@ def check_robustness(
     data_dir: DataDir = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
+    output: Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check whether saved weights are robust or whether attacks on them fail: PASS, FAIL or N-A with numbers.
 
@@ -76,7 +74,7 @@ def check_robustness(
     """
     from meddef.audit import robustness_report
     from meddef.audit.robustness import BUDGETS
-    from meddef.audit.robustness.headline import headline, words
+    from meddef.audit.robustness.headline import closing, headline, words
     from meddef.evaluation.cells import batches
     from meddef.evaluation.single import load_model
     from meddef.progress import progress_bar
@@ -85,6 +83,7 @@ def check_robustness(
         raise InputError(f"--fail-on '{fail_on}' is unknown: use FAIL, N-A or never")
     asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
     check_device(device)
+    check_output(output)
     if budget not in BUDGETS:
         raise InputError(f"--budget '{budget}' is unknown: use one of {', '.join(BUDGETS)}")
     radius = parse_eps(eps)
@@ -108,21 +107,15 @@ def check_robustness(
     for line in subject.told(splits, count):
         typer.echo(line, err=as_json)
     found = headline(items)
-    if as_json:
-        about = {
-            "model": subject.name, "data": splits.dataset, "split": split, "fingerprint": splits.fingerprint,
-            "eps": radius, "budget": budget, "versions": _versions(),
-        }  # fmt: skip
-        report_of = {**about, "headline": found, "items": [item.as_dict() for item in items]}
-        typer.echo(json.dumps(report_of, ensure_ascii=False, indent=1))
-    else:
-        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}", words(found, radius))
+    about = subject.about(splits) | {"eps": radius, "norm": "linf", "budget": budget, "n": found["images"]}
+    rows = [item.as_dict() for item in items]
+    deliver(about, found, rows, called="items", path=output, as_json=as_json)
+    if not as_json:
+        typer.echo(words(found, radius))
+        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")
+        typer.echo(closing(found))
     if faults := _faults(items, found, fail_on, min_robust):
         raise RunFailed(faults)
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("meddef", "torch")}
 
 
 def _faults(items: list[Item], found: dict[str, Any], fail_on: str, min_robust: float | None) -> str:
@@ -136,7 +129,7 @@ def _faults(items: list[Item], found: dict[str, Any], fail_on: str, min_robust: 
     return "; ".join(faults)
 
 
-def _print_table(items: list[Item], title: str, told: str) -> None:
+def _print_table(items: list[Item], title: str) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -147,6 +140,4 @@ def _print_table(items: list[Item], title: str, told: str) -> None:
         also = f"\nIf not the model: {item.also}." if item.verdict == "FAIL" else ""
         words = Text(item.verdict, style=COLOURS[item.verdict], no_wrap=True)
         table.add_row(words, Text.assemble((item.name, "bold"), f"\n{item.detail}{also}"))
-    console = Console()
-    console.print(table)
-    console.print(told, highlight=False)
+    Console().print(table)

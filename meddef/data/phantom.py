@@ -18,7 +18,7 @@ from meddef.errors import InputError
 
 FAMILIES: dict[str, tuple[str, ...]] = {"oct": phantom_oct.CLASSES, "xray": phantom_xray.CLASSES}
 IMAGES_PER_PATIENT = 2
-SMALLEST = 32
+SMALLEST = 28
 
 # Class of patient p is _CYCLES[family][p % length]: oct balanced, xray 3 of 11 NORMAL (27 %, as the real set).
 _CYCLES: dict[str, tuple[int, ...]] = {"oct": (0, 1, 2, 3), "xray": (0, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1)}
@@ -49,7 +49,7 @@ def draw_phantoms(
     and has the same anatomy at every size. The draw uses the patients from first_patient to
     first_patient + patients_needed(family, count) - 1, so draws whose ranges do not overlap share no patient.
 
-    Raises InputError for an unknown family, count < 1, size < 32, or a negative seed or first_patient.
+    Raises InputError for an unknown family, count < 1, size < 28, or a negative seed or first_patient.
     """
     _check(family, count)
     if size < SMALLEST:

@@ -14,6 +14,8 @@ from torch import nn
 from meddef.attacks.contract import check_logits
 from meddef.data.splits import Splits
 from meddef.errors import InputError
+from meddef.whose import in_a_line
+from meddef.whose import place as where
 
 
 def build_own_model(place: str) -> nn.Module:
@@ -33,6 +35,8 @@ def build_own_model(place: str) -> nn.Module:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise InputError(f"--model: no module '{name}' in {here} or among the installed ones") from error
         raise InputError(f"--model: module '{name}' needs '{error.name}', which is not installed") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"--model: importing '{name}' raised {in_a_line(error)}{where(error)}") from error
     if not hasattr(module, attribute):
         raise InputError(f"--model: module '{name}' has no '{attribute}'")
     factory = getattr(module, attribute)
@@ -43,7 +47,10 @@ def build_own_model(place: str) -> nn.Module:
         signature(factory).bind()
     except TypeError as error:
         raise InputError(f"--model: '{place}' is called without arguments, but: {error}") from error
-    model = factory()
+    try:
+        model = factory()
+    except Exception as error:
+        raise InputError(f"--model: '{place}' raised {in_a_line(error)}{where(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"--model: '{place}' returned a {type(model).__name__}, not a torch.nn.Module")
     return model
@@ -55,8 +62,8 @@ def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
     try:
         with torch.no_grad():
             answer = model(image.to(device))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:
+        reason = f"{in_a_line(error)}{where(error)}"
         raise InputError(f"the model cannot take images of shape {tuple(image.shape)}: {reason}") from error
     classes = check_logits(answer, torch.zeros(1, dtype=torch.long)).shape[1]
     if classes != len(splits.classes):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from meddef.data.splits import Splits
 from meddef.errors import InputError
 from meddef.evaluation.cells import batches
 from meddef.evaluation.described import check_images, check_model
+from meddef.evaluation.judge import Targets
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.own_model import check_classes
 from meddef.models import build_model
@@ -23,15 +25,25 @@ from meddef.pruning import prune_l1
 from meddef.training import load_weights
 from meddef.training.checkpoint import read_header
 
+FROM_LOGITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "second": lambda logits, labels: logits.scatter(1, labels[:, None], -torch.inf).argmax(1),
+    "least": lambda logits, labels: logits.scatter(1, labels[:, None], torch.inf).argmin(1),
+}
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
-def bind_attack(name: str, eps: float | None, settings: Mapping[str, Any]) -> partial[Tensor] | None:
+def bind_attack(
+    name: str, eps: float | None, settings: Mapping[str, Any], *, targeted: bool = False
+) -> partial[Tensor] | None:
     """An attack by name with eps (None: the default) and ``settings`` over those of ``ATTACKS``; None for "clean".
 
     Raises:
-        InputError: unknown attack, an eps or a setting that it does not take.
+        InputError: unknown attack, an eps or a setting that it does not take; one that cannot be ``targeted``.
     """
+    able = [known for known, attack in ATTACKS.items() if "targeted" in signature(attack).parameters]
+    if targeted and name not in able:
+        remedy = ": give --set targets=second, least or all" if name == "jsma" else ""
+        raise InputError(f"--targets is for {', '.join(able)}, not for '{name}'{remedy}")
     if name == "clean":
         if eps is not None or settings:
             raise InputError("attack 'clean' has no --eps and no settings: leave them out")
@@ -39,11 +51,27 @@ def bind_attack(name: str, eps: float | None, settings: Mapping[str, Any]) -> pa
     if name not in ATTACKS:
         raise InputError(f"unknown attack '{name}': use clean, {', '.join(ATTACKS)}")
     check_options(name, settings)
-    if eps is None:
-        return partial(ATTACKS[name], **with_step_size(name, settings, ATTACKS[name].keywords.get("eps")))
-    if "eps" not in ATTACKS[name].keywords:
+    default = ATTACKS[name].keywords.get("eps")
+    if eps is not None and default is None:
         raise InputError(f"attack '{name}' has no --eps: leave it out")
-    return partial(ATTACKS[name], eps=eps, **with_step_size(name, settings, eps))
+    bound = with_step_size(name, settings, default if eps is None else eps)
+    bound |= ({} if eps is None else {"eps": eps}) | ({"targeted": True} if targeted else {})
+    return partial(ATTACKS[name], **bound)
+
+
+def targets_named(text: str, classes: Sequence[str]) -> Targets:
+    """The classes to reach: one, by name or number, or of each image the likeliest or the least likely other one.
+
+    Raises:
+        InputError: none of these.
+    """
+    if text in FROM_LOGITS:
+        return FROM_LOGITS[text]
+    names = {name.casefold(): i for i, name in enumerate(classes)} | {str(i): i for i in range(len(classes))}
+    if text.casefold() not in names:
+        numbered = ", ".join(f"{name} or {i}" for i, name in enumerate(classes))
+        raise InputError(f"--targets '{text}' is no class: use second, least, {numbered}")
+    return names[text.casefold()]
 
 
 def check_weights(path: Path) -> None:
@@ -69,6 +97,7 @@ def evaluate_weights(
     device: str,
     part: str = "test",
     other_data: bool = False,
+    targets: Targets | None = None,
 ) -> Evaluation:
     """Load, prune and attack a model on the first ``images`` of a seeded order of one split.
 
@@ -82,12 +111,15 @@ def evaluate_weights(
         device: such as "cpu".
         part: "train", "val" or "test".
         other_data: also on images that are not those the weights say they were trained with.
+        targets: for a targeted attack, see ``evaluate``.
 
     Raises:
         InputError: unknown variant, wrong weights, another number of classes, other images than the weights'.
     """
     net, layout = load_model(weights, model, splits, device=device, rate=rate, other_data=other_data)
-    return evaluate(net, batches(splits.part(part), images, batch_size, device, layout), attack)
+    return evaluate(
+        net, batches(splits.part(part), images, batch_size, device, layout), attack, targets=targets
+    )
 
 
 def load_model(

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks import ShortReachWarning, pgd
+from meddef.attacks import ShortReachWarning, contract, pgd, reach
+from meddef.attacks.balls import LinfBall
+from meddef.attacks.loop import finish
+from meddef.attacks.randomness import randomness
 from meddef.audit.lab.experiment import BATCH, load
 from meddef.audit.lab.models import subjects
 from meddef.audit.lab.tables import LABORATORY
-from meddef.audit.robustness import Item, robustness_report
+from meddef.audit.robustness import BUDGETS, Item, robustness_report
 from meddef.records import Record
 
 EPS = 0.03
@@ -62,6 +65,20 @@ def timid(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Te
         return pgd(model, images, labels, eps=eps, step_size=eps / 20, steps=1, random_start=False)
 
 
+def saturating(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Tensor:
+    """The PGD of the reports with cross-entropy as it is usually computed, which rounds to 0."""
+    ball = LinfBall(images, contract.per_image(eps, images, "eps"))
+    steps = BUDGETS[BUDGET].steps
+    size = contract.per_image(reach.REACH * eps / steps, images, "step_size")
+    x = ball.random(randomness(images, None, 0, "pgd"))
+    for _ in range(steps):
+        leaf = x.requires_grad_()
+        loss = nn.functional.cross_entropy(model(leaf), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        x = ball.step(leaf.detach(), gradient, size)
+    return finish(ball, x)
+
+
 def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
     """The records of the laboratory's models on one dataset, see ``rows``."""
     splits = load(dataset, data_dir)
@@ -73,7 +90,7 @@ def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
         "undefended": (undefended, None),
         "adversarially trained": (defended, None),
         "input rounded": (Altered(undefended, before=rounded), None),
-        "logits × 10,000": (Altered(undefended, after=partial(torch.mul, other=1e4)), None),
+        "logits × 10,000": (Altered(undefended, after=partial(torch.mul, other=1e4)), saturating),
         "noise in the logits": (Altered(undefended, after=noisy), None),
         "collapsed to a class": (Altered(undefended, after=one_class), None),
         "timid attack": (defended, timid),

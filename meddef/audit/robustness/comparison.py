@@ -18,6 +18,16 @@ def sign_test(more: int, fewer: int) -> float:
     return sum(comb(n, k) for k in range(more, n + 1)) / 2**n
 
 
+def tail(count: int, of: int, share: float) -> float:
+    """The probability of at least ``count`` heads in ``of`` throws of a coin that shows them with ``share``."""
+    return sum(comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(count, of + 1))
+
+
+def clearly_more(count: int, of: int, share: float) -> bool:
+    """Whether ``count`` is more than ``share`` of ``of`` and, of few images, more than what is put down to chance."""
+    return count > share * of and tail(count, of, FEW) < CLEAR
+
+
 def not_beaten(weaker: Tensor, stronger: Tensor, names: tuple[str, str]) -> Outcome:
     """Passes unless the attack that should be weaker breaks clearly more images than the one that should be stronger.
 
@@ -44,6 +54,10 @@ def not_beaten(weaker: Tensor, stronger: Tensor, names: tuple[str, str]) -> Outc
 
 
 def few(count: int, of: int, words: str, *, share: float = FEW) -> Outcome:
-    """Passes if ``count`` is at most ``share`` of ``of``; ``words`` say what was counted."""
+    """Passes if ``count`` is at most ``share`` of ``of`` or, unless none may be, one; above ``FEW``: ``clearly_more``.
+
+    ``words`` say what was counted.
+    """
     numbers = {"images": of, "count": count}
-    return Outcome(count <= share * of, numbers, f"{count} of {of} images {words}; up to {share:.0%} pass.")
+    fails = clearly_more(count, of, share) if share > FEW else count > (max(share * of, 1) if share else 0)
+    return Outcome(not fails, numbers, f"{count} of {of} images {words}; up to {share:.0%} pass.")

@@ -66,7 +66,7 @@ class Evidence:
     """A model on the images of a loader; attacks are tried on those that it gets right.
 
     Attributes:
-        images, labels: of the first ``budget.images`` images. logits: (n, K) for them.
+        images, labels: of the first ``budget.images`` images. logits: (n, K) for them. cut: the loader may have more.
         x, y: those that the model gets right.
     """
 
@@ -83,6 +83,7 @@ class Evidence:
         self.model, self.twin, self.eps, self.budget = model, twin, eps, budget
         self.attack = attack or partial(_pgd, steps=budget.steps)
         self.images, self.labels = _gather(model, loader, budget.images)
+        self.cut = len(self.images) == budget.images
         self.logits = contract.check_logits(self.answer(model, self.images), self.labels)
         right = self.logits.argmax(1) == self.labels
         self.x, self.y = self.images[right], self.labels[right]

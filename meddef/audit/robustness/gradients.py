@@ -14,7 +14,8 @@ from meddef.audit.robustness.item import Outcome
 SHARE = 0.05  # of an image's pixels
 SAME = 1e-4  # of the largest logit: rounding on a parallel machine
 PROBE = 1 / 32  # of eps: far enough for float32, near enough for a derivative
-AGREES = (0.5, 2.0)  # measured slope over predicted slope
+FARTHEST = 1 / 1024  # pixel units, a quarter of a grey level: an undefended network bends within more
+AGREES = (0.3, 3.0)  # measured slope over predicted slope
 POINTS = (0.25, 0.5, 0.75, 1.0)  # of eps, along each direction
 DIRECTIONS = 4
 
@@ -57,7 +58,8 @@ def gradient_agrees(evidence: Evidence) -> Outcome:
     """A small step along the gradient's sign changes the margin as the gradient says."""
     gradient = evidence.gradient
     assert gradient is not None
-    step = PROBE * evidence.eps * gradient.sign()
+    size = min(PROBE * evidence.eps, FARTHEST)
+    step = size * gradient.sign()
     predicted = 2 * (step * gradient).flatten(1).sum(1)
     ends = [margin(evidence.answer(evidence.model, evidence.x + side), evidence.y) for side in (step, -step)]
     ratio = torch.where(predicted == 0, 0, (ends[0] - ends[1]) / predicted)
@@ -67,13 +69,16 @@ def gradient_agrees(evidence: Evidence) -> Outcome:
     numbers = {"images": n, "count": off, "median_ratio": float(ratio.median())}
     detail = (
         f"For {off} of {n} images the margin moves less than {low:g} or more than {high:g} times as the gradient "
-        f"says over ε/{1 / PROBE:.0f}; up to 10% pass. The median is {numbers['median_ratio']:.2f}."
+        f"says over {size:.2g}; up to 10% pass. The median is {numbers['median_ratio']:.2f}."
     )
     return Outcome(off <= 0.1 * n, numbers, detail)
 
 
 def gradient_beats_random_directions(evidence: Evidence) -> Outcome:
-    """Along the gradient's sign the margin reaches higher than along random signs, within eps."""
+    """Along the gradient's sign the margin reaches higher than along random signs, within eps.
+
+    It cannot be told where it does on two images in three, of few images.
+    """
     gradient = evidence.gradient
     assert gradient is not None
     generator = torch.Generator().manual_seed(0)
@@ -97,7 +102,7 @@ def gradient_beats_random_directions(evidence: Evidence) -> Outcome:
         f"{numbers['median_rise_random']:.3g} along the best of {DIRECTIONS} random directions (medians); the gradient "
         f"wins on {higher} of {len(evidence.x)} images (sign test p = {p:.2g})."
     )
-    return Outcome(p < CLEAR, numbers, detail)
+    return Outcome(True if p < CLEAR else None if higher > 2 * lower else False, numbers, detail)
 
 
 def _highest(evidence: Evidence, direction: Tensor) -> Tensor:

@@ -38,13 +38,17 @@ def headline(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def words(found: dict[str, Any], eps: float) -> str:
-    """The headline as a sentence or two."""
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found["verdicts"].items()))
+    """The headline as a sentence."""
     if found["robust_accuracy"] is None:
-        return f"Robust accuracy at ε = {eps:.4g} could not be measured. Checks: {counts}. {MEANING}"
+        return f"Robust accuracy at ε = {eps:.4g} could not be measured."
     low, high = found["robust_accuracy_interval"]
     return (
         f"Robust accuracy at ε = {eps:.4g}, worst case over all attacks tried: {found['robust_accuracy']:.1%} "
-        f"(95 % {low:.1%} to {high:.1%}) of {found['images']} images; clean accuracy {found['clean_accuracy']:.1%}. "
-        f"Checks: {counts}. {MEANING}"
+        f"(95 % {low:.1%} to {high:.1%}) of {found['images']} images; clean accuracy {found['clean_accuracy']:.1%}."
     )
+
+
+def closing(found: dict[str, Any]) -> str:
+    """How the checks went, and what that means."""
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found["verdicts"].items()))
+    return f"Checks: {counts}. {MEANING}"

@@ -9,6 +9,7 @@ from meddef.audit.robustness.item import Outcome
 from meddef.audit.robustness.recorder import ROUNDING
 
 STILL = 0.1  # of eps: an image moved by less has hardly moved
+MAY_FALL = 0.1  # share of the images: cross-entropy may rise where the margin does not
 CROSSED = 0.95  # of the way to the far edge: nearly all, as no pixel starts exactly at an edge
 
 
@@ -43,7 +44,9 @@ def loss_rises(evidence: Evidence) -> Outcome:
     """Images that resist are nearer to being wrong than before."""
     before = margin(evidence.answer(evidence.model, evidence.x), evidence.y)
     fallen = int(((evidence.result.margin <= before) & ~evidence.result.fooled).sum())
-    return few(fallen, len(evidence.x), "resist and have a margin no larger than before the attack")
+    return few(
+        fallen, len(evidence.x), "resist and have a margin no larger than before the attack", share=MAY_FALL
+    )
 
 
 def success_is_returned(evidence: Evidence) -> Outcome:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
+from meddef.audit.robustness.comparison import CLEAR, tail
 from meddef.audit.robustness.evidence import Evidence, quietly
 from meddef.audit.robustness.item import Outcome
 
 INNER = 32  # images near the original that the readout calls 0
 NEAR = 0.5  # of eps: how near
-WANTED = 0.9  # share of the planted examples that must be found
+WANTED = 0.9  # share of the planted examples that are found; clearly fewer fail
 
 
 class Readout(nn.Module):
@@ -86,7 +87,7 @@ def finds_planted(evidence: Evidence) -> Outcome:
             numbers,
             "No plane parts a corner of the ball from what is near an image: nothing was planted.",
         )
-    return Outcome(found >= WANTED * planted, numbers, detail)
+    return Outcome(tail(planted - found, planted, 1 - WANTED) >= CLEAR, numbers, detail)
 
 
 def _plant(features: Features, image: Tensor, eps: float, generator: torch.Generator) -> Readout | None:

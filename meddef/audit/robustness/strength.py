@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from meddef.audit.robustness.comparison import few, not_beaten
+from meddef.audit.robustness.comparison import clearly_more, few, not_beaten
 from meddef.audit.robustness.evidence import Evidence
 from meddef.audit.robustness.item import Outcome
 from meddef.statistics import Proportion
@@ -36,8 +36,8 @@ def rises_with_epsilon(evidence: Evidence) -> Outcome:
 
 
 def everything_falls(evidence: Evidence) -> Outcome:
-    """With the whole of [0, 1] to move in, no image resists."""
-    resisting = int((~evidence.at(1.0).fooled).sum())
+    """With the whole of [0, 1] to move in, no image resists that does not fall within eps already."""
+    resisting = int((~(evidence.at(1.0).fooled | evidence.result.fooled)).sum())
     return few(resisting, len(evidence.x), "resist at ε = 1, where every image is allowed")
 
 
@@ -63,13 +63,14 @@ def converged(evidence: Evidence) -> Outcome:
 
 
 def noise_does_little(evidence: Evidence) -> Outcome:
-    """Random signs of size eps break at most half as many images as the attack, or hardly any."""
+    """Random signs of size eps break at most half as many images as the attack, or hardly any; or the attack all."""
     by_noise, by_attack = int(evidence.random.fooled.sum()), int(evidence.result.fooled.sum())
     n = len(evidence.x)
     numbers = {"images": n, "broken_by_noise": by_noise, "broken_by_attack": by_attack}
     detail = f"Random signs of the same size break {by_noise} of {n} images, the attack {by_attack}."
     hardly_any = few(by_noise, n, "").passes
-    return Outcome(hardly_any or 2 * by_noise <= by_attack, numbers, detail)
+    nothing_left = few(n - by_attack, n, "").passes
+    return Outcome(hardly_any or nothing_left or 2 * by_noise <= by_attack, numbers, detail)
 
 
 def gradient_free_does_not_win(evidence: Evidence) -> Outcome:
@@ -97,7 +98,7 @@ def worst_case_is_near(evidence: Evidence) -> Outcome:
         f"{numbers['broken_by_any']}; robust accuracy in the worst case is {numbers['robust_accuracy']:.0%} of "
         f"{len(evidence.labels)}."
     )
-    return Outcome(fresh <= WEAKER * n, numbers, detail)
+    return Outcome(not clearly_more(fresh, n, WEAKER), numbers, detail)
 
 
 def transfer_does_not_win(evidence: Evidence) -> Outcome:
@@ -125,7 +126,7 @@ def twin_falls(evidence: Evidence) -> Outcome:
         f"{numbers['twin_broken']}, with more effort {numbers['twin_broken_by_more']}; of the model's "
         f"{len(evidence.x)} it breaks {numbers['model_broken']}."
     )
-    return Outcome(int(fresh.sum()) <= WEAKER * int(right.sum()), numbers, detail)
+    return Outcome(not clearly_more(int(fresh.sum()), int(right.sum()), WEAKER), numbers, detail)
 
 
 def largest_share(labels: Tensor) -> float:
