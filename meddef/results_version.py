@@ -31,7 +31,7 @@ RESULTS_VERSION: dict[str, int] = {
     "data": 2,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks
     "models": 1,  # meddef.models and meddef.pruning
     "training": 2,  # meddef.training
-    "attacks": 2,  # meddef.attacks
+    "attacks": 3,  # meddef.attacks; 3: cross-entropy keeps its direction where float32 rounds it to 0
     "saliency": 2,  # meddef.saliency
     "evaluation": 2,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
     "audit": 2,  # meddef.audit: robustness reports and the defect laboratory
