@@ -1,14 +1,18 @@
 """What comes to ``evaluate`` and ``robustness_report``: right numbers, or one line that names thing and remedy."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from attack_models import cnn, images, stripes, trained
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from meddef.attacks import pgd
+from meddef.attacks.contract import ProbabilitiesWarning
 from meddef.audit import robustness_report
 from meddef.errors import InputError
 from meddef.evaluation import evaluate
@@ -270,3 +274,32 @@ def test_an_own_attack_that_leaves_training_mode_on_is_judged_in_evaluation_mode
         evaluate(model, [(torch.full((2, 3, 4, 4), 0.9), torch.tensor([1, 1]))] * 2, trains).after.tolist()
         == [1] * 4
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_images_of_another_format_than_the_model_are_named(dtype: torch.dtype) -> None:
+    x = images(4).to(dtype)
+    with pytest.raises(
+        InputError, match=f"images are {dtype}, the model's parameters torch.float32: give images.to"
+    ):
+        evaluate(cnn(), [(x, torch.zeros(4).long())], None)
+
+
+def test_probabilities_are_no_logits() -> None:
+    """Behind a softmax that has saturated all images survive; what logits are told of are not."""
+    x, labels = stripes(8, 3, 28, seed=3)
+    attack = partial(pgd, eps=0.05, step_size=0.01, steps=10)
+    loud = nn.Sequential(trained(3), nn.Softmax(1))
+    with pytest.warns(ProbabilitiesWarning, match="let forward\\(\\) return the logits"):
+        evaluate(loud, [(x, labels)], attack)
+    evaluate(loud, [(x, labels)], None)  # accuracy is the same
+    evaluate(nn.Sequential(trained(3), nn.LogSoftmax(1)), [(x, labels)], attack)
+
+
+def test_inference_mode_changes_nothing() -> None:
+    x, labels = stripes(8, 3, 28, seed=3)
+    attack = partial(pgd, eps=0.025, step_size=0.01, steps=5)
+    expected = evaluate(trained(3), [(x, labels)], attack).counts
+    with torch.inference_mode():
+        assert evaluate(trained(3), [(x.clone(), labels.clone())], attack).counts == expected
+        assert torch.equal(attack(trained(3), x.clone(), labels.clone()), attack(trained(3), x, labels))

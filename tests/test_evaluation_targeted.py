@@ -55,12 +55,19 @@ TARGETED: dict[str, Callable[..., Any]] = {
     "ART's, targeted by name": partial(art_attack, attack="TargetedUniversalPerturbation"),
     "an attribute": WithDefault(),
     "a default of its own": _own,
+    "a method of such an object": WithDefault().__call__,
 }
 HIDDEN: dict[str, Callable[..., Any]] = {
     "pgd": lambda model, x, y, **eps: PGD(model, x, y, targeted=True),
     "fgsm": lambda model, x, y, **eps: fgsm(model, x, y, eps=0.5, targeted=True),
     "square": lambda model, x, y, **eps: square(model, x, y, eps=0.5, queries=5, targeted=True),
+    "image by image": lambda model, x, y: torch.cat(
+        [PGD(model, x[i : i + 1], y[i : i + 1], targeted=True) for i in range(len(x))]
+    ),
+    "in another order": lambda model, x, y: PGD(model, x.flip(0), y.flip(0), targeted=True).flip(0),
+    "those that are right": lambda model, x, y: torch.cat([PGD(model, x[:3], y[:3], targeted=True), x[3:]]),
 }
+SEVERAL = IMAGES + torch.arange(4).view(4, 1, 1, 1) / 100
 
 
 @pytest.mark.parametrize("name", TARGETED)
@@ -77,7 +84,7 @@ def test_without_targets_it_is_refused(name: str) -> None:
 @pytest.mark.parametrize("attack", HIDDEN.values(), ids=HIDDEN)
 def test_in_a_lambda_it_is_refused_when_it_is_made(attack: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match="given the true classes as its targets"):
-        evaluate(model(), [(IMAGES, LABELS)], attack)
+        evaluate(model(), [(SEVERAL, LABELS)], attack)
 
 
 @pytest.mark.parametrize(

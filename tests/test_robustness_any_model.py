@@ -1,5 +1,7 @@
 """Robustness reports on models of other make: token-wise heads, layers called by name, models that break in a check."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -110,3 +112,39 @@ def test_the_headline_says_what_is_left_of_how_many() -> None:
     assert f"worst case over all attacks tried: {found['robust_accuracy']:.1%}" in words(found, 8 / 255)
     assert f"{found['verdicts']['PASS']} PASS. PASS says that the attacks work" in closing(found)
     assert "could not be measured" in words({**found, "robust_accuracy": None}, 8 / 255)
+
+
+def test_an_error_of_the_attack_under_test_is_the_caller_s() -> None:
+    torch.manual_seed(1)
+    images = torch.rand(16, 3, 8, 8)
+    model = Tokens().eval()
+    loader = [(images, model(images).argmax(1))]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'eps'"):
+        robustness_report(model, loader, eps=0.03, attack=lambda model, x, y: x)
+    with pytest.raises(ZeroDivisionError):
+        robustness_report(model, loader, eps=0.03, attack=lambda model, x, y, eps: x / (1 // 0))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_format_too_coarse_for_a_small_step_is_no_finding(dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    model = Tokens().to(dtype).eval()
+    images = torch.rand(16, 3, 8, 8).to(dtype)
+    items = robustness_report(model, [(images, model(images).argmax(1))], eps=0.03)
+    (item,) = (item for item in items if item.name == "gradient_agrees")
+    assert item.verdict == "N-A"
+    assert "cannot be moved by as little as 0.00094" in item.detail
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize(
+    "wrap", [torch.jit.script, nn.DataParallel, nn.Module.double], ids=["script", "DP", "64"]
+)
+def test_the_same_model_in_another_wrapping_has_the_same_report(wrap: Any) -> None:
+    torch.manual_seed(1)
+    model, images = Tokens().eval(), torch.rand(16, 3, 8, 8)
+    labels = model(images).argmax(1)
+    plain = robustness_report(model, [(images, labels)], eps=0.03)
+    wrapped = wrap(model)
+    found = robustness_report(wrapped, [(images.to(next(wrapped.parameters()).dtype), labels)], eps=0.03)
+    assert [item.verdict for item in found] == [item.verdict for item in plain]

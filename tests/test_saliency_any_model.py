@@ -152,3 +152,25 @@ def test_a_model_that_writes_into_its_input_has_its_twin_s_maps() -> None:
         maps.append(grad_cam(made().eval(), x, layer="features.3"))
         assert torch.equal(x, images())
     assert np.array_equal(*maps)
+
+
+def test_one_class_for_all_images(model: Small) -> None:
+    x = images()
+    several = grad_cam(model, x, layer="features.3", targets=torch.tensor([2, 2, 2]))
+    assert np.array_equal(grad_cam(model, x, layer="features.3", targets=2), several)
+    with pytest.raises(InputError, match="3 class indices below 3, got \\[3, 3, 3\\]"):
+        grad_cam(model, x, layer="features.3", targets=3)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_what_cannot_be_explained_is_one_line(model: Small) -> None:
+    """Images that are none gave maps of NaN, a scripted model PyTorch's own error."""
+    for x, told in (
+        (images() * torch.nan, "image 0 holds NaN"),
+        (images() * 255, "divide 0-255 images by 255"),
+        ((images() * 255).byte(), "must be a floating-point tensor"),
+    ):
+        with pytest.raises(InputError, match=told):
+            grad_cam(model, x, layer="features.3")
+    with pytest.raises(InputError, match=r"the model is scripted, .* give it as it was before"):
+        grad_cam(torch.jit.script(model), images(), layer="features.3")

@@ -1,6 +1,7 @@
 """Files of trainings: weights that share memory, and folders that hold another training."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,3 +112,40 @@ def test_the_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
             seed=0,
             folder=tmp_path,
         )
+
+
+def test_only_wrappers_differ_in_what_a_file_calls_its_weights(tmp_path: Path) -> None:
+    """What torch.compile and DataParallel put in front of names, in files and in models."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(3, 3))
+    wrapped = {"DP": nn.DataParallel(plain), "compiled": torch.compile(plain, backend="eager")}
+    for name, model in wrapped.items():
+        save_weights(tmp_path / f"{name}.safetensors", model)
+        other = nn.Sequential(nn.Linear(3, 3))
+        load_weights(tmp_path / f"{name}.safetensors", other)
+        assert torch.equal(other[0].weight, plain[0].weight)
+    save_weights(tmp_path / "plain.safetensors", plain)
+    other = nn.DataParallel(nn.Sequential(nn.Linear(3, 3)))
+    load_weights(tmp_path / "plain.safetensors", other)
+    assert torch.equal(other.module[0].weight, plain[0].weight)
+
+
+class Keeps(nn.Linear):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [(Keeps(2, 2), "'_extra_state' is a dict, no tensor: leave get_extra_state out"),
+     (nn.LazyLinear(2), "'weight' has no shape yet: run the model on a batch once")],
+)  # fmt: skip
+def test_a_state_that_no_file_holds_is_refused_before_time_is_spent(
+    model: nn.Module, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"the model's state cannot be saved: {told}"):
+        save_weights(tmp_path / "w.safetensors", model)
+    assert not list(tmp_path.iterdir())
+    nothing: Any = None  # no image is asked for
+    with pytest.raises(InputError, match=told):
+        train(model, nothing, nothing, TrainingSettings(epochs=1), seed=0, folder=tmp_path)

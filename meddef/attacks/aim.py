@@ -16,7 +16,7 @@ from torch import Tensor
 from meddef.errors import InputError
 
 REMEDY = "leave targeted out, or give evaluate targets="
-_TRUE: ContextVar[Tensor | None] = ContextVar("true classes", default=None)
+_TRUE: ContextVar[tuple[Tensor, Tensor] | None] = ContextVar("true classes", default=None)
 
 
 def is_targeted(attack: Callable[..., Any]) -> bool:
@@ -30,7 +30,8 @@ def is_targeted(attack: Callable[..., Any]) -> bool:
         return bool(bound["targeted"])
     if getattr(attack, "__name__", "") == "art_attack":
         return _of_art(str(bound.get("attack")))
-    return getattr(attack, "targeted", False) is True or _default(attack)
+    sayers = (attack, getattr(attack, "__self__", None))  # of a method: the object it belongs to
+    return any(getattr(one, "targeted", False) is True for one in sayers) or _default(attack)
 
 
 def check_untargeted(attack: Callable[..., Any]) -> None:
@@ -40,20 +41,38 @@ def check_untargeted(attack: Callable[..., Any]) -> None:
 
 
 @contextmanager
-def true_classes(labels: Tensor | None) -> Iterator[None]:
-    """Inside, a targeted attack of this package that is given ``labels`` (N,) as its targets is refused; None: none."""
-    token = _TRUE.set(labels)
+def true_classes(images: Tensor, labels: Tensor | None) -> Iterator[None]:
+    """Inside, a targeted attack of this package that is given ``labels`` (N,) as its targets is refused; None: none.
+
+    Those of some of the ``images`` (N, ...) are noticed too, in any order.
+    """
+    token = _TRUE.set(None if labels is None else (images, labels))
     try:
         yield
     finally:
         _TRUE.reset(token)
 
 
-def check_targets(targets: Tensor) -> None:
-    """Refuse targets that are the true classes of the images which are being judged."""
+def check_targets(images: Tensor, targets: Tensor) -> None:
+    """Refuse targets (N,) that are the true classes of the images (N, ...) which are being judged."""
     true = _TRUE.get()
-    if true is not None and true.shape == targets.shape and torch.equal(true.to(targets), targets):
+    if (
+        true is None
+        or not isinstance(targets, Tensor)
+        or not len(images)
+        or images.shape[1:] != true[0].shape[1:]
+    ):
+        return
+    clean, labels = true[0].to(images), true[1].to(targets)
+    same = labels.shape == targets.shape and torch.equal(labels, targets)
+    if same or all(_is_one(clean, labels, x, y) for x, y in zip(images, targets, strict=False)):
         raise InputError(f"the attack was given the true classes as its targets: {REMEDY}")
+
+
+def _is_one(clean: Tensor, labels: Tensor, image: Tensor, target: Tensor) -> bool:
+    """Whether ``image`` is one of ``clean`` (N, ...) bit for bit, and ``target`` its label."""
+    own = labels[(clean == image).flatten(1).all(1)]
+    return bool(len(own) and (own == target).all())
 
 
 def _of_art(name: str) -> bool:

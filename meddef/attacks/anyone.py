@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 from torch import Tensor, nn
 
+from meddef.attacks.aim import check_targets
 from meddef.attacks.asking import Copying, WritesIntoInput
 from meddef.attacks.capture import kept
 from meddef.attacks.contract import per_image
@@ -30,6 +31,8 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
     def run(model: nn.Module, images: Tensor, labels: Tensor, *args: P.args, **settings: P.kwargs) -> Tensor:
         if not isinstance(model, nn.Module) or not isinstance(images, Tensor):
             return attack(model, images, labels, *args, **settings)  # which refuses it
+        if settings.get("targeted"):
+            check_targets(images, labels)
         if images.dtype in HALVES:
             half = images.detach()
             in_half = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype))

@@ -21,6 +21,25 @@ class ZeroGradientWarning(UserWarning):
     """Some images have an input gradient that is exactly zero: a gradient attack cannot move them."""
 
 
+class ProbabilitiesWarning(UserWarning):
+    """A model answers probabilities where logits are asked for: attacks on them are weaker than they seem."""
+
+
+def probable(logits: Tensor) -> Tensor:
+    """Whether answers (N, K) look like probabilities, a bool on their device: they sum to 1, and images differ."""
+    off = (logits.sum(1) - 1).abs().max()
+    return (logits.amin() >= 0) & (off <= ROUNDING) & (logits != logits[:1]).any()
+
+
+def warn_of_probabilities() -> None:
+    """``ProbabilitiesWarning``, where answers are ``probable``."""
+    warn(
+        "the model's answers sum to 1 for every image, as probabilities do: behind a softmax the gradient is flat, "
+        "and images survive attacks that are not robust; let forward() return the logits",
+        ProbabilitiesWarning,
+    )
+
+
 def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Refuse what is not a batch of images in [0, 1] with one class index each.
 
@@ -67,7 +86,9 @@ def check_labels(labels: Tensor, images: Tensor, name: str) -> Tensor:
         raise InputError(
             f"{name} must have shape ({len(images)},), one an image; got {tuple(labels.shape)}{_way_out(labels, name)}"
         )
-    labels = labels.to(images.device, torch.int64)
+    with torch.inference_mode(False):  # a tensor made in inference mode cannot be kept for a backward pass
+        labels = labels.to(images.device, torch.int64)
+        labels = labels.clone() if labels.is_inference() else labels
     if len(labels) and int(labels.min()) < 0:
         raise InputError(
             f"{name} must be class indices from 0, got {int(labels.min())}: leave out images of no class"

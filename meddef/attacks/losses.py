@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from meddef.attacks.aim import check_targets
 from meddef.attacks.contract import check_choice
 from meddef.errors import InputError
 
@@ -80,8 +79,6 @@ class Goal:
         check_choice(self.loss_name, LOSSES, "loss")
         if self.highest < 0 and len(self.labels):
             object.__setattr__(self, "highest", int(self.labels.max()))
-            if self.targeted:
-                check_targets(self.labels)
 
     def loss(self, logits: Tensor) -> Tensor:
         """(N,), to be maximised."""

@@ -108,7 +108,7 @@ def art_attack(
     norm = peer_checks.checked_norm(norm)
     given = _art_settings(kind, name, norm, eps, settings)
     if settings.get("targeted", attack.startswith("Targeted")):
-        check_targets(labels)
+        check_targets(images, labels)
     elif peer_checks.with_defaults(kind, settings).get("targeted"):
         raise InputError(
             f"{name} is targeted unless told otherwise: give targeted=False, or targeted=True and classes to reach"

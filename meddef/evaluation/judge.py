@@ -42,11 +42,16 @@ def judge(
         InputError: answers that are no finite logits of every label's class, an attack that returns no images.
     """
     clean_logits = _answer(model, images, labels)
-    _check_clean(clean_logits, labels)
+    if _check_clean(clean_logits, labels) and attack is not None:
+        contract.warn_of_probabilities()
     aims = None if targets is None else _aims(targets, clean_logits, labels)
     attacked = images.detach()
     if attack is not None:
-        with as_found(model), true_classes(labels if aims is None else None):
+        with (
+            torch.inference_mode(False),
+            as_found(model),
+            true_classes(images.detach(), labels if aims is None else None),
+        ):
             attacked = attack(model, attacked.clone(), (labels if aims is None else aims).clone())
         attacked = _images_like(attacked, images)
     attacked_logits = _answer(model, attacked, labels)
@@ -70,20 +75,39 @@ def _numbers(*values: Tensor) -> list[float]:
     return numbers
 
 
-def _check_clean(logits: Tensor, labels: Tensor) -> None:
-    """Refuse answers to clean images that are not finite, and labels that the model has no class for."""
+def _check_clean(logits: Tensor, labels: Tensor) -> bool:
+    """Refuse answers to clean images that are not finite, and labels that the model has no class for.
+
+    Returns:
+        Whether they look like probabilities.
+    """
     finite = torch.isfinite(logits)
-    answered, highest = _numbers(finite.all(), labels.max())
+    answered, highest, probable = _numbers(finite.all(), labels.max(), contract.probable(logits))
     if not answered:
         raise contract.bad_logits(finite)
     if highest >= logits.shape[1]:
         raise InputError(f"label {highest:.0f} is out of range: the model has {logits.shape[1]} classes")
+    return bool(probable)
 
 
 def _answer(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Logits (N, K) for a copy of ``images``."""
+    """Logits (N, K) for a copy of ``images``.
+
+    Raises:
+        InputError: they are no logits, or the images are of another format than the model, which refuses them.
+    """
     with torch.no_grad():
-        return contract.check_logits_shape(model(images.detach().clone()), len(labels), -1)
+        try:
+            answer = model(images.detach().clone())
+        except RuntimeError as error:
+            formats = {p.dtype for p in model.parameters() if p.is_floating_point()}
+            if not formats or images.dtype in formats:
+                raise
+            its = " and ".join(sorted(map(str, formats)))
+            raise InputError(
+                f"the images are {images.dtype}, the model's parameters {its}: give images.to(...) or model.to(...)"
+            ) from error
+        return contract.check_logits_shape(answer, len(labels), -1)
 
 
 def _aims(targets: Targets, logits: Tensor, labels: Tensor) -> Tensor:

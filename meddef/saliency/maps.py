@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from meddef.as_found import evaluating
+from meddef.attacks import contract
 from meddef.errors import InputError
 from meddef.models import Normalized
 
@@ -49,7 +50,11 @@ def target_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
 
 
 def grad_cam(
-    model: nn.Module, images: torch.Tensor, *, layer: str | nn.Module, targets: torch.Tensor | None = None
+    model: nn.Module,
+    images: torch.Tensor,
+    *,
+    layer: str | nn.Module,
+    targets: torch.Tensor | int | None = None,
 ) -> np.ndarray:
     """Grad-CAM of a class score: images (N, C, H, W) in [0, 1] -> float32 (N, H, W) in [0, 1].
 
@@ -59,10 +64,11 @@ def grad_cam(
     Args:
         model: returns logits (N, K).
         layer: see ``target_layer``; its output must be maps (N, C', h, w).
-        targets: (N,), the class whose score is explained; None for each image's most likely class.
+        targets: (N,), or one for all, the class whose score is explained; None for each image's most likely class.
 
     Raises:
-        InputError: grad-cam is not installed, no such layer, a layer without maps, a class out of range.
+        InputError: grad-cam is not installed, no images in [0, 1], no such layer, a layer without maps, a scripted
+            model, a class out of range.
     """
     try:
         from pytorch_grad_cam import GradCAM
@@ -70,7 +76,12 @@ def grad_cam(
     except ImportError as error:
         raise InputError("Grad-CAM needs the package grad-cam: pip install 'meddef[book]'") from error
 
+    contract.check_batch(model, images, torch.zeros(len(images), dtype=torch.int64))
     chosen = target_layer(model, layer)
+    if isinstance(chosen, torch.jit.ScriptModule):
+        raise InputError(
+            "the model is scripted, and its layers cannot be looked at: give it as it was before"
+        )
     if not len(images):
         return np.zeros((0, *images.shape[2:]), np.float32)
     with evaluating(model), torch.inference_mode(False), torch.enable_grad():
@@ -108,8 +119,10 @@ def _seen(model: nn.Module, layer: nn.Module, image: torch.Tensor) -> tuple[torc
     return logits, found[-1]
 
 
-def _classes(targets: torch.Tensor, images: torch.Tensor, logits: torch.Tensor) -> list[int]:
-    known = torch.as_tensor(targets).tolist()
+def _classes(targets: torch.Tensor | int, images: torch.Tensor, logits: torch.Tensor) -> list[int]:
+    known = (
+        [targets] * len(images) if isinstance(targets, int) else torch.as_tensor(targets).flatten().tolist()
+    )
     if len(known) != len(images) or not all(isinstance(t, int) and 0 <= t < logits.shape[-1] for t in known):
         raise InputError(
             f"targets must be {len(images)} class indices below {logits.shape[-1]}, got {known[:5]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from meddef.atomic import replacing
 from meddef.errors import InputError
 
+_WRAPPERS = re.compile(r"^(?:(?:_orig_mod|module)\.)+")
 logger = logging.getLogger(__name__)
 
 
@@ -23,6 +26,7 @@ def save_weights(path: Path, model: nn.Module, **header: Any) -> None:
 
     ``meddef.evaluation.describe`` makes a header that tells ``meddef evaluate`` which images to judge on.
     """
+    check_savable(model)
     _save(path, _cpu(model.state_dict()), header)
 
 
@@ -33,7 +37,7 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
         InputError: no such file, not safetensors, or the weights of another model.
     """
     try:
-        model.load_state_dict(_with_shared(load_file(path), model))
+        model.load_state_dict(_with_shared(_unwrapped(load_file(path), model), model))
         return read_header(path)
     except FileNotFoundError as error:
         raise InputError(f"no weights at {path}: train the model first, or give another file") from error
@@ -137,6 +141,26 @@ def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
         found[name] = value.clone() if place in seen else value
         seen.add(place)
     return found
+
+
+def check_savable(model: nn.Module) -> None:
+    """Refuse a model whose state no safetensors file holds, before time is spent on it."""
+    for name, value in model.state_dict(keep_vars=True).items():
+        if not isinstance(value, Tensor) or is_lazy(value):
+            kind = "has no shape yet: run the model on a batch once"
+            if not isinstance(value, Tensor):
+                kind = f"is a {type(value).__name__}, no tensor: leave get_extra_state out"
+            raise InputError(f"the model's state cannot be saved: '{name}' {kind}")
+
+
+def _unwrapped(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """``tensors`` with the model's names where only wrappers differ: of ``torch.compile`` and ``DataParallel``."""
+    known = model.state_dict()
+    own = {_WRAPPERS.sub("", name): name for name in known}
+    return {
+        name if name in known else own.get(_WRAPPERS.sub("", name), name): value
+        for name, value in tensors.items()
+    }
 
 
 def _with_shared(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

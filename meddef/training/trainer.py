@@ -26,7 +26,13 @@ from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.progress import progress_bar
 from meddef.settings import TrainingSettings
-from meddef.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from meddef.training.checkpoint import (
+    check_savable,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
 from meddef.training.epoch import Epoch
 from meddef.training.inner_attack import InnerAttack
 from meddef.training.resident import resident
@@ -77,8 +83,9 @@ def train(
     Raises:
         InputError: the loss or the logits are not finite (a smaller learning rate is the usual remedy); ``folder``
             holds another training (settings, seed, images) or one of another model; the processes do not find the
-            same checkpoint.
+            same checkpoint; the model has a state that no file holds.
     """
+    check_savable(model)
     team = Team.current()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model.to(device).to(memory_format=layout)

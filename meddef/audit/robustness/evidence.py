@@ -85,6 +85,8 @@ class Evidence:
         self.images, self.labels = _gather(model, loader, budget.images)
         self.cut = len(self.images) == budget.images
         self.logits = contract.check_logits(self.answer(model, self.images), self.labels)
+        if bool(contract.probable(self.logits)):
+            contract.warn_of_probabilities()
         right = self.logits.argmax(1) == self.labels
         self.x, self.y = self.images[right], self.labels[right]
 

@@ -59,6 +59,8 @@ def gradient_agrees(evidence: Evidence) -> Outcome:
     gradient = evidence.gradient
     assert gradient is not None
     size = min(PROBE * evidence.eps, FARTHEST)
+    if size < torch.finfo(gradient.dtype).eps:
+        return Outcome(None, {}, f"Images in {gradient.dtype} cannot be moved by as little as {size:.2g}.")
     step = size * gradient.sign()
     predicted = 2 * (step * gradient).flatten(1).sum(1)
     ends = [margin(evidence.answer(evidence.model, evidence.x + side), evidence.y) for side in (step, -step)]

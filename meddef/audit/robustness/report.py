@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from meddef.as_found import evaluating
 from meddef.attacks import contract
 from meddef.attacks.aim import check_untargeted
-from meddef.audit.robustness.checks import CHECKS, run_check
+from meddef.audit.robustness.checks import CHECKS, LEAST, run_check
 from meddef.audit.robustness.evidence import BUDGETS, Attack, Evidence
 from meddef.audit.robustness.item import Item
 from meddef.errors import InputError
@@ -61,6 +61,8 @@ def robustness_report(
     items = []
     with evaluating(*models), contract.attacking(model, device):
         evidence = Evidence(model, loader, eps=eps, budget=BUDGETS[budget], attack=attack, twin=twin)
+        if attack is not None and len(evidence.x) >= LEAST and evidence.gradient is not None:
+            evidence.attacked  # noqa: B018 - what it raises is the caller's to know, once
         for check in CHECKS:
             items.append(run_check(check, evidence))
             if progress is not None:
