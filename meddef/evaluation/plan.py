@@ -128,11 +128,11 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
         InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
     """
     known = (*VARIANTS, *CAPACITY_CONTROLS)
-    for variant in [*profile.variants, *profile.clean_variants, *profile.controls]:
+    for variant in [*profile.variants, *profile.clean_variants, *profile.controls, *profile.rivals]:
         if variant not in known:
             raise InputError(f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(known)}")
     for name, grid in profile.grids.items():
-        for variant in set(grid.variants or ()) - {*profile.variants, *profile.controls}:
+        for variant in set(grid.variants or ()) - {*profile.variants, *profile.controls, *profile.rivals}:
             raise InputError(
                 f"profile '{profile.name}', grids.{name}: '{variant}' is not among the profile's variants"
             )
