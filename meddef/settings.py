@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -27,6 +29,7 @@ Positive = Annotated[int, Field(ge=1)]
 Augmentation = Literal["horizontal_flip", "translate"]  # see meddef.training.augmentation
 Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
 PAPERS_METHOD: Method = "meddef"
+TRAININGS = ("clean", "adversarial")  # those of the paper, as records name them; any other is a rival
 
 
 class Settings(BaseModel):
@@ -124,6 +127,12 @@ class TrainingSettings(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"names a technique twice: {', '.join(names)}")
         return [name for name in get_args(Augmentation) if name in names]
+
+
+def training_name(content: Mapping[str, Any]) -> str:
+    """``TrainingSettings.name`` of a training as a cell or a record holds it."""
+    rule = content["adversarial"]
+    return AdversarialSettings.model_validate(rule).name if rule else "clean"
 
 
 class GridSettings(Settings):
@@ -244,8 +253,17 @@ def load_profile(name_or_path: str) -> Profile:
         raise InputError(
             f"unknown profile '{name_or_path}': use one of {', '.join(profile_names())} or a .yaml file"
         )
-    try:
+    with as_input_error(f"profile '{name_or_path}'"):
         return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
+
+
+@contextmanager
+def as_input_error(place: str) -> Iterator[None]:
+    """What is wrong with settings, all of it in one line that begins with ``place``."""
+    try:
+        yield
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"profile '{name_or_path}': {faults}") from error
+        faults = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors()
+        )
+        raise InputError(f"{place}: {faults}") from error

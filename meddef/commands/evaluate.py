@@ -116,15 +116,15 @@ def attacks() -> None:
     Console().print(table)
 
 
-def parse_eps(text: str) -> float:
+def parse_eps(text: str, option: str = "--eps") -> float:
     """A perturbation budget written as a number or a fraction: "0.05", "8/255"."""
     try:
         value = float(Fraction(text.replace(" ", "")))
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"--eps '{text}' is not a number: write 0.03 or 8/255") from error
+        raise InputError(f"{option} '{text}' is not a number: write 0.03 or 8/255") from error
     if not 0 <= value <= 1:
         raise InputError(
-            f"--eps {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8)"
+            f"{option} {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8)"
         )
     return value
 

@@ -21,7 +21,9 @@ RUNS = Path("runs")
 ProfileOption = Annotated[
     str,
     typer.Option(
-        "--profile", "-p", help="smoke, cpu, cpu_oct, cpu_patient, gpu, paper, or a path to a YAML file."
+        "--profile",
+        "-p",
+        help="smoke, cpu, cpu_oct, cpu_patient, rivals, gpu, paper, or a path to a YAML file.",
     ),
 ]
 DataDir = Annotated[

@@ -27,7 +27,7 @@ from meddef.models import build_model
 from meddef.progress import progress_bar
 from meddef.pruning import prune_l1_grid, sparsity
 from meddef.records import CLASS_CHARACTERS, Record
-from meddef.settings import SaliencySettings, TrainingSettings
+from meddef.settings import SaliencySettings, TrainingSettings, training_name
 from meddef.training import load_weights, train
 
 TEST_ORDER_SEED = 0
@@ -129,7 +129,7 @@ def run_attack(
     record = {
         **_head(cell, "attack"),
         **{k: settings[k] for k in ("grid", "variant", "seed", "prune_rate", "prune_scope", "attack", "eps")},
-        "training": TrainingSettings.model_validate(train.settings["training"]).name,
+        "training": training_name(train.settings["training"]),
         "sparsity": sparsity(model),
         "settings": settings["attack_settings"],
         "n": counts.n,
@@ -208,7 +208,7 @@ def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> l
     record = {
         **_head(cell, "saliency"),
         "variant": settings["variant"],
-        "training": TrainingSettings.model_validate(train.settings["training"]).name,
+        "training": training_name(train.settings["training"]),
         "seed": settings["seed"],
         "settings": rule.model_dump(),
         "n": len(found["images"]),

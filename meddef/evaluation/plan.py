@@ -17,7 +17,14 @@ from meddef.errors import InputError
 from meddef.models import CAPACITY_CONTROLS, VARIANTS
 from meddef.records import CLASS_CHARACTERS
 from meddef.results_version import versions
-from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
+from meddef.settings import (
+    TRAININGS,
+    DatasetSettings,
+    GridSettings,
+    Profile,
+    TrainingSettings,
+    training_name,
+)
 from meddef.work import curve_passes, grid_runs, passes, saliency_passes, train_passes
 
 TEST_GRID = "test"  # clean accuracy on the whole test split
@@ -77,6 +84,8 @@ class Cell:
         parts = [self.dataset] + [
             str(self.settings[k]) for k in ("variant", "attack", "eps", "prune_rate") if k in self.settings
         ]
+        if self.kind == "train" and (name := training_name(self.settings["training"])) not in TRAININGS:
+            parts.append(name)
         return " ".join([self.kind, *parts])
 
 

@@ -65,8 +65,8 @@ def train(
     """Train ``model`` in place; it ends with the weights of the best epoch.
 
     The best epoch is the one with the highest validation score: clean accuracy, or for any adversarial training the
-    mean of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives a
-    checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; the same run found there is resumed.
+    mean of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives
+    a checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; the same run found there is resumed.
     ``about`` is written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
     ``look`` is called with the number of epochs done and the model after each of them; what it returns is kept in the
     history. Every epoch draws its own random numbers, so that a look does not move what follows.
