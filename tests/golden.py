@@ -32,6 +32,7 @@ from meddef.results_version import RESULTS_VERSION
 from meddef.saliency import measure_saliency
 from meddef.settings import AdversarialSettings, Profile, SaliencySettings, TrainingSettings
 from meddef.training import EpsilonSchedule, train
+from meddef.training.methods import METHODS
 
 PLACE = Path(__file__).with_name("golden.json")
 SIZE = 32
@@ -114,9 +115,10 @@ def models() -> Digits:
 
 def training() -> Digits:
     digits = {}
-    rule = AdversarialSettings(steps=4)
-    for name, adversarial in (("clean", None), ("adversarial", rule)):
-        settings = TrainingSettings(epochs=2, batch_size=8, learning_rate=0.003, adversarial=adversarial)
+    rules = [AdversarialSettings.model_validate({"method": method, "steps": 4}) for method in METHODS]
+    for rule in (None, *rules):
+        settings = TrainingSettings(epochs=2, batch_size=8, learning_rate=0.003, adversarial=rule)
+        name = settings.name
         model = network()
         with tempfile.TemporaryDirectory() as folder:
             state = train(
