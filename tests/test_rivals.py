@@ -19,7 +19,7 @@ from meddef.attacks.randomness import PerImage
 from meddef.cli import app
 from meddef.errors import InputError
 from meddef.evaluation.plan import make_plan
-from meddef.settings import AdversarialSettings, Profile, TrainingSettings, load_profile
+from meddef.settings import AdversarialSettings, Method, Profile, TrainingSettings, load_profile
 from meddef.training import TrainingState, train
 from meddef.training.checkpoint import read_header
 from meddef.training.epoch import Epoch
@@ -171,6 +171,24 @@ def test_trades_gradient_flows_through_both_answers() -> None:
     for mine, other in zip(found, torch.autograd.grad(plain_trades(*given, labels), given), strict=True):
         assert torch.allclose(mine, other)
         assert bool((mine != 0).all())
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0], dtype=torch.float64)])
+@pytest.mark.parametrize("method", METHODS)
+def test_shares_of_several_processes_add_up_to_the_loss(method: Method, weights: Tensor | None) -> None:
+    """Three processes, of which one has no attacked image of the recipe's two."""
+    chosen = settings(method)
+    objective = METHODS[method](chosen, 0, 1.0)
+    labels = torch.tensor([0, 1, 1, 0, 1, 0, 1])
+    attacked = objective.attacked(7)
+    generator = torch.Generator().manual_seed(0)
+    clean, adversarial = (torch.randn(n, 2, generator=generator).double() for n in (7, attacked))
+
+    def loss(team: Team) -> Tensor:
+        own = clean[team.share(7)], adversarial[team.share(attacked)]
+        return torch.stack(objective.loss(Passed(*own, labels, attacked, team, weights)))
+
+    assert torch.allclose(sum(loss(Team(rank, 3)) for rank in range(3)), loss(Team()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["madry", "fast", "trades"])
