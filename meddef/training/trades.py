@@ -4,8 +4,8 @@ Source: "Theoretically Principled Trade-off between Robustness and Accuracy", ht
 5 and algorithm 1; https://github.com/yaodongyu/TRADES, ``trades.py``. The attack starts at the image plus 0.001 times
 normal noise and climbs KL(p(x) || p(x')), which is also what is minimised, its gradient taken through both answers.
 Other than there, images and attacked images pass through the model together, so that BatchNorm sees both at once, as in
-the paper's recipe; weights of classes apply to the cross-entropy alone. So near the image the divergence is so small
-that rounding decides the sign of some pixels: curves of several processes agree less closely than those of other methods.
+the paper's recipe; weights of classes apply to the cross-entropy alone. Near the image the divergence is so small that
+rounding decides the sign of some pixels: curves of several processes are less alike than those of other methods.
 """
 
 from __future__ import annotations
