@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from meddef.as_found import evaluating
@@ -48,6 +47,7 @@ TRAINED, VALIDATED = 4099, 878  # chest X-rays
 SIDE, CLASSES = 16, 4
 LARGE, MODEST = 0.15, 0.06  # epsilon of the two properties
 BETAS = (1.0, 6.0)
+JUDGED = 400  # bars
 Row = dict[str, Any]
 
 
@@ -125,27 +125,29 @@ def small(seed: int) -> nn.Module:
     return nn.Sequential(*convolutions, nn.Linear(32 * 16, 100), nn.ReLU(), nn.Linear(100, CLASSES))
 
 
-def _last(model: nn.Module, folder: Path) -> None:
-    """The weights after the last epoch, for those of the best: what overfits is looked for, not selected away."""
-    tensors = load_file(folder / "checkpoint.safetensors")
-    model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-
-
 def outcome(rule: AdversarialSettings | None, eps: float, seed: int, *, epochs: int, count: int) -> Row:
-    """One row: the share of 400 bars right as they are, under FGSM and under PGD of 40 steps, after the last epoch."""
+    """One row: the share of ``JUDGED`` bars right as they are, under FGSM and under PGD-40, after the last epoch."""
     settings = TrainingSettings(
         epochs=epochs, batch_size=32, learning_rate=0.001, weight_decay=0, dropout=0, adversarial=rule
     )
-    model = small(seed)
+    x, labels = bars(JUDGED, 2).batch(range(JUDGED))
+
+    def look(done: int, model: nn.Module) -> Row:
+        """Of the last epoch, not of the best: overfitting is looked for, not selected away."""
+        if done < epochs:
+            return {}
+        found = {"clean": x, "fgsm": fgsm(model, x, labels, eps=eps)}
+        found["pgd"] = pgd(model, x, labels, eps=eps, step_size=eps / 4, steps=40)
+        with evaluating(model), torch.no_grad():
+            return {name: float((model(z).argmax(1) == labels).float().mean()) for name, z in found.items()}
+
     with tempfile.TemporaryDirectory() as folder:
-        train(model, bars(count, 0), bars(16, 1), settings, seed=seed, folder=Path(folder), progress=False)
-        _last(model, Path(folder))
-    x, labels = bars(400, 2).batch(range(400))
-    found = {"clean": x, "fgsm": fgsm(model, x, labels, eps=eps)}
-    found["pgd"] = pgd(model, x, labels, eps=eps, step_size=eps / 4, steps=40)
-    with evaluating(model), torch.no_grad():
-        right = {name: float((model(z).argmax(1) == labels).float().mean()) for name, z in found.items()}
-    return {"part": "property", "training": settings.name, "eps": eps, "seed": seed, "n": 400, **right}
+        state = train(
+            small(seed), bars(count, 0), bars(16, 1), settings, seed=seed, folder=Path(folder), progress=False,
+            look=look,
+        )  # fmt: skip
+    right = {name: state.history[-1][name] for name in ("clean", "fgsm", "pgd")}
+    return {"part": "property", "training": settings.name, "eps": eps, "seed": seed, "n": JUDGED, **right}
 
 
 def properties(seeds: range, *, epochs: int, count: int) -> Iterator[Row]:
