@@ -131,8 +131,7 @@ class TrainingSettings(Settings):
 
 def training_name(content: Mapping[str, Any]) -> str:
     """``TrainingSettings.name`` of a training as a cell or a record holds it."""
-    rule = content["adversarial"]
-    return AdversarialSettings.model_validate(rule).name if rule else "clean"
+    return TrainingSettings.model_validate(content).name
 
 
 class GridSettings(Settings):
