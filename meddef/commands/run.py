@@ -45,7 +45,7 @@ def reproduce(
         typer.Option(
             "--only",
             help="One section of the report: data, architecture, training, ablation, controls, epsilon, pruning, "
-            "confusion, saliency or comparison.",
+            "confusion, saliency, comparison or defences.",
         ),
     ] = None,
     data_dir: DataDir = None,

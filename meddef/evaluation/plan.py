@@ -40,6 +40,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
     "saliency": ("data", "train", "saliency"),
     "comparison": ("data", "train", "pruning"),
+    "defences": ("data", "train", "test", "epsilon", "small_epsilon", "ensemble"),
 }
 
 

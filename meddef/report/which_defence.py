@@ -95,6 +95,8 @@ def table(report: Report) -> Table:
             )
         if found:
             rows.append({"dataset": dataset.label, **_constant(found)})
+    if not rows:
+        return Table(pd.DataFrame(), "Trainings beside each other at 4/255 and 8/255.")
     caption = (
         "Accuracy in percent with its 95 % interval; minutes of one training, of the machine it ran on. Worst case: an "
         f"image is right only if it is right after every attack ({'; '.join(dict.fromkeys(where))}).{seeds_note(seeds)}"
