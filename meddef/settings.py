@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
@@ -16,6 +27,9 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Augmentation = Literal["horizontal_flip", "translate"]  # see meddef.training.augmentation
+Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
+PAPERS_METHOD: Method = "meddef"
+TRAININGS = ("clean", "adversarial")  # those of the paper, as records name them; any other is a rival
 
 
 class Settings(BaseModel):
@@ -35,14 +49,55 @@ class DatasetSettings(Settings):
 
 
 class AdversarialSettings(Settings):
-    """The adversarial part of training (paper, Section IV-B)."""
+    """How training defends: the paper's recipe (Section IV-B) or a rival, which trains at one epsilon throughout.
 
+    A setting that the method does not use is refused where it is given, and is not written: what was recorded of the
+    paper's recipe before there were rivals keeps its keys.
+    """
+
+    method: Method = PAPERS_METHOD
     train_share: Annotated[float, Field(gt=0, le=1)] = 0.35
     validation_share: Annotated[float, Field(gt=0, le=1)] = 0.70
-    steps: Positive = 40
+    steps: Positive = 40  # of PGD, in training (fast: in validation alone) and validation
     patience: Positive = 2  # epochs below the best validation score before easing
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02  # how far below counts as degraded
     ease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 8 / 255  # pixel units, L-infinity
+    random_start: bool = True
+    beta: Annotated[float, Field(gt=0)] = 6.0  # weight of the divergence
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if unused := self.model_fields_set & _unused(self.method):
+            raise ValueError(f"method {self.method} does not use {', '.join(sorted(unused))}: leave it out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = _unused(self.method) | ({"method"} if self.method == PAPERS_METHOD else set())
+        return {name: value for name, value in handler(self).items() if name not in unused}
+
+    @property
+    def name(self) -> str:
+        """What records call this training: "adversarial" is the paper's; of a rival what is not the default follows."""
+        if self.method == PAPERS_METHOD:
+            return "adversarial"
+        fields = type(self).model_fields
+        others = [n for n in OWN_SETTINGS[self.method] if getattr(self, n) != fields[n].default]
+        return " ".join([self.method, *(f"{n}={getattr(self, n):.5g}" for n in others)])
+
+
+OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
+    "meddef": ("train_share", "patience", "tolerance", "ease_factor"),
+    "madry": ("epsilon",),
+    "fast": ("epsilon", "random_start"),
+    "trades": ("epsilon", "beta"),
+}
+"""Those of ``AdversarialSettings`` that not every method uses."""
+
+
+def _unused(method: Method) -> set[str]:
+    return {name for names in OWN_SETTINGS.values() for name in names} - {*OWN_SETTINGS[method]}
 
 
 class TrainingSettings(Settings):
@@ -60,6 +115,11 @@ class TrainingSettings(Settings):
     channels_last: bool = True
     adversarial: AdversarialSettings | None = AdversarialSettings()
 
+    @property
+    def name(self) -> str:
+        """What records call this training: "clean", "adversarial" (the paper's recipe), or a rival's name."""
+        return self.adversarial.name if self.adversarial else "clean"
+
     @field_validator("augmentation")
     @classmethod
     def _each_once(cls, names: list[Augmentation]) -> list[Augmentation]:
@@ -67,6 +127,11 @@ class TrainingSettings(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"names a technique twice: {', '.join(names)}")
         return [name for name in get_args(Augmentation) if name in names]
+
+
+def training_name(content: Mapping[str, Any]) -> str:
+    """``TrainingSettings.name`` of a training as a cell or a record holds it."""
+    return TrainingSettings.model_validate(content).name
 
 
 class GridSettings(Settings):
@@ -131,18 +196,35 @@ class Profile(Settings):
     threads: Positive = 1  # per process; part of the key, since float sums depend on it
     clean_variants: list[str] = ["resnet18"]  # trained without adversarial examples
     controls: list[str] = []  # variants also trained the other way, which the paper lacks
+    rivals: dict[str, list[AdversarialSettings]] = {}  # variant: other methods that it is also trained with
     training: TrainingSettings
     clean_training: TrainingSettings | None = None  # None: ``training`` without its adversarial part
     grids: dict[str, GridSettings]
     saliency: SaliencySettings | None = None
     curve: CurveSettings | None = None
 
+    @field_validator("rivals")
+    @classmethod
+    def _no_twins(cls, rivals: dict[str, list[AdversarialSettings]]) -> dict[str, list[AdversarialSettings]]:
+        for variant, rules in rivals.items():
+            names = [rule.name for rule in rules]
+            if PAPERS_METHOD in [rule.method for rule in rules] or len(set(names)) < len(names):
+                raise ValueError(
+                    f"{variant}: each rival once, and none is the paper's recipe; got {', '.join(names)}"
+                )
+        return rivals
+
     def models(self) -> list[tuple[str, TrainingSettings]]:
-        """Every variant with the settings it is trained with, the controls last."""
+        """Every variant with the settings it is trained with, the controls behind, the rivals last."""
         clean = self.clean_training or self.training.model_copy(update={"adversarial": None})
         cleanly = [(variant, variant in self.clean_variants) for variant in self.variants]
         cleanly += [(variant, variant not in self.clean_variants) for variant in self.controls]
-        return [(variant, clean if is_clean else self.training) for variant, is_clean in cleanly]
+        found = [(variant, clean if is_clean else self.training) for variant, is_clean in cleanly]
+        return found + [
+            (variant, self.training.model_copy(update={"adversarial": rule}))
+            for variant, rules in self.rivals.items()
+            for rule in rules
+        ]
 
 
 def profile_names() -> list[str]:
@@ -170,8 +252,17 @@ def load_profile(name_or_path: str) -> Profile:
         raise InputError(
             f"unknown profile '{name_or_path}': use one of {', '.join(profile_names())} or a .yaml file"
         )
-    try:
+    with as_input_error(f"profile '{name_or_path}'"):
         return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
+
+
+@contextmanager
+def as_input_error(place: str) -> Iterator[None]:
+    """What is wrong with settings, all of it in one line that begins with ``place``."""
+    try:
+        yield
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"profile '{name_or_path}': {faults}") from error
+        faults = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors()
+        )
+        raise InputError(f"{place}: {faults}") from error

@@ -7,7 +7,14 @@ from typing import Any
 
 from meddef.attacks.options import options
 from meddef.data import CARDS
-from meddef.settings import DatasetSettings, GridSettings, Profile, SaliencySettings, TrainingSettings
+from meddef.settings import (
+    AdversarialSettings,
+    DatasetSettings,
+    GridSettings,
+    Profile,
+    SaliencySettings,
+    TrainingSettings,
+)
 
 SIZES = {"train": 8, "val": 4, "test": 4}  # images
 FEW = 2  # images attacked, steps, queries, moves
@@ -30,6 +37,7 @@ def trial(profile: Profile) -> Profile:
             "batch_size": FEW,
             "training": _training(profile.training),
             "clean_training": _training(clean) if clean else None,
+            "rivals": {v: [_rule(rule) for rule in rules] for v, rules in profile.rivals.items()},
             "grids": {name: _grid(grid) for name, grid in profile.grids.items()},
             "saliency": profile.saliency and _saliency(profile.saliency),
         }
@@ -45,10 +53,14 @@ def _phantoms(profile: Profile) -> list[DatasetSettings]:
 
 
 def _training(settings: TrainingSettings) -> TrainingSettings:
-    rule = settings.adversarial and settings.adversarial.model_copy(update={"steps": FEW})
+    rule = settings.adversarial and _rule(settings.adversarial)
     return settings.model_copy(
         update={"epochs": 1, "batch_size": 2 * FEW, "pretrained": False, "adversarial": rule}
     )
+
+
+def _rule(rule: AdversarialSettings) -> AdversarialSettings:
+    return rule.model_copy(update={"steps": FEW})
 
 
 def _grid(grid: GridSettings) -> GridSettings:

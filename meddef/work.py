@@ -69,7 +69,16 @@ def train_passes(settings: TrainingSettings, n_train: int, n_val: int) -> float:
     rule = settings.adversarial
     an_epoch = UPDATE * n_train + FORWARD * n_val
     if rule is not None:
-        an_epoch += rule.train_share * n_train * (SURROGATE * rule.steps + UPDATE)
+        search = SURROGATE * rule.steps
+        match rule.method:
+            case "meddef":
+                an_epoch += rule.train_share * n_train * (search + UPDATE)
+            case "madry":  # learns from the attacked images alone
+                an_epoch += n_train * search
+            case "fast":
+                an_epoch += n_train * SURROGATE
+            case "trades":
+                an_epoch += n_train * (search + FORWARD + UPDATE)
         an_epoch += rule.validation_share * n_val * SURROGATE * rule.steps
     return settings.epochs * an_epoch
 

@@ -8,16 +8,17 @@ from meddef.errors import InputError
 from meddef.settings import load_profile, profile_names
 
 
-@pytest.mark.parametrize("name", ["cpu", "cpu_oct", "cpu_patient", "gpu", "paper", "smoke"])
+@pytest.mark.parametrize("name", ["cpu", "cpu_oct", "cpu_patient", "gpu", "paper", "rivals", "smoke"])
 def test_bundled_profiles_load(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
     every = ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
     others = {"cpu_patient": ["resnet18", "full"], "cpu": [*every, "plain_capacity", "attention_only"]}
+    others["rivals"] = ["resnet18"]
     assert profile.variants == others.get(name, every)
     trained = dict(profile.models()[: len(profile.variants)])
     assert trained["resnet18"].adversarial is None
-    assert trained["full"].adversarial is not None
+    assert name == "rivals" or trained["full"].adversarial is not None
 
 
 def test_controls_are_trained_the_other_way() -> None:
@@ -90,9 +91,10 @@ def test_faults_are_named(tmp_path: Path, change: str, message: str) -> None:
 
 
 def test_unknown_profiles_are_named(tmp_path: Path) -> None:
-    assert profile_names() == ["cpu", "cpu_oct", "cpu_patient", "gpu", "paper", "smoke"]
+    assert profile_names() == ["cpu", "cpu_oct", "cpu_patient", "gpu", "paper", "rivals", "smoke"]
     with pytest.raises(
-        InputError, match="unknown profile 'smok': use one of cpu, cpu_oct, cpu_patient, gpu, paper, smoke"
+        InputError,
+        match="unknown profile 'smok': use one of cpu, cpu_oct, cpu_patient, gpu, paper, rivals, smoke",
     ):
         load_profile("smok")
     with pytest.raises(InputError, match="does not exist"):

@@ -32,6 +32,7 @@ ADVERSARIAL = CLEAN.model_copy(update={"adversarial": AdversarialSettings(steps=
 ALL_ON = ADVERSARIAL.model_copy(
     update={"class_weights": True, "augmentation": ["horizontal_flip", "translate"]}
 )
+MADRY = CLEAN.model_copy(update={"adversarial": AdversarialSettings(method="madry", steps=2)})
 PROFILE = """
 name: tiny
 description: a test
@@ -98,7 +99,9 @@ def trained(folder: Path, size: int, settings: TrainingSettings) -> list[dict[st
 
 
 @pytest.mark.parametrize(
-    ("settings", "size"), [(CLEAN, 2), (ADVERSARIAL, 2), (ALL_ON, 3)], ids=["clean", "adversarial", "all on"]
+    ("settings", "size"),
+    [(CLEAN, 2), (ADVERSARIAL, 2), (ALL_ON, 3), (MADRY, 3)],
+    ids=["clean", "adversarial", "all on", "madry"],
 )
 def test_the_curve_and_the_weights_are_those_of_one_process(
     tmp_path: Path, settings: TrainingSettings, size: int

@@ -24,6 +24,7 @@ SETTINGS = TrainingSettings(
     epochs=3, batch_size=8, learning_rate=0.01, adversarial=AdversarialSettings(steps=2)
 )
 CLEAN = SETTINGS.model_copy(update={"adversarial": None})
+TRADES = SETTINGS.model_copy(update={"adversarial": AdversarialSettings(method="trades", steps=2)})
 
 
 def tiny_model() -> nn.Module:
@@ -54,7 +55,7 @@ def run(folder: Path, settings: TrainingSettings = SETTINGS) -> tuple[nn.Module,
     return model, state
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, CLEAN], ids=["adversarial", "clean"])
+@pytest.mark.parametrize("settings", [SETTINGS, CLEAN, TRADES], ids=["adversarial", "clean", "trades"])
 @pytest.mark.parametrize("killed_after", [1, 2])
 def test_a_killed_run_ends_where_an_unbroken_one_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: TrainingSettings, killed_after: int

@@ -32,6 +32,7 @@ SECTIONS = {
     "confusion": "07_confusion",
     "saliency": "08_saliency",
     "comparison": "09_comparison",
+    "defences": "11_defences",
 }
 START_TIMEOUT = 180  # seconds; a loaded machine starts kernels slowly
 QUIET = "--IPKernelApp.log_level=50"  # kernels warn about sockets when they start and stop

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from meddef.report.ablation import STEPS
 from meddef.report.controls import has_all
 from meddef.report.report import Report
+from meddef.report.which_defence import has_rivals
 
 
 def _steps(report: Report) -> bool:
@@ -34,6 +35,7 @@ HOLDS: dict[str, Callable[[Report], bool]] = {
     "confusion": lambda report: bool(report.grid("test")),
     "saliency": lambda report: bool(report.of("saliency")),
     "comparison": _full_pruned,
+    "defences": has_rivals,
 }
 
 

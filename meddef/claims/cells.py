@@ -25,7 +25,7 @@ from meddef.claims.model import (
     Values,
 )  # fmt: skip
 from meddef.paper import VARIANT_LABELS
-from meddef.report.report import PAPER_DATASETS
+from meddef.report.report import PAPER_DATASETS, training_label
 
 NEAR = 10  # points within which "near 100 %" is meant
 SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in VARIANT_LABELS.items()}
@@ -83,7 +83,7 @@ class Cell:
     def who(self) -> str:
         """The model, with its training where that is not the usual one."""
         named = self.model.partition("/")[2]
-        return SHORT[self.variant] + (f" ({named} training)" if named else "")
+        return SHORT[self.variant] + (f" ({training_label(named)})" if named else "")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from meddef.claims.printed import Printed
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, Outcome, combine, told
 from meddef.claims.settings import SETTINGS
 from meddef.report.report import PAPER_DATASETS, Report
+from meddef.report.which_defence import has_rivals
 
 ON_FINDINGS: Mapping[str, FindingVerdict] = {
     HOLDS: FINDING_HOLDS, FAILS: DOES_NOT_HOLD, ABSENT: DOES_NOT_HOLD,
@@ -46,7 +47,7 @@ def by_printed(claim: Claim, published: Published) -> Outcome | None:
     """The claim by what the paper prints; None where that has no part of it."""
     source, found, lacking = Printed(published), [], False
     for check in claim.check:
-        if check.only == "measured":
+        if check.only in ("measured", "rivals"):
             continue
         if isinstance(check, Fact | Setting):
             name = check.fact if isinstance(check, Fact) else check.setting
@@ -65,6 +66,8 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
     found, lacking = [], False
     for check in claim.check:
         if check.only == "printed" or _of_bench(check):
+            continue
+        if check.only == "rivals" and not has_rivals(source.report):
             continue
         if isinstance(check, Setting):
             outcome = SETTINGS[check.setting](source.report, source.dataset, check.given)

@@ -45,9 +45,10 @@ class Data(BaseModel):
 
 
 class Check(Data):
-    """What all checks share. ``only``: the one side on which the check can be made; ``rule``: how many must hold."""
+    """What all checks share. ``only``: the one side on which the check can be made, "rivals" being what was measured
+    where other methods were trained too; ``rule``: how many must hold."""
 
-    only: Side | None = None
+    only: Side | Literal["rivals"] | None = None
     rule: Rule = "every"
     datasets: tuple[str, ...] = DATASETS
 

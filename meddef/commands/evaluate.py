@@ -175,16 +175,16 @@ def attacks() -> None:
     Console().print(table)
 
 
-def parse_eps(text: str, *, bounded: bool = True) -> float:
+def parse_eps(text: str, option: str = "--eps", *, bounded: bool = True) -> float:
     """A perturbation budget written as a number or a fraction: "0.05", "8/255"; ``bounded``: at most 1, as L-inf is."""
     try:
         value = float(Fraction(text.replace(" ", "")))
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"--eps '{text}' is not a number: write 0.03 or 8/255") from error
+        raise InputError(f"{option} '{text}' is not a number: write 0.03 or 8/255") from error
     if value < 0 or (bounded and value > 1):
         raise InputError(
-            f"--eps {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8), or for a length "
-            "in L2 --attack pgd --set norm=l2"
+            f"{option} {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8), or for a "
+            "length in L2 --attack pgd --set norm=l2"
         )
     return value
 

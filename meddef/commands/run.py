@@ -21,7 +21,9 @@ RUNS = Path("runs")
 ProfileOption = Annotated[
     str,
     typer.Option(
-        "--profile", "-p", help="smoke, cpu, cpu_oct, cpu_patient, gpu, paper, or a path to a YAML file."
+        "--profile",
+        "-p",
+        help="smoke, cpu, cpu_oct, cpu_patient, rivals, gpu, paper, or a path to a YAML file.",
     ),
 ]
 DataDir = Annotated[
@@ -43,7 +45,7 @@ def reproduce(
         typer.Option(
             "--only",
             help="One section of the report: data, architecture, training, ablation, controls, epsilon, pruning, "
-            "confusion, saliency or comparison.",
+            "confusion, saliency, comparison or defences.",
         ),
     ] = None,
     data_dir: DataDir = None,

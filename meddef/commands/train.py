@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,6 +45,19 @@ def train(
     control: Annotated[
         bool, typer.Option("--control", help="Train it the other way: cleanly, or ResNet18 adversarially.")
     ] = False,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            help="clean, meddef (the paper's recipe), madry, fast or trades. Default: as the profile trains it.",
+        ),
+    ] = None,
+    epsilon: Annotated[
+        str | None, typer.Option("--epsilon", help="Of madry, fast and trades: 8/255 (the default) or 0.03.")
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option("--beta", help="Weight of the divergence in trades. Default: 6.")
+    ] = None,
     split_policy: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +81,11 @@ def train(
 
         torchrun --nproc-per-node 2 -m meddef train --profile cpu --variant full --seed 0
 
-    Another example: meddef train --dataset phantom_oct --variant full -o full.safetensors
+    Other examples:
+
+        meddef train --dataset phantom_oct --variant full -o full.safetensors
+
+        meddef train --variant resnet18 --dataset phantom_xray --method trades --epsilon 4/255 --beta 1
     """
     from meddef.evaluation.cells import model_folder
     from meddef.evaluation.plan import Plan, RunOptions, make_plan
@@ -79,7 +96,7 @@ def train(
 
     settings = load_profile(profile)
     check_device(device)
-    models = {"variants": [], "controls": [variant]} if control else {"variants": [variant], "controls": []}
+    models = _models(settings, variant, method, epsilon, beta, control=control)
     chosen = {
         "datasets": [_dataset(settings, dataset, split_policy)],
         "seeds": [seed],
@@ -100,6 +117,38 @@ def train(
             _copy(weights, output, cell, settings, options)
         print(f"{output or weights}: {_summary(record)}")
         print(_told(settings))
+
+
+def _models(
+    settings: Profile,
+    variant: str,
+    method: str | None,
+    epsilon: str | None,
+    beta: float | None,
+    *,
+    control: bool,
+) -> dict[str, Any]:
+    """The fields of a profile whose only model is ``variant``, trained as asked for."""
+    from meddef.commands.evaluate import parse_eps
+    from meddef.settings import TRAININGS, AdversarialSettings, as_input_error
+
+    given = {"epsilon": None if epsilon is None else parse_eps(epsilon, "--epsilon"), "beta": beta}
+    given = {name: value for name, value in given.items() if value is not None}
+    found: dict[str, Any] = {"variants": [], "controls": [], "rivals": {}}
+    if given and method in (None, "clean"):
+        raise InputError(f"--{next(iter(given))} is for --method madry, fast or trades: give one of them")
+    if method is None:
+        return found | {"controls" if control else "variants": [variant]}
+    if control:
+        raise InputError("--control and --method both say how to train: leave --control out")
+    shared = settings.training.adversarial or AdversarialSettings()
+    alike = {name: getattr(shared, name) for name in ("steps", "validation_share")}
+    if method != "clean":
+        with as_input_error("--method"):
+            rule = AdversarialSettings.model_validate({"method": method, **alike, **given})
+        if rule.name not in TRAININGS:
+            return found | {"rivals": {variant: [rule]}}
+    return found | {"variants": [variant], "clean_variants": [variant] if method == "clean" else []}
 
 
 def _copy(weights: Path, output: Path, cell: Cell, settings: Profile, options: RunOptions) -> None:

@@ -27,7 +27,7 @@ from meddef.models import build_model
 from meddef.progress import progress_bar
 from meddef.pruning import prune_l1_grid, sparsity
 from meddef.records import CLASS_CHARACTERS, Record
-from meddef.settings import SaliencySettings, TrainingSettings
+from meddef.settings import SaliencySettings, TrainingSettings, training_name
 from meddef.training import load_weights, train
 
 TEST_ORDER_SEED = 0
@@ -89,7 +89,7 @@ def train_model(
     record = {
         **_head(cell, cell.kind),
         "variant": variant,
-        "training": _training(settings),
+        "training": settings.name,
         "seed": seed,
         "epochs": settings.epochs,
         "settings": settings.model_dump(),
@@ -129,7 +129,7 @@ def run_attack(
     record = {
         **_head(cell, "attack"),
         **{k: settings[k] for k in ("grid", "variant", "seed", "prune_rate", "prune_scope", "attack", "eps")},
-        "training": _training(TrainingSettings.model_validate(train.settings["training"])),
+        "training": training_name(train.settings["training"]),
         "sparsity": sparsity(model),
         "settings": settings["attack_settings"],
         "n": counts.n,
@@ -208,7 +208,7 @@ def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> l
     record = {
         **_head(cell, "saliency"),
         "variant": settings["variant"],
-        "training": _training(TrainingSettings.model_validate(train.settings["training"])),
+        "training": training_name(train.settings["training"]),
         "seed": settings["seed"],
         "settings": rule.model_dump(),
         "n": len(found["images"]),
@@ -229,10 +229,6 @@ def _lesions(cell: Cell, splits: Splits) -> np.ndarray:
 def _head(cell: Cell, kind: str) -> Record:
     card = CARDS[cell.dataset]
     return {"kind": kind, "dataset": cell.dataset, "title": card.title, "stands_for": card.stands_for}
-
-
-def _training(settings: TrainingSettings) -> str:
-    return "adversarial" if settings.adversarial else "clean"
 
 
 def _bound_attack(settings: Any) -> partial[Tensor] | None:

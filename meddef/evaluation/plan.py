@@ -17,7 +17,14 @@ from meddef.errors import InputError
 from meddef.models import CAPACITY_CONTROLS, VARIANTS
 from meddef.records import CLASS_CHARACTERS
 from meddef.results_version import versions
-from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
+from meddef.settings import (
+    TRAININGS,
+    DatasetSettings,
+    GridSettings,
+    Profile,
+    TrainingSettings,
+    training_name,
+)
 from meddef.work import curve_passes, grid_runs, passes, saliency_passes, train_passes
 
 TEST_GRID = "test"  # clean accuracy on the whole test split
@@ -33,6 +40,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
     "saliency": ("data", "train", "saliency"),
     "comparison": ("data", "train", "pruning"),
+    "defences": ("data", "train", "test", "epsilon", "small_epsilon", "ensemble"),
 }
 
 
@@ -77,6 +85,8 @@ class Cell:
         parts = [self.dataset] + [
             str(self.settings[k]) for k in ("variant", "attack", "eps", "prune_rate") if k in self.settings
         ]
+        if self.kind == "train" and (name := training_name(self.settings["training"])) not in TRAININGS:
+            parts.append(name)
         return " ".join([self.kind, *parts])
 
 
@@ -128,11 +138,11 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
         InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
     """
     known = (*VARIANTS, *CAPACITY_CONTROLS)
-    for variant in [*profile.variants, *profile.clean_variants, *profile.controls]:
+    for variant in [*profile.variants, *profile.clean_variants, *profile.controls, *profile.rivals]:
         if variant not in known:
             raise InputError(f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(known)}")
     for name, grid in profile.grids.items():
-        for variant in set(grid.variants or ()) - {*profile.variants, *profile.controls}:
+        for variant in set(grid.variants or ()) - {*profile.variants, *profile.controls, *profile.rivals}:
             raise InputError(
                 f"profile '{profile.name}', grids.{name}: '{variant}' is not among the profile's variants"
             )

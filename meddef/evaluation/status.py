@@ -14,6 +14,7 @@ from meddef.evaluation.cells import model_folder
 from meddef.evaluation.plan import Cell, Plan
 from meddef.evaluation.unfinished import images_done
 from meddef.records import RecordStore
+from meddef.settings import PAPERS_METHOD
 
 IDENTITY = ("variant", "seed", "grid", "prune_rate", "prune_scope", "attack", "eps")
 
@@ -84,7 +85,8 @@ def _why(old: Mapping[str, Any], cells: Iterable[Cell]) -> str:
 
 
 def _identity(content: Mapping[str, Any]) -> tuple[Any, ...]:
-    trained = bool((content["settings"].get("training") or {}).get("adversarial"))
+    rule = (content["settings"].get("training") or {}).get("adversarial")
+    trained = rule and rule.get("method", PAPERS_METHOD)
     named = tuple(content["settings"].get(name) for name in IDENTITY)
     return (content["kind"], content["dataset"], trained, *named)
 

@@ -31,6 +31,7 @@ MODEL_COLOURS = {
     "attention_only": "#7B3294",
 }
 CONTROL_COLOURS = {"resnet18": "#CC79A7", "full": "#E69F00"}  # models trained the other way
+RIVAL_COLOURS = {"madry": "#0072B2", "fast": "#E69F00", "trades": "#009E73"}  # whatever the model
 _MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v", ENSEMBLE: "*"}
 _LINES: dict[str, Any] = {
     "clean": "-",
@@ -83,6 +84,8 @@ def line(attack: str) -> Any:
 
 
 def model_colour(variant: str, training: str) -> str:
+    if (method := training.partition(" ")[0]) in RIVAL_COLOURS:
+        return RIVAL_COLOURS[method]
     return (CONTROL_COLOURS if is_control(variant, training) else MODEL_COLOURS).get(variant, OTHER)
 
 

@@ -55,10 +55,9 @@ def planned(profile: Profile) -> pd.DataFrame:
     for dataset in profile.datasets:
         sizes = split_sizes(dataset)
         for variant, training in profile.models():
-            kind = "adversarial" if training.adversarial else "clean"
             for seed in profile.seeds:
                 for row in _model_rows(profile, dataset, variant, training, seed, sizes):
-                    rows.append((dataset.name, variant, kind, seed, *row))
+                    rows.append((dataset.name, variant, training.name, seed, *row))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -27,6 +27,7 @@ CAPACITY_LABELS = {  # controls for the size of the full model
 }
 LABELS = VARIANT_LABELS | CAPACITY_LABELS
 VARIANTS = tuple(LABELS)
+METHOD_NAMES = {"madry": "PGD-AT", "fast": "Fast-AT", "trades": "TRADES"}  # the rivals of the paper's recipe
 ATTACK_NAMES = {
     "clean": "no attack",
     "fgsm": "FGSM",
@@ -274,7 +275,15 @@ def is_control(variant: str, training: str) -> bool:
 def model_label(variant: str, training: str) -> str:
     """The paper's name of a model; the training is named where it is not the one the name stands for."""
     label = LABELS.get(variant, variant)
-    return f"{label}, {training} training" if is_control(variant, training) else label
+    return f"{label}, {training_label(training)}" if is_control(variant, training) else label
+
+
+def training_label(training: str) -> str:
+    """ "clean training", "adversarial training" (the paper's recipe), "TRADES beta=1"."""
+    method, _, others = training.partition(" ")
+    if method in METHOD_NAMES:
+        return f"{METHOD_NAMES[method]} {others}".strip()
+    return f"{training} training"
 
 
 def short_label(variant: str, training: str) -> str:

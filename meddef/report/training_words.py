@@ -52,7 +52,7 @@ def _ends(values: Iterable[float]) -> str:
 
 def easing(report: Report) -> Text:
     """The rule by which this run eases adversarial training, where the paper gives none."""
-    rules = [r["settings"]["adversarial"] for r in report.of("train") if r["settings"]["adversarial"]]
+    rules = [record["settings"]["adversarial"] for record in defended(report)]
     told = {
         f"after {rule['patience']} epochs in a row whose validation score lies more than {100 * rule['tolerance']:g} "
         f"points below the best, ε and w are multiplied by {rule['ease_factor']:g}"

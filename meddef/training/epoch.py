@@ -1,31 +1,29 @@
-"""One epoch of clean or adversarial training.
+"""One epoch of training, clean or adversarial by one of ``meddef.training.methods``.
 
-Source: the paper, Sections III-B "Adversarial Training" and IV-B. In every batch the first 35 % of the (shuffled)
-images are also attacked with PGD; clean and adversarial images pass through the model together and the loss is
-(1 - w) * clean + w * adversarial, with epsilon and w from the schedule. All randomness of an epoch derives from
-(seed, epoch), so a run that resumes from a checkpoint ends where an unbroken run ends.
-
-Several processes each attack and learn from their share of a batch. Order and dropout are drawn for the whole batch,
-and random starts belong to the images, so that the curve is the same, within rounding, however many they are.
+All randomness of an epoch derives from (seed, epoch), so a run that resumes from a checkpoint ends where an unbroken
+run ends. Several processes each attack and learn from their share of a batch. Order and dropout are drawn for the whole
+batch, and random starts belong to the images, so that the curve is the same, within rounding, however many they are.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import TrainingSettings
 from meddef.training.augmentation import augment
-from meddef.training.inner_attack import InnerAttack
+from meddef.training.inner_attack import InnerAttack, Search
+from meddef.training.methods import objective
+from meddef.training.objective import Passed
 from meddef.training.resident import Resident
-from meddef.training.schedule import PAPER_STEPS, EpsilonSchedule, training_step
+from meddef.training.schedule import training_step
 from meddef.training.together import Together
 
 VALIDATION_EPSILON = (
@@ -74,18 +72,17 @@ class Epoch:
         self.optimizer, self.attack, self.settings, self.device = optimizer, attack, settings, device
         self.number, self.ease = number, ease
         self.seed = seed * SEED_STRIDE + number
-        steps = settings.adversarial.steps if settings.adversarial else PAPER_STEPS
-        self.schedule = EpsilonSchedule(settings.epochs, ease, steps)
+        self.objective = objective(settings, number, ease)
 
     def plan(self) -> dict[str, Any]:
-        """What the schedule says about this epoch; None for clean training."""
-        names = ("phase", "epsilon", "step_size", "adversarial_weight")
-        adversarial = self.settings.adversarial is not None
-        values = {name: getattr(self.schedule, name)(self.number) if adversarial else None for name in names}
-        return {"epoch": self.number, "ease": self.ease, **values}
+        """What the method says about this epoch; None for clean training."""
+        return {"epoch": self.number, "ease": self.ease, **self.objective.plan()}
 
     def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
-        """Train on every image once; returns mean losses and the accuracy on clean images as seen while training."""
+        """Train on every image once; returns mean losses and the accuracy on clean images as seen while training.
+
+        What the method does not learn from is None.
+        """
         self.model.train()
         if self.attack is not None:
             self.attack.new_epoch()
@@ -100,7 +97,8 @@ class Epoch:
                 clean, labels = images.batch(indices)
                 clean = augment(clean, self.settings.augmentation, generator)
                 adversarial = self._attack_share(clean, labels)
-                share = clean[self.team.share(len(clean))].to(self.device)
+                share = clean[self.team.share(len(clean))] if self.objective.learns_clean else clean[:0]
+                share = share.to(self.device)
                 parts.append(self._step(share, adversarial, labels.to(self.device), weights))
                 sizes.append(len(clean))
         if not sizes:
@@ -109,16 +107,17 @@ class Epoch:
 
     def _summary(self, sizes: list[int], parts: list[list[float]]) -> dict[str, Any]:
         """Mean losses and accuracy of an epoch, from each batch's length, mean losses and hits."""
-        attacked = [self._attacked(size) for size in sizes]
+        attacked = [self.objective.attacked(size) for size in sizes]
         clean_loss = sum(part[0] * size for part, size in zip(parts, sizes, strict=True))
         adversarial_loss = sum(part[1] * size for part, size in zip(parts, attacked, strict=True))
         loss = (clean_loss + adversarial_loss) / sum(sizes)
         if not math.isfinite(loss):
             raise InputError(f"the loss is {loss} in epoch {self.number}: lower training.learning_rate")
+        learns = self.objective.learns_clean
         return {
-            "loss_clean": clean_loss / sum(sizes),
+            "loss_clean": clean_loss / sum(sizes) if learns else None,
             "loss_adversarial": adversarial_loss / sum(attacked) if sum(attacked) else None,
-            "train_accuracy": sum(int(part[2]) for part in parts) / sum(sizes),
+            "train_accuracy": sum(int(part[2]) for part in parts) / sum(sizes) if learns else None,
         }
 
     def validate(self, images: ImageSet | Resident) -> dict[str, Any]:
@@ -139,7 +138,8 @@ class Epoch:
             count = min(len(clean), attacked - start)
             if rule and count > 0:
                 step = training_step(VALIDATION_EPSILON, rule.steps)
-                found = self._pgd(clean[:count], labels[:count], VALIDATION_EPSILON, step, VALIDATION_SEED)
+                search = Search(VALIDATION_EPSILON, step, rule.steps)
+                found = self._search(search, clean[:count], labels[:count], VALIDATION_SEED)
                 hits[1] += self._hits(found, labels[self.team.share(count)])
         (clean_hits, lost), (adversarial_hits, lost_attacked) = self.team.sum(hits).tolist()
         if unanswered := lost + lost_attacked:
@@ -154,26 +154,19 @@ class Epoch:
         score = (clean_accuracy + robust_accuracy) / 2
         return {"val_clean": clean_accuracy, "val_adversarial": robust_accuracy, "score": score}
 
-    def _attacked(self, count: int) -> int:
-        """How many images, the first of a batch of ``count``, are attacked: 35 % of them, none for clean training."""
-        rule = self.settings.adversarial
-        return max(1, round(rule.train_share * count)) if rule else 0
-
     def _attack_share(self, images: Tensor, labels: Tensor) -> Tensor:
-        """PGD versions of this process's share of the images of a batch that are attacked."""
-        count = self._attacked(len(images))
-        if not count:
+        """Attacked versions of this process's share of the images of a batch that are attacked."""
+        if not (count := self.objective.attacked(len(images))):
             return images[:0].to(self.device)
-        epsilon, step = self.schedule.epsilon(self.number), self.schedule.step_size(self.number)
-        return self._pgd(images[:count], labels[:count], epsilon, step, self.seed)
+        return self._search(self.objective.search(), images[:count], labels[:count], self.seed)
 
-    def _pgd(self, images: Tensor, labels: Tensor, eps: float, step: float, seed: int) -> Tensor:
-        """PGD versions of this process's share."""
+    def _search(self, search: Search, images: Tensor, labels: Tensor, seed: int) -> Tensor:
+        """Attacked versions of this process's share."""
         assert self.attack is not None
         mine = self.team.share(len(images))
         images, labels = images[mine].to(self.device), labels[mine].to(self.device)
         try:
-            return self.attack(images, labels, eps=eps, step_size=step, seed=seed)
+            return self.attack(images, labels, seed=seed, **asdict(search))
         except InputError as error:  # weights that are no longer finite
             raise InputError(f"epoch {self.number}: {error}: lower training.learning_rate") from error
 
@@ -183,32 +176,18 @@ class Epoch:
         Returns this process's part of the mean clean loss, of the mean adversarial loss and of the clean images got
         right, (3,).
         """
-        attacked = self._attacked(len(labels))
+        attacked, learnt = self.objective.attacked(len(labels)), len(labels) * self.objective.learns_clean
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            logits = self.together(torch.cat([clean, adversarial]), len(labels), attacked).float()
+            logits = self.together(torch.cat([clean, adversarial]), learnt, attacked).float()
         if weights is not None and len(weights) < logits.shape[1]:
             raise no_image(len(weights))
-        loss = loss_clean = self._mean_loss(logits[: len(clean)], labels, weights)
-        loss_adversarial = torch.zeros_like(loss_clean)
-        if attacked:
-            loss_adversarial = self._mean_loss(logits[len(clean) :], labels[:attacked], weights)
-            share = self.schedule.adversarial_weight(self.number)
-            loss = (1 - share) * loss_clean + share * loss_adversarial
+        passed = Passed(logits[: len(clean)], logits[len(clean) :], labels, attacked, self.team, weights)
+        loss, loss_clean, loss_adversarial = self.objective.loss(passed)
         self.optimizer.zero_grad()
         self.together.backward(loss)
         self.optimizer.step()
-        hits = (logits[: len(clean)].argmax(1) == labels[self.team.share(len(labels))]).sum()
+        hits = (passed.clean.argmax(1) == labels[self.team.share(learnt)]).sum()
         return torch.stack([loss_clean.detach(), loss_adversarial.detach(), hits.float()])
-
-    def _mean_loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """This process's part of the mean cross-entropy over all ``labels``; ``logits`` are those of its share."""
-        if self.team.size == 1:
-            return F.cross_entropy(
-                logits, labels, weights
-            )  # what follows, but for the rounding of weighted means
-        mine = labels[self.team.share(len(labels))]
-        total = len(labels) if weights is None else weights[labels].sum()
-        return F.cross_entropy(logits, mine, weights, reduction="sum") / total
 
     def _hits(self, images: Tensor, labels: Tensor) -> Tensor:
         """How many images the model gets right, and of how many its logits are not finite, (2,)."""

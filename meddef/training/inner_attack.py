@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from meddef.attacks import contract
+from meddef.attacks.asking import ask
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.capture import climbing
 from meddef.attacks.fast import gradient_source, layout
@@ -23,6 +27,38 @@ logger = logging.getLogger(__name__)
 
 EVERY = 16
 """Calls between two comparisons of the copy with the model."""
+
+
+NOISE = 0.001
+"""Standard deviation of the start "normal", pixel units (Zhang et al. 2019, algorithm 1)."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the attack in training looks for images: ``steps`` of ``step_size`` within ``eps``, pixel units.
+
+    It starts at a random point of the ball, near the image or at the image, and climbs the cross-entropy or, with
+    ``divergence``, how far the answer is from that to the image.
+    """
+
+    eps: float
+    step_size: float
+    steps: int
+    start: Literal["uniform", "normal", "image"] = "uniform"
+    divergence: bool = False
+
+
+@dataclass(frozen=True)
+class Divergence(Goal):
+    """KL(p || softmax(z)) up to a number that does not depend on z; ``labels`` hold p, (N, K)."""
+
+    loss_name: str = "divergence"
+
+    def __post_init__(self) -> None:
+        pass  # nothing to check: not the caller's classes
+
+    def loss(self, logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, self.labels, reduction="none")
 
 
 class InnerAttack:
@@ -47,22 +83,44 @@ class InnerAttack:
         """A ``Shadow`` is compared with the model in the next call."""
         self._compared = False
 
-    def __call__(self, images: Tensor, labels: Tensor, *, eps: float, step_size: float, seed: int) -> Tensor:
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        eps: float,
+        step_size: float,
+        seed: int,
+        steps: int | None = None,
+        start: str = "uniform",
+        divergence: bool = False,
+    ) -> Tensor:
         """Images (N, C, H, W) within ``eps`` and [0, 1]; the random start belongs to (seed, image).
+
+        Args: those of ``Search``; ``steps`` are the attack's own unless given.
 
         Raises:
             InputError: logits or gradients that are not finite.
         """
         if not len(images):
             return images
-        with contract.attacking(self.model, images.device), climbing(images.device, self.steps) as climb:
+        steps = steps or self.steps
+        with contract.attacking(self.model, images.device), climbing(images.device, steps) as climb:
             ball = LinfBall(layout(images, fast=True), contract.per_image(eps, images, "eps"))
             size = contract.per_image(step_size, images, "step_size")
             index = torch.arange(len(images), device=images.device)
             source = self._refreshed(ball.images, labels)
-            run = Run(self.model, source, Goal(labels), ball, size, index, len(images))
-            start = ball.random(PerImage(images, seed, "training"))
-            return finish(ball, climb(run, start, self.steps, stop="never", report=_ignore, trace=None))
+            goal = self._divergence(ball.images, labels) if divergence else Goal(labels)
+            run = Run(self.model, source, goal, ball, size, index, len(images))
+            x = _start(ball, start, PerImage(images, seed, "training"))
+            return finish(ball, climb(run, x, steps, stop="never", report=_ignore, trace=None))
+
+    def _divergence(self, images: Tensor, labels: Tensor) -> Divergence:
+        """From the model's own answers: in bfloat16 the copy's to an image and to one so near are often the same
+        number, and where they are the same the gradient is zero and the image stays."""
+        with torch.no_grad():
+            answers = contract.check_logits(ask(self.model, images), labels).float().softmax(1)
+        return Divergence(answers, highest=answers.shape[1] - 1)
 
     def _refreshed(self, images: Tensor, labels: Tensor) -> nn.Module:
         """The source of gradients with the weights of now."""
@@ -102,6 +160,17 @@ class InnerAttack:
         """Whether to compare the copy with the model (5 % of a call): in the first calls, then now and then."""
         self._calls += 1
         return self._calls <= EVERY // 2 or self._calls % EVERY == 0
+
+
+def _start(ball: LinfBall, kind: str, numbers: PerImage) -> Tensor:
+    """Where the search begins, (N, C, H, W) in the ball."""
+    match kind:
+        case "uniform":
+            return ball.random(numbers)
+        case "normal":
+            return ball.project(ball.images + NOISE * numbers.normal(*ball.images.shape[1:]).to(ball.images))
+        case _:
+            return ball.images.clone()
 
 
 def _ignore(step: int) -> None:

@@ -1,4 +1,4 @@
-"""Clean training and the paper's adversarial training, one loop for both: epochs, checkpoints, the best weights.
+"""Clean training, the paper's adversarial training and its rivals, one loop: epochs, checkpoints, the best weights.
 
 Source: the paper, Sections III-B "Adversarial Training" and IV-B. In a process group of ``torch.distributed`` the
 processes train one model together (see ``meddef.training.epoch``).
@@ -25,7 +25,7 @@ from meddef.attacks.capture import climbing
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.progress import progress_bar
-from meddef.settings import TrainingSettings
+from meddef.settings import PAPERS_METHOD, TrainingSettings
 from meddef.training.checkpoint import (
     check_savable,
     load_checkpoint,
@@ -70,9 +70,9 @@ def train(
 ) -> TrainingState:
     """Train ``model`` in place; it ends with the weights of the best epoch.
 
-    The best epoch is the one with the highest validation score: clean accuracy, or for adversarial training the mean
-    of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives a
-    checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; the same run found there is resumed.
+    The best epoch is the one with the highest validation score: clean accuracy, or for any adversarial training the
+    mean of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives
+    a checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; the same run found there is resumed.
     ``about`` is written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
     ``look`` is called with the number of epochs done and the model after each of them; what it returns is kept in the
     history. Every epoch draws its own random numbers, so that a look does not move what follows.
@@ -189,11 +189,11 @@ def ease_if_degraded(state: TrainingState, score: float, settings: TrainingSetti
     """The paper's "automatic safety adjustments when validation performance degraded", as a stated rule.
 
     After ``patience`` consecutive epochs whose score lies more than ``tolerance`` below the best, epsilon and the
-    adversarial weight are multiplied by ``ease_factor`` from the next epoch on.
+    adversarial weight are multiplied by ``ease_factor`` from the next epoch on. A rival keeps its epsilon.
     """
-    if settings.adversarial is None:
-        return
     rule = settings.adversarial
+    if rule is None or rule.method != PAPERS_METHOD:
+        return
     state.below = state.below + 1 if score < state.best_score - rule.tolerance else 0
     if state.below >= rule.patience:
         state.ease *= rule.ease_factor

@@ -26,7 +26,7 @@ from meddef.attacks.fab import fab
 from meddef.evaluation.cells import batches, load_trained
 from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
 from meddef.evaluation.provenance import provenance
-from meddef.settings import load_profile
+from meddef.settings import load_profile, training_name
 from tests.bench import peers
 from tests.bench.public_autoattack import budget, standard
 from tests.bench.table import say
@@ -135,7 +135,11 @@ def subject(runs_dir: Path, dataset: str, n: int) -> tuple[nn.Module, Tensor, Te
 
 def _is_ours(cell: Cell) -> bool:
     given = cell.settings
-    return cell.kind == "train" and given["variant"] == VARIANT and bool(given["training"]["adversarial"])
+    return (
+        cell.kind == "train"
+        and given["variant"] == VARIANT
+        and training_name(given["training"]) == "adversarial"
+    )
 
 
 def write(rows: list[dict[str, Any]], seconds: float) -> None:

@@ -20,7 +20,7 @@ from meddef.attacks import pgd
 from meddef.evaluation.cells import batches, load_trained, model_folder
 from meddef.evaluation.plan import RunOptions, make_plan, splits_of
 from meddef.evaluation.provenance import provenance
-from meddef.settings import load_profile
+from meddef.settings import load_profile, training_name
 
 PLACE = Path(__file__).parents[2] / "results" / "bench" / "tf32.json"
 EPS, STEPS, IMAGES = (0.015686, 0.05), 10, 100
@@ -67,7 +67,7 @@ def rows(profile: str, runs_dir: Path, data_dir: Path) -> Iterator[dict[str, Any
                 count["right"] += int((here == labels).sum())
                 count["right_tf32"] += int((there == labels).sum())
                 count["otherwise"] += int((here != there).sum())
-            training = "adversarial" if cell.settings["training"]["adversarial"] else "clean"
+            training = training_name(cell.settings["training"])
             yield {"variant": cell.settings["variant"], "training": training, "eps": eps, **count}
 
 

@@ -17,7 +17,7 @@ from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
 from meddef.records import Record
 from meddef.report.report import model_label
 from meddef.results_version import versions
-from meddef.settings import Profile
+from meddef.settings import Profile, training_name
 from meddef.training import EpsilonSchedule
 
 Model = tuple[str, str]  # variant, training
@@ -64,7 +64,7 @@ def twin_of(model: Model, known: Mapping[Model, Cell]) -> Cell | None:
     """The undefended model beside ``model``: the same variant trained cleanly if it is defended by its training, else
     ResNet18 trained cleanly, which has no defence at all; None for that one."""
     variant, training = model
-    candidates = [(variant, "clean")] if training == "adversarial" else []
+    candidates = [(variant, "clean")] if training != "clean" else []
     candidates += [("resnet18", "clean")]
     return next((known[twin] for twin in candidates if twin in known and twin != model), None)
 
@@ -93,7 +93,7 @@ def report(
 
 
 def _model(cell: Cell) -> Model:
-    return cell.settings["variant"], "adversarial" if cell.settings["training"]["adversarial"] else "clean"
+    return cell.settings["variant"], training_name(cell.settings["training"])
 
 
 def _check_weights(cell: Cell, profile: Profile, options: RunOptions) -> None:

@@ -1,0 +1,211 @@
+"""Which defence? Trainings of one profile beside each other: what they keep, what they cost. No torch here.
+
+from meddef.report import which_defence
+which_defence.table(report)  # a row a model: accuracy without attack and in the worst case, minutes, parameters
+which_defence.advice(report)  # a sentence to act on
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import mean
+
+import pandas as pd
+
+from meddef.report.balanced import NOTE
+from meddef.report.display import DASH, NO_BREAK, Table, Text, budget, bullets, percent, seeds_note
+from meddef.report.headline import LEFT, Left, left
+from meddef.report.paired import Effect, corrected, effect
+from meddef.report.report import METHOD_NAMES, Dataset, Report, by_model, model_label, training_label
+from meddef.report.tables_constant import MODEL, with_balanced
+from meddef.settings import TRAININGS
+
+BUDGETS = (0.015686, LEFT)  # 4/255, 8/255
+RECIPE = "adversarial"
+Model = tuple[str, str]  # variant, training
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One model and training.
+
+    ``clean`` is a row of ``Report.attacks`` on the whole test split; ``kept`` what the worst case leaves at each ε of
+    ``BUDGETS`` that was run; ``minutes`` of a training, a mean over seeds (None where no provenance tells).
+    """
+
+    model: Model
+    clean: pd.Series
+    kept: dict[float, Left]
+    minutes: float | None
+    parameters: int
+
+    @property
+    def label(self) -> str:
+        name = "the paper's recipe" if self.model[1] == RECIPE else training_label(self.model[1])
+        return name if self.model[0] == "resnet18" else f"{model_label(*self.model)} ({name})"
+
+
+def has_rivals(report: Report) -> bool:
+    """Whether a model was trained otherwise than the paper does."""
+    return any(training not in TRAININGS for _, training in report.models())
+
+
+def choices(report: Report, dataset: Dataset) -> list[Choice]:
+    """The models of ``dataset`` that were trained and attacked at one of ``BUDGETS``, clean training first."""
+    kept = {eps: left(report, dataset.name, eps) for eps in BUDGETS}
+    clean = report.attacks("test", dataset.name).set_index(["variant", "training"])
+    seconds = {row["key"]: row["seconds"] for row in report.provenance}
+    found = []
+    for model, records in by_model(report.of("train", dataset.name)).items():
+        own = {eps: of[model] for eps, of in kept.items() if model in of}
+        if not own or model not in clean.index:
+            continue
+        times = [seconds[record["key"]] / 60 for record in records if record["key"] in seconds]
+        minutes = mean(times) if times else None
+        row = clean.loc[[model]].iloc[0]
+        found.append(Choice(model, row, own, minutes, records[0]["parameters"]))
+    return sorted(found, key=_order)
+
+
+def _order(each: Choice) -> tuple[int, str]:
+    """Clean training first, the paper's recipe behind it, then the rivals."""
+    known = (*TRAININGS, *METHOD_NAMES)
+    method = each.model[1].partition(" ")[0]
+    return known.index(method) if method in known else len(known), each.model[1]
+
+
+def table(report: Report) -> Table:
+    """What each training keeps and costs, and the answer that needs no training."""
+    rows, seeds, where = [], [], []
+    for dataset in report.datasets:
+        found = choices(report, dataset)
+        for each in found:
+            seeds += [one.seeds for one in each.kept.values()]
+            where += [f"{budget(eps)}: {one.where(one.seeds)}" for eps, one in each.kept.items()]
+            cells = {f"worst case, {budget(eps)}": _kept(each.kept.get(eps)) for eps in BUDGETS}
+            rows.append(
+                {
+                    "dataset": dataset.label,
+                    "training": each.label,
+                    "no attack": with_balanced(percent(each.clean, "clean"), _clean_balanced(each.clean)),
+                    **cells,
+                    "minutes": DASH if each.minutes is None else f"{each.minutes:.1f}",
+                    "parameters": f"{each.parameters / 1e6:.2f} M",
+                }
+            )
+        if found:
+            rows.append({"dataset": dataset.label, **_constant(found)})
+    if not rows:
+        return Table(pd.DataFrame(), "Trainings beside each other at 4/255 and 8/255.")
+    caption = (
+        "Accuracy in percent with its 95 % interval; minutes of one training, of the machine it ran on. Worst case: an "
+        f"image is right only if it is right after every attack ({'; '.join(dict.fromkeys(where))}).{seeds_note(seeds)}"
+        f" {NOTE}"
+    )
+    return Table(pd.DataFrame(rows), caption, header=2, left=("training",))
+
+
+def _kept(each: Left | None) -> str:
+    return DASH if each is None else with_balanced(percent(each.rates, "robust"), each.rates)
+
+
+def _clean_balanced(row: pd.Series) -> dict[str, float]:
+    return {"balanced": row["balanced"]}
+
+
+def _constant(found: list[Choice]) -> dict[str, str]:
+    first = found[0]
+    answers = {eps: one.constant for each in found for eps, one in each.kept.items()}
+    cells = {
+        f"worst case, {budget(eps)}": f"{100 * answer.accuracy.value:.1f}\nbalanced {100 * answer.balanced:.1f}"
+        for eps, answer in answers.items()
+    }
+    clean = f"{first.clean['constant']:.1f}\nbalanced {first.clean['constant_balanced']:.1f}"
+    return {
+        "training": f"{MODEL}\n{first.clean['largest']}",
+        "no attack": clean,
+        **cells,
+        "minutes": "0",
+        "parameters": "0",
+    }
+
+
+def against_recipe(report: Report, dataset: Dataset, eps: float = LEFT) -> dict[Model, Effect]:
+    """Each rival -> its robust accuracy minus that of the paper's recipe on the same variant, seeds and images, in the
+    worst case over attacks; p-values corrected for their number. Rivals without such a twin are left out."""
+    kept = left(report, dataset.name, eps)
+    found = {}
+    for model, one in kept.items():
+        twin = kept.get((model[0], RECIPE))
+        if model[1] in TRAININGS or twin is None:
+            continue
+        if (difference := _difference(one, twin)) is not None:
+            found[model] = difference
+    return corrected(found)
+
+
+def _difference(one: Left, other: Left) -> Effect | None:
+    """``one`` minus ``other`` on the seeds that both have; None unless the same attacks saw the same images."""
+    if (one.attacks, one.n) != (other.attacks, other.n):
+        return None
+    sides = [{record["seed"]: record for record in each.records} for each in (one, other)]
+    shared = sorted(sides[0].keys() & sides[1].keys())
+    return effect([(sign, {s: side[s] for s in shared}) for sign, side in zip((1, -1), sides, strict=True)])
+
+
+def advice(report: Report, eps: float = LEFT) -> Text:
+    """Which training to take at ``eps``, in a sentence a dataset, computed from the records.
+
+    The best in the worst case, if it keeps clearly more than one answer for all images; of those that are not clearly
+    worse than it, the cheapest.
+    """
+    return bullets([sentence for dataset in report.datasets if (sentence := _advice(report, dataset, eps))])
+
+
+def _advice(report: Report, dataset: Dataset, eps: float) -> str:
+    found = [each for each in choices(report, dataset) if eps in each.kept]
+    if not any(each.model[1] not in TRAININGS for each in found):
+        return ""
+    best = max(found, key=lambda each: each.kept[eps].rates["robust"])
+    most, at = best.kept[eps], f"{dataset.label}, ε{NO_BREAK}={NO_BREAK}{budget(eps)}"
+    chance = 100 * most.constant.accuracy.value
+    words = f"{best.label} keeps {most.what_remains()}"
+    if most.rates["robust_low"] <= chance:
+        return (
+            f"{at}: take none of them on this evidence. {_capital(words)}, not clearly more than the constant "
+            f"answer {most.constant.name} with {chance:.1f} %."
+        )
+    equal = [each for each in found if each is best or not _clearly_less(each, best, eps)]
+    cheap = min(equal, key=lambda each: float("inf") if each.minutes is None else each.minutes)
+    others = [each.label for each in equal if each is not cheap]
+    told = (
+        f" {' and '.join(others)} {'is' if len(others) == 1 else 'are'} not told apart from it."
+        if others
+        else ""
+    )
+    if cheap is not best:
+        words += f"; {cheap.label} keeps {cheap.kept[eps].what_remains()}"
+    if cheap.minutes is not None:
+        words += f" and takes {cheap.minutes:.1f} minutes"
+    return f"{at}: take {cheap.label}. {_capital(words)}.{told}{_recipe(report, dataset, cheap, eps)}"
+
+
+def _clearly_less(each: Choice, best: Choice, eps: float) -> bool:
+    """Whether ``each`` keeps less than ``best``, trainings and images both random; open with few trainings."""
+    difference = _difference(best.kept[eps], each.kept[eps])
+    return difference is not None and difference.is_clear and difference.value > 0
+
+
+def _recipe(report: Report, dataset: Dataset, chosen: Choice, eps: float) -> str:
+    """What the chosen training keeps beyond the paper's recipe."""
+    difference = against_recipe(report, dataset, eps).get(chosen.model)
+    if difference is None:
+        return ""
+    return (
+        f" Against the paper's recipe: {difference.value:+z.1f} points [{difference.low:+z.1f}, "
+        f"{difference.high:+z.1f}], {difference.verdict}."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

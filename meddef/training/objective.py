@@ -1,0 +1,94 @@
+"""What a training minimises: which images of a batch are attacked, how, and the loss. Clean training is the base.
+
+A method of adversarial training is a subclass, a file each; ``meddef.training.methods`` lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from meddef.settings import AdversarialSettings, TrainingSettings
+from meddef.training.inner_attack import Search
+from meddef.training.schedule import training_step
+from meddef.training.team import Team
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What the model, in training mode, answers to a batch, or to this process's share of it.
+
+    ``clean`` (n, K) and ``adversarial`` (m, K) are float32 logits of this process's shares of the images and of the
+    attacked versions of the first ``attacked`` of them; ``labels`` (N,) are the whole batch's, ``weights`` (K,) those
+    of the classes.
+    """
+
+    clean: Tensor
+    adversarial: Tensor
+    labels: Tensor
+    attacked: int
+    team: Team
+    weights: Tensor | None = None
+
+    def cross_entropy(self, logits: Tensor, count: int) -> Tensor:
+        """This process's part of the mean cross-entropy over the first ``count`` images; ``logits`` of its share."""
+        labels = self.labels[:count]
+        if self.team.size == 1:  # what follows, but for the rounding of weighted means
+            return F.cross_entropy(logits, labels, self.weights)
+        total = count if self.weights is None else self.weights[labels].sum()
+        mine = labels[self.team.share(count)]
+        return F.cross_entropy(logits, mine, self.weights, reduction="sum") / total
+
+
+class Objective:
+    """Clean training in one epoch: cross-entropy on the images as they are."""
+
+    learns_clean = True  # whether the images as they are pass through the model too
+
+    def __init__(self, settings: TrainingSettings, number: int, ease: float) -> None:
+        """``number`` of the epoch, from 0; ``ease`` as in ``EpsilonSchedule``."""
+        self.settings, self.number, self.ease = settings, number, ease
+
+    def plan(self) -> dict[str, Any]:
+        """Phase, epsilon, step size and weight of the adversarial loss; None without attack."""
+        return dict.fromkeys(("phase", "epsilon", "step_size", "adversarial_weight"))
+
+    def attacked(self, count: int) -> int:
+        """How many images, the first of a batch of ``count``, are attacked."""
+        return 0
+
+    def search(self) -> Search:
+        """How; only asked where images are attacked."""
+        raise NotImplementedError
+
+    def loss(self, passed: Passed) -> tuple[Tensor, Tensor, Tensor]:
+        """What is minimised, and its clean and adversarial parts before they are weighed; means over the batch."""
+        loss = passed.cross_entropy(passed.clean, len(passed.labels))
+        return loss, loss, loss.new_zeros(())
+
+
+class Rival(Objective):
+    """All images are attacked, at one epsilon from the first epoch to the last."""
+
+    weight = 1.0
+
+    @property
+    def rule(self) -> AdversarialSettings:
+        assert self.settings.adversarial is not None
+        return self.settings.adversarial
+
+    def plan(self) -> dict[str, Any]:
+        search = self.search()
+        values = ("fixed", search.eps, search.step_size, self.weight)
+        return dict(zip(super().plan(), values, strict=True))
+
+    def attacked(self, count: int) -> int:
+        return count
+
+    def search(self) -> Search:
+        """PGD from a random start whose steps add up to 2.5 epsilon, as the house takes it (ten: epsilon / 4 each)."""
+        eps, steps = self.rule.epsilon, self.rule.steps
+        return Search(eps, training_step(eps, steps), steps)

@@ -1,0 +1,187 @@
+"""The rivals of the paper's recipe: speed side by side, and a property of each that its source reports.
+
+    python -m tests.bench.bench_rivals [--tiny]   # writes results/bench/rivals.json; --tiny tries the code in seconds
+
+Speed: ResNet18 at 64 px as profile ``rivals`` trains it, all methods in turns in one process,
+on one thread, in seconds of the processor. Properties: a small
+network on bars of light in noise, of which it tells the direction; brightness differs, and a faint bar is within reach
+of the attack. Fast-AT (Wong et al. 2020, section 5; Andriushchenko & Flammarion 2020): without its random start it ends
+at a large epsilon in a model that resists FGSM and nothing else. TRADES (Zhang et al. 2019, table 3): a larger beta
+buys robust accuracy for clean accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from meddef.as_found import evaluating
+from meddef.atomic import write_text
+from meddef.attacks import fgsm, pgd
+from meddef.attacks.contract import ZeroGradientWarning
+from meddef.data.images import ImageSet
+from meddef.evaluation.provenance import provenance
+from meddef.models import build_model
+from meddef.settings import AdversarialSettings, TrainingSettings, load_profile
+from meddef.training import train
+from meddef.training.epoch import VALIDATION_BATCH, Epoch
+from meddef.training.inner_attack import InnerAttack
+from meddef.training.team import Team
+from meddef.training.together import Together
+from tests.bench.table import interleaved, say
+from tests.bench.workload import bands
+
+PLACE = Path(__file__).parents[2] / "results" / "bench" / "rivals.json"
+PROFILE = "rivals"
+TRAINED, VALIDATED = 4099, 878  # chest X-rays
+SIDE, CLASSES = 16, 4
+LARGE, MODEST = 0.15, 0.06  # epsilon of the two properties
+BETAS = (1.0, 6.0)
+JUDGED = 400  # bars
+Row = dict[str, Any]
+
+
+def speed(repeats: int, batches: int) -> Iterator[Row]:
+    """One row a method: images a second of training, and milliseconds of its attack for one image and step."""
+    profile = load_profile(PROFILE)
+    models = [training for _, training in profile.models()]
+    size, batch = profile.image_size, profile.training.batch_size
+    images, labels = bands(batches * batch, 2, size, seed=0)
+    grey = (images[:, 0] * 255).round().to(torch.uint8).numpy()
+    names = tuple(map(str, range(len(grey))))
+    given = ImageSet(grey, labels.numpy(), names, names)
+    epochs = {training.name: _epoch(training) for training in models}
+    x, y = given.batch(range(batch))
+    fits = interleaved(
+        {name: lambda e=epoch: e.fit(given) for name, epoch in epochs.items()},
+        repeats,
+        clock=time.process_time,
+    )
+    attacking = {name: epoch for name, epoch in epochs.items() if epoch.settings.adversarial}
+    searches = interleaved(
+        {name: lambda e=epoch: e._search(e.objective.search(), x, y, 0) for name, epoch in attacking.items()},
+        repeats,
+        clock=time.process_time,
+    )
+    many = given.batch(range(min(VALIDATION_BATCH, len(given))))[0]
+    judged = interleaved(
+        {"forward": lambda: epochs["clean"]._hits(many, many[:, 0, 0, 0].long())},
+        repeats,
+        clock=time.process_time,
+    )
+    for training in models:
+        name, rule = training.name, training.adversarial
+        validation = VALIDATED * judged["forward"] / len(many)
+        steps = epochs[name].objective.search().steps if rule else 0
+        if rule:
+            attacked = round(rule.validation_share * VALIDATED)
+            validation += attacked * (searches["madry"] / batch + judged["forward"] / len(many))
+        yield {
+            "part": "speed", "training": name, "images_per_s": len(given) / fits[name],
+            "attack_ms": 1000 * searches[name] / (batch * steps) if rule else None,
+            "epoch_s": TRAINED * fits[name] / len(given) + validation,
+        }  # fmt: skip
+
+
+def _epoch(training: TrainingSettings) -> Epoch:
+    """The last epoch of a training (the paper's schedule is then in its longest phase), on a fresh ResNet18."""
+    torch.manual_seed(0)
+    model = build_model("resnet18", 2, mean=0.4, std=0.2).to(memory_format=torch.channels_last)
+    rule = training.adversarial
+    attack = InnerAttack(model, rule.steps, training.precision) if rule else None
+    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
+    number = training.epochs - 1
+    together = Together(model, Team())
+    return Epoch(together, optimizer, attack, training, number, 1.0, 0, torch.device("cpu"))
+
+
+def bars(count: int, seed: int) -> ImageSet:
+    """Bars of 7 pixels in one of four directions, brighter than the noise by 40 to 155 of 255 levels."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, count)
+    pixels = random.integers(0, 100, (count, SIDE, SIDE))
+    for image, label in zip(pixels, labels, strict=True):
+        y, x = random.integers(3, SIDE - 3, 2)
+        along = np.arange(-3, 4)
+        dy, dx = ((0, 1), (1, 0), (1, 1), (1, -1))[label]
+        image[y + dy * along, x + dx * along] = 100 + random.integers(40, 156)
+    names = tuple(map(str, range(count)))
+    return ImageSet(pixels.astype(np.uint8), labels.astype(np.int64), names, names)
+
+
+def small(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    convolutions = [nn.Conv2d(3, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten()]
+    return nn.Sequential(*convolutions, nn.Linear(32 * 16, 100), nn.ReLU(), nn.Linear(100, CLASSES))
+
+
+def outcome(rule: AdversarialSettings | None, eps: float, seed: int, *, epochs: int, count: int) -> Row:
+    """One row: the share of ``JUDGED`` bars right as they are, under FGSM and under PGD-40, after the last epoch."""
+    settings = TrainingSettings(
+        epochs=epochs, batch_size=32, learning_rate=0.001, weight_decay=0, dropout=0, adversarial=rule
+    )
+    x, labels = bars(JUDGED, 2).batch(range(JUDGED))
+
+    def look(done: int, model: nn.Module) -> Row:
+        """Of the last epoch, not of the best: overfitting is looked for, not selected away."""
+        if done < epochs:
+            return {}
+        found = {"clean": x, "fgsm": fgsm(model, x, labels, eps=eps)}
+        found["pgd"] = pgd(model, x, labels, eps=eps, step_size=eps / 4, steps=40)
+        with evaluating(model), torch.no_grad():
+            return {name: float((model(z).argmax(1) == labels).float().mean()) for name, z in found.items()}
+
+    with tempfile.TemporaryDirectory() as folder:
+        state = train(
+            small(seed), bars(count, 0), bars(16, 1), settings, seed=seed, folder=Path(folder), progress=False,
+            look=look,
+        )  # fmt: skip
+    right = {name: state.history[-1][name] for name in ("clean", "fgsm", "pgd")}
+    return {"part": "property", "training": settings.name, "eps": eps, "seed": seed, "n": JUDGED, **right}
+
+
+def properties(seeds: range, *, epochs: int, count: int) -> Iterator[Row]:
+    """Rows of Fast-AT with and without its random start, and of TRADES along beta, beside clean training."""
+    for seed in seeds:
+        for start in (True, False):
+            say(f"Fast-AT, random start {start}, seed {seed}")
+            rule = AdversarialSettings(method="fast", epsilon=LARGE, steps=1, random_start=start)
+            yield outcome(rule, LARGE, seed, epochs=epochs, count=count)
+        for beta in (None, *BETAS):
+            say(f"TRADES, beta {beta}, seed {seed}")
+            rule = AdversarialSettings(method="trades", epsilon=MODEST, beta=beta) if beta else None
+            yield outcome(rule, MODEST, seed, epochs=epochs, count=count)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_rivals")
+    parser.add_argument(
+        "--tiny", action="store_true", help="next to nothing; numbers mean nothing, none written"
+    )
+    tiny = parser.parse_args().tiny
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ZeroGradientWarning)  # a model of one answer has such images
+    started = time.perf_counter()
+    seeds, epochs, count = (range(1), 1, 64) if tiny else (range(3), 20, 1024)
+    rows = [*speed(1 if tiny else 5, 1 if tiny else 2), *properties(seeds, epochs=epochs, count=count)]
+    rows = [{key: float(f"{v:.4g}") if isinstance(v, float) else v for key, v in row.items()} for row in rows]
+    if tiny:
+        print(json.dumps(rows, indent=1))
+        return
+    circumstances = provenance("cpu", time.perf_counter() - started) | {"threads": torch.get_num_threads()}
+    write_text(PLACE, json.dumps({"provenance": circumstances, "rows": rows}, indent=1) + "\n")
+    print(f"written to {PLACE}")
+
+
+if __name__ == "__main__":
+    main()
