@@ -31,6 +31,7 @@ RESULTS_VERSION: dict[str, int] = {
     "models": 1,  # meddef.models and meddef.pruning
     "training": 2,  # meddef.training
     "attacks": 2,  # meddef.attacks
+    "defenses": 1,  # meddef.defenses
     "saliency": 2,  # meddef.saliency
     "evaluation": 2,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
     "audit": 2,  # meddef.audit: robustness reports and the defect laboratory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,7 +31,7 @@ def train(
         str,
         typer.Option(
             "--variant",
-            help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity or attention_only.",
+            help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity, attention_only or cbam.",
         ),
     ],
     dataset: Annotated[
@@ -80,11 +80,12 @@ def train(
     settings = load_profile(profile)
     check_device(device)
     models = {"variants": [], "controls": [variant]} if control else {"variants": [variant], "controls": []}
-    chosen = {
+    chosen: dict[str, Any] = {
         "datasets": [_dataset(settings, dataset, split_policy)],
         "seeds": [seed],
         "grids": {},
-        "saliency": None,
+        **dict.fromkeys(("saliency", "defenses", "universal", "transfer")),
+        "noisy": {},
     }
     settings = settings.model_copy(update={**models, **chosen})
     options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)

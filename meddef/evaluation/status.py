@@ -15,7 +15,9 @@ from meddef.evaluation.plan import Cell, Plan
 from meddef.evaluation.unfinished import images_done
 from meddef.records import RecordStore
 
-IDENTITY = ("variant", "seed", "grid", "prune_rate", "prune_scope", "attack", "eps")
+IDENTITY = (
+    "variant", "seed", "grid", "prune_rate", "prune_scope", "defense", "attacker", "attack", "eps",
+)  # fmt: skip
 
 
 @dataclass
