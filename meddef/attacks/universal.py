@@ -47,8 +47,9 @@ def universal(
         eps: pixel units, one number.
         method: one of ``METHODS``.
         epochs: times over all images at most; it stops when every one is fooled.
-        step_size: pixel units; None takes the share of ``eps`` in ``STEPS``, or what makes all steps 2.5 ``eps``. (Hirano et al. took 0.0024 where pixels
-            range from -1 to 1; a step that is too short to change any answer leaves their δ at zero.)
+        step_size: pixel units; None takes the share of ``eps`` in ``STEPS``, or what makes all steps 2.5 ``eps``.
+            (Hirano et al. took 0.0024 where pixels range from -1 to 1; a step that is too short to change any answer
+            leaves their δ at zero.)
         batch_size: images a step of "sgd" sees together, and that are judged together.
         generator: of the order of images; None makes one from ``seed``.
 
@@ -65,9 +66,10 @@ def universal(
         raise InputError("no image to fit a universal perturbation on")
     radius = contract.per_image(eps, images[:1], "eps", most=1.0)
     eps = float(radius)
-    size = contract.per_image(
-        STEPS[method] * eps if step_size is None else step_size, images[:1], "step_size"
-    )
+    steps = epochs * (len(images) if method == "hirano" else -(-len(images) // batch_size))
+    default = max(STEPS[method], reach.REACH / steps) * eps
+    size = contract.per_image(default if step_size is None else step_size, images[:1], "step_size")
+    reach.warn_if_short(eps, float(size), steps, random_start=False)
     numbers = generator or torch.Generator().manual_seed(seed)
     delta = torch.zeros_like(images[:1]).detach()
     if eps == 0:

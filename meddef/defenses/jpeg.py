@@ -34,7 +34,7 @@ class Jpeg(Preprocessed):
 
     def _through(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 1 or 3) to the same. OpenCV takes the last channel for red, which JPEG weighs by its colour."""
-        done, file = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-        assert done
-        read = cv2.imdecode(file, cv2.IMREAD_UNCHANGED).reshape(image.shape)
-        return read[..., ::-1]
+        _, file = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        read = cv2.imdecode(file, cv2.IMREAD_UNCHANGED)
+        assert read is not None
+        return read.reshape(image.shape)[..., ::-1]

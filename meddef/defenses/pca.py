@@ -35,7 +35,7 @@ class PcaFeatures(Defended):
         images, labels: (N, C, H, W) in [0, 1] and (N,), of the training images.
         components: principal components that are kept; fewer where features or images are fewer.
         eps: radius of the attacked images in training, in pixel units; 0 trains on original ones alone.
-        seed: of the attack's random starts and of the random projections by which the components are found.
+        seed: of the attack's random starts.
 
     Raises:
         InputError: no linear layer, or bad images and labels.
@@ -66,12 +66,12 @@ class PcaFeatures(Defended):
         ]
         features = torch.cat([part[0] for part in parts] + [part[1] for part in parts if eps > 0])
         self.register_buffer("mean", features.mean(0))
-        kept = min(components, *features.shape)
-        with torch.random.fork_rng(devices=[features.device] if features.is_cuda else []):
-            torch.manual_seed(seed)
-            basis = torch.pca_lowrank(features, kept, niter=4)[2]
-        self.register_buffer("basis", basis)
-        self.head = _logistic((features - self.mean) @ basis, labels.repeat(2 if eps > 0 else 1))
+        centred = (features - self.mean).double()
+        basis = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[
+            :, : min(components, len(features))
+        ]
+        self.register_buffer("basis", basis.to(features))
+        self.head = _logistic((features - self.mean) @ self.basis, labels.repeat(2 if eps > 0 else 1))
         self.head.training = self.training
 
     def forward(self, images: Tensor) -> Tensor:

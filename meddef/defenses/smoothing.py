@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from scipy.special import bdtrc, betaincinv, ndtri
+from scipy.special import bdtrc, betaincinv
 from torch import Tensor, nn
 
 from meddef.as_found import evaluating
@@ -81,10 +81,9 @@ class Smoothed(Defended):
         it to be the smoothed classifier's with probability 1 - ``alpha`` (two-sided binomial test)."""
         with evaluating(self):
             votes = self.votes(images, self.samples, "predict")
-        first, second = votes.topk(2, 1).values.T.double().cpu()
-        winner = votes.argmax(1)
-        p_value = 2 * torch.as_tensor(bdtrc(first - 1, first + second, 0.5))
-        return torch.where((p_value <= alpha).to(winner.device), winner, ABSTAIN)
+        first, second = votes.topk(2, 1).values.T.cpu().numpy()
+        sure = torch.from_numpy(2 * bdtrc(first - 1, first + second, 0.5) <= alpha)
+        return torch.where(sure.to(votes.device), votes.argmax(1), ABSTAIN)
 
     def certify(
         self, images: Tensor, *, chosen_from: int = 100, samples: int = 1000, alpha: float = 0.001
@@ -109,9 +108,9 @@ class Smoothed(Defended):
         with evaluating(self):
             guessed = self.votes(images, chosen_from, "choose").argmax(1)
             counts = self.votes(images, samples, "certify").gather(1, guessed[:, None])[:, 0]
-        least = torch.as_tensor(lower_bound(counts.cpu(), samples, alpha), dtype=torch.float64)
+        least = lower_bound(counts.cpu(), samples, alpha)
         sure = least > 0.5
-        radius = torch.where(sure, self.sigma * torch.as_tensor(ndtri(least.clamp(0.5, 1))), 0.0)
+        radius = torch.where(sure, self.sigma * torch.special.ndtri(least.clamp(min=0.5)), 0.0)
         return Certificates(torch.where(sure, guessed.cpu(), ABSTAIN), radius)
 
 
@@ -128,9 +127,10 @@ class Certificates:
 
 
 def lower_bound(hits: Tensor, n: int, alpha: float) -> Tensor:
-    """One-sided Clopper-Pearson bound of a share from ``hits`` (N,) of ``n``: it lies below with chance ``alpha``."""
-    found = betaincinv(hits.clamp(min=1).numpy(), (n - hits + 1).numpy(), alpha)
-    return torch.where(hits > 0, torch.as_tensor(found), 0.0)
+    """One-sided Clopper-Pearson bound, float64 (N,), of a share from ``hits`` (N,) of ``n``: the share lies below it
+    with a chance of ``alpha`` at most."""
+    some = hits.double().clamp(min=1).numpy()
+    return torch.where(hits > 0, torch.from_numpy(betaincinv(some, n - some + 1, alpha)), 0.0)
 
 
 class _MeanOverDraws(nn.Module):
