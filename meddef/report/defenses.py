@@ -95,7 +95,7 @@ def certified(report: Report) -> Table:
     under the adaptive L2 attack, where there was one. Proven is never above measured."""
     rows = []
     for record, attacks in certificates(report):
-        place = Place(*(record[name] or 0.0 for name in Place._fields))  # which has no eps
+        place = Place(**{name: record[name] for name in Place._fields} | {"eps": 0.0})
         for radius in sorted({0.0, *attacks}):
             under = attacks.get(radius)
             cells = {
