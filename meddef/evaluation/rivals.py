@@ -112,8 +112,9 @@ def _defense_cells(
         for attacker, attack, given, eps, images in attacks:
             settings = {**shared, **defense, **fitted, "attacker": attacker, "attack": attack, "eps": eps}
             settings |= attack_settings(attack, given, eps) | {"versions": _versions("defenses")}
-            work = passes(attack, given, 3 * profile.image_size**2) + 2 * FORWARD * chosen.get("samples", 0)
-            work *= chosen.get("draws", 1) if attacker == "adaptive" else 1
+            draws = chosen.get("draws", 1) if attacker == "adaptive" else 1
+            votes = 2 * FORWARD * chosen.get("samples", 0)
+            work = draws * passes(attack, given, 3 * profile.image_size**2) + votes
             yield _cell("defense", profile, train, splits, images, settings, work)
 
 
