@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 import numpy as np
 import pytest
 import torch
-from attack_models import Linear, cnn, labels_of, stripes, trained
+from attack_models import IN_EPS_BALL, Linear, assert_within, attack, cnn, labels_of, stripes, trained
 from attack_models import images as some_images
 from PIL import Image
 from scipy.stats import binomtest, norm
@@ -59,8 +59,8 @@ def defended(name: str) -> Defended:
 def right_under(name: str, attacker: str) -> float:
     """Accuracy of the defended toy under one attacker."""
     model = defended(name)
-    attack = made_on(model.seen_by(attacker), ATTACK)
-    return evaluate(model, [stripes(40, CLASSES, SIZE, seed=500)], attack).robust_accuracy.value
+    made = made_on(model.seen_by(attacker), ATTACK)
+    return evaluate(model, [stripes(40, CLASSES, SIZE, seed=500)], made).robust_accuracy.value
 
 
 def test_every_defence_is_tested_and_has_a_source() -> None:
@@ -105,6 +105,21 @@ def test_the_gradient_goes_straight_through_at_the_place_where_the_classifier_is
     assert not torch.equal(changed, x)
     (by_hand,) = torch.autograd.grad(model.classifier(changed).square().sum(), changed)
     assert torch.equal(ours, by_hand)
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_every_attack_takes_a_defended_model(name: str) -> None:
+    x, network = some_images(4), cnn().eval()
+    labels = labels_of(network, x)
+    model = build_defense(
+        name, network, QUICK[name] | {"seed": 1} if name == "pca" else {}, training=(x, labels)
+    )
+    for each in IN_EPS_BALL:
+        assert_within(attack(each, model.seen_by("adaptive"), x, labels), x, 0.05)
+    assert attack("jsma", model.seen_by("adaptive"), x, labels).shape == x.shape
+    if name == "smoothing":
+        with pytest.raises(InputError, match="does not depend on its input"):
+            attack("fgsm", model, x, labels)
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
@@ -215,8 +230,8 @@ def test_certified_is_never_above_empirical() -> None:
     certificates = smoothed.certify(x, samples=400)
     radii, certified, empirical = (0.1, 0.25, 0.4, 0.6), [], []
     for radius in radii:
-        attack = partial(pgd, eps=radius, step_size=radius / 4, steps=10, norm="l2")
-        found = evaluate(smoothed, [(x, labels)], made_on(smoothed.seen_by("adaptive"), attack))
+        l2 = partial(pgd, eps=radius, step_size=radius / 4, steps=10, norm="l2")
+        found = evaluate(smoothed, [(x, labels)], made_on(smoothed.seen_by("adaptive"), l2))
         certified.append(certificates.right(labels, radius).double().mean().item())
         empirical.append(found.robust_accuracy.value)
     assert all(low <= high for low, high in zip(certified, empirical, strict=True))

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from report_records import attack_record, data_record, train_record
 
+from meddef.defenses import ATTACKERS
+from meddef.evaluation import rivals as cells
 from meddef.figures import rivals
 from meddef.report import defenses, transfer, universal
 from meddef.report.report import Report
@@ -48,6 +50,12 @@ CERTIFICATE = {
     "radius": [0.1] * 5 + [0.4] * 5 + [0.0] * 4 + [0.2] * 6,
 }
 L2 = defended("smooth", "adaptive", 9, eps=0.25) | {"settings": {"norm": "l2"}}
+
+
+def test_reports_read_what_cells_write() -> None:
+    """Said twice, as reports do without torch."""
+    assert defenses.ATTACKERS == ATTACKERS
+    assert (defenses.NO_CERTIFICATE, universal.CONTROL) == (cells.NO_CERTIFICATE, cells.CONTROL)
 
 
 def test_attackers_stand_side_by_side_with_the_worst_of_them() -> None:

@@ -26,9 +26,10 @@ ATTACKERS = ("naive", "adaptive", "transfer")
 
 
 class Defended(nn.Module):
-    """Images (N, C, H, W) in [0, 1] to what the defended system answers, (N, K), with its adaptive gradient.
+    """Images (N, C, H, W) in [0, 1] to what the defended system answers, (N, K).
 
-    Any attack takes it as it is, and is adaptive then; ``seen_by`` gives what the other two attack.
+    Any attack takes ``seen_by(attacker)``, a model too. The system itself has the adaptive gradient where it has one;
+    votes of a smoothed classifier have none, and are refused.
     """
 
     def __init__(self, classifier: nn.Module) -> None:
