@@ -26,7 +26,8 @@ from meddef.reading import read_yaml
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-Augmentation = Literal["horizontal_flip", "translate"]  # see meddef.training.augmentation
+Noise = Literal["noise_12", "noise_25"]
+Augmentation = Literal["horizontal_flip", "translate", Noise]  # see meddef.training.augmentation
 Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
 PAPERS_METHOD: Method = "meddef"
 TRAININGS = ("clean", "adversarial")  # those of the paper, as records name them; any other is a rival
@@ -117,8 +118,10 @@ class TrainingSettings(Settings):
 
     @property
     def name(self) -> str:
-        """What records call this training: "clean", "adversarial" (the paper's recipe), or a rival's name."""
-        return self.adversarial.name if self.adversarial else "clean"
+        """What records call this training: "clean", "adversarial" (the paper's recipe), a rival's name, "noise_25"."""
+        noise = [name for name in self.augmentation if name in get_args(Noise)]
+        base = self.adversarial.name if self.adversarial else "" if noise else "clean"
+        return " ".join([base, *noise]).strip()
 
     @field_validator("augmentation")
     @classmethod
@@ -134,23 +137,76 @@ def training_name(content: Mapping[str, Any]) -> str:
     return TrainingSettings.model_validate(content).name
 
 
-class GridSettings(Settings):
-    """A grid of attacks on trained models; attacks map a name to its settings (without eps)."""
+class OfModels(Settings):
+    """What is done to some of the trained models, with some of the test images."""
 
     images: Positive | None = None  # of the test split; None is all of it
-    eps: list[Epsilon] = [0.01, 0.05, 0.10]
-    rates: list[Rate] = [0.0]
-    attacks: dict[str, dict[str, Any]]
-    scope: Literal["global", "layer"] = "global"
     seeds: list[int] | None = None  # only models of these seeds; None is every seed
     variants: list[str] | None = None  # only models of these variants; None is every variant
-    allow_short_reach: bool = False  # run attacks whose steps do not add up to their eps
 
     def covers(self, variant: str, seed: int) -> bool:
         """Whether models of ``variant`` trained with ``seed`` belong to the grid."""
         return (self.seeds is None or seed in self.seeds) and (
             self.variants is None or variant in self.variants
         )
+
+
+class AttackSettings(OfModels):
+    """Attacks on trained models; they map a name to its settings (without eps)."""
+
+    eps: list[Epsilon] = [0.01, 0.05, 0.10]
+    attacks: dict[str, dict[str, Any]]
+    allow_short_reach: bool = False  # run attacks whose steps do not add up to their eps
+
+
+class GridSettings(AttackSettings):
+    """A grid of attacks on trained models, whole and pruned."""
+
+    rates: list[Rate] = [0.0]
+    scope: Literal["global", "layer"] = "global"
+
+
+class TransferSettings(AttackSettings):
+    """Attacked images of each model shown to all of the same seed, itself among them."""
+
+    trainings: list[str] | None = None  # only models trained so, as records name it; None is all
+
+
+class UniversalSettings(OfModels):
+    """One perturbation for all images (``meddef.attacks.universal``), fitted on training images."""
+
+    trainings: list[str] | None = None
+    eps: list[Epsilon] = [0.01, 0.05, 0.10]
+    fit_images: Positive = 256  # of the training split
+    method: Literal["hirano", "sgd"] = "sgd"
+    epochs: Positive = 10
+
+
+class CertifySettings(Settings):
+    """Certificates of a smoothed classifier, and L2 attacks at some radii to hold against them."""
+
+    images: Positive = 100
+    chosen_from: Positive = 100
+    samples: Positive = 1000
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    radii: list[Annotated[float, Field(gt=0)]] = [0.25, 0.5]  # pixel units
+    steps: Positive = 20
+
+
+class DefenseChoice(Settings):
+    """A defence of ``meddef.defenses`` and the models that it is put around."""
+
+    defense: str
+    settings: dict[str, Any] = {}
+    trainings: list[str] | None = None
+    certify: CertifySettings | None = None  # of smoothing
+
+
+class DefenseSettings(AttackSettings):
+    """Defences around trained models, each under a naive, an adaptive and a transfer attack."""
+
+    choices: dict[str, DefenseChoice]  # under any name
+    fit_images: Positive = 256  # of the training split, for a defence that learns
 
 
 class SaliencyAttackSettings(Settings):
@@ -197,11 +253,15 @@ class Profile(Settings):
     clean_variants: list[str] = ["resnet18"]  # trained without adversarial examples
     controls: list[str] = []  # variants also trained the other way, which the paper lacks
     rivals: dict[str, list[AdversarialSettings]] = {}  # variant: other methods that it is also trained with
+    noisy: dict[str, list[Noise]] = {}  # variant: noise that it is also trained with, cleanly
     training: TrainingSettings
     clean_training: TrainingSettings | None = None  # None: ``training`` without its adversarial part
     grids: dict[str, GridSettings]
     saliency: SaliencySettings | None = None
     curve: CurveSettings | None = None
+    defenses: DefenseSettings | None = None
+    universal: UniversalSettings | None = None
+    transfer: TransferSettings | None = None
 
     @field_validator("rivals")
     @classmethod
@@ -215,16 +275,22 @@ class Profile(Settings):
         return rivals
 
     def models(self) -> list[tuple[str, TrainingSettings]]:
-        """Every variant with the settings it is trained with, the controls behind, the rivals last."""
+        """Every variant with the settings it is trained with, the controls behind, rivals and those with noise last."""
         clean = self.clean_training or self.training.model_copy(update={"adversarial": None})
         cleanly = [(variant, variant in self.clean_variants) for variant in self.variants]
         cleanly += [(variant, variant not in self.clean_variants) for variant in self.controls]
         found = [(variant, clean if is_clean else self.training) for variant, is_clean in cleanly]
-        return found + [
+        found += [
             (variant, self.training.model_copy(update={"adversarial": rule}))
             for variant, rules in self.rivals.items()
             for rule in rules
         ]
+        found += [
+            (variant, clean.model_copy(update={"augmentation": [*clean.augmentation, name]}))
+            for variant, names in self.noisy.items()
+            for name in names
+        ]
+        return found
 
 
 def profile_names() -> list[str]:

@@ -3,13 +3,15 @@ of computing are paid for."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from meddef.attacks.options import options
 from meddef.data import CARDS
 from meddef.settings import (
     AdversarialSettings,
+    AttackSettings,
     DatasetSettings,
+    DefenseSettings,
     GridSettings,
     Profile,
     SaliencySettings,
@@ -19,6 +21,7 @@ from meddef.settings import (
 SIZES = {"train": 8, "val": 4, "test": 4}  # images
 FEW = 2  # images attacked, steps, queries, moves
 COUNTS = ("steps", "queries", "max_steps")
+Attacks = TypeVar("Attacks", bound=AttackSettings)
 
 
 def trial(profile: Profile) -> Profile:
@@ -40,6 +43,12 @@ def trial(profile: Profile) -> Profile:
             "rivals": {v: [_rule(rule) for rule in rules] for v, rules in profile.rivals.items()},
             "grids": {name: _grid(grid) for name, grid in profile.grids.items()},
             "saliency": profile.saliency and _saliency(profile.saliency),
+            "transfer": profile.transfer and _attacks(profile.transfer),
+            "universal": profile.universal
+            and profile.universal.model_copy(
+                update={"images": FEW, "eps": profile.universal.eps[:1], "fit_images": FEW, "epochs": 1}
+            ),
+            "defenses": profile.defenses and _defenses(profile.defenses),
         }
     )
 
@@ -64,21 +73,34 @@ def _rule(rule: AdversarialSettings) -> AdversarialSettings:
 
 
 def _grid(grid: GridSettings) -> GridSettings:
-    attacks = {name: given | _few(name) for name, given in grid.attacks.items()}
-    few = {
-        "images": FEW,
-        "eps": grid.eps[:1],
-        "rates": sorted({grid.rates[0], grid.rates[-1]}),
-        "seeds": None,
-        "allow_short_reach": True,
-    }
-    return grid.model_copy(update={**few, "attacks": attacks})
+    rates = sorted({grid.rates[0], grid.rates[-1]})
+    return _attacks(grid).model_copy(update={"rates": rates})
+
+
+def _attacks(settings: Attacks) -> Attacks:
+    attacks = {name: given | _few(name) for name, given in settings.attacks.items()}
+    few = {"images": FEW, "eps": settings.eps[:1], "seeds": None, "allow_short_reach": True}
+    return settings.model_copy(update={**few, "attacks": attacks})
 
 
 def _saliency(settings: SaliencySettings) -> SaliencySettings:
     attack = settings.pgd.model_copy(update={"steps": FEW})
     few = {"images": FEW, "removal_steps": FEW, "pgd": attack, "allow_short_reach": True}
     return settings.model_copy(update=few)
+
+
+def _defenses(settings: DefenseSettings) -> DefenseSettings:
+    few = {"images": FEW, "chosen_from": FEW, "samples": FEW, "steps": FEW}
+    choices = {
+        name: choice.model_copy(
+            update={
+                "settings": {k: FEW if k in ("samples", "draws") else v for k, v in choice.settings.items()},
+                "certify": choice.certify and choice.certify.model_copy(update=few),
+            }
+        )
+        for name, choice in settings.choices.items()
+    }
+    return _attacks(settings).model_copy(update={"choices": choices, "fit_images": 2 * FEW})
 
 
 def _few(attack: str) -> dict[str, Any]:

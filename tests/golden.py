@@ -19,14 +19,17 @@ from torch.nn import functional as F
 
 from meddef.attacks import ATTACKS
 from meddef.attacks.reach import step_size
+from meddef.attacks.universal import METHODS as UNIVERSAL
+from meddef.attacks.universal import perturbed, universal
 from meddef.audit.robustness import robustness_report
 from meddef.data.images import ImageSet
 from meddef.data.phantom import FAMILIES, draw_phantoms
 from meddef.data.policies import paper_split, patient_split
 from meddef.data.preprocessing import Clahe, Denoise, Preprocessing
+from meddef.defenses import DEFENSES, Smoothed, build_defense
 from meddef.evaluation.cells import run_attack
 from meddef.evaluation.plan import RunOptions, make_plan, splits_of
-from meddef.models import VARIANTS, Normalized, build_model
+from meddef.models import RIVALS, VARIANTS, Normalized, build_model
 from meddef.pruning import prunable_weights, prune_l1
 from meddef.results_version import RESULTS_VERSION
 from meddef.saliency import measure_saliency
@@ -104,7 +107,7 @@ def data() -> Digits:
 def models() -> Digits:
     images, _ = phantoms(4).batch(range(4))
     digits = {}
-    for variant in VARIANTS:
+    for variant in (*VARIANTS, *RIVALS):
         torch.manual_seed(0)
         model = build_model(variant, 4, mean=0.4, std=0.25).eval()
         pruned = prune_l1(model, 0.3)
@@ -190,7 +193,26 @@ def attacks() -> Digits:
         with torch.no_grad():
             digits[f"pgd l2 loss, random start {start}"] = F.cross_entropy(model(found), labels).item()
     digits |= {f"step of {steps} steps": step_size(0.05, steps) for steps in (5, 40)}
+    for method, eps in zip(UNIVERSAL, (0.4, 0.02), strict=True):
+        delta = universal(model, images, eps=eps, method=method, epochs=2, step_size=eps / 2, batch_size=3)
+        with torch.no_grad():
+            loss = F.cross_entropy(model(perturbed(images, delta, eps)), labels)
+        digits |= {f"universal {method}": delta.abs().mean().item(), f"universal {method} loss": loss.item()}
     return digits
+
+
+def defenses() -> Digits:
+    """What each defence answers, and the loss that its adaptive attacker sees."""
+    images, labels = phantoms(8).batch(range(8))
+    model, settings = network(), {"smoothing": {"samples": 20}, "pca": {"components": 6}}
+    digits = {}
+    for name in DEFENSES:
+        defended = build_defense(name, model, settings.get(name), training=(images, labels))
+        with torch.no_grad():
+            digits[name] = defended(images).square().mean().item()
+            digits[f"{name}, adaptive"] = F.cross_entropy(defended.seen_by("adaptive")(images), labels).item()
+    found = Smoothed(model, sigma=0.12).certify(images, samples=100)
+    return digits | {"certified": float(found.classes.sum()), "radius": found.radius.mean().item()}
 
 
 def saliency() -> Digits:
@@ -250,6 +272,7 @@ DOMAINS: dict[str, Callable[[], Digits]] = {
     "models": models,
     "training": training,
     "attacks": attacks,
+    "defenses": defenses,
     "saliency": saliency,
     "evaluation": evaluation,
     "audit": audit,

@@ -1,6 +1,8 @@
 """Augmentation: no technique draws nothing, each does what it says, training uses what its settings name."""
 
+import math
 from pathlib import Path
+from statistics import NormalDist
 from typing import get_args
 
 import numpy as np
@@ -79,3 +81,13 @@ def test_training_takes_what_its_settings_name_and_repeats_it(tmp_path: Path, na
     )
     assert first == again
     assert first != plain
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("noise_12", 0.12), ("noise_25", 0.25)])
+def test_noise_has_its_size_and_stays_in_range(name: Augmentation, sigma: float) -> None:
+    found = augment(torch.full((4, 3, 64, 64), 0.5), [name], generator())
+    inside = (found > 0) & (found < 1)  # at 0.5 a share of 2 Φ(-0.5 / σ) is clipped
+    assert inside.float().mean().item() == pytest.approx(math.erf(0.5 / sigma / 2**0.5), abs=0.005)
+    quantile = NormalDist(0.5, sigma).inv_cdf(0.75)
+    assert (found < quantile).float().mean().item() == pytest.approx(0.75, abs=0.01)
+    assert 0 <= found.min() <= found.max() <= 1

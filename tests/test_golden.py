@@ -107,8 +107,8 @@ def test_a_constant_of_a_rule_is_noticed(
 
 
 def test_another_seed_of_an_attack_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    bound = cells._bound_attack
-    monkeypatch.setattr(cells, "_bound_attack", lambda settings: bound({**settings, "seed": 0}))
+    bound = cells.bound_attack
+    monkeypatch.setattr(cells, "bound_attack", lambda settings: bound({**settings, "seed": 0}))
     assert moved("evaluation", compute("evaluation")) == ["noise of the seed"]
 
 

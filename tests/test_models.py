@@ -1,11 +1,23 @@
 """The five models: the paper's parameter counts, shapes, and where the normalisation is."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from meddef.errors import InputError
-from meddef.models import AFD, CAPACITY_CONTROLS, MSF, VARIANTS, DefenseModule, SelfAttention, build_model
+from meddef.models import (
+    AFD,
+    CAPACITY_CONTROLS,
+    MSF,
+    RIVALS,
+    VARIANTS,
+    DefenseModule,
+    SelfAttention,
+    build_model,
+)
+from meddef.models.cbam import CBAM
+from meddef.pruning import prunable_weights, prune_l1, sparsity
 
 PUBLISHED_MILLIONS = {  # Tables 1 and 2, column "Parameters (M)"
     ("resnet18", 4): "11.18",
@@ -42,7 +54,7 @@ def test_the_attention_control_is_the_full_model_without_its_defense_module() ->
     assert parameters("attention_only", 2) == parameters("full", 2) - module
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, *CAPACITY_CONTROLS])
+@pytest.mark.parametrize("variant", [*VARIANTS, *CAPACITY_CONTROLS, *RIVALS])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 70)])
 def test_any_size_from_32_gives_logits(variant: str, height: int, width: int) -> None:
     model = build_model(variant, 3).eval()
@@ -92,6 +104,41 @@ def test_msf_sees_three_scales() -> None:
         scale.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape[-2:])))
     block(torch.rand(1, 4, 16, 16))
     assert seen == [(2, 2), (4, 4), (8, 8)]
+
+
+def test_cbam_is_the_printed_equations() -> None:
+    """In numpy, loops over positions, with a spatial gate that is not at its start (a half everywhere)."""
+    torch.manual_seed(0)
+    module, x = CBAM(32).eval(), torch.randn(1, 32, 5, 6)
+    assert torch.equal(module.spatial(torch.randn(1, 2, 5, 6)), torch.zeros(1, 1, 5, 6))
+    nn.init.constant_(module.spatial[1].weight, 1.5)
+    first, last = module.mlp[0], module.mlp[2]
+    w0, b0, w1, b1, kernel = (
+        t.detach().double().numpy()
+        for t in (first.weight, first.bias, last.weight, last.bias, module.spatial[0].weight)
+    )
+    f = x[0].double().numpy()
+
+    def mlp(pooled: np.ndarray) -> np.ndarray:
+        return w1 @ np.maximum(w0 @ pooled + b0, 0) + b1
+
+    f = f / (1 + np.exp(-(mlp(f.mean((1, 2))) + mlp(f.max((1, 2))))))[:, None, None]
+    pooled = np.pad(np.stack([f.max(0), f.mean(0)]), ((0, 0), (3, 3), (3, 3)))
+    convolved = [[(kernel[0] * pooled[:, i : i + 7, j : j + 7]).sum() for j in range(6)] for i in range(5)]
+    by_hand = f / (1 + np.exp(-1.5 * np.array(convolved) / np.sqrt(1 + module.spatial[1].eps)))
+    np.testing.assert_allclose(module(x)[0].detach().numpy(), by_hand, atol=1e-6)
+
+
+def test_cbam_has_the_parameters_of_its_paper_and_is_pruned_with_them() -> None:
+    """A module of C channels has C² / 8 + 17 C / 16 + 100; Woo et al. print 0.09 M for those of ResNet18."""
+    more = parameters("cbam", 2) - parameters("resnet18", 2)
+    assert more == 2 * sum(c * c // 8 + 17 * c // 16 + 100 for c in (64, 128, 256, 512)) == 89880
+    model = build_model("cbam", 2)
+    gates = [module for module in model.modules() if isinstance(module, CBAM)]
+    assert len(gates) == 8
+    weights = {id(weight) for weight in prunable_weights(model).values()}
+    assert all({id(gate.mlp[0].weight), id(gate.spatial[0].weight)} <= weights for gate in gates)
+    assert sparsity(prune_l1(model, 0.5)) == pytest.approx(0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ grids: {}
         ("grids: {e: {attacks: {}, rates: [1.0]}}", "grids.e.rates.0: Input should be less than 1"),
         (
             "training: {augmentation: [rotate]}",
-            "training.augmentation.0: Input should be 'horizontal_flip' or",
+            "training.augmentation.0: Input should be 'horizontal_flip', 'translate'",
         ),
         ("training: {augmentation: horizontal_flip}", "training.augmentation: Input should be a valid list"),
         (

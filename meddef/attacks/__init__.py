@@ -12,6 +12,7 @@ from meddef.attacks.noise import noise
 from meddef.attacks.reach import ShortReachWarning
 from meddef.attacks.registry import ATTACKS
 from meddef.attacks.square import square
+from meddef.attacks.universal import perturbed, universal
 
 __all__ = [
     "ATTACKS",
@@ -27,6 +28,8 @@ __all__ = [
     "fgsm",
     "jsma",
     "noise",
+    "perturbed",
     "pgd",
     "square",
+    "universal",
 ]

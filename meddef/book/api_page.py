@@ -11,6 +11,7 @@ MODULES = (
     # what other code may use, in the order of the page
     "meddef.models",
     "meddef.attacks",
+    "meddef.defenses",
     "meddef.evaluation",
     "meddef.training",
     "meddef.pruning",

@@ -31,7 +31,7 @@ def train(
         str,
         typer.Option(
             "--variant",
-            help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity or attention_only.",
+            help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity, attention_only or cbam.",
         ),
     ],
     dataset: Annotated[
@@ -97,11 +97,12 @@ def train(
     settings = load_profile(profile)
     check_device(device)
     models = _models(settings, variant, method, epsilon, beta, control=control)
-    chosen = {
+    chosen: dict[str, Any] = {
         "datasets": [_dataset(settings, dataset, split_policy)],
         "seeds": [seed],
         "grids": {},
-        "saliency": None,
+        **dict.fromkeys(("saliency", "defenses", "universal", "transfer")),
+        "noisy": {},
     }
     settings = settings.model_copy(update={**models, **chosen})
     options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)

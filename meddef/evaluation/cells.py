@@ -20,6 +20,7 @@ from meddef.data.images import ImageSet
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.data.splits import Splits
 from meddef.evaluation.described import describe
+from meddef.evaluation.judge import Attack
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.plan import Cell
 from meddef.evaluation.unfinished import Unfinished, place
@@ -47,7 +48,7 @@ def run_data(cell: Cell, splits: Splits) -> list[Record]:
         for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test))
     }
     record = {
-        **_head(cell, "data"),
+        **head(cell, "data"),
         "classes": list(splits.classes),
         **{k: v for k, v in cell.settings["settings"].items() if k != "name"},
         "image_size": cell.settings["image_size"],
@@ -87,7 +88,7 @@ def train_model(
         about=describe(splits, variant=variant, seed=seed, training=cell.settings["training"]), look=look,
     )  # fmt: skip
     record = {
-        **_head(cell, cell.kind),
+        **head(cell, cell.kind),
         "variant": variant,
         "training": settings.name,
         "seed": seed,
@@ -120,14 +121,23 @@ def load_trained(
 
 
 def run_attack(
-    cell: Cell, train: Cell, splits: Splits, model: nn.Module, run_folder: Path, *, progress: bool
+    cell: Cell,
+    train: Cell,
+    splits: Splits,
+    model: nn.Module,
+    run_folder: Path,
+    *,
+    progress: bool,
+    attack: Attack | None = None,
 ) -> list[Record]:
-    """One attack on one model at one epsilon (going on where a killed run stopped)."""
+    """One attack on one model at one epsilon (going on where a killed run stopped); ``attack`` is another than that
+    which the cell's settings name."""
     settings = cell.settings
-    outcome, warned = _evaluate_in_memory(model, splits.test, cell, run_folder, progress=progress)
+    attack = attack or bound_attack(settings)
+    outcome, warned = _evaluate_in_memory(model, splits.test, cell, run_folder, attack, progress=progress)
     counts = outcome.counts
     record = {
-        **_head(cell, "attack"),
+        **head(cell, "attack"),
         **{k: settings[k] for k in ("grid", "variant", "seed", "prune_rate", "prune_scope", "attack", "eps")},
         "training": training_name(train.settings["training"]),
         "sparsity": sparsity(model),
@@ -147,7 +157,13 @@ def run_attack(
 
 
 def _evaluate_in_memory(
-    model: nn.Module, test: ImageSet, cell: Cell, run_folder: Path, *, progress: bool
+    model: nn.Module,
+    test: ImageSet,
+    cell: Cell,
+    run_folder: Path,
+    attack: Attack | None,
+    *,
+    progress: bool,
 ) -> tuple[Evaluation, list[str]]:
     """Evaluate in batches of the size that was asked for, or of half of it until they fit into memory.
 
@@ -156,7 +172,6 @@ def _evaluate_in_memory(
     size = cell.settings["batch_size"]
     notes: set[str] = set()
     while True:
-        attack = _bound_attack(cell.settings)
         done = Unfinished(place(run_folder, cell.key), size)
         try:
             _attack_the_rest(done, model, test, cell, attack, progress=progress)
@@ -173,7 +188,7 @@ def _attack_the_rest(
     model: nn.Module,
     test: ImageSet,
     cell: Cell,
-    attack: partial[Tensor] | None,
+    attack: Attack | None,
     *,
     progress: bool,
 ) -> None:
@@ -206,7 +221,7 @@ def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> l
     masks = _lesions(cell, splits) if drawn else None
     found = measure_saliency(model, splits.test, masks, rule, device=settings["device"], keep_maps=drawn)
     record = {
-        **_head(cell, "saliency"),
+        **head(cell, "saliency"),
         "variant": settings["variant"],
         "training": training_name(train.settings["training"]),
         "seed": settings["seed"],
@@ -226,12 +241,14 @@ def _lesions(cell: Cell, splits: Splits) -> np.ndarray:
     ).masks
 
 
-def _head(cell: Cell, kind: str) -> Record:
+def head(cell: Cell, kind: str) -> Record:
+    """What every record begins with."""
     card = CARDS[cell.dataset]
     return {"kind": kind, "dataset": cell.dataset, "title": card.title, "stands_for": card.stands_for}
 
 
-def _bound_attack(settings: Any) -> partial[Tensor] | None:
+def bound_attack(settings: Any) -> partial[Tensor] | None:
+    """The attack that the settings of a cell name, with its own; None for "clean"."""
     if settings["attack"] == "clean":
         return None
     attack, keywords = ATTACKS[settings["attack"]], dict(settings["attack_settings"])

@@ -14,7 +14,7 @@ from meddef.attacks.options import check_options, shortfall, with_step_size
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
-from meddef.models import CAPACITY_CONTROLS, VARIANTS
+from meddef.models import CAPACITY_CONTROLS, RIVALS, VARIANTS
 from meddef.records import CLASS_CHARACTERS
 from meddef.results_version import versions
 from meddef.settings import (
@@ -40,7 +40,17 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
     "saliency": ("data", "train", "saliency"),
     "comparison": ("data", "train", "pruning"),
-    "defences": ("data", "train", "test", "epsilon", "small_epsilon", "ensemble"),
+    "defences": (
+        "data",
+        "train",
+        "test",
+        "epsilon",
+        "small_epsilon",
+        "ensemble",
+        "defense",
+        "universal",
+        "transfer",
+    ),
 }
 
 
@@ -52,7 +62,7 @@ class Cell:
     ``work`` is its size in forward-and-backward passes of one image, for the estimate of time, and is not in the key.
     """
 
-    kind: str  # "data", "train", "attack", "saliency" or "curve"
+    kind: str  # "data", "train", "attack", "saliency", "curve", or of meddef.evaluation.rivals
     dataset: str
     settings: Mapping[str, Any]
     needs: str | None = None
@@ -69,6 +79,12 @@ class Cell:
         return {k: v for k, v in asdict(self).items() if k != "work"}
 
     @property
+    def requires(self) -> tuple[str, ...]:
+        """Keys of the trainings whose models it uses, the one that it needs first."""
+        keys = [self.needs] if self.needs else []
+        return tuple(dict.fromkeys([*keys, *self.settings.get("targets", ())]))
+
+    @property
     def section(self) -> str:
         """What ``SECTIONS`` selects by: the grid for attacks, else the kind."""
         return str(self.settings["grid"]) if self.kind == "attack" else self.kind
@@ -83,7 +99,9 @@ class Cell:
     def label(self) -> str:
         """Short name for progress and logs."""
         parts = [self.dataset] + [
-            str(self.settings[k]) for k in ("variant", "attack", "eps", "prune_rate") if k in self.settings
+            str(self.settings[k])
+            for k in ("variant", "defense", "attacker", "attack", "eps", "prune_rate")
+            if k in self.settings
         ]
         if self.kind == "train" and (name := training_name(self.settings["training"])) not in TRAININGS:
             parts.append(name)
@@ -137,8 +155,11 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
     Raises:
         InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
     """
-    known = (*VARIANTS, *CAPACITY_CONTROLS)
-    for variant in [*profile.variants, *profile.clean_variants, *profile.controls, *profile.rivals]:
+    from meddef.evaluation.rivals import check_rivals  # which makes cells of this module
+
+    known = (*VARIANTS, *CAPACITY_CONTROLS, *RIVALS)
+    named = (profile.variants, profile.clean_variants, profile.controls, profile.rivals, profile.noisy)
+    for variant in [variant for names in named for variant in names]:
         if variant not in known:
             raise InputError(f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(known)}")
     for name, grid in profile.grids.items():
@@ -151,6 +172,7 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
             raise InputError(f"profile '{profile.name}': unknown attack '{name}', use {', '.join(ATTACKS)}")
         check_options(name, settings)
     check_reach(profile)
+    check_rivals(profile)
     cells: list[Cell] = []
     for dataset in profile.datasets:
         cells += _dataset_cells(
@@ -198,17 +220,22 @@ def _dataset_cells(
         "versions": versions("data"),
     }
     yield Cell("data", dataset.name, data)
+    from meddef.evaluation.rivals import rival_cells
+
+    trains = []
     shared = {"data": splits.fingerprint, "device": options.device, "threads": profile.threads}
     for variant, training in profile.models():
         for seed in profile.seeds:
             train = _train_cell(dataset.name, variant, training, seed, splits, shared)
             yield train
+            trains.append(train)
             for grid_name, grid in {TEST_GRID: GridSettings(attacks={}), **profile.grids}.items():
                 if grid.covers(variant, seed):
                     yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
             if profile.saliency is not None:
                 yield _saliency_cell(profile, dataset, train, shared)
     yield from _curve_cells(profile, dataset.name, splits, shared)
+    yield from rival_cells(profile, trains, splits, shared)
 
 
 def _train_cell(
@@ -248,13 +275,13 @@ def _grid_cells(
             "channels_last": profile.training.channels_last,
             "attack": attack,
             "eps": eps,
-            **_attack_settings(attack, given, eps),
+            **attack_settings(attack, given, eps),
         }
         work = images * passes(attack, given, 3 * profile.image_size**2)
         yield Cell("attack", train.dataset, settings, needs=train.key, work=work)
 
 
-def _attack_settings(attack: str, given: Mapping[str, Any], eps: float | None) -> dict[str, Any]:
+def attack_settings(attack: str, given: Mapping[str, Any], eps: float | None) -> dict[str, Any]:
     """All settings of an attack but eps, and the versions behind its results."""
     if attack == "clean":
         return {"attack_settings": {}, "versions": versions("models", "evaluation")}

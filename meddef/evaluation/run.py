@@ -24,6 +24,7 @@ from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_
 from meddef.evaluation.curve import run_curve
 from meddef.evaluation.plan import Cell, Plan, RunOptions, splits_of
 from meddef.evaluation.provenance import provenance
+from meddef.evaluation.rivals import KINDS, run_rival
 from meddef.progress import progress_bar
 from meddef.records import CellResult, Record, RecordStore
 from meddef.settings import Profile
@@ -36,13 +37,15 @@ LOOK_SECONDS = 5.0  # between looks at what running tasks have recorded
 
 @dataclass(frozen=True)
 class Task:
-    """Cells that one worker runs in turn because they share a model; ``train`` is the cell that made it."""
+    """Cells that one worker runs in turn because they share a model; ``train`` is the cell that made it, ``others``
+    those that made other models which they ask."""
 
     cells: tuple[Cell, ...]
     train: Cell | None
     profile: Profile
     options: RunOptions
     progress: bool
+    others: tuple[Cell, ...] = ()
 
 
 class CellsFailed(RunFailed):
@@ -52,7 +55,7 @@ class CellsFailed(RunFailed):
 def missing(plan: Plan, store: RecordStore) -> list[Cell]:
     """The cells of ``plan`` that have no usable result yet, and the training cells whose weights they lack."""
     lacking = [cell for cell in plan.cells if store.get(cell.key) is None]
-    needed = {cell.needs for cell in lacking}
+    needed = {key for cell in lacking for key in cell.requires}
     models = [
         cell
         for cell in plan.cells
@@ -138,12 +141,10 @@ def _execute(
     waiting: dict[str, list[Task]] = {}
     ready: list[Task] = []
     for cells in _grouped(todo):
-        needs = cells[0].needs
-        task = Task(cells, trains[needs] if needs else None, plan.profile, options, inside)
-        if needs in pending:
-            waiting.setdefault(str(needs), []).append(task)
-        else:
-            ready.append(task)
+        models = [trains[key] for key in cells[0].requires]
+        train = models[0] if models else None
+        task = Task(cells, train, plan.profile, options, inside, tuple(models[1:]))
+        _waits_for(task, pending, waiting, else_in=ready)
     ready.sort(key=lambda task: _turn(task.cells[0], plan.profile, whole_models=at_once is not None))
     running: dict[Future[None], Task] = {}
     while ready or running:
@@ -165,12 +166,24 @@ def _execute(
                 ) from error
             if rest := tuple(cell for cell in task.cells if cell.key not in told):
                 yield rest, error
-            followers = waiting.pop(task.cells[0].key, [])
+            made = task.cells[0].key
             if error is None:
-                ready[:0] = followers
-            else:
-                for follower in followers:
+                pending.discard(made)
+                free: list[Task] = []
+                for follower in waiting.pop(made, []):
+                    _waits_for(follower, pending, waiting, else_in=free)
+                ready[:0] = free
+                continue
+            for followers in waiting.values():
+                for follower in [one for one in followers if made in one.cells[0].requires]:
+                    followers.remove(follower)
                     yield follower.cells, RuntimeError(f"its model was not trained: {error}")
+
+
+def _waits_for(task: Task, pending: set[str], waiting: dict[str, list[Task]], *, else_in: list[Task]) -> None:
+    """Put ``task`` where the first model that it lacks is waited for, or, if it lacks none, into the other list."""
+    key = next((key for key in task.cells[0].requires if key in pending), None)
+    (else_in if key is None else waiting.setdefault(key, [])).append(task)
 
 
 def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...]:
@@ -257,6 +270,10 @@ def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -
     assert model is not None
     if cell.kind == "saliency":
         return run_saliency(cell, task.train, splits, model)
+    if cell.kind in KINDS:
+        return run_rival(
+            cell, task.train, task.others, splits, model, task.options.folder, progress=task.progress
+        )
     return run_attack(cell, task.train, splits, model, task.options.folder, progress=task.progress)
 
 

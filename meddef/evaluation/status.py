@@ -16,7 +16,9 @@ from meddef.evaluation.unfinished import images_done
 from meddef.records import RecordStore
 from meddef.settings import PAPERS_METHOD
 
-IDENTITY = ("variant", "seed", "grid", "prune_rate", "prune_scope", "attack", "eps")
+IDENTITY = (
+    "variant", "seed", "grid", "prune_rate", "prune_scope", "defense", "attacker", "attack", "eps",
+)  # fmt: skip
 
 
 @dataclass

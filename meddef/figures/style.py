@@ -29,6 +29,7 @@ MODEL_COLOURS = {
     "full": "#D55E00",
     "plain_capacity": "#8C6D1F",
     "attention_only": "#7B3294",
+    "cbam": "#117733",
 }
 CONTROL_COLOURS = {"resnet18": "#CC79A7", "full": "#E69F00"}  # models trained the other way
 RIVAL_COLOURS = {"madry": "#0072B2", "fast": "#E69F00", "trades": "#009E73"}  # whatever the model

@@ -1,9 +1,10 @@
-"""The five models of the paper, and two controls for their size. Images in [0, 1] in, logits out."""
+"""The five models of the paper, two controls for their size, and a rival's. Images in [0, 1] in, logits out."""
 
 from meddef.models.defense import AFD, MFE, MSF, DefenseModule
 from meddef.models.meddef import (
     CAPACITY_CONTROLS,
     COMPONENTS,
+    RIVALS,
     VARIANTS,
     MedDef,
     Normalized,
@@ -17,6 +18,7 @@ __all__ = [
     "COMPONENTS",
     "MFE",
     "MSF",
+    "RIVALS",
     "VARIANTS",
     "DefenseModule",
     "MedDef",

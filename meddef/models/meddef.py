@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from meddef.errors import InputError
 from meddef.models.backbone import CHANNELS, feature_extractor, resnet18_backbone
 from meddef.models.capacity import PlainCapacity
+from meddef.models.cbam import cbam_resnet18
 from meddef.models.defense import DefenseModule
 
 COMPONENTS: dict[str, tuple[str, ...]] = {
@@ -21,6 +22,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
 }
 VARIANTS = ("resnet18", *COMPONENTS)  # the paper's
 CAPACITY_CONTROLS = ("plain_capacity", "attention_only")  # what the full model has beside its components
+RIVALS = ("cbam",)  # architectures of other defences
 
 
 class SelfAttention(nn.Module):
@@ -100,10 +102,11 @@ def build_model(
     Args:
         variant: a name in ``VARIANTS``: the baseline "resnet18", or MedDef with all ("full") or some components; or
             in ``CAPACITY_CONTROLS``: "plain_capacity", ResNet18 with plain convolution blocks up to the full model's
-            number of parameters, and "attention_only", MedDef without its DefenseModule.
+            number of parameters, and "attention_only", MedDef without its DefenseModule; or in ``RIVALS``: "cbam",
+            ResNet18 with CBAM.
         num_classes: K >= 2 logits.
         mean, std: of the training pixels in [0, 1]; one number, or one a channel. Applied inside the model.
-        dropout: rate before the head, in [0, 1). The ResNet18 baseline has none.
+        dropout: rate before the head, in [0, 1). The ResNet18 baseline has none, nor has "cbam".
         pretrained: ImageNet weights for the backbone.
 
     Returns:
@@ -112,7 +115,7 @@ def build_model(
     Raises:
         InputError: unknown variant, K < 2, std not positive, dropout out of range, weights not to be had.
     """
-    known = (*VARIANTS, *CAPACITY_CONTROLS)
+    known = (*VARIANTS, *CAPACITY_CONTROLS, *RIVALS)
     if variant not in known:
         raise InputError(f"unknown model variant '{variant}': use one of {', '.join(known)}")
     if num_classes < 2:
@@ -124,6 +127,8 @@ def build_model(
     network: nn.Module
     if variant == "resnet18":
         network = resnet18_backbone(num_classes, pretrained=pretrained)
+    elif variant == "cbam":
+        network = cbam_resnet18(num_classes, pretrained=pretrained)
     elif variant == "plain_capacity":
         network = PlainCapacity(num_classes, dropout=dropout, pretrained=pretrained)
     else:

@@ -25,7 +25,7 @@ CAPACITY_LABELS = {  # controls for the size of the full model
     "plain_capacity": "ResNet18 + plain blocks",
     "attention_only": "ResNet18 + self-attention",
 }
-LABELS = VARIANT_LABELS | CAPACITY_LABELS
+LABELS = VARIANT_LABELS | CAPACITY_LABELS | {"cbam": "ResNet18 + CBAM"}
 VARIANTS = tuple(LABELS)
 METHOD_NAMES = {"madry": "PGD-AT", "fast": "Fast-AT", "trades": "TRADES"}  # the rivals of the paper's recipe
 ATTACK_NAMES = {

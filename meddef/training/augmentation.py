@@ -7,6 +7,7 @@ the generator that it is given and from nothing else; no technique, no random nu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -37,9 +38,18 @@ def translate(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack(moved) if moved else images
 
 
+def noise(images: Tensor, generator: torch.Generator, sigma: float) -> Tensor:
+    """Gaussian noise of standard deviation ``sigma`` on every pixel, clipped to [0, 1]: what a classifier is trained
+    with before it is smoothed (Cohen et al. 2019; see ``meddef.defenses.smoothing``)."""
+    drawn = torch.randn(images.shape, generator=generator).to(images, non_blocking=True)
+    return (images + sigma * drawn).clamp(0, 1)
+
+
 TECHNIQUES: dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]] = {
     "horizontal_flip": horizontal_flip,
     "translate": translate,
+    "noise_12": partial(noise, sigma=0.12),
+    "noise_25": partial(noise, sigma=0.25),
 }
 
 

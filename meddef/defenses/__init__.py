@@ -1,0 +1,18 @@
+"""Defences in front of or behind a classifier, each beside the attacks that break gradients of it do not stop."""
+
+from meddef.defenses.base import ATTACKERS, Blocked, Defended, Preprocessed, made_on
+from meddef.defenses.registry import DEFENSES, build_defense
+from meddef.defenses.smoothing import ABSTAIN, Certificates, Smoothed
+
+__all__ = [
+    "ABSTAIN",
+    "ATTACKERS",
+    "DEFENSES",
+    "Blocked",
+    "Certificates",
+    "Defended",
+    "Preprocessed",
+    "Smoothed",
+    "build_defense",
+    "made_on",
+]

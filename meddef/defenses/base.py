@@ -1,0 +1,109 @@
+"""A classifier behind a defence, and the models that three attackers take their gradients from.
+
+An attack on a defence proves nothing while its gradients are only broken (Athalye, Carlini and Wagner 2018,
+https://arxiv.org/abs/1802.00420). So each defence is judged under three attackers, side by side:
+
+- naive: has the gradients that the defence hands out as it is built: none where a codec, a rounding or a classifier
+  without gradients stands in the way, one draw of the noise where it draws some;
+- adaptive: knows the defence and goes around it: straight through a step that changes little and has no gradient
+  (BPDA), through the mean over draws of a random one (EOT);
+- transfer: knows nothing of it, and attacks the classifier without it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meddef.errors import InputError
+
+ATTACKERS = ("naive", "adaptive", "transfer")
+
+
+class Defended(nn.Module):
+    """Images (N, C, H, W) in [0, 1] to what the defended system answers, (N, K).
+
+    Any attack takes ``seen_by(attacker)``, a model too. The system itself has the adaptive gradient where it has one;
+    votes of a smoothed classifier have none, and are refused.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.training = classifier.training  # so that nothing is switched that need not be
+
+    def seen_by(self, attacker: str) -> nn.Module:
+        """The model that ``attacker``, one of ``ATTACKERS``, takes gradients from.
+
+        Raises:
+            InputError: an unknown attacker.
+        """
+        if attacker not in ATTACKERS:
+            raise InputError(f"attacker must be one of {', '.join(ATTACKERS)}; got {attacker!r}")
+        return {"naive": self.naive, "adaptive": self.adaptive, "transfer": lambda: self.classifier}[
+            attacker
+        ]()
+
+    def naive(self) -> nn.Module:
+        return Blocked(self)
+
+    def adaptive(self) -> nn.Module:
+        return self
+
+
+class Preprocessed(Defended):
+    """A classifier behind ``transform``, whose gradient is taken to be that of doing nothing (BPDA)."""
+
+    @abstractmethod
+    def transform(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to images of the same shape, dtype and device; no gradient is asked for."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            changed = self.transform(images.detach())
+        logits: Tensor = self.classifier(_StraightThrough.apply(images, changed))
+        return logits
+
+
+class Blocked(nn.Module):
+    """The same answers with an input gradient of exactly zero, as when part of the model is not differentiable."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images.detach())
+        return logits + 0 * images.flatten(1).sum(1, keepdim=True)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The value of ``changed``, the gradient of ``images``."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, changed: Tensor) -> Tensor:
+        return changed.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def made_on(source: nn.Module, attack: Callable[..., Tensor]) -> partial[Tensor]:
+    """``attack`` for ``meddef.evaluation.evaluate`` that asks ``source`` in place of the model that is judged.
+
+    >>> evaluate(defended, loader, made_on(defended.seen_by("transfer"), partial(pgd, eps=8 / 255, ...)))
+    """
+    return partial(_made_on, source=source, attack=attack)
+
+
+def _made_on(
+    model: nn.Module, images: Tensor, labels: Tensor, *, source: nn.Module, attack: Callable[..., Tensor]
+) -> Tensor:
+    return attack(source, images, labels)
