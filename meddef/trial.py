@@ -32,6 +32,7 @@ def trial(profile: Profile) -> Profile:
             "clean_training": _training(clean) if clean else None,
             "grids": {name: _grid(grid) for name, grid in profile.grids.items()},
             "saliency": profile.saliency and _saliency(profile.saliency),
+            "probes": profile.probes.model_copy(update=_probes(profile)),
         }
     )
 
@@ -67,6 +68,18 @@ def _saliency(settings: SaliencySettings) -> SaliencySettings:
     attack = settings.pgd.model_copy(update={"steps": FEW})
     few = {"images": FEW, "removal_steps": FEW, "pgd": attack, "allow_short_reach": True}
     return settings.model_copy(update=few)
+
+
+def _probes(profile: Profile) -> dict[str, Any]:
+    """Name -> settings of each probe that is chosen, cut; JSMA of the visible ones takes two moves."""
+    few = {"images": FEW, "steps": FEW, "seeds": None}
+    cut = {}
+    for name, rule in profile.probes.chosen().items():
+        update: dict[str, Any] = {key: value for key, value in few.items() if key in type(rule).model_fields}
+        if hasattr(rule, "attacks"):
+            update["attacks"] = {attack: given | _few(attack) for attack, given in rule.attacks.items()}
+        cut[name] = rule.model_copy(update=update)
+    return cut
 
 
 def _few(attack: str) -> dict[str, Any]:

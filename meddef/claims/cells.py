@@ -24,11 +24,10 @@ from meddef.claims.model import (
     Value,
     Values,
 )  # fmt: skip
-from meddef.paper import VARIANT_LABELS
-from meddef.report.report import PAPER_DATASETS
+from meddef.report.report import LABELS, PAPER_DATASETS
 
 NEAR = 10  # points within which "near 100 %" is meant
-SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in VARIANT_LABELS.items()}
+SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in LABELS.items()}
 Says = Literal["higher", "no_lower", "stable"]
 SAYS: dict[str, Says] = {
     "falls": "higher", "rises": "higher", "no_higher": "no_lower", "no_lower": "no_lower", "stable": "stable",

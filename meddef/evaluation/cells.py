@@ -47,7 +47,7 @@ def run_data(cell: Cell, splits: Splits) -> list[Record]:
         for name, part in (("train", splits.train), ("val", splits.val), ("test", splits.test))
     }
     record = {
-        **_head(cell, "data"),
+        **head(cell, "data"),
         "classes": list(splits.classes),
         **{k: v for k, v in cell.settings["settings"].items() if k != "name"},
         "image_size": cell.settings["image_size"],
@@ -87,9 +87,9 @@ def train_model(
         about=describe(splits, variant=variant, seed=seed, training=cell.settings["training"]), look=look,
     )  # fmt: skip
     record = {
-        **_head(cell, cell.kind),
+        **head(cell, cell.kind),
         "variant": variant,
-        "training": _training(settings),
+        "training": training_of(cell),
         "seed": seed,
         "epochs": settings.epochs,
         "settings": settings.model_dump(),
@@ -127,9 +127,9 @@ def run_attack(
     outcome, warned = _evaluate_in_memory(model, splits.test, cell, run_folder, progress=progress)
     counts = outcome.counts
     record = {
-        **_head(cell, "attack"),
+        **head(cell, "attack"),
         **{k: settings[k] for k in ("grid", "variant", "seed", "prune_rate", "prune_scope", "attack", "eps")},
-        "training": _training(TrainingSettings.model_validate(train.settings["training"])),
+        "training": training_of(train),
         "sparsity": sparsity(model),
         "settings": settings["attack_settings"],
         "n": counts.n,
@@ -206,9 +206,9 @@ def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> l
     masks = _lesions(cell, splits) if drawn else None
     found = measure_saliency(model, splits.test, masks, rule, device=settings["device"], keep_maps=drawn)
     record = {
-        **_head(cell, "saliency"),
+        **head(cell, "saliency"),
         "variant": settings["variant"],
-        "training": _training(TrainingSettings.model_validate(train.settings["training"])),
+        "training": training_of(train),
         "seed": settings["seed"],
         "settings": rule.model_dump(),
         "n": len(found["images"]),
@@ -226,13 +226,15 @@ def _lesions(cell: Cell, splits: Splits) -> np.ndarray:
     ).masks
 
 
-def _head(cell: Cell, kind: str) -> Record:
+def head(cell: Cell, kind: str) -> Record:
+    """What every record begins with."""
     card = CARDS[cell.dataset]
     return {"kind": kind, "dataset": cell.dataset, "title": card.title, "stands_for": card.stands_for}
 
 
-def _training(settings: TrainingSettings) -> str:
-    return "adversarial" if settings.adversarial else "clean"
+def training_of(train: Cell) -> str:
+    """How the model of a training cell is trained, in a word."""
+    return "adversarial" if train.settings["training"]["adversarial"] else "clean"
 
 
 def _bound_attack(settings: Any) -> partial[Tensor] | None:

@@ -29,6 +29,8 @@ MODEL_COLOURS = {
     "full": "#D55E00",
     "plain_capacity": "#8C6D1F",
     "attention_only": "#7B3294",
+    "afd_only": "#A6761D",
+    "mfe_only": "#66A61E",
 }
 CONTROL_COLOURS = {"resnet18": "#CC79A7", "full": "#E69F00"}  # models trained the other way
 _MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v", ENSEMBLE: "*"}
