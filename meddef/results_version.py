@@ -15,7 +15,12 @@ from __future__ import annotations
 MODULES: dict[str, tuple[str, ...]] = {
     "pruning": ("models",),
     "prunable": ("models",),
-    "arithmetic": ("training", "evaluation", "saliency", "probes"),  # how a GPU computes; a CPU does not notice
+    "arithmetic": (
+        "training",
+        "evaluation",
+        "saliency",
+        "probes",
+    ),  # how a GPU computes; a CPU does not notice
     "as_found": ("attacks", "evaluation", "saliency", "probes"),  # evaluation mode while a model is judged
     "statistics": (
         "audit",

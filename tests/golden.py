@@ -232,12 +232,13 @@ def audit() -> Digits:
 
 def probes() -> Digits:
     """Every probe of a model, and that of pixels, on a few phantoms."""
-    drawn = draw_phantoms("oct", 8, size=SIZE)
-    images = torch.from_numpy(drawn.images)[:, None].div(255).repeat(1, 3, 1, 1)
-    healthy = torch.from_numpy(draw_phantoms("oct", 8, size=SIZE, healthy=True).images)
-    known = {"regions": {"mask": torch.from_numpy(drawn.masks)}, "shortcuts": {"lesion removed": healthy}}
+    drawn, healthy = (draw_phantoms("oct", 8, size=SIZE, healthy=healthy) for healthy in (False, True))
+    ill = drawn.masks.any((1, 2))
+    grey, bare, masks = (torch.from_numpy(each[ill]) for each in (drawn.images, healthy.images, drawn.masks))
+    images = grey[:, None].div(255).repeat(1, 3, 1, 1)
+    known = {"regions": {"mask": masks}, "shortcuts": {"lesion removed": bare}}
     torch.manual_seed(0)
-    model, labels = build_model("full", 4, mean=0.4, std=0.25).eval(), torch.from_numpy(drawn.labels)
+    model, labels = build_model("full", 4, mean=0.4, std=0.25).eval(), torch.from_numpy(drawn.labels[ill])
     digits = {}
     for name, probe in PROBES.items():
         few = {"steps": 3} if "steps" in probe.rule.model_fields else {}

@@ -122,9 +122,7 @@ def test_a_component_that_does_nothing_passes_the_perturbation_on() -> None:
     for parameter in cleaner.parameters():
         nn.init.zeros_(parameter)
     x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    found = components.measure(
-        model, x, torch.zeros(3, dtype=torch.long), ModelProbe(eps=0.03, steps=2), {}
-    )
+    found = components.measure(model, x, torch.zeros(3, dtype=torch.long), ModelProbe(eps=0.03, steps=2), {})
     assert torch.equal(found["afd"], found["in"])
     assert torch.equal(found["afd high"], found["in high"])
     assert not torch.equal(found["mfe"], found["in"])
@@ -136,9 +134,13 @@ def test_a_component_that_does_nothing_passes_the_perturbation_on() -> None:
 def test_calibration_error_by_hand() -> None:
     assert calibration_error([0.9] * 10, [1] * 9 + [0]) == pytest.approx(0)
     assert calibration_error([0.9] * 10, [1] * 5 + [0] * 5) == pytest.approx(0.4)
-    assert calibration_error([0.9, 0.6], [0, 1]) == pytest.approx((0.9 + 0.4) / 2)  # bins do not make up for each other
+    assert calibration_error([0.9, 0.6], [0, 1]) == pytest.approx(
+        (0.9 + 0.4) / 2
+    )  # bins do not make up for each other
     assert calibration_error([0.61, 0.66], [0, 1]) == pytest.approx(abs(1 - 1.27) / 2)  # of one bin they do
-    assert calibration_error([0.6, 0.61], [0, 1]) == pytest.approx((0.6 + 0.39) / 2)  # (8/15, 9/15] ends at .6
+    assert calibration_error([0.6, 0.61], [0, 1]) == pytest.approx(
+        (0.6 + 0.39) / 2
+    )  # (8/15, 9/15] ends at .6
     assert calibration_error([1.0], [1]) == 0
     assert math.isnan(calibration_error([], []))
 
@@ -165,7 +167,10 @@ def test_structural_similarity_is_that_of_scikit_image() -> None:
     x = torch.rand(3, 2, 24, 30, generator=torch.Generator().manual_seed(0))
     y = (x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-    wanted = [peer(a.numpy(), b.numpy(), channel_axis=0, **settings) for a, b in zip(x.double(), y.double(), strict=True)]
+    wanted = [
+        peer(a.numpy(), b.numpy(), channel_axis=0, **settings)
+        for a, b in zip(x.double(), y.double(), strict=True)
+    ]
     assert visibility.ssim(x, y).tolist() == pytest.approx(wanted, abs=1e-9)
     assert visibility.ssim(x, x).tolist() == [1.0] * 3
 

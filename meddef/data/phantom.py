@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddef.data import phantom_oct, phantom_xray
-from meddef.data.phantom_fields import Array, Streams
+from meddef.data.phantom_fields import Streams
 from meddef.data.phantom_letter import Letter
 from meddef.errors import InputError
 

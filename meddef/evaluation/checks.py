@@ -66,4 +66,6 @@ def check_reach(profile: Profile) -> None:
             other = ", leave step_size out" if "step_size" in given else ""
             if not place.startswith("probes"):
                 other += ", or say allow_short_reach: true"
-            raise InputError(f"profile '{profile.name}', {place}: {attack} cannot reach its ε: {short}{other}")
+            raise InputError(
+                f"profile '{profile.name}', {place}: {attack} cannot reach its ε: {short}{other}"
+            )

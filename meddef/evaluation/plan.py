@@ -162,7 +162,11 @@ def _dataset_cells(
     }
     yield Cell("data", dataset.name, data)
     if rule := profile.probes.images:
-        of_images = {"probe": "images", "rule": rule.model_dump(), "versions": versions("data", "evaluation", "probes")}
+        of_images = {
+            "probe": "images",
+            "rule": rule.model_dump(),
+            "versions": versions("data", "evaluation", "probes"),
+        }
         yield Cell("probe", dataset.name, data | of_images)
     shared = {"data": splits.fingerprint, "device": options.device, "threads": profile.threads}
     for variant, training in profile.models():

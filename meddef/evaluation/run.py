@@ -196,7 +196,7 @@ def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
 
 
 def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
-    """Attack cells on one model together, its pruned versions apart from the dense one, and its probes; others alone."""
+    """Attack cells on one model together, its pruned versions apart from the dense one; its probes; others alone."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         shared: tuple[Any, ...] = (cell.key,)

@@ -1,4 +1,4 @@
-"""The five models of the paper, two controls for their size, and two with one component alone. Images in [0, 1] in, logits out."""
+"""The five models of the paper, and four controls. Images in [0, 1] in, logits out."""
 
 from meddef.models.defense import AFD, MFE, MSF, DefenseModule
 from meddef.models.meddef import (

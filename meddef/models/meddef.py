@@ -21,7 +21,10 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
 }
 VARIANTS = ("resnet18", *COMPONENTS)  # the paper's
 CAPACITY_CONTROLS = ("plain_capacity", "attention_only")  # what the full model has beside its components
-SINGLE = {"afd_only": ("afd",), "mfe_only": ("mfe",)}  # with "no_afd_mfe", MSF alone, each component by itself
+SINGLE = {
+    "afd_only": ("afd",),
+    "mfe_only": ("mfe",),
+}  # with "no_afd_mfe", MSF alone, each component by itself
 KNOWN_VARIANTS = (*VARIANTS, *CAPACITY_CONTROLS, *SINGLE)
 
 

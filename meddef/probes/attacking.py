@@ -62,17 +62,16 @@ def confined(
     factor: int = 1,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """``images`` after PGD that may do what ``Confined`` says, within eps and [0, 1] exactly; as many steps, as long, as
-    ``attacked`` takes.
+    """``images`` after PGD that may do what ``Confined`` says, within eps and [0, 1] exactly.
+
+    It takes as many steps, and as long ones, as ``attacked`` does.
 
     Starts are drawn for the batch: z is the same for every image, and so would be a start that belongs to it.
     """
     inner = Confined(model, images, rule.eps, factor=factor, mask=mask)
     size = step_size(rule.eps, rule.steps) * MIDDLE / rule.eps
     numbers = torch.Generator().manual_seed(0)
-    found = pgd(
-        inner, inner.start, labels, eps=MIDDLE, step_size=size, steps=rule.steps, generator=numbers
-    )
+    found = pgd(inner, inner.start, labels, eps=MIDDLE, step_size=size, steps=rule.steps, generator=numbers)
     sphere = LinfBall(images, per_image(rule.eps, images, "eps"))
     return sphere.exact(inner.at(found))
 

@@ -15,9 +15,7 @@ LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
 RING = 0.08  # width of the ring around a lesion, of the image's side
 
 
-def measure(
-    before: np.ndarray, after: np.ndarray, masks: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
+def measure(before: np.ndarray, after: np.ndarray, masks: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Of images uint8 (N, H, W) and, where lesions are known, masks bool (N, H, W): "noise before", ... (N,) each.
 
     "lesion before" and "lesion after" are NaN for images that show none.

@@ -1,9 +1,9 @@
 """Does a model answer by what is beside the disease? Phantoms of the same person with one thing changed.
 
 Of each phantom (``meddef.data.draw_phantoms``) the letter at the side of the X-ray is taken out or put on the other
-side, the lesion is taken out, and the outer tenth of the image is blanked with its mean. A model without shortcuts (Geirhos et al.
-2020, "Shortcut learning in deep neural networks"; the letters of DeGrave et al. 2021, "AI for radiographic COVID-19
-detection selects shortcuts over signal") changes its answer with the lesion and not with the rest.
+side, the lesion is taken out, and the outer tenth of the image is blanked with its mean. A model without shortcuts
+(Geirhos et al. 2020, "Shortcut learning in deep neural networks"; on letters DeGrave et al. 2021, "AI for radiographic
+COVID-19 detection selects shortcuts over signal") changes its answer with the lesion and not with the rest.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def measure(
     model: nn.Module, images: Tensor, labels: Tensor, rule: VisibilityProbe, drawn: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Of each attack "ssim", "l2" (pixel units, all channels) and "l0" (share of pixels moved), (N,): "jsma ssim"."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, given in rule.attacks.items():
         takes = signature(ATTACKS[name].func).parameters
         eps = rule.eps if "eps" in takes else None

@@ -25,7 +25,10 @@ CAPACITY_LABELS = {  # controls for the size of the full model
     "plain_capacity": "ResNet18 + plain blocks",
     "attention_only": "ResNet18 + self-attention",
 }
-SINGLE_LABELS = {"afd_only": "MedDef (AFD alone)", "mfe_only": "MedDef (MFE alone)"}  # MSF alone is w/o AFD+MFE
+SINGLE_LABELS = {
+    "afd_only": "MedDef (AFD alone)",
+    "mfe_only": "MedDef (MFE alone)",
+}  # MSF alone is w/o AFD+MFE
 LABELS = VARIANT_LABELS | CAPACITY_LABELS | SINGLE_LABELS
 VARIANTS = tuple(LABELS)
 ATTACK_NAMES = {
