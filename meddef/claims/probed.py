@@ -73,7 +73,7 @@ def scores(
 def mean(found: np.ndarray, level: float = CONFIDENCE) -> Mean | None:
     """Of scores (k, n), over the images that have a number in every training; None with fewer than two.
 
-    Of yes and no, 1 and 0, it is a rate (``rate_of``).
+    Of yes and no, 1 and 0, it is a rate (``rate_of``); of their differences the error is that of accuracies.
     """
     known = found[:, ~np.isnan(found).any(axis=0)]
     if known.shape[1] < 2:
@@ -81,9 +81,13 @@ def mean(found: np.ndarray, level: float = CONFIDENCE) -> Mean | None:
     if np.isin(known, (0, 1)).all():
         rate = rate_of(100 * known, known.shape[1], level)
         return Mean(rate.value / 100, rate.low / 100, rate.high / 100, *known.shape)
-    of = crossed.error([known], made_up=False)
-    half = crossed.quantile(level, of.df) * of.se
-    value = float(known.mean())
+    half, value = 0.0, float(known.mean())
+    if np.isin(known, (-1, 0, 1)).all():
+        of = crossed.error([100 * known])
+        half = crossed.quantile(level, of.df) * of.se / 100
+    elif np.ptp(known) > 0:
+        of = crossed.error([known], made_up=False)
+        half = crossed.quantile(level, of.df) * of.se
     return Mean(value, value - half, value + half, len(known), known.shape[1])
 
 

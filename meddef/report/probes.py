@@ -76,7 +76,8 @@ def regions(report: Report) -> Table:
 
     caption = (
         f"Accuracy (%) under {_attack(report, 'regions')} confined to the lesion or to its surroundings, on images "
-        f"that show one. An attack on few pixels can do less, whatever these show: the lesion's area stands beside. {RATE}"
+        "that show one. An attack on few pixels can do less, whatever these show: the lesion's area stands beside. "
+        f"{RATE}"
     )
     return _table(report, "regions", cells, caption)
 
@@ -160,9 +161,9 @@ def pixels(report: Report) -> Table:
                 rows.append(row)
     caption = (
         "Grey levels (of 255) of test images, mean ± standard deviation over images: mean of the pixels, their "
-        "standard deviation, and noise (Immerkær 1996, which takes fine structure for noise). Lesion: the median of its "
-        "contrast to its surroundings over the noise, where lesions are known. Phantoms, which are not prepared for training, "
-        "are here as the images that they stand for."
+        "standard deviation, and noise (Immerkær 1996, which takes fine structure for noise). Lesion: the median of "
+        "its contrast to its surroundings over the noise, where lesions are known. Phantoms, which are not prepared "
+        "for training, are prepared here as the images that they stand for."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
