@@ -13,6 +13,7 @@ from meddef.report.report import Report, attack_name
 from meddef.settings import ProbesSettings, SaliencySettings, TrainingSettings
 from meddef.work import passes, probe_passes, saliency_passes, train_passes
 
+COUNTED = ("train", "attack", "saliency", "probe")  # kinds of records whose passes are counted
 MODEL = ["dataset", "variant", "training", "seed"]
 COLUMNS = [*MODEL, "section", "part", "passes", "seconds"]
 
@@ -34,7 +35,7 @@ def effort(report: Report) -> pd.DataFrame:
             "seconds": seconds[record["key"]],
         }
         for record in report.records
-        if "variant" in record
+        if record["kind"] in COUNTED and "variant" in record
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
