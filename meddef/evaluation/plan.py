@@ -26,12 +26,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data", "probe images"),
     "architecture": ("data",),
     "training": ("data", "train", "curve"),
-    "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma", "probe components"),
+    "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma", "probe components", "probe bands"),
     "controls": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
     "epsilon": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma", "probe visibility"),
     "pruning": ("data", "train", "pruning"),
     "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma", "probe calibration"),
-    "saliency": ("data", "train", "saliency", "probe bands", "probe regions", "probe shortcuts"),
+    "saliency": ("data", "train", "saliency", "probe regions", "probe shortcuts"),
     "comparison": ("data", "train", "pruning"),
 }
 
