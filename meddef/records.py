@@ -119,7 +119,8 @@ def _digest(body: Record) -> str:
 def load_records(results_dir: str | Path, profile: str, *, kind: str | None = None) -> list[Record]:
     """The exported records of ``profile`` under ``results_dir``, optionally of one kind.
 
-    Kinds: "data" (a dataset), "train" (a trained model), "attack" (an attack on a model), "saliency".
+    Kinds: "data" (a dataset), "train" (a trained model), "attack" (an attack on a model), "saliency", "probe" (of a
+    model, or of the images of a dataset: ``meddef.probes``).
 
     Raises:
         InputError: nothing was exported there, or a line is not JSON.

@@ -15,8 +15,13 @@ from __future__ import annotations
 MODULES: dict[str, tuple[str, ...]] = {
     "pruning": ("models",),
     "prunable": ("models",),
-    "arithmetic": ("training", "evaluation", "saliency"),  # how a GPU computes; a CPU does not notice
-    "as_found": ("attacks", "evaluation", "saliency"),  # evaluation mode while a model is judged
+    "arithmetic": (
+        "training",
+        "evaluation",
+        "saliency",
+        "probes",
+    ),  # how a GPU computes; a CPU does not notice
+    "as_found": ("attacks", "evaluation", "saliency", "probes"),  # evaluation mode while a model is judged
     "statistics": (
         "audit",
     ),  # two verdicts hang on an interval; the records of all others hold counts, no rates
@@ -36,6 +41,7 @@ RESULTS_VERSION: dict[str, int] = {
     "saliency": 2,  # meddef.saliency
     "evaluation": 2,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
     "audit": 2,  # meddef.audit: robustness reports and the defect laboratory
+    "probes": 1,  # meddef.probes
 }
 
 

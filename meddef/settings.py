@@ -26,6 +26,12 @@ from meddef.reading import read_yaml
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+WITHOUT_DEFENSE = (
+    "resnet18",
+    "plain_capacity",
+    "attention_only",
+    "cbam",
+)  # variants that have no DefenseModule
 Noise = Literal["noise_12", "noise_25"]
 Augmentation = Literal["horizontal_flip", "translate", Noise]  # see meddef.training.augmentation
 Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
@@ -137,18 +143,23 @@ def training_name(content: Mapping[str, Any]) -> str:
     return TrainingSettings.model_validate(content).name
 
 
-class OfModels(Settings):
-    """What is done to some of the trained models, with some of the test images."""
+class SomeModels(Settings):
+    """Which trained models are looked at."""
 
-    images: Positive | None = None  # of the test split; None is all of it
     seeds: list[int] | None = None  # only models of these seeds; None is every seed
     variants: list[str] | None = None  # only models of these variants; None is every variant
 
     def covers(self, variant: str, seed: int) -> bool:
-        """Whether models of ``variant`` trained with ``seed`` belong to the grid."""
+        """Whether models of ``variant`` trained with ``seed`` belong to it."""
         return (self.seeds is None or seed in self.seeds) and (
             self.variants is None or variant in self.variants
         )
+
+
+class OfModels(SomeModels):
+    """What is done to some of the trained models, with some of the test images."""
+
+    images: Positive | None = None  # of the test split; None is all of it
 
 
 class AttackSettings(OfModels):
@@ -239,6 +250,63 @@ class CurveSettings(Settings):
     steps: Positive = 20
 
 
+class ImagesProbe(Settings):
+    """Brightness, contrast and noise of the images of a dataset before and after preprocessing; no model is asked."""
+
+    images: Positive = 1000
+
+
+class ModelProbe(SomeModels):
+    """What every probe of a model takes: images, the first of the order of the test split, and the ε of its PGD, whose
+    step is set by the rule of ``meddef.attacks.reach.step_size``."""
+
+    images: Positive = 100
+    eps: Annotated[float, Field(gt=0, le=1)] = 0.031373  # 8/255
+    steps: Positive = 40
+
+
+class ComponentsProbe(ModelProbe):
+    """What becomes of a perturbation in the DefenseModule, of models that have one."""
+
+    def covers(self, variant: str, seed: int) -> bool:
+        return variant not in WITHOUT_DEFENSE and super().covers(variant, seed)
+
+
+class BandsProbe(ModelProbe):
+    """PGD confined to perturbations that are constant over squares of so many pixels; 1 is any."""
+
+    factors: Annotated[list[Positive], Field(min_length=1)] = [1, 4, 16]
+
+
+class VisibilityProbe(ModelProbe):
+    """How visible what each attack does is; those with an ε take ``eps``, and PGD and BIM ``steps``."""
+
+    images: Positive = 20
+    attacks: dict[str, dict[str, Any]] = {"fgsm": {}, "pgd": {}, "jsma": {}}
+
+
+class ShortcutsProbe(SomeModels):
+    """Answers for phantoms whose marker, border or lesion was changed."""
+
+    images: Positive = 100
+
+
+class ProbesSettings(Settings):
+    """Which probes are run (``meddef.probes``); None leaves one out."""
+
+    images: ImagesProbe | None = None
+    components: ComponentsProbe | None = None
+    bands: BandsProbe | None = None
+    regions: ModelProbe | None = None
+    calibration: ModelProbe | None = None
+    visibility: VisibilityProbe | None = None
+    shortcuts: ShortcutsProbe | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        """Name -> settings of those that are run."""
+        return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}
+
+
 class Profile(Settings):
     """Everything that decides what a run computes."""
 
@@ -262,6 +330,7 @@ class Profile(Settings):
     defenses: DefenseSettings | None = None
     universal: UniversalSettings | None = None
     transfer: TransferSettings | None = None
+    probes: ProbesSettings = ProbesSettings()
 
     @field_validator("rivals")
     @classmethod

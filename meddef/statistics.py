@@ -151,6 +151,23 @@ def mean_over_seeds(rates: Sequence[Proportion | BalancedAccuracy], name: str) -
     return {name: fmean(values), f"{name}_low": low, f"{name}_high": high, f"{name}_spread": spread}
 
 
+def calibration_error(confidences: Sequence[float], right: Sequence[float], bins: int = 15) -> float:
+    """Expected calibration error in [0, 1] (Guo et al. 2017): over ``bins`` equally wide bins of confidence, (a, b]
+    each, the mean of |share right - mean confidence|, each bin weighted with its images. NaN without images.
+
+    ``confidences``: in [0, 1], one an image; ``right``: 1 or 0.
+    """
+    gaps = [0.0] * bins  # sums of right minus confidence
+    for confidence, hit in zip(confidences, right, strict=True):
+        gaps[max(0, math.ceil(confidence * bins) - 1)] += hit - confidence
+    return sum(map(abs, gaps)) / len(confidences) if confidences else math.nan
+
+
+def psnr(l2: float, count: int) -> float:
+    """Peak signal-to-noise ratio in dB of an image of ``count`` numbers in [0, 1] that was moved by ``l2``."""
+    return 10 * math.log10(count / l2**2) if l2 else math.inf
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """``p_values`` corrected for their number (Holm 1979), in the same order: below 0.05 is clear as a family."""
     corrected, least = [0.0] * len(p_values), 0.0

@@ -49,6 +49,7 @@ def trial(profile: Profile) -> Profile:
                 update={"images": FEW, "eps": profile.universal.eps[:1], "fit_images": FEW, "epochs": 1}
             ),
             "defenses": profile.defenses and _defenses(profile.defenses),
+            "probes": profile.probes.model_copy(update=_probes(profile)),
         }
     )
 
@@ -101,6 +102,18 @@ def _defenses(settings: DefenseSettings) -> DefenseSettings:
         for name, choice in settings.choices.items()
     }
     return _attacks(settings).model_copy(update={"choices": choices, "fit_images": 2 * FEW})
+
+
+def _probes(profile: Profile) -> dict[str, Any]:
+    """Name -> settings of each probe that is chosen, cut; JSMA of the visible ones takes two moves."""
+    few = {"images": FEW, "steps": FEW, "seeds": None}
+    cut = {}
+    for name, rule in profile.probes.chosen().items():
+        update: dict[str, Any] = {key: value for key, value in few.items() if key in type(rule).model_fields}
+        if hasattr(rule, "attacks"):
+            update["attacks"] = {attack: given | _few(attack) for attack, given in rule.attacks.items()}
+        cut[name] = rule.model_copy(update=update)
+    return cut
 
 
 def _few(attack: str) -> dict[str, Any]:

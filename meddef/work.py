@@ -94,3 +94,20 @@ def saliency_passes(images: int, settings: SaliencySettings) -> float:
     deletion and insertion, with a prediction at both ends and before and after the attack."""
     maps, curves = 3 * UPDATE, 4 * (settings.removal_steps + 1)
     return images * (maps + settings.pgd.steps + (curves + 4) * FORWARD)
+
+
+def probe_passes(name: str, rule: Any, features: int) -> float:
+    """Passes of one image in the probe ``name`` with its settings ``rule``; ``features`` as in ``passes``."""
+    match name:
+        case "components" | "calibration":  # the attack, and a look before and after it
+            return float(rule.steps + 2 * FORWARD)
+        case "bands":
+            return float(len(rule.factors) * (rule.steps + FORWARD) + FORWARD)
+        case "regions":  # inside, outside, everywhere
+            return float(3 * (rule.steps + FORWARD) + FORWARD)
+        case "visibility":
+            attacks = rule.attacks.items()
+            return sum(passes(attack, {"steps": rule.steps} | given, features) for attack, given in attacks)
+        case "shortcuts":  # as it is, without border, lesion or letter, the letter moved
+            return 5 * FORWARD
+    return 0.0

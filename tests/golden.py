@@ -30,6 +30,8 @@ from meddef.defenses import DEFENSES, Smoothed, build_defense
 from meddef.evaluation.cells import run_attack
 from meddef.evaluation.plan import RunOptions, make_plan, splits_of
 from meddef.models import RIVALS, VARIANTS, Normalized, build_model
+from meddef.probes import pixels
+from meddef.probes.registry import PROBES
 from meddef.pruning import prunable_weights, prune_l1
 from meddef.results_version import RESULTS_VERSION
 from meddef.saliency import measure_saliency
@@ -267,6 +269,25 @@ def audit() -> Digits:
     return digits | {f"{name} {key}": float(v) for name, key, v in numbers if isinstance(v, int | float)}
 
 
+def probes() -> Digits:
+    """Every probe of a model, and that of pixels, on a few phantoms."""
+    drawn, healthy = (draw_phantoms("oct", 8, size=SIZE, healthy=healthy) for healthy in (False, True))
+    ill = drawn.masks.any((1, 2))
+    grey, bare, masks = (torch.from_numpy(each[ill]) for each in (drawn.images, healthy.images, drawn.masks))
+    images = grey[:, None].div(255).repeat(1, 3, 1, 1)
+    known = {"regions": {"mask": masks}, "shortcuts": {"lesion removed": bare}}
+    torch.manual_seed(0)
+    model, labels = build_model("full", 4, mean=0.4, std=0.25).eval(), torch.from_numpy(drawn.labels[ill])
+    digits = {}
+    for name, probe in PROBES.items():
+        few = {"steps": 3} if "steps" in probe.rule.model_fields else {}
+        few |= {"attacks": {"fgsm": {}, "pgd": {}}} if name == "visibility" else {}
+        found = probe.measure(model, images, labels, probe.rule(**few), known.get(name, {}))
+        digits |= {f"{name}: {key}": values.nanmean().item() for key, values in found.items()}
+    found = pixels.measure(drawn.images, drawn.images // 2, drawn.masks)
+    return digits | {f"pixels: {name}": np.nanmean(values) for name, values in found.items()}
+
+
 DOMAINS: dict[str, Callable[[], Digits]] = {
     "data": data,
     "models": models,
@@ -276,6 +297,7 @@ DOMAINS: dict[str, Callable[[], Digits]] = {
     "saliency": saliency,
     "evaluation": evaluation,
     "audit": audit,
+    "probes": probes,
 }
 
 

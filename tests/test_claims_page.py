@@ -204,7 +204,7 @@ def test_every_claim_has_a_row_and_stand_ins_judge_nothing() -> None:
     assert row(found, "fig6.catastrophic").measured == REPRODUCED  # 5 % against two thirds
     assert row(found, "V-C.roct-baseline").measured == NOT_TESTED
     assert row(found, "V-C.roct-baseline").why == "a run on ROCT"
-    assert row(found, "V-H.calibrated").why.startswith("confidences")
+    assert row(found, "V-H.calibrated").why.startswith("the probe “calibration” on chest X-rays")
     assert row(found, "IV-B.batches").measured == DEVIATES
     assert row(found, "IV-B.batches").how == "Batch size 8; epochs 2 (32 px, 1 seed)"
     assert row(found, "IV-A.parameters").measured == BY_CONSTRUCTION

@@ -15,7 +15,7 @@ from meddef.book.notebooks import SECTIONS, check_parameters
 from meddef.cli import app
 from meddef.data import CARDS
 from meddef.evaluation.plan import SECTIONS as PLANNED
-from meddef.models import CAPACITY_CONTROLS, RIVALS, VARIANTS
+from meddef.models import KNOWN_VARIANTS
 from meddef.reading import read_yaml
 from meddef.settings import profile_names
 
@@ -28,7 +28,7 @@ KNOWN = {
     "profile": set(profile_names()),
     "dataset": set(CARDS),
     "attack": set(ATTACKS),
-    "variant": {*VARIANTS, *CAPACITY_CONTROLS, *RIVALS},
+    "variant": set(KNOWN_VARIANTS),
     "only": set(PLANNED),
     "section": set(SECTIONS),
 }

@@ -351,6 +351,7 @@ def test_keys_hold_what_can_change_a_result_and_nothing_else(
         ("saliency", lambda label: not label.startswith("saliency")),
         ("evaluation", lambda label: label.startswith(("data", "train", "saliency"))),
         ("audit", lambda label: True),
+        ("probes", lambda label: True),  # none is planned
     ],
 )
 def test_a_new_version_of_a_domain_makes_its_cells_stale_and_no_others(

@@ -8,10 +8,9 @@ from torch import nn
 from meddef.errors import InputError
 from meddef.models import (
     AFD,
-    CAPACITY_CONTROLS,
+    KNOWN_VARIANTS,
+    MFE,
     MSF,
-    RIVALS,
-    VARIANTS,
     DefenseModule,
     SelfAttention,
     build_model,
@@ -54,7 +53,17 @@ def test_the_attention_control_is_the_full_model_without_its_defense_module() ->
     assert parameters("attention_only", 2) == parameters("full", 2) - module
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, *CAPACITY_CONTROLS, *RIVALS])
+def test_models_with_one_component_differ_by_that_component_alone() -> None:
+    """Each is MSF alone (16.56 M, published) with that block in MSF's place."""
+    msf = sum(parameter.numel() for parameter in MSF(512).parameters())
+    for variant, block in (("afd_only", AFD), ("mfe_only", MFE)):
+        own = sum(parameter.numel() for parameter in block(512).parameters())
+        assert parameters(variant, 2) == parameters("no_afd_mfe", 2) - msf + own
+        (found,) = build_model(variant, 2).network.get_submodule("defense.components").children()
+        assert isinstance(found, block)
+
+
+@pytest.mark.parametrize("variant", KNOWN_VARIANTS)
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 70)])
 def test_any_size_from_32_gives_logits(variant: str, height: int, width: int) -> None:
     model = build_model(variant, 3).eval()

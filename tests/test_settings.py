@@ -13,8 +13,8 @@ def test_bundled_profiles_load(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
     every = ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
-    others = {"cpu_patient": ["resnet18", "full"], "cpu": [*every, "plain_capacity", "attention_only"]}
-    others["rivals"] = ["resnet18"]
+    added = ["plain_capacity", "attention_only", "afd_only", "mfe_only"]
+    others = {"cpu_patient": ["resnet18", "full"], "cpu": [*every, *added], "rivals": ["resnet18"]}
     assert profile.variants == others.get(name, every)
     trained = dict(profile.models()[: len(profile.variants)])
     assert trained["resnet18"].adversarial is None
@@ -76,6 +76,9 @@ grids: {}
             "names a technique twice: translate, translate",
         ),
         ("training: {horizontal_flip: true}", "training.horizontal_flip: Extra inputs"),
+        ("probes: {bands: {factors: []}}", "probes.bands.factors: List should have at least 1 item"),
+        ("probes: {components: {eps: 0}}", "probes.components.eps: Input should be greater than 0"),
+        ("probes: {colours: {}}", "probes.colours: Extra inputs"),
         ("datasets: [{name: a, folder: b}]", "datasets.0.folder: Extra inputs"),
     ],
 )

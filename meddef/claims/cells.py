@@ -12,6 +12,7 @@ from itertools import product
 from typing import Literal
 
 from meddef.claims.model import (
+    ALONE,
     EPS,
     REMOVALS,
     WORST,
@@ -20,15 +21,15 @@ from meddef.claims.model import (
     Largest,
     Metric,
     Ordering,
+    Synergy,
     Trend,
     Value,
     Values,
 )  # fmt: skip
-from meddef.paper import VARIANT_LABELS
-from meddef.report.report import PAPER_DATASETS, training_label
+from meddef.report.report import LABELS, PAPER_DATASETS, training_label
 
 NEAR = 10  # points within which "near 100 %" is meant
-SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in VARIANT_LABELS.items()}
+SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in LABELS.items()}
 Says = Literal["higher", "no_lower", "stable"]
 SAYS: dict[str, Says] = {
     "falls": "higher", "rises": "higher", "no_higher": "no_lower", "no_lower": "no_lower", "stable": "stable",
@@ -143,7 +144,7 @@ class Level:
 
 
 Comparison = Contrast | Level
-Compared = Ordering | Trend | Largest | Bound | Values
+Compared = Ordering | Trend | Largest | Synergy | Bound | Values
 
 
 def comparisons(check: Compared) -> list[Comparison]:
@@ -155,6 +156,8 @@ def comparisons(check: Compared) -> list[Comparison]:
             return list(_trend(check))
         case Largest():
             return list(_largest(check))
+        case Synergy():
+            return list(_synergy(check))
         case Bound():
             return list(_bound(check))
         case Values():
@@ -241,6 +244,19 @@ def _largest(check: Largest) -> Iterator[Comparison]:
                 terms += [(sign, kept), (-sign, removed)]
         words = f"{dataset_words(dataset)}: what removing {check.component} costs against {other}, on average"
         yield Contrast(tuple(terms), "higher", words, count=len(terms) // 4)
+
+
+def _synergy(check: Synergy) -> Iterator[Comparison]:
+    """(full - none) - sum of (one alone - none), where none has no component: full + 2 none - the three alone."""
+    for dataset in check.datasets:
+        for condition in conditions(check):
+            full, none, *alone = (
+                Cell(dataset, model, *condition) for model in ("full", "no_afd_mfe_msf", *ALONE)
+            )
+            terms = ((1, full), (1, none), (1, none), *((-1, cell) for cell in alone))
+            yield Contrast(
+                terms, "higher", f"{full.condition}: the full model's gain less those of its components"
+            )
 
 
 def _bound(check: Bound) -> Iterator[Comparison]:

@@ -9,7 +9,7 @@ from typing import Any
 from meddef import paper
 from meddef.claims.model import Bound, Claim
 
-INHERITED = ("check", "unjudged", "run", "by_construction", "both_datasets", "note")
+INHERITED = ("check", "unjudged", "run", "by_construction", "both_datasets", "on_phantoms", "note")
 
 
 def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:

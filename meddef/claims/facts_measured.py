@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from meddef.claims import facts_probed
 from meddef.claims.cells import Cell
 from meddef.claims.measured import Measured
 from meddef.claims.model import PAPER_SIZE
@@ -172,4 +173,4 @@ FACTS: dict[str, Callable[[Measured, Given], Outcome | None]] = {
     for function in (
         duplicates, parameters, recall, retained, split, splits, stable_training, stats, total,
     )
-}  # fmt: skip
+} | facts_probed.FACTS  # fmt: skip

@@ -10,12 +10,12 @@ from meddef.audit.finding import CANNOT_BE_CHECKED, DOES_NOT_HOLD, Finding
 from meddef.audit.finding import HOLDS as FINDING_HOLDS
 from meddef.audit.finding import Verdict as FindingVerdict
 from meddef.audit.published import Published
-from meddef.claims import facts_bench, facts_measured, facts_printed
+from meddef.claims import facts_bench, facts_measured, facts_printed, probed
 from meddef.claims.cells import Cell, Comparison, Contrast, Level, comparisons
 from meddef.claims.entries import claims, load
 from meddef.claims.index import STANDARDISED
 from meddef.claims.measured import Measured
-from meddef.claims.model import Claim, Fact, Setting
+from meddef.claims.model import Claim, Fact, Probe, Setting
 from meddef.claims.printed import Printed
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, Outcome, combine, told
 from meddef.claims.settings import SETTINGS
@@ -47,7 +47,7 @@ def by_printed(claim: Claim, published: Published) -> Outcome | None:
     """The claim by what the paper prints; None where that has no part of it."""
     source, found, lacking = Printed(published), [], False
     for check in claim.check:
-        if check.only in ("measured", "rivals"):
+        if check.only in ("measured", "rivals") or isinstance(check, Probe):
             continue
         if isinstance(check, Fact | Setting):
             name = check.fact if isinstance(check, Fact) else check.setting
@@ -71,6 +71,8 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
             continue
         if isinstance(check, Setting):
             outcome = SETTINGS[check.setting](source.report, source.dataset, check.given)
+        elif isinstance(check, Probe):
+            outcome = _checked(check.rule, probed.judge(source, check))
         elif isinstance(check, Fact):
             function = facts_measured.FACTS.get(check.fact)
             outcome = function(source, check.given) if function else None
@@ -220,6 +222,25 @@ def reason(claim: Claim) -> str:
     return UNJUDGED.get(claim.unjudged or "", NOT_PRINTED)
 
 
+def drawn(reports: Iterable[Report]) -> list[Measured]:
+    """Every profile on every dataset of phantoms, which judge nothing."""
+    return [
+        Measured(report, dataset) for report in reports for dataset in report.datasets if dataset.is_drawn
+    ]
+
+
+def on_phantoms(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
+    """What phantoms show of a claim about lesions: never decided, since the claim is not about phantoms."""
+    kept = []
+    for source in found if claim.on_phantoms else ():
+        if outcome := by_measured(claim, source):
+            words = f"Phantoms decide nothing; of them: {outcome.words}"
+            kept.append(
+                Judged(source.images, source.report.profile, "", Outcome(OPEN, words), "", source.run)
+            )
+    return kept
+
+
 def sources(reports: Iterable[Report]) -> list[Measured]:
     """Every profile on every dataset of the paper, ε in both units. Stand-ins are none."""
     return [
@@ -256,7 +277,7 @@ def judgements(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
 
 def _run_in_reading(claim: Claim, source: Measured) -> bool:
     """Whether a comparison at an ε, which JSMA has none of, was run at that ε in the unit of the source."""
-    compared = [c for c in claim.check if not isinstance(c, Fact | Setting) and c.only != "printed"]
+    compared = [c for c in claim.check if not isinstance(c, Fact | Probe | Setting) and c.only != "printed"]
     of_dataset = [_of_dataset(comparisons(check), source.dataset.name) for check in compared]
     return any(
         any(_without_eps(cell).eps for cell in cells) and all(map(source.at, cells))

@@ -93,10 +93,10 @@ class Measured:
         same = {i: each.p_equivalence for i, each in family.items()} | sequence
         for i, found in corrected(effects).items():
             found = replace(found, p_equivalence=same[i])
-            points = _points(found, 50 * len(contrasts[i].terms) / contrasts[i].count)
-            words = f"{self._where(contrasts[i])}: {points}, n = {found.n}{_short(found)}"
+            told = points(found, 50 * len(contrasts[i].terms) / contrasts[i].count)
+            words = f"{self._where(contrasts[i])}: {told}, n = {found.n}{_short(found)}"
             words += contrasts[i].tested(found.margin)
-            verdict = _on_contrast(contrasts[i].says, found, len(effects))
+            verdict = on_contrast(contrasts[i].says, found, len(effects))
             outcomes[i] = Outcome(verdict, words, found.value)
         return outcomes
 
@@ -149,7 +149,7 @@ class Measured:
             if found.decides and size == PAPER_SIZE:
                 verdict = HOLDS if found.is_equivalent else FAILS if found.is_clear else OPEN
             words = (
-                f"{self._where(levels[i])} {found.value + printed:.1f} %, {_points(found)} from {printed:g} %"
+                f"{self._where(levels[i])} {found.value + printed:.1f} %, {points(found)} from {printed:g} %"
             )
             at = "" if size == PAPER_SIZE else f"; at {size} px"
             outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}{at}")
@@ -220,7 +220,7 @@ def _ends(level: Level, constant: float) -> tuple[float, float]:
     return float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
 
 
-def _points(found: Effect, most: float = 100.0) -> str:
+def points(found: Effect, most: float = 100.0) -> str:
     """ "+4.5 points [+1.2, +7.9]", the interval cut at ``most`` points, beyond which no difference lies."""
     return f"{found.value:+z.1f} points [{max(found.low, -most):+z.1f}, {min(found.high, most):+z.1f}]"
 
@@ -236,8 +236,8 @@ def _mean(found: Effect, count: int) -> Effect:
     return replace(shared, p_equivalence=again)
 
 
-def _on_contrast(says: str, found: Effect, family: int) -> Any:
-    """``family``: how many comparisons are judged together."""
+def on_contrast(says: str, found: Effect, family: int) -> Any:
+    """The verdict of a difference that is said to be positive. ``family``: how many comparisons are judged together."""
     if not found.decides:
         return OPEN
     if says == "stable":  # as a bound is: not so where the interval lies beyond the margin

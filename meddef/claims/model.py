@@ -36,6 +36,7 @@ REMOVALS = {
     "MFE": ("no_afd", "no_afd_mfe"),
     "MSF": ("no_afd_mfe", "no_afd_mfe_msf"),
 }
+ALONE = ("afd_only", "mfe_only", "no_afd_mfe")  # each component by itself
 
 
 class Data(BaseModel):
@@ -127,6 +128,13 @@ class Largest(Condition):
     component: Literal["AFD", "MFE", "MSF"]
 
 
+class Synergy(Condition):
+    """The full model gains more over the one without any component than its three components gain alone, together."""
+
+    kind: Literal["synergy"]
+    only: Side | None = "measured"  # no table holds AFD alone or MFE alone
+
+
 class Bound(Condition):
     """Values lie above ``low``, below ``high`` or within 10 points of ``near``, in percent.
 
@@ -170,6 +178,31 @@ class Fact(Check):
     given: dict[str, Any] = {}
 
 
+class Probe(Check):
+    """What a probe measured (``meddef.probes``), a number an image: its mean lies within bounds, or exceeds another
+    model's on the same images.
+
+    Attributes:
+        measures: names of numbers of the probe, each a comparison.
+        over: what each is divided by, image by image, means being geometric; ``minus``: what is subtracted.
+        model: as in ``Ordering``; ``than``: the model that it is compared with, of numbers that are 0 or 1.
+        low, high: bounds of the mean.
+        at_paper_size: smaller images decide nothing.
+    """
+
+    kind: Literal["probe"]
+    only: Side | None = "measured"
+    probe: str
+    measures: tuple[str, ...]
+    over: str | None = None
+    minus: str | None = None
+    model: str = "full"
+    than: str | None = None
+    low: float | None = None
+    high: float | None = None
+    at_paper_size: bool = False
+
+
 class Setting(Check):
     """How something was done: followed or not. ``setting`` names it in ``meddef.claims.settings``."""
 
@@ -179,7 +212,8 @@ class Setting(Check):
 
 
 AnyCheck = Annotated[
-    Ordering | Trend | Largest | Bound | Values | Fact | Setting, Field(discriminator="kind")
+    Ordering | Trend | Largest | Synergy | Bound | Values | Fact | Probe | Setting,
+    Field(discriminator="kind"),
 ]
 Unjudged = Literal["picture", "other work", "arrangement", "printed table"]
 
@@ -196,6 +230,8 @@ class Claim(Data):
         run: what would have to be run to judge it, where that was not.
         by_construction: true of this companion because it was built so, which no run confirms.
         both_datasets: it is said of both datasets, so one of them alone does not reproduce it.
+        on_phantoms: it speaks of lesions, which are known of no image of the paper's: phantoms show what they show, and
+            decide nothing.
         note: what else would explain numbers that contradict it.
     """
 
@@ -212,6 +248,7 @@ class Claim(Data):
     run: str | None = None
     by_construction: bool = False
     both_datasets: bool = False
+    on_phantoms: bool = False
     note: str = ""
 
     @property

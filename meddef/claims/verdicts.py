@@ -10,7 +10,7 @@ from meddef.audit.finding import Finding
 from meddef.audit.published import Published
 from meddef.claims.entries import claims
 from meddef.claims.facts_bench import BENCH
-from meddef.claims.ledger import Judged, judgements, printed_findings, reason, sources
+from meddef.claims.ledger import Judged, drawn, judgements, on_phantoms, printed_findings, reason, sources
 from meddef.claims.model import Claim
 from meddef.claims.rules import ABSENT, FAILS, HOLDS
 from meddef.report.report import PAPER_DATASETS, Report
@@ -71,9 +71,12 @@ class Row:
 
 def rows(reports: Sequence[Report], published: Published | None = None) -> list[Row]:
     """A row a claim, in the paper's order."""
-    found = sources(reports)
+    found, phantoms = sources(reports), drawn(reports)
     printed = {finding.id: finding for finding in printed_findings(published or Published())}
-    return [_row(claim, printed[f"claim:{claim.id}"], judgements(claim, found)) for claim in claims()]
+    return [
+        _row(claim, printed[f"claim:{claim.id}"], [*judgements(claim, found), *on_phantoms(claim, phantoms)])
+        for claim in claims()
+    ]
 
 
 def _row(claim: Claim, printed: Finding, judged: Sequence[Judged]) -> Row:
@@ -88,6 +91,8 @@ def _row(claim: Claim, printed: Finding, judged: Sequence[Judged]) -> Row:
     measured, why = verdict(judged), "" if judged else _what_to_run(claim)
     if claim.both_datasets and measured == REPRODUCED and (not_run := _not_run(judged)):
         measured, why = NOT_DECIDED, f"{not_run} not run"
+    if claim.on_phantoms and measured == NOT_DECIDED:
+        why = "lesions are known of phantoms alone"
     return Row(claim, printed, measured, tuple(judged), why)
 
 

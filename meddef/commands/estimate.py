@@ -28,7 +28,7 @@ def estimate(
 
         meddef estimate --profile paper --passes-a-second 2000
     """
-    from meddef.evaluation.plan import check_reach
+    from meddef.evaluation.checks import check_reach
     from meddef.report.full_size import estimate
     from meddef.settings import load_profile
 

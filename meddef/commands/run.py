@@ -89,7 +89,8 @@ def reproduce(
 
         meddef reproduce --profile paper --trial --device cuda      # does it run on this GPU? minutes, needs no data
     """
-    from meddef.evaluation.plan import RunOptions, check_reach, make_plan
+    from meddef.evaluation.checks import check_reach
+    from meddef.evaluation.plan import RunOptions, make_plan
     from meddef.records import RecordStore
     from meddef.settings import load_profile
     from meddef.trial import trial as cut

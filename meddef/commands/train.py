@@ -31,7 +31,8 @@ def train(
         str,
         typer.Option(
             "--variant",
-            help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity, attention_only or cbam.",
+            help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity, attention_only, afd_only, "
+            "mfe_only or cbam.",
         ),
     ],
     dataset: Annotated[
@@ -91,7 +92,7 @@ def train(
     from meddef.evaluation.plan import Plan, RunOptions, make_plan
     from meddef.evaluation.together import train_cell
     from meddef.records import RecordStore
-    from meddef.settings import load_profile
+    from meddef.settings import ProbesSettings, load_profile
     from meddef.training.launch import joined
 
     settings = load_profile(profile)
@@ -101,8 +102,9 @@ def train(
         "datasets": [_dataset(settings, dataset, split_policy)],
         "seeds": [seed],
         "grids": {},
-        **dict.fromkeys(("saliency", "defenses", "universal", "transfer")),
+        **dict.fromkeys(("saliency", "curve", "defenses", "universal", "transfer")),
         "noisy": {},
+        "probes": ProbesSettings(),
     }
     settings = settings.model_copy(update={**models, **chosen})
     options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)

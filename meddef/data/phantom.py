@@ -6,14 +6,14 @@ known lesion mask and patients with several images; nothing measured on them say
 """
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meddef.data import phantom_oct, phantom_xray
-from meddef.data.phantom_fields import Array, Streams
+from meddef.data.phantom_fields import Streams
+from meddef.data.phantom_letter import Letter
 from meddef.errors import InputError
 
 FAMILIES: dict[str, tuple[str, ...]] = {"oct": phantom_oct.CLASSES, "xray": phantom_xray.CLASSES}
@@ -22,10 +22,6 @@ SMALLEST = 28
 
 # Class of patient p is _CYCLES[family][p % length]: oct balanced, xray 3 of 11 NORMAL (27 %, as the real set).
 _CYCLES: dict[str, tuple[int, ...]] = {"oct": (0, 1, 2, 3), "xray": (0, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1)}
-_DRAW: dict[str, Callable[[int, Streams, str], tuple[Array, NDArray[np.bool_]]]] = {
-    "oct": phantom_oct.draw_oct,
-    "xray": phantom_xray.draw_xray,
-}
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,14 @@ class Phantoms:
 
 
 def draw_phantoms(
-    family: str, count: int, *, size: int = 64, seed: int = 0, first_patient: int = 0
+    family: str,
+    count: int,
+    *,
+    size: int = 64,
+    seed: int = 0,
+    first_patient: int = 0,
+    healthy: bool = False,
+    letter: Letter = "drawn",
 ) -> Phantoms:
     """Draw `count` square images of `family` ("oct" or "xray"), `size` pixels an edge.
 
@@ -48,6 +51,9 @@ def draw_phantoms(
     patient has one class and IMAGES_PER_PATIENT images; patient p under a seed is the same person in every draw,
     and has the same anatomy at every size. The draw uses the patients from first_patient to
     first_patient + patients_needed(family, count) - 1, so draws whose ranges do not overlap share no patient.
+
+    `healthy` leaves every lesion out, and another `letter` than "drawn" removes or moves that of an X-ray; all else
+    of each image, and its label, stay as they are.
 
     Raises InputError for an unknown family, count < 1, size < 28, or a negative seed or first_patient.
     """
@@ -67,7 +73,11 @@ def draw_phantoms(
         patient, visit = _patient_and_visit(family, i)
         patient += first_patient
         labels[i] = _CYCLES[family][patient % len(_CYCLES[family])]
-        image, masks[i] = _DRAW[family](size, _streams(family, seed, patient, visit), classes[labels[i]])
+        streams, shown = _streams(family, seed, patient, visit), "NORMAL" if healthy else classes[labels[i]]
+        if family == "xray":
+            image, masks[i] = phantom_xray.draw_xray(size, streams, shown, letter)
+        else:
+            image, masks[i] = phantom_oct.draw_oct(size, streams, shown)
         images[i] = np.rint(image * np.float32(255.0))
         patients.append(f"P{patient:04d}")
     return Phantoms(images, labels, masks, tuple(patients), classes)

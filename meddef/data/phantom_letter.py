@@ -1,9 +1,12 @@
 """The letter R that marks the patient's right on a radiograph, from strokes: OpenCV's fonts differ between releases."""
 
+from typing import Literal
+
 import numpy as np
 
 from meddef.data.phantom_fields import Array, pixel_centres, soft_step
 
+Letter = Literal["drawn", "removed", "moved"]  # moved: to the other side of the image
 HEIGHT, STROKE = 0.066, 0.011  # in image edges; a stroke is a pixel wide at least
 LINES = (  # in heights of the letter, from its lower left corner upwards: start and end
     ((0.0, 0.0), (0.0, 1.0)),
@@ -11,6 +14,7 @@ LINES = (  # in heights of the letter, from its lower left corner upwards: start
     ((0.0, 0.5), (0.36, 0.5)),
     ((0.32, 0.5), (0.64, 0.0)),
 )
+WIDTH = 0.64  # in heights
 BOW = (0.36, 0.75, 0.25)  # centre and radius of the half circle at its right
 
 

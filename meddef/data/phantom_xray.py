@@ -21,7 +21,7 @@ from meddef.data.phantom_fields import (
     severity,
     soft_step,
 )
-from meddef.data.phantom_letter import letter_r
+from meddef.data.phantom_letter import HEIGHT, WIDTH, Letter, letter_r
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -40,10 +40,13 @@ class Chest:
     pixel: float
 
 
-def draw_xray(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[np.bool_]]:
+def draw_xray(
+    size: int, streams: Streams, label: str, letter: Letter = "drawn"
+) -> tuple[Array, NDArray[np.bool_]]:
     """One radiograph, (size, size) float32 in [0, 1], and its lesion mask, (size, size) bool.
 
-    With the same streams and `label` "NORMAL" the same chest is drawn in the same view without its opacities.
+    With the same streams and `label` "NORMAL" the same chest is drawn in the same view without its opacities; with
+    another `letter` the same image, its letter removed or moved if it has one.
     """
     chest = _chest(streams, size)
     patient, view = streams.patient, streams.view
@@ -57,7 +60,7 @@ def draw_xray(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[n
     image = _body(chest, patient) + _bones(chest, patient, view) + _vessels(chest, patient, view, size)
     image = image - patient.uniform(0.34, 0.46) * air
     image *= 1.0 + 0.05 * cloud(patient, (5, 5), size)
-    return _exposure(image, streams, size), mask
+    return _exposure(image, streams, size, letter), mask
 
 
 def _chest(streams: Streams, size: int) -> Chest:
@@ -195,12 +198,16 @@ def _spots(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
     return [(s, rng.uniform(0.45, 0.65), rng.uniform(0.13, 0.2), level) for s in (-1.0, 1.0)]
 
 
-def _exposure(image: Array, streams: Streams, size: int) -> Array:
+def _exposure(image: Array, streams: Streams, size: int, letter: Letter) -> Array:
     """Contrast, brightness, the letter at the side, quantum noise."""
     view = streams.view
     gain, offset = view.uniform(0.95, 1.15), view.uniform(0.0, 0.07)
     image = power(np.clip(image * gain + offset, 0.0, 1.0), view.uniform(0.85, 1.15))
     if streams.patient.random() < 0.5:
-        image = np.maximum(image, 0.94 * letter_r(size, view.uniform(0.03, 0.1), view.uniform(0.1, 0.3)))
+        left, base = view.uniform(0.03, 0.1), view.uniform(0.1, 0.3)
+        if letter == "moved":
+            left = 1.0 - left - WIDTH * HEIGHT
+        if letter != "removed":
+            image = np.maximum(image, 0.94 * letter_r(size, left, base))
     noise = streams.noise.standard_normal((size, size), dtype=np.float32)
     return np.clip(image + 0.014 * noise, 0.0, 1.0)

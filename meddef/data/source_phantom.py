@@ -6,6 +6,7 @@ import numpy as np
 
 from meddef.data.cards import SPLITS
 from meddef.data.phantom import Phantoms, draw_phantoms, patients_needed
+from meddef.data.phantom_letter import Letter
 from meddef.data.source import Item, Source
 from meddef.errors import InputError
 
@@ -26,10 +27,18 @@ def check_sizes(sizes: dict[str, int] | None) -> dict[str, int]:
 
 
 def draw_phantom_split(
-    dataset: str, split: str, *, image_size: int, seed: int = 0, sizes: dict[str, int] | None = None
+    dataset: str,
+    split: str,
+    *,
+    image_size: int,
+    seed: int = 0,
+    sizes: dict[str, int] | None = None,
+    healthy: bool = False,
+    letter: Letter = "drawn",
 ) -> Phantoms:
     """The phantoms of one split as drawn, with their lesion masks: the same images, in the same order, as
-    ``load_splits`` gives for val and test (in train it leaves out what repeats another image)."""
+    ``load_splits`` gives for val and test (in train it leaves out what repeats another image). ``healthy`` and
+    ``letter``: see ``draw_phantoms``."""
     sizes = check_sizes(sizes)
     if dataset not in FAMILY:
         raise InputError(f"{dataset!r} is not a phantom dataset: choose from {', '.join(FAMILY)}")
@@ -38,7 +47,15 @@ def draw_phantom_split(
     family = FAMILY[dataset]
     before = SPLITS[: SPLITS.index(split)]
     first = sum(patients_needed(family, sizes[earlier]) for earlier in before)
-    return draw_phantoms(family, sizes[split], size=image_size, seed=seed, first_patient=first)
+    return draw_phantoms(
+        family,
+        sizes[split],
+        size=image_size,
+        seed=seed,
+        first_patient=first,
+        healthy=healthy,
+        letter=letter,
+    )
 
 
 def phantom_source(dataset: str, *, image_size: int, seed: int, sizes: dict[str, int]) -> Source:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from meddef.attacks import ATTACKS
-from meddef.attacks.options import check_options, shortfall, with_step_size
+from meddef.attacks.options import with_step_size
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
-from meddef.models import CAPACITY_CONTROLS, RIVALS, VARIANTS
+from meddef.evaluation.checks import check_profile, check_reach
 from meddef.records import CLASS_CHARACTERS
 from meddef.results_version import versions
 from meddef.settings import (
@@ -25,20 +25,20 @@ from meddef.settings import (
     TrainingSettings,
     training_name,
 )
-from meddef.work import curve_passes, grid_runs, passes, saliency_passes, train_passes
+from meddef.work import curve_passes, grid_runs, passes, probe_passes, saliency_passes, train_passes
 
 TEST_GRID = "test"  # clean accuracy on the whole test split
 SECTIONS: dict[str, tuple[str, ...]] = {
     # section of the report -> the cells it needs: kinds, and for attacks the grids
-    "data": ("data",),
+    "data": ("data", "probe images"),
     "architecture": ("data",),
     "training": ("data", "train", "curve"),
-    "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
+    "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma", "probe components", "probe bands"),
     "controls": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
-    "epsilon": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
+    "epsilon": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma", "probe visibility"),
     "pruning": ("data", "train", "pruning"),
-    "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma"),
-    "saliency": ("data", "train", "saliency"),
+    "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma", "probe calibration"),
+    "saliency": ("data", "train", "saliency", "probe regions", "probe shortcuts"),
     "comparison": ("data", "train", "pruning"),
     "defences": (
         "data",
@@ -62,7 +62,7 @@ class Cell:
     ``work`` is its size in forward-and-backward passes of one image, for the estimate of time, and is not in the key.
     """
 
-    kind: str  # "data", "train", "attack", "saliency", "curve", or of meddef.evaluation.rivals
+    kind: str  # "data", "train", "attack", "saliency", "curve", "probe", or of meddef.evaluation.rivals
     dataset: str
     settings: Mapping[str, Any]
     needs: str | None = None
@@ -86,8 +86,8 @@ class Cell:
 
     @property
     def section(self) -> str:
-        """What ``SECTIONS`` selects by: the grid for attacks, else the kind."""
-        return str(self.settings["grid"]) if self.kind == "attack" else self.kind
+        """What ``SECTIONS`` selects by: see ``part_of``."""
+        return part_of(self.kind, self.settings)
 
     @property
     def precision(self) -> str:
@@ -100,12 +100,19 @@ class Cell:
         """Short name for progress and logs."""
         parts = [self.dataset] + [
             str(self.settings[k])
-            for k in ("variant", "defense", "attacker", "attack", "eps", "prune_rate")
+            for k in ("probe", "variant", "defense", "attacker", "attack", "eps", "prune_rate")
             if k in self.settings
         ]
         if self.kind == "train" and (name := training_name(self.settings["training"])) not in TRAININGS:
             parts.append(name)
         return " ".join([self.kind, *parts])
+
+
+def part_of(kind: str, settings: Mapping[str, Any]) -> str:
+    """The grid for attacks, "probe bands" for probes, else the kind."""
+    if kind == "probe":
+        return f"probe {settings['probe']}"
+    return str(settings["grid"]) if kind == "attack" else kind
 
 
 @dataclass(frozen=True)
@@ -157,20 +164,7 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
     """
     from meddef.evaluation.rivals import check_rivals  # which makes cells of this module
 
-    known = (*VARIANTS, *CAPACITY_CONTROLS, *RIVALS)
-    named = (profile.variants, profile.clean_variants, profile.controls, profile.rivals, profile.noisy)
-    for variant in [variant for names in named for variant in names]:
-        if variant not in known:
-            raise InputError(f"profile '{profile.name}': unknown variant '{variant}', use {', '.join(known)}")
-    for name, grid in profile.grids.items():
-        for variant in set(grid.variants or ()) - {*profile.variants, *profile.controls, *profile.rivals}:
-            raise InputError(
-                f"profile '{profile.name}', grids.{name}: '{variant}' is not among the profile's variants"
-            )
-    for name, settings in [item for grid in profile.grids.values() for item in grid.attacks.items()]:
-        if name not in ATTACKS:
-            raise InputError(f"profile '{profile.name}': unknown attack '{name}', use {', '.join(ATTACKS)}")
-        check_options(name, settings)
+    check_profile(profile)
     check_reach(profile)
     check_rivals(profile)
     cells: list[Cell] = []
@@ -179,30 +173,6 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
             profile, dataset, splits_of(dataset, profile, options, progress=True), options
         )
     return Plan(profile, tuple(cells))
-
-
-def check_reach(profile: Profile) -> None:
-    """Refuse attacks that cannot get to the edge of their ball, unless the profile allows it.
-
-    Raises:
-        InputError: one line that names the place, the steps, the step size and the ε.
-    """
-    tried: list[tuple[str, str, Mapping[str, Any], float]] = []
-    for name, grid in profile.grids.items():
-        if not grid.allow_short_reach:
-            tried += [
-                (f"grids.{name}", a, given, eps) for a, given in grid.attacks.items() for eps in grid.eps
-            ]
-    if profile.saliency is not None and not profile.saliency.allow_short_reach:
-        settings = profile.saliency.pgd.model_dump()
-        tried.append(("saliency", "pgd", settings, settings.pop("eps")))
-    for place, attack, given, eps in tried:
-        if short := shortfall(attack, given, eps):
-            other = ", leave step_size out" if "step_size" in given else ""
-            raise InputError(
-                f"profile '{profile.name}', {place}: {attack} cannot reach its ε: {short}{other}, or say "
-                "allow_short_reach: true"
-            )
 
 
 def _dataset_cells(
@@ -220,6 +190,13 @@ def _dataset_cells(
         "versions": versions("data"),
     }
     yield Cell("data", dataset.name, data)
+    if rule := profile.probes.images:
+        of_images = {
+            "probe": "images",
+            "rule": rule.model_dump(),
+            "versions": versions("data", "evaluation", "probes"),
+        }
+        yield Cell("probe", dataset.name, data | of_images)
     from meddef.evaluation.rivals import rival_cells
 
     trains = []
@@ -234,6 +211,7 @@ def _dataset_cells(
                     yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
             if profile.saliency is not None:
                 yield _saliency_cell(profile, dataset, train, shared)
+            yield from _probe_cells(profile, train, len(splits.test), shared)
     yield from _curve_cells(profile, dataset.name, splits, shared)
     yield from rival_cells(profile, trains, splits, shared)
 
@@ -324,3 +302,23 @@ def _curve_cells(profile: Profile, dataset: str, splits: Splits, shared: Mapping
             }
             work = train.work + curve_passes(rule)
             yield Cell("curve", dataset, settings, work=work)
+
+
+def _probe_cells(profile: Profile, train: Cell, test: int, shared: Mapping[str, Any]) -> Iterable[Cell]:
+    """One cell a probe that has something to look at in the model, of which ``test`` images are at hand."""
+    variant, seed = train.settings["variant"], train.settings["seed"]
+    for name, rule in profile.probes.chosen().items():
+        if name == "images" or not rule.covers(variant, seed):
+            continue
+        settings = {
+            **shared,
+            "probe": name,
+            "variant": variant,
+            "seed": seed,
+            "batch_size": profile.batch_size,
+            "channels_last": profile.training.channels_last,
+            "rule": rule.model_dump(exclude={"variants", "seeds"}),
+            "versions": versions("data", "models", "attacks", "evaluation", "probes"),
+        }
+        work = min(rule.images, test) * probe_passes(name, rule, 3 * profile.image_size**2)
+        yield Cell("probe", train.dataset, settings, needs=train.key, work=work)

@@ -23,6 +23,7 @@ from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
 from meddef.evaluation.curve import run_curve
 from meddef.evaluation.plan import Cell, Plan, RunOptions, splits_of
+from meddef.evaluation.probing import probe_images, run_probe
 from meddef.evaluation.provenance import provenance
 from meddef.evaluation.rivals import KINDS, run_rival
 from meddef.progress import progress_bar
@@ -208,12 +209,14 @@ def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
 
 
 def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
-    """Attack cells on one model together, its pruned versions apart from the dense one; every other cell alone."""
+    """Attack cells on one model together, its pruned versions apart from the dense one; its probes; others alone."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         shared: tuple[Any, ...] = (cell.key,)
         if cell.kind == "attack":
             shared = (cell.needs, cell.settings["prune_scope"], cell.settings["prune_rate"] > 0)
+        elif cell.kind == "probe" and cell.needs:
+            shared = (cell.needs, cell.kind)
         groups.setdefault(shared, []).append(cell)
     for group in groups.values():
         yield tuple(group)
@@ -266,6 +269,8 @@ def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -
         return run_curve(cell, splits, task.options.folder, progress=task.progress)
     if cell.kind == "train":
         return run_train(cell, splits, task.options.folder, progress=task.progress)
+    if cell.section == "probe images":
+        return probe_images(cell, splits, task.options)
     assert task.train is not None
     assert model is not None
     if cell.kind == "saliency":
@@ -274,6 +279,8 @@ def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -
         return run_rival(
             cell, task.train, task.others, splits, model, task.options.folder, progress=task.progress
         )
+    if cell.kind == "probe":
+        return run_probe(cell, task.train, splits, model)
     return run_attack(cell, task.train, splits, model, task.options.folder, progress=task.progress)
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from meddef.evaluation.cells import model_folder
-from meddef.evaluation.plan import Cell, Plan
+from meddef.evaluation.plan import Cell, Plan, part_of
 from meddef.evaluation.unfinished import images_done
 from meddef.records import RecordStore
 from meddef.settings import PAPERS_METHOD
 
 IDENTITY = (
-    "variant", "seed", "grid", "prune_rate", "prune_scope", "defense", "attacker", "attack", "eps",
+    "probe", "variant", "seed", "grid", "prune_rate", "prune_scope", "defense", "attacker", "attack", "eps",
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
         if result is None or not result.cell:
             continue
         old = result.cell
-        section = old["settings"]["grid"] if old["kind"] == "attack" else old["kind"]
+        section = part_of(old["kind"], old["settings"])
         part = parts.setdefault((old["dataset"], section), PartStatus(old["dataset"], section))
         part.stale[_why(old, plan.cells)] += 1
     return RunStatus(list(parts.values()), _is_locked(folder), training, attacking)

@@ -30,6 +30,8 @@ MODEL_COLOURS = {
     "plain_capacity": "#8C6D1F",
     "attention_only": "#7B3294",
     "cbam": "#117733",
+    "afd_only": "#A6761D",
+    "mfe_only": "#66A61E",
 }
 CONTROL_COLOURS = {"resnet18": "#CC79A7", "full": "#E69F00"}  # models trained the other way
 RIVAL_COLOURS = {"madry": "#0072B2", "fast": "#E69F00", "trades": "#009E73"}  # whatever the model

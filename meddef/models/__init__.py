@@ -1,28 +1,34 @@
-"""The five models of the paper, two controls for their size, and a rival's. Images in [0, 1] in, logits out."""
+"""The five models of the paper, four controls, and a rival's. Images in [0, 1] in, logits out."""
 
 from meddef.models.defense import AFD, MFE, MSF, DefenseModule
 from meddef.models.meddef import (
     CAPACITY_CONTROLS,
     COMPONENTS,
+    KNOWN_VARIANTS,
     RIVALS,
+    SINGLE,
     VARIANTS,
     MedDef,
     Normalized,
     SelfAttention,
     build_model,
+    components_of,
 )
 
 __all__ = [
     "AFD",
     "CAPACITY_CONTROLS",
     "COMPONENTS",
+    "KNOWN_VARIANTS",
     "MFE",
     "MSF",
     "RIVALS",
+    "SINGLE",
     "VARIANTS",
     "DefenseModule",
     "MedDef",
     "Normalized",
     "SelfAttention",
     "build_model",
+    "components_of",
 ]

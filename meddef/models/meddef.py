@@ -1,4 +1,4 @@
-"""MedDef: Output = C(A(D(B(x)))), and ``build_model`` for the five variants of the paper and their controls."""
+"""MedDef: Output = C(A(D(B(x)))), and ``build_model`` for the five variants of the paper and four controls."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
 VARIANTS = ("resnet18", *COMPONENTS)  # the paper's
 CAPACITY_CONTROLS = ("plain_capacity", "attention_only")  # what the full model has beside its components
 RIVALS = ("cbam",)  # architectures of other defences
+SINGLE = {
+    "afd_only": ("afd",),
+    "mfe_only": ("mfe",),
+}  # with "no_afd_mfe", MSF alone, each component by itself
+KNOWN_VARIANTS = (*VARIANTS, *CAPACITY_CONTROLS, *SINGLE, *RIVALS)
+
+
+def components_of(variant: str) -> tuple[str, ...] | None:
+    """Which of "afd", "mfe", "msf" the DefenseModule of a variant holds; None where it has no DefenseModule."""
+    return (COMPONENTS | SINGLE).get(variant)
 
 
 class SelfAttention(nn.Module):
@@ -97,13 +107,13 @@ def build_model(
     dropout: float = 0.3,
     pretrained: bool = False,
 ) -> Normalized:
-    """One of the paper's five models, or one of the two that control for their size.
+    """One of the paper's five models, of the two that control for their size, or of the two with one component.
 
     Args:
         variant: a name in ``VARIANTS``: the baseline "resnet18", or MedDef with all ("full") or some components; or
             in ``CAPACITY_CONTROLS``: "plain_capacity", ResNet18 with plain convolution blocks up to the full model's
-            number of parameters, and "attention_only", MedDef without its DefenseModule; or in ``RIVALS``: "cbam",
-            ResNet18 with CBAM.
+            number of parameters, and "attention_only", MedDef without its DefenseModule; or "afd_only" or "mfe_only",
+            MedDef with that component alone; or in ``RIVALS``: "cbam", ResNet18 with CBAM.
         num_classes: K >= 2 logits.
         mean, std: of the training pixels in [0, 1]; one number, or one a channel. Applied inside the model.
         dropout: rate before the head, in [0, 1). The ResNet18 baseline has none, nor has "cbam".
@@ -115,9 +125,8 @@ def build_model(
     Raises:
         InputError: unknown variant, K < 2, std not positive, dropout out of range, weights not to be had.
     """
-    known = (*VARIANTS, *CAPACITY_CONTROLS, *RIVALS)
-    if variant not in known:
-        raise InputError(f"unknown model variant '{variant}': use one of {', '.join(known)}")
+    if variant not in KNOWN_VARIANTS:
+        raise InputError(f"unknown model variant '{variant}': use one of {', '.join(KNOWN_VARIANTS)}")
     if num_classes < 2:
         raise InputError(f"num_classes is {num_classes}: a classifier needs at least 2")
     if torch.as_tensor(std).min() <= 0:
@@ -132,5 +141,5 @@ def build_model(
     elif variant == "plain_capacity":
         network = PlainCapacity(num_classes, dropout=dropout, pretrained=pretrained)
     else:
-        network = MedDef(COMPONENTS.get(variant), num_classes, dropout=dropout, pretrained=pretrained)
+        network = MedDef(components_of(variant), num_classes, dropout=dropout, pretrained=pretrained)
     return Normalized(network, mean, std)

@@ -14,7 +14,7 @@ from meddef.data import CARDS
 from meddef.data.policies import PERCENT
 from meddef.errors import InputError
 from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
-from meddef.work import FORWARD, grid_runs, passes, saliency_passes, train_passes
+from meddef.work import FORWARD, grid_runs, passes, probe_passes, saliency_passes, train_passes
 
 COLUMNS = ["dataset", "variant", "training", "seed", "section", "task", "n", "passes"]
 BYTES_A_WEIGHT = 4  # float32
@@ -78,6 +78,11 @@ def _model_rows(
             rows += _grid_rows(name, grid, sizes["test"], 3 * profile.image_size**2)
     if profile.saliency is not None:
         rows.append(("saliency", "saliency", 0, saliency_passes(profile.saliency.images, profile.saliency)))
+    for name, rule in profile.probes.chosen().items():
+        if name != "images" and rule.covers(variant, seed):
+            images = min(rule.images, sizes["test"])
+            work = images * probe_passes(name, rule, 3 * profile.image_size**2)
+            rows.append((f"probe {name}", "probe", images, work))
     return rows
 
 

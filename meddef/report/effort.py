@@ -10,15 +10,16 @@ from meddef.records import Record
 from meddef.report.clock import duration
 from meddef.report.display import Table
 from meddef.report.report import Report, attack_name
-from meddef.settings import SaliencySettings, TrainingSettings
-from meddef.work import passes, saliency_passes, train_passes
+from meddef.settings import ProbesSettings, SaliencySettings, TrainingSettings
+from meddef.work import passes, probe_passes, saliency_passes, train_passes
 
+COUNTED = ("train", "attack", "saliency", "probe")  # kinds of records whose passes are counted
 MODEL = ["dataset", "variant", "training", "seed"]
 COLUMNS = [*MODEL, "section", "part", "passes", "seconds"]
 
 
 def effort(report: Report) -> pd.DataFrame:
-    """One row a cell of training, attack or saliency.
+    """One row a cell of training, attack, saliency or a probe of a model.
 
     Columns: dataset, variant, training, seed, section (the grid of an attack, else the kind), part (the attack, or how
     the model was trained), passes (``meddef.work``, of images that resist to the end), seconds (of one worker).
@@ -34,7 +35,7 @@ def effort(report: Report) -> pd.DataFrame:
             "seconds": seconds[record["key"]],
         }
         for record in report.records
-        if record["kind"] != "data"
+        if record["kind"] in COUNTED and "variant" in record
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -45,6 +46,8 @@ def _part(record: Record) -> str:
             return f"{record['training']} training"
         case "saliency":
             return "Grad-CAM"
+        case "probe":
+            return str(record["probe"])
     return attack_name(record["attack"])
 
 
@@ -57,7 +60,11 @@ def _passes(record: Record, data: Record) -> float:
         if "settings" not in record:  # of a run before more than the maps was measured
             return float(2 * record["n"])
         return saliency_passes(record["n"], SaliencySettings.model_validate(record["settings"]))
-    return float(record["n"] * passes(record["attack"], record["settings"], 3 * data["image_size"] ** 2))
+    features = 3 * data["image_size"] ** 2
+    if record["kind"] == "probe":
+        rule = ProbesSettings.model_validate({record["probe"]: record["settings"]}).chosen()
+        return float(record["n"] * probe_passes(record["probe"], rule[record["probe"]], features))
+    return float(record["n"] * passes(record["attack"], record["settings"], features))
 
 
 def cost_of_a_pass(cells: pd.DataFrame) -> float:

@@ -58,9 +58,12 @@ def mean_interval(records: Mapping[int, Record], metric: str, level: float = CON
 
     Raises ValueError when the records hold different images.
     """
-    if (found := _scores(records, metric)) is None:
-        return None
-    scores, n = found
+    found = _scores(records, metric)
+    return None if found is None else rate_of(*found, level)
+
+
+def rate_of(scores: np.ndarray, n: float, level: float = CONFIDENCE) -> MeanRate:
+    """As ``mean_interval``, of scores (trainings, images) in points that are of ``n`` images."""
     by_seed = scores.mean(axis=1)
     value, worth, df = float(by_seed.mean()), n, math.inf
     if len(by_seed) >= FEWEST_TRAININGS and 0 < value < 100:

@@ -25,7 +25,11 @@ CAPACITY_LABELS = {  # controls for the size of the full model
     "plain_capacity": "ResNet18 + plain blocks",
     "attention_only": "ResNet18 + self-attention",
 }
-LABELS = VARIANT_LABELS | CAPACITY_LABELS | {"cbam": "ResNet18 + CBAM"}
+SINGLE_LABELS = {
+    "afd_only": "MedDef (AFD alone)",
+    "mfe_only": "MedDef (MFE alone)",
+}  # MSF alone is w/o AFD+MFE
+LABELS = VARIANT_LABELS | CAPACITY_LABELS | SINGLE_LABELS | {"cbam": "ResNet18 + CBAM"}
 VARIANTS = tuple(LABELS)
 METHOD_NAMES = {"madry": "PGD-AT", "fast": "Fast-AT", "trades": "TRADES"}  # the rivals of the paper's recipe
 ATTACK_NAMES = {
