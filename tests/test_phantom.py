@@ -154,8 +154,8 @@ def test_refusals():
         patients_needed("mri", 4)
     with pytest.raises(InputError, match="count must be at least 1 image, got 0"):
         draw_phantoms("oct", 0)
-    with pytest.raises(InputError, match="size must be at least 32 pixels, got 31"):
-        draw_phantoms("oct", 4, size=31)
+    with pytest.raises(InputError, match="size must be at least 28 pixels, got 27"):
+        draw_phantoms("oct", 4, size=27)
     with pytest.raises(InputError, match="at least 0, got -1 and 0"):
         draw_phantoms("oct", 4, seed=-1)
     with pytest.raises(InputError, match="at least 0, got 0 and -2"):
