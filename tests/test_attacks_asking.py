@@ -56,9 +56,22 @@ def by_numpy(x: Tensor) -> Tensor:
     return x
 
 
+def by_index(x: Tensor) -> Tensor:
+    x[:] = beside(x)
+    return x
+
+
+def of_slices(x: Tensor) -> Tensor:
+    for i in range(x.shape[1]):
+        x[:, i].sub_(0.5).div_(0.25)
+    return x
+
+
 SEEN: dict[str, Callable[[Tensor], Tensor]] = {
     "in place": lambda x: x.sub_(0.5).div_(0.25),
     "a view": of_view,
+    "by index": by_index,
+    "slices": of_slices,
 }  # by autograd, whose gradients are then those of the twin
 UNSEEN = {"past autograd": past_autograd, "past the counter": past_the_counter, "by NumPy": by_numpy}
 

@@ -139,3 +139,64 @@ def test_fast_in_other_formats_attacks_the_model_or_refuses(dtype: torch.dtype) 
         assert dtype != torch.float64
     else:
         assert (model(found).argmax(1) == model(expected).argmax(1)).sum() >= 5
+
+
+class Recurrent(nn.Module):
+    """Rows of an image as a sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.LSTM(24, 16, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 5 * self.head(self.cell(x.transpose(1, 2).flatten(2))[0][:, -1])
+
+
+class Attentive(nn.Module):
+    """The same, with every row looking at every other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(24, 2, batch_first=True), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.transpose(1, 2).flatten(2)
+        return 20 * self.head(self.attention(rows, rows, rows)[0].mean(1))
+
+
+class TwiceNormed(nn.Module):
+    """One convolution under two BatchNorms, which cannot be folded into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 3)
+        self.one, self.two = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        for norm in (self.one, self.two):
+            nn.init.uniform_(norm.running_mean, -1, 1)
+            nn.init.uniform_(norm.running_var, 0.2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(self.conv(x)).relu()
+        return 5 * self.head((self.two(self.conv(x)) + x).mean((2, 3)))
+
+
+class OfTheBatch(nn.Module):
+    """A BatchNorm that keeps no statistics: it takes the batch's, in evaluation mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 5 * self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("make", [Recurrent, Attentive, TwiceNormed, OfTheBatch])
+def test_what_can_be_copied_attacks_as_the_model_does(make: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model, x = make().eval(), images(size=8)
+    labels = model(x).argmax(1)
+    plain, fast = (attack("bim", model, x, labels, fast=fast) for fast in (False, True))
+    assert (plain != fast).double().mean() < 0.01
+    assert float((plain - x).abs().max()) > 0.04

@@ -106,3 +106,20 @@ def test_a_header_that_cannot_be_is_one_line(
     assert "says of its images what cannot be (split_policy" in refused(
         capsys, monkeypatch, "evaluate", "-w", "odd.safetensors"
     )
+
+
+def test_a_header_that_leaves_things_open_says_so_and_classes_have_an_order(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = load_splits(
+        "phantom_xray", image_size=32, sizes={"train": 4, "val": 4, "test": 4}, progress=False
+    )
+    header = describe(splits, variant="resnet18", seed=0, training={})
+    model = build_model("resnet18", 2)
+    save_weights(Path("turned.safetensors"), model, **header | {"classes": header["classes"][::-1]})
+    line = refused(capsys, monkeypatch, "evaluate", "-w", "turned.safetensors")
+    assert "was trained to tell PNEUMONIA, NORMAL, not NORMAL, PNEUMONIA" in line
+    header["data"]["fingerprint"] = None
+    save_weights(Path("open.safetensors"), model, **header)
+    told = run("evaluate", "-w", "open.safetensors", "--attack", "clean")
+    assert "does not say what it was trained on" in " ".join(told.split())

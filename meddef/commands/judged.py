@@ -195,7 +195,7 @@ class Subject:
         from meddef.evaluation.described import data_of
 
         data, part = data_of(header), self.asked.split
-        if "fingerprint" not in data:
+        if data.get("fingerprint") is None:
             return f"{file}: does not say what it was trained on; if on some of these images, the rates mean nothing"
         if data["fingerprint"] != splits.fingerprint:
             return f"{file}: trained on other images, of {data['dataset']} (fingerprint {data['fingerprint'][:12]})"
