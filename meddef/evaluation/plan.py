@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from meddef.attacks import ATTACKS
 from meddef.attacks.options import with_step_size
-from meddef.data.images import ImageSet
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
 from meddef.evaluation.checks import check_profile, check_reach
@@ -167,24 +166,43 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
     check_profile(profile)
     check_reach(profile)
     check_rivals(profile)
-    cells: list[Cell] = []
+    extents = []
     for dataset in profile.datasets:
-        cells += _dataset_cells(
-            profile, dataset, splits_of(dataset, profile, options, progress=True), options
-        )
-    return Plan(profile, tuple(cells))
+        splits = splits_of(dataset, profile, options, progress=True)
+        _check_classes(dataset, splits)
+        extents.append(Extent(len(splits.train), len(splits.val), len(splits.test), splits.fingerprint))
+    return Plan(profile, tuple(expand(profile, extents, options.device)))
 
 
-def _dataset_cells(
-    profile: Profile, dataset: DatasetSettings, splits: Splits, options: RunOptions
-) -> Iterable[Cell]:
+@dataclass(frozen=True)
+class Extent:
+    """What a plan must know of a dataset: images in each split, and what tells its pixels from others."""
+
+    train: int
+    val: int
+    test: int
+    fingerprint: str
+
+
+def expand(profile: Profile, extents: Iterable[Extent], device: str = "cpu") -> Iterator[Cell]:
+    """The cells of ``profile`` where each of its datasets is as ``extents`` say; reads no image."""
+    for dataset, extent in zip(profile.datasets, extents, strict=True):
+        yield from _dataset_cells(profile, dataset, extent, device)
+
+
+def _check_classes(dataset: DatasetSettings, splits: Splits) -> None:
     if len(splits.classes) > len(CLASS_CHARACTERS):
         raise InputError(
             f"dataset '{dataset.name}' has {len(splits.classes)} classes, and records of a profile hold at most "
             f"{len(CLASS_CHARACTERS)}: use meddef.evaluation.evaluate"
         )
+
+
+def _dataset_cells(profile: Profile, dataset: DatasetSettings, extent: Extent, device: str) -> Iterator[Cell]:
+    from meddef.evaluation.rivals import rival_cells  # which makes cells of this module
+
     data = {
-        "fingerprint": splits.fingerprint,
+        "fingerprint": extent.fingerprint,
         "settings": dataset.model_dump(),
         "image_size": profile.image_size,
         "versions": versions("data"),
@@ -197,23 +215,21 @@ def _dataset_cells(
             "versions": versions("data", "evaluation", "probes"),
         }
         yield Cell("probe", dataset.name, data | of_images)
-    from meddef.evaluation.rivals import rival_cells
-
     trains = []
-    shared = {"data": splits.fingerprint, "device": options.device, "threads": profile.threads}
+    shared = {"data": extent.fingerprint, "device": device, "threads": profile.threads}
     for variant, training in profile.models():
         for seed in profile.seeds:
-            train = _train_cell(dataset.name, variant, training, seed, splits, shared)
+            train = _train_cell(dataset.name, variant, training, seed, extent, shared)
             yield train
             trains.append(train)
             for grid_name, grid in {TEST_GRID: GridSettings(attacks={}), **profile.grids}.items():
                 if grid.covers(variant, seed):
-                    yield from _grid_cells(profile, train, grid_name, grid, splits.test, shared)
+                    yield from _grid_cells(profile, train, grid_name, grid, extent.test, shared)
             if profile.saliency is not None:
                 yield _saliency_cell(profile, dataset, train, shared)
-            yield from _probe_cells(profile, train, len(splits.test), shared)
-    yield from _curve_cells(profile, dataset.name, splits, shared)
-    yield from rival_cells(profile, trains, splits, shared)
+            yield from _probe_cells(profile, train, extent.test, shared)
+    yield from _curve_cells(profile, dataset.name, extent, shared)
+    yield from rival_cells(profile, trains, extent, shared)
 
 
 def _train_cell(
@@ -221,7 +237,7 @@ def _train_cell(
     variant: str,
     training: TrainingSettings,
     seed: int,
-    splits: Splits,
+    extent: Extent,
     shared: Mapping[str, Any],
 ) -> Cell:
     settings = {
@@ -231,14 +247,14 @@ def _train_cell(
         "training": training.model_dump(),
         "versions": versions("models", "training", *(["attacks"] if training.adversarial else [])),
     }
-    work = train_passes(training, len(splits.train), len(splits.val))
+    work = train_passes(training, extent.train, extent.val)
     return Cell("train", dataset, settings, work=work)
 
 
 def _grid_cells(
-    profile: Profile, train: Cell, name: str, grid: GridSettings, test: ImageSet, shared: Mapping[str, Any]
+    profile: Profile, train: Cell, name: str, grid: GridSettings, test: int, shared: Mapping[str, Any]
 ) -> Iterable[Cell]:
-    images = min(grid.images or len(test), len(test))
+    images = min(grid.images or test, test)
     for rate, attack, eps in grid_runs(grid):
         given = grid.attacks.get(attack, {})
         settings = {
@@ -287,14 +303,14 @@ def _saliency_cell(
     return Cell("saliency", train.dataset, settings, needs=train.key, work=work)
 
 
-def _curve_cells(profile: Profile, dataset: str, splits: Splits, shared: Mapping[str, Any]) -> Iterable[Cell]:
+def _curve_cells(profile: Profile, dataset: str, extent: Extent, shared: Mapping[str, Any]) -> Iterable[Cell]:
     rule = profile.curve
     if rule is None:
         return
     training = profile.training.model_copy(update={"epochs": rule.epochs})
     for variant in rule.variants:
         for seed in rule.seeds:
-            train = _train_cell(dataset, variant, training, seed, splits, shared)
+            train = _train_cell(dataset, variant, training, seed, extent, shared)
             settings = {
                 **train.settings,
                 **rule.model_dump(include={"every", "images", "eps", "steps"}),

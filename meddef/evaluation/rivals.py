@@ -20,7 +20,7 @@ from meddef.defenses.registry import check_defense, is_fitted, settings_of
 from meddef.errors import InputError
 from meddef.evaluation.cells import batches, bound_attack, head, load_trained, run_attack, test_order
 from meddef.evaluation.judge import Attack
-from meddef.evaluation.plan import Cell, attack_settings
+from meddef.evaluation.plan import Cell, Extent, attack_settings
 from meddef.records import CLASS_CHARACTERS, Record
 from meddef.results_version import versions
 from meddef.settings import AttackSettings, OfModels, Profile, training_name
@@ -54,15 +54,15 @@ def check_rivals(profile: Profile) -> None:
 
 
 def rival_cells(
-    profile: Profile, trains: Sequence[Cell], splits: Splits, shared: Mapping[str, Any]
+    profile: Profile, trains: Sequence[Cell], extent: Extent, shared: Mapping[str, Any]
 ) -> Iterator[Cell]:
     """Those of one dataset, whose trained models are ``trains``."""
     for train in trains:
         if profile.defenses and _covers(profile.defenses, train):
-            yield from _defense_cells(profile, train, splits, shared)
+            yield from _defense_cells(profile, train, extent, shared)
         if profile.universal and _covers(rule := profile.universal, train, rule.trainings):
             given = {"method": rule.method, "epochs": rule.epochs, "fit_images": rule.fit_images}
-            fit = rule.epochs * min(rule.fit_images, len(splits.train)) * (1 + FORWARD)
+            fit = rule.epochs * min(rule.fit_images, extent.train) * (1 + FORWARD)
             for eps in rule.eps:
                 of_attack = {
                     "attack": "universal",
@@ -71,14 +71,14 @@ def rival_cells(
                     "versions": _versions(),
                 }
                 yield _cell(
-                    "universal", profile, train, splits, rule, {**shared, **of_attack}, 4 * FORWARD, fit
+                    "universal", profile, train, extent, rule, {**shared, **of_attack}, 4 * FORWARD, fit
                 )
     if profile.transfer:
-        yield from _transfer_cells(profile, trains, splits, shared)
+        yield from _transfer_cells(profile, trains, extent, shared)
 
 
 def _defense_cells(
-    profile: Profile, train: Cell, splits: Splits, shared: Mapping[str, Any]
+    profile: Profile, train: Cell, extent: Extent, shared: Mapping[str, Any]
 ) -> Iterator[Cell]:
     assert profile.defenses is not None
     rule = profile.defenses
@@ -108,18 +108,18 @@ def _defense_cells(
                 "versions": _versions("defenses"),
             }
             work = FORWARD * (certify.chosen_from + certify.samples)
-            yield _cell("defense", profile, train, splits, some, {**shared, **defense, **certificate}, work)
+            yield _cell("defense", profile, train, extent, some, {**shared, **defense, **certificate}, work)
         for attacker, attack, given, eps, images in attacks:
             settings = {**shared, **defense, **fitted, "attacker": attacker, "attack": attack, "eps": eps}
             settings |= attack_settings(attack, given, eps) | {"versions": _versions("defenses")}
             draws = chosen.get("draws", 1) if attacker == "adaptive" else 1
             votes = 2 * FORWARD * chosen.get("samples", 0)
             work = draws * passes(attack, given, 3 * profile.image_size**2) + votes
-            yield _cell("defense", profile, train, splits, images, settings, work)
+            yield _cell("defense", profile, train, extent, images, settings, work)
 
 
 def _transfer_cells(
-    profile: Profile, trains: Sequence[Cell], splits: Splits, shared: Mapping[str, Any]
+    profile: Profile, trains: Sequence[Cell], extent: Extent, shared: Mapping[str, Any]
 ) -> Iterator[Cell]:
     """A cell a source, attack and ε, which asks every target; sources and targets are of one seed."""
     assert profile.transfer is not None
@@ -132,7 +132,7 @@ def _transfer_cells(
                 settings = {**shared, "targets": targets, "attack": attack, "eps": eps}
                 settings |= attack_settings(attack, given, eps)
                 work = passes(attack, given, 3 * profile.image_size**2) + 2 * FORWARD * len(targets)
-                yield _cell("transfer", profile, source, splits, rule, settings, work)
+                yield _cell("transfer", profile, source, extent, rule, settings, work)
 
 
 def _covers(rule: OfModels, train: Cell, trainings: Sequence[str] | None = None) -> bool:
@@ -146,11 +146,11 @@ def _versions(*more: str) -> dict[str, int]:
 
 
 def _cell(
-    kind: str, profile: Profile, train: Cell, splits: Splits, rule: OfModels, settings: Mapping[str, Any],
+    kind: str, profile: Profile, train: Cell, extent: Extent, rule: OfModels, settings: Mapping[str, Any],
     work: float, once: float = 0.0,
 ) -> Cell:  # fmt: skip
     """``work`` is that of one image, ``once`` what comes to that of all of them."""
-    images = min(rule.images or len(splits.test), len(splits.test))
+    images = min(rule.images or extent.test, extent.test)
     common = {
         "grid": kind,
         **{name: train.settings[name] for name in ("variant", "seed")},

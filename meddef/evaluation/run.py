@@ -212,14 +212,16 @@ def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
     """Attack cells on one model together, its pruned versions apart from the dense one; its probes; others alone."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        shared: tuple[Any, ...] = (cell.key,)
-        if cell.kind == "attack":
-            shared = (cell.needs, cell.settings["prune_scope"], cell.settings["prune_rate"] > 0)
-        elif cell.kind == "probe" and cell.needs:
-            shared = (cell.needs, cell.kind)
-        groups.setdefault(shared, []).append(cell)
+        groups.setdefault(task_of(cell), []).append(cell)
     for group in groups.values():
         yield tuple(group)
+
+
+def task_of(cell: Cell) -> tuple[Any, ...]:
+    """What the cells of one task have in common: they share a model, and one worker runs them in turn."""
+    if cell.kind == "attack":
+        return cell.needs, cell.settings["prune_scope"], cell.settings["prune_rate"] > 0
+    return (cell.needs, cell.kind) if cell.kind == "probe" and cell.needs else (cell.key,)
 
 
 def run_task(task: Task) -> None:

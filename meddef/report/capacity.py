@@ -1,6 +1,6 @@
-"""What a profile takes where its images are not at hand: cells, passes, storage. No torch here.
+"""What a profile takes where its images are not at hand: cells, passes, storage.
 
-The counts are those of ``make_plan``; the number of images comes from the data's card instead of its files.
+The cells are those of ``make_plan``; the number of images comes from the data's card instead of its files.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import pandas as pd
 from meddef.data import CARDS
 from meddef.data.policies import PERCENT
 from meddef.errors import InputError
-from meddef.settings import DatasetSettings, GridSettings, Profile, TrainingSettings
-from meddef.work import FORWARD, grid_runs, passes, probe_passes, saliency_passes, train_passes
+from meddef.settings import DatasetSettings, Profile, training_name
 
 COLUMNS = ["dataset", "variant", "training", "seed", "section", "task", "n", "passes"]
 BYTES_A_WEIGHT = 4  # float32
@@ -51,52 +50,28 @@ def planned(profile: Profile) -> pd.DataFrame:
     Columns: dataset, variant, training, seed, section (as ``Cell.section``), task (cells of one model that have the
     same value run on one worker in turn), n (images attacked), passes. Cells of kind "data" are left out.
     """
-    rows: list[tuple[object, ...]] = []
-    for dataset in profile.datasets:
-        sizes = split_sizes(dataset)
-        for variant, training in profile.models():
-            for seed in profile.seeds:
-                for row in _model_rows(profile, dataset, variant, training, seed, sizes):
-                    rows.append((dataset.name, variant, training.name, seed, *row))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    from meddef.evaluation.plan import Extent, expand  # torch, which the pages of one profile do without
+    from meddef.evaluation.run import TRAINED, task_of
 
-
-def _model_rows(
-    profile: Profile,
-    dataset: DatasetSettings,
-    variant: str,
-    training: TrainingSettings,
-    seed: int,
-    sizes: Mapping[str, int],
-) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = [
-        ("train", "train", 0, train_passes(training, sizes["train"], sizes["val"])),
-        ("test", "global, dense", sizes["test"], FORWARD * sizes["test"]),
-    ]
-    for name, grid in profile.grids.items():
-        if grid.covers(variant, seed):
-            rows += _grid_rows(name, grid, sizes["test"], 3 * profile.image_size**2)
-    if profile.saliency is not None:
-        rows.append(("saliency", "saliency", 0, saliency_passes(profile.saliency.images, profile.saliency)))
-    for name, rule in profile.probes.chosen().items():
-        if name != "images" and rule.covers(variant, seed):
-            images = min(rule.images, sizes["test"])
-            work = images * probe_passes(name, rule, 3 * profile.image_size**2)
-            rows.append((f"probe {name}", "probe", images, work))
-    return rows
-
-
-def _grid_rows(name: str, grid: GridSettings, test: int, features: int) -> list[tuple[object, ...]]:
-    images = min(grid.images or test, test)
-    return [
-        (
-            name,
-            f"{grid.scope}, {'pruned' if rate else 'dense'}",
-            images,
-            images * passes(attack, grid.attacks.get(attack, {}), features),
+    cells = list(
+        expand(
+            profile,
+            [Extent(**split_sizes(each), fingerprint=each.model_dump_json()) for each in profile.datasets],
         )
-        for rate, attack, _ in grid_runs(grid)
-    ]
+    )
+    trained = {cell.key: cell for cell in cells if cell.kind in TRAINED}
+    rows = []
+    for cell in cells:
+        if (of := trained.get(cell.needs or cell.key)) is None:
+            continue  # of the images alone
+        settings = of.settings
+        name = training_name(settings["training"]) + (" for long" if of.kind == "curve" else "")
+        task = "train" if cell is of else str(task_of(cell))
+        n = 0 if cell is of else (cell.settings.get("rule") or cell.settings).get("images", 0)
+        rows.append(
+            (cell.dataset, settings["variant"], name, settings["seed"], cell.section, task, n, cell.work)
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 @dataclass(frozen=True)
