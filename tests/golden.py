@@ -212,7 +212,10 @@ def defenses() -> Digits:
         defended = build_defense(name, model, settings.get(name), training=(images, labels))
         with torch.no_grad():
             digits[name] = defended(images).square().mean().item()
-            digits[f"{name}, adaptive"] = F.cross_entropy(defended.seen_by("adaptive")(images), labels).item()
+        x = images.clone().requires_grad_()
+        loss = F.cross_entropy(defended.seen_by("adaptive")(x), labels)
+        digits[f"{name}, adaptive"] = loss.item()
+        digits[f"{name}, gradient"] = 1e3 * torch.autograd.grad(loss, x)[0].abs().mean().item()
     found = Smoothed(model, sigma=0.12).certify(images, samples=100)
     return digits | {"certified": float(found.classes.sum()), "radius": found.radius.mean().item()}
 

@@ -10,6 +10,7 @@ import torch
 from attack_models import IN_EPS_BALL, Linear, assert_within, attack, cnn, labels_of, stripes, trained
 from attack_models import images as some_images
 from PIL import Image
+from scipy.fft import dctn, idctn
 from scipy.stats import binomtest, norm
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -96,15 +97,45 @@ def test_the_naive_attacker_is_told_that_there_is_no_gradient(name: str) -> None
     assert model.seen_by("transfer") is model.classifier
 
 
-@pytest.mark.parametrize("name", ["jpeg", "bit_depth"])
-def test_the_gradient_goes_straight_through_at_the_place_where_the_classifier_is_asked(name: str) -> None:
-    x = some_images(3).requires_grad_()
+@pytest.mark.parametrize(("name", "size"), [("bit_depth", 8), ("jpeg", 16), ("jpeg", 13)])
+def test_the_gradient_is_taken_where_the_classifier_is_asked(name: str, size: int) -> None:
+    """And handed back as it is or, of JPEG, through the cosine transform (SciPy's), weighted by Pillow's table."""
+    x = some_images(3, size=size).requires_grad_()
     model = build_defense(name, cnn().eval())
     (ours,) = torch.autograd.grad(model(x).square().sum(), x)
     changed = model.transform(x.detach()).requires_grad_()
     assert not torch.equal(changed, x)
     (by_hand,) = torch.autograd.grad(model.classifier(changed).square().sum(), changed)
-    assert torch.equal(ours, by_hand)
+    if name == "bit_depth":
+        assert torch.equal(ours, by_hand)
+        return
+    side = -(-size // 8) * 8
+    padded = np.zeros((3, 3, side, side))
+    padded[:, :, :size, :size] = by_hand.double().numpy()
+    steps = pillows_steps()
+    for top in range(0, side, 8):
+        for left in range(0, side, 8):
+            block = padded[:, :, top : top + 8, left : left + 8]
+            block[:] = idctn(
+                dctn(block, axes=(2, 3), norm="ortho") * steps.min() / steps, axes=(2, 3), norm="ortho"
+            )
+    np.testing.assert_allclose(
+        ours.numpy(), padded[:, :, :size, :size], atol=1e-6 * np.abs(padded).max() + 1e-9, rtol=1e-4
+    )
+
+
+def pillows_steps() -> np.ndarray:
+    """Steps of a grey JPEG of quality 75, by vertical and horizontal frequency, from Pillow's file."""
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "JPEG", quality=75)
+    data = buffer.getvalue()
+    place = data.index(b"\xff\xdb") + 5
+    table = np.zeros((8, 8))
+    for i, (_, _, row, column) in enumerate(sorted(
+        (r + c, r if (r + c) % 2 else c, r, c) for r in range(8) for c in range(8)
+    )):  # fmt: skip
+        table[row, column] = data[place + i]
+    return table
 
 
 @pytest.mark.parametrize("name", DEFENSES)
@@ -247,7 +278,7 @@ def test_noise_belongs_to_the_image_and_the_seed() -> None:
     with torch.no_grad():
         together = model(x)
         assert torch.equal(together, torch.cat([model(x[:2]), model(x[2:])]))
-        assert torch.equal(together.sum(1), torch.ones(7))
+        assert torch.equal(together.sum(1), torch.full((7,), 1.0 - CLASSES))
         edge = [
             Smoothed(Edge(), sigma=0.25, samples=50, seed=seed)(torch.full((1, 1, 6, 6), 0.5))
             for seed in (0, 1)

@@ -57,7 +57,7 @@ class Defended(nn.Module):
 
 
 class Preprocessed(Defended):
-    """A classifier behind ``transform``, whose gradient is taken to be that of doing nothing (BPDA)."""
+    """A classifier behind ``transform``, whose gradient is taken to be that of something near it (BPDA)."""
 
     @abstractmethod
     def transform(self, images: Tensor) -> Tensor:
@@ -66,8 +66,12 @@ class Preprocessed(Defended):
     def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
             changed = self.transform(images.detach())
-        logits: Tensor = self.classifier(_StraightThrough.apply(images, changed))
+        logits: Tensor = self.classifier(_StraightThrough.apply(images, changed, self.back))
         return logits
+
+    def back(self, gradient: Tensor) -> Tensor:
+        """The gradient at the images (N, C, H, W) from that at what ``transform`` made of them: as if of nothing."""
+        return gradient
 
 
 class Blocked(nn.Module):
@@ -84,15 +88,16 @@ class Blocked(nn.Module):
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The value of ``changed``, the gradient of ``images``."""
+    """The value of ``changed``, to ``images`` the gradient that ``back`` makes of its own."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, changed: Tensor) -> Tensor:
+    def forward(ctx: Any, images: Tensor, changed: Tensor, back: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.back = back
         return changed.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back(gradient), None, None
 
 
 def made_on(source: nn.Module, attack: Callable[..., Tensor]) -> partial[Tensor]:

@@ -26,7 +26,7 @@ _AT_ONCE = 8  # noisy copies of each image in one question; the noise depends on
 
 
 class Smoothed(Defended):
-    """The majority vote over ``samples`` draws of noise, as shares of the votes (N, K).
+    """The majority vote over ``samples`` draws of noise: minus the share of votes for other classes (N, K).
 
     The naive attacker has the gradient of one draw, the adaptive one that of the mean probability over ``draws`` (EOT;
     Salman et al. 2019, https://arxiv.org/abs/1906.04584); neither sees the noise of the vote. Noise belongs to the
@@ -47,7 +47,7 @@ class Smoothed(Defended):
         self.sigma, self.samples, self.draws, self.seed = sigma, samples, draws, seed
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.votes(images, self.samples, "vote").to(images.dtype) / self.samples
+        return self.votes(images, self.samples, "vote").to(images.dtype) / self.samples - 1
 
     def noisy(self, images: Tensor, numbers: Randomness, draws: int) -> Tensor:
         """``draws`` noisy copies of each image, (N draws, C, H, W) in [0, 1], those of an image together."""
