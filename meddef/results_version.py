@@ -37,7 +37,7 @@ RESULTS_VERSION: dict[str, int] = {
     "models": 1,  # meddef.models and meddef.pruning
     "training": 2,  # meddef.training
     "attacks": 3,  # meddef.attacks; 3: cross-entropy keeps its direction where float32 rounds it to 0
-    "defenses": 2,  # meddef.defenses
+    "defenses": 1,  # meddef.defenses
     "saliency": 2,  # meddef.saliency
     "evaluation": 2,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
     "audit": 2,  # meddef.audit: robustness reports and the defect laboratory

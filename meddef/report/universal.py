@@ -75,8 +75,8 @@ def table(report: Report) -> Table:
     caption = (
         "One perturbation for all images, fitted on training images without their labels: share of test images, in "
         "percent, whose answer it changes (fooled), beside what random signs of its size change, and accuracy with and "
-        "without it. One that drives every answer to a single class fools as many images as had another: with two classes "
-        f"at most the share of the larger. {PRINTED}{seeds_note(seeds)}"
+        "without it. One that drives every answer to a single class fools as many images as had another: with two "
+        f"classes at most the share of the larger. {PRINTED}{seeds_note(seeds)}"
     )
     return Table(pd.DataFrame(rows), caption, header=3)
 
