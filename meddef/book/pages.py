@@ -35,7 +35,7 @@ HOLDS: dict[str, Callable[[Report], bool]] = {
     "confusion": lambda report: bool(report.grid("test")),
     "saliency": lambda report: bool(report.of("saliency")),
     "comparison": _full_pruned,
-    "defences": has_rivals,
+    "defences": lambda report: has_rivals(report) or bool(report.of("defense") or report.of("universal")),
 }
 
 
