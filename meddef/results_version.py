@@ -40,7 +40,7 @@ RESULTS_VERSION: dict[str, int] = {
     "defenses": 1,  # meddef.defenses
     "saliency": 2,  # meddef.saliency
     "evaluation": 2,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
-    "audit": 2,  # meddef.audit: robustness reports and the defect laboratory
+    "audit": 3,  # meddef.audit: robustness reports and the defect laboratory
     "probes": 1,  # meddef.probes
 }
 
