@@ -221,6 +221,15 @@ def test_a_rival_is_not_eased() -> None:
     assert (state.ease, state.below) == (1.0, 0)
 
 
+def test_in_bfloat16_too_the_divergence_moves_every_image() -> None:
+    """So near the image the copy's answer in bfloat16 is often the very same number, and its gradient zero."""
+    torch.manual_seed(0)
+    x, labels = images(64, 0).batch(range(64))
+    attack = InnerAttack(network(), STEPS, "bf16")
+    moved = attack(x, labels, eps=EPS, step_size=EPS / 2, seed=0, start="normal", divergence=True)
+    assert float((moved - x).abs().amax((1, 2, 3)).min()) > EPS / 2
+
+
 @pytest.mark.parametrize("method", ["fast", "trades"])
 def test_one_recording_gives_the_same_training(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
