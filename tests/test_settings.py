@@ -14,7 +14,7 @@ def test_bundled_profiles_load(name: str) -> None:
     assert profile.name == name
     every = ["resnet18", "no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full"]
     added = ["plain_capacity", "attention_only", "afd_only", "mfe_only"]
-    others = {"cpu_patient": ["resnet18", "full"], "cpu": [*every, *added], "rivals": ["resnet18"]}
+    others = {"cpu_patient": ["resnet18", "full"], "cpu": [*every, *added], "rivals": ["resnet18", "cbam"]}
     assert profile.variants == others.get(name, every)
     trained = dict(profile.models()[: len(profile.variants)])
     assert trained["resnet18"].adversarial is None
