@@ -100,7 +100,7 @@ def test_the_check_sees_records_that_changed(drawn: dict) -> None:
     """One image of one attack more that is right after it: the CSV under the curves is out of date."""
     report = Report.load("smoke", ROOT / "results")
     attacked = [r for r in report.of("attack") if (r["grid"], r["attack"]) == ("epsilon", "pgd")]
-    record = next(record for record in attacked if record["flipped"])
+    record = next(r for r in attacked if r["flipped"] and r["variant"] == "no_afd")  # not on the front page
     record["correct_after"] += 1
     record["flipped"] -= 1
     changed = drawn["smoke"] | drawn_again(ROOT, report, "epsilon")
