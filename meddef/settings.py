@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from meddef.catalogue import VARIANTS, usual_training
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
 from meddef.reading import read_yaml
@@ -26,12 +27,7 @@ from meddef.reading import read_yaml
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-WITHOUT_DEFENSE = (
-    "resnet18",
-    "plain_capacity",
-    "attention_only",
-    "cbam",
-)  # variants that have no DefenseModule
+WITHOUT_DEFENSE = tuple(row.name for row in VARIANTS.values() if row.components is None)
 Noise = Literal["noise_12", "noise_25"]
 Augmentation = Literal["horizontal_flip", "translate", Noise]  # see meddef.training.augmentation
 Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
@@ -318,7 +314,7 @@ class Profile(Settings):
     seeds: list[int] = [0]
     batch_size: Positive = 32  # images per attack batch
     threads: Positive = 1  # per process; part of the key, since float sums depend on it
-    clean_variants: list[str] = ["resnet18"]  # trained without adversarial examples
+    clean_variants: list[str] = [name for name in VARIANTS if usual_training(name) == "clean"]
     controls: list[str] = []  # variants also trained the other way, which the paper lacks
     rivals: dict[str, list[AdversarialSettings]] = {}  # variant: other methods that it is also trained with
     noisy: dict[str, list[Noise]] = {}  # variant: noise that it is also trained with, cleanly
