@@ -30,8 +30,8 @@ MODULES: dict[str, tuple[str, ...]] = {
 """Modules of the package that are no domain's own, and the domains whose results they move."""
 NO_RESULTS = (
     "atomic", "book", "claims", "cli", "commands", "course", "errors", "figures", "paper", "playground", "profiles",
-    "progress", "reading", "records", "report", "results_version", "settings", "sparse", "trial", "trust", "whose",
-    "work",
+    "progress", "reading", "records", "report", "results_version", "sections", "settings", "sparse", "trial", "trust",
+    "whose", "work",
 )  # fmt: skip
 RESULTS_VERSION: dict[str, int] = {
     "data": 2,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks

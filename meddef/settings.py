@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from meddef.catalogue import VARIANTS, usual_training
+from meddef.data.cards import Card, add_card
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
 from meddef.reading import read_yaml
@@ -42,13 +43,36 @@ class Settings(BaseModel):
 
 
 class DatasetSettings(Settings):
-    """Which images, how they are split and prepared."""
+    """Which images, how they are split and prepared.
+
+    A dataset of one's own brings its card, which is known from then on. Without a card none is written, so that what
+    was recorded keeps its keys.
+    """
 
     name: str
+    card: Card | None = None  # None: that of this name in meddef/data/cards.yaml
     split_policy: Literal["released", "paper", "patient"] = "paper"
     preprocessing: Preprocessing | None = None  # None: the steps the paper names for this dataset
     sizes: dict[str, int] | None = None  # phantoms only: images per split
     split_seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """The card goes by the name of the dataset."""
+        if isinstance(given, dict) and isinstance(card := given.get("card"), dict):
+            return given | {"card": card | {"name": given.get("name")}}
+        return given
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.card is not None:
+            add_card(self.card)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name != "card" or value is not None}
 
 
 class AdversarialSettings(Settings):

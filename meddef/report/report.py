@@ -77,7 +77,8 @@ class Dataset:
         """The steps that the profile names, or the paper's for this dataset where it names none."""
         from meddef.data import CARDS, Preprocessing  # half a second that most pages do without
 
-        named = self.record["preprocessing"]
+        own = self.record.get("card") or {}
+        named = self.record["preprocessing"] or own.get("preprocessing")
         return Preprocessing.model_validate(named) if named else CARDS[self.name].preprocessing
 
     def size(self, split: str) -> int:
