@@ -26,7 +26,7 @@ from meddef.models import meddef as models
 from meddef.reading import read_yaml
 from meddef.report import architecture
 from meddef.report.display import DASH
-from meddef.report.report import Report, model_label
+from meddef.report.report import Report, model_label, ordered_attacks
 from meddef.settings import Profile
 from meddef.trial import trial
 from meddef.work import passes
@@ -91,6 +91,10 @@ def test_a_further_variant_has_its_parameters_and_no_printed_ones(monkeypatch: p
     assert model_label("no_msf", "clean").endswith(", clean training")
 
 
+def test_an_attack_without_a_row_is_behind_all_others() -> None:
+    assert ordered_attacks(["lost", "noise", "pgd", "clean"]) == ["clean", "pgd", "noise", "lost"]
+
+
 def test_a_trial_of_images_that_stand_for_none_takes_phantoms() -> None:
     profile = Profile.model_validate(read_yaml(TINY, "tiny"))
     skin = profile.datasets[0].model_copy(update={"name": "chest_xray", "sizes": None})
@@ -117,7 +121,7 @@ def test_a_row_says_what_the_function_takes(name: str) -> None:
     assert set(catalogue.ATTACKS[name].defaults) <= set(takes)
     plain = {k: v for k, v in options(name).items() if isinstance(v, (int, float, str, bool))}
     known = catalogue.declared(name) | dict(catalogue.ATTACKS[name].defaults)
-    assert {k: known.get(k, v) for k, v in plain.items()} == plain
+    assert {k: known.get(k) for k in plain} == plain
 
 
 @pytest.mark.parametrize("name", attacks.__all__)

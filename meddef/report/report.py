@@ -238,7 +238,7 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     models = zip(frame["variant"], frame["training"], strict=True)
     ranked = frame.assign(
         _model=[(is_control(*model), _rank(model[0], VARIANTS)) for model in models],
-        _attack=[_rank(attack, ATTACKS) for attack in frame["attack"]],
+        _attack=[attack_rank(attack) for attack in frame["attack"]],
     )
     columns = ["dataset", "_model", "prune_rate", "_attack", "eps"]
     return ranked.sort_values(columns, kind="stable", ignore_index=True).drop(columns=["_model", "_attack"])
@@ -293,7 +293,12 @@ def attack_name(attack: str) -> str:
 
 def ordered_attacks(attacks: Iterable[str]) -> list[str]:
     """Each attack once, in the paper's order, then the ensemble, others behind."""
-    return sorted(set(attacks), key=lambda attack: (_rank(attack, ATTACKS), attack))
+    return sorted(set(attacks), key=lambda attack: (attack_rank(attack), attack))
+
+
+def attack_rank(attack: str) -> int:
+    """Its place in that order; one without a row in the catalogue is behind all others."""
+    return _rank(attack, ATTACKS)
 
 
 def _rank(value: str | None, order: tuple[str, ...]) -> int:
