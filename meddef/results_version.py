@@ -13,6 +13,7 @@ Raise the version of a domain in the commit that moves its numbers, then run ``p
 from __future__ import annotations
 
 MODULES: dict[str, tuple[str, ...]] = {
+    "catalogue": ("models", "attacks"),
     "pruning": ("models",),
     "prunable": ("models",),
     "arithmetic": (
@@ -29,8 +30,8 @@ MODULES: dict[str, tuple[str, ...]] = {
 """Modules of the package that are no domain's own, and the domains whose results they move."""
 NO_RESULTS = (
     "atomic", "book", "claims", "cli", "commands", "course", "errors", "figures", "paper", "playground", "profiles",
-    "progress", "reading", "records", "report", "results_version", "settings", "sparse", "trial", "trust", "whose",
-    "work",
+    "progress", "reading", "records", "report", "results_version", "sections", "settings", "sparse", "trial", "trust",
+    "whose", "work",
 )  # fmt: skip
 RESULTS_VERSION: dict[str, int] = {
     "data": 2,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks

@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from meddef.catalogue import VARIANTS, usual_training
+from meddef.data.cards import Card, add_card
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
 from meddef.reading import read_yaml
@@ -26,12 +28,7 @@ from meddef.reading import read_yaml
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-WITHOUT_DEFENSE = (
-    "resnet18",
-    "plain_capacity",
-    "attention_only",
-    "cbam",
-)  # variants that have no DefenseModule
+WITHOUT_DEFENSE = tuple(row.name for row in VARIANTS.values() if row.components is None)
 Noise = Literal["noise_12", "noise_25"]
 Augmentation = Literal["horizontal_flip", "translate", Noise]  # see meddef.training.augmentation
 Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
@@ -46,13 +43,36 @@ class Settings(BaseModel):
 
 
 class DatasetSettings(Settings):
-    """Which images, how they are split and prepared."""
+    """Which images, how they are split and prepared.
+
+    A dataset of one's own brings its card, which is known from then on. Without a card none is written, so that what
+    was recorded keeps its keys.
+    """
 
     name: str
+    card: Card | None = None  # None: that of this name in meddef/data/cards.yaml
     split_policy: Literal["released", "paper", "patient"] = "paper"
     preprocessing: Preprocessing | None = None  # None: the steps the paper names for this dataset
     sizes: dict[str, int] | None = None  # phantoms only: images per split
     split_seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """The card goes by the name of the dataset."""
+        if isinstance(given, dict) and isinstance(card := given.get("card"), dict):
+            return given | {"card": card | {"name": given.get("name")}}
+        return given
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.card is not None:
+            add_card(self.card)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name != "card" or value is not None}
 
 
 class AdversarialSettings(Settings):
@@ -318,7 +338,7 @@ class Profile(Settings):
     seeds: list[int] = [0]
     batch_size: Positive = 32  # images per attack batch
     threads: Positive = 1  # per process; part of the key, since float sums depend on it
-    clean_variants: list[str] = ["resnet18"]  # trained without adversarial examples
+    clean_variants: list[str] = [name for name in VARIANTS if usual_training(name) == "clean"]
     controls: list[str] = []  # variants also trained the other way, which the paper lacks
     rivals: dict[str, list[AdversarialSettings]] = {}  # variant: other methods that it is also trained with
     noisy: dict[str, list[Noise]] = {}  # variant: noise that it is also trained with, cleanly

@@ -8,21 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meddef import catalogue
+from meddef.catalogue import FORWARD, WITHOUT_EPS
 from meddef.settings import CurveSettings, GridSettings, SaliencySettings, TrainingSettings
 
-FORWARD = 0.4  # a forward pass alone, as a share of a pass with its gradient
 UPDATE = 1.8  # a training step on an image: gradients of the weights too, and the optimizer
 SURROGATE = 0.75  # a pass of the cheaper copy that training attacks (meddef.attacks.surrogate)
-WITHOUT_EPS = ("jsma",)
-DEFAULTS: dict[str, dict[str, Any]] = {  # those of ``ATTACKS`` that decide the work
-    "bim": {"steps": 40},
-    "pgd": {"steps": 40},
-    "jsma": {"gamma": 0.14, "features": 2, "max_steps": None, "pairs_per_step": 1},
-    "apgd": {"steps": 100},
-    "fab": {"steps": 100},
-    "square": {"queries": 5000},
-    "ensemble": {"steps": 100, "queries": 1000},
-}
 
 
 def grid_runs(grid: GridSettings) -> Iterator[tuple[float, str, float | None]]:
@@ -42,26 +33,7 @@ def passes(attack: str, settings: Mapping[str, Any], features: int) -> float:
     """
     if attack == "clean":
         return FORWARD
-    return _searching(attack, DEFAULTS.get(attack, {}) | dict(settings), features) + 2 * FORWARD
-
-
-def _searching(attack: str, settings: Mapping[str, Any], features: int) -> float:
-    steps, restarts = settings.get("steps", 1), settings.get("restarts", 1)
-    queries = FORWARD * settings.get("queries", 0)
-    match attack:
-        case "noise":
-            return 0
-        case "square":
-            return queries
-        case "fab":  # beside each gradient a forward pass, and a sort of all features for each projection
-            return 2 * steps * restarts
-        case "ensemble":  # ten quick steps of PGD, APGD, FAB with a fifth of its steps, Square
-            return 10 + steps + 2 * steps / 5 + queries
-        case "jsma":  # two backward passes a move
-            most = settings["gamma"] * features // settings["features"]
-            moves = most if settings["max_steps"] is None else settings["max_steps"]
-            return moves / settings["pairs_per_step"] * (2 - FORWARD)
-    return steps * restarts
+    return catalogue.passes(attack, settings, features) + 2 * FORWARD
 
 
 def train_passes(settings: TrainingSettings, n_train: int, n_val: int) -> float:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from meddef.attacks import ATTACKS
+from meddef.attacks.options import options
 
 torch.set_num_threads(1)
 
@@ -22,6 +23,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "square": {"eps": EPS, "queries": 8},
     "ensemble": {"eps": EPS, "steps": 3, "queries": 4},
     "noise": {"eps": EPS},
+}
+QUICK |= {  # an attack that is not named above
+    name: {"eps": EPS} | {few: 4 for few in ("steps", "queries") if few in options(name)}
+    for name in ATTACKS
+    if name not in QUICK
 }
 IN_EPS_BALL = [name for name in QUICK if name != "jsma"]
 USES_GRADIENTS = [name for name in QUICK if name not in ("square", "noise")]

@@ -23,7 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("book/*.md")), *sorted(ROOT.glob("book/course/*.md"))]
 FENCE = re.compile(r"^[ ]*```(?:bash|console|sh)\n(.*?)^[ ]*```", re.S | re.M)
 INLINE = re.compile(r"`(meddef [^`]+)`")
-OWN_NAMES = {"profile": {"mine.yaml", "NAME"}, "dataset": {"skin", "NAME"}, "attack": {"mine", "NAME"}}
+OWN_NAMES = {
+    "profile": {"mine.yaml", "skin.yaml", "NAME"},
+    "dataset": {"skin", "NAME"},
+    "attack": {"mine", "NAME"},
+    "only": {"mine"},
+}
 KNOWN = {
     "profile": set(profile_names()),
     "dataset": set(CARDS),

@@ -1,22 +1,7 @@
 """FGSM, BIM and PGD: BIM and PGD share one loop (gradient, step, projection); FGSM is one step to the edge of the ball.
 
-Settings shared by the three:
-
-- ``model``: takes (N, C, H, W) in [0, 1], returns logits (N, K); it is run in evaluation mode and left as
-  it was found (modes, running statistics, ``.grad``, global random numbers).
-- ``images``: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
-- ``labels``: (N,), the true classes or, with ``targeted=True``, the classes to reach.
-- ``eps``: radius in pixel units, one number or a tensor (N,); 0 gives back the image bit for bit.
-- ``loss``: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``).
-- ``fast``, ``precision``: where gradients come from (see ``meddef.attacks.fast``; for the loss in attack success see
-  the cost page); success is judged by the model as given, in its own precision.
-
 On a GPU the steps of BIM and PGD are recorded and replayed (see ``meddef.attacks.capture``); hold ``climbing(device)``
 around a loop over batches, as ``meddef.evaluation.evaluate`` does, to record them once.
-
-They return images of the same shape, within ``eps`` and [0, 1] exactly, and raise ``meddef.errors.InputError``
-on bad input, NaN or infinite logits, or a model whose output does not depend on its input. Images whose first
-gradient is exactly zero are counted in a ``ZeroGradientWarning``.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +37,24 @@ def fgsm(
 ) -> Tensor:
     """Fast gradient sign method: x + eps sign(dL/dx) (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572).
 
-    A list of eps is a grid: one gradient serves them all and the result is (len(eps), N, C, H, W).
+    Args:
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); it is run in evaluation mode and left as it was
+            found (modes, running statistics, ``.grad``, global random numbers).
+        images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
+        labels: (N,), the true classes or, with ``targeted``, the classes to reach.
+        eps: radius in pixel units, one number or a tensor (N,); 0 gives back the image bit for bit. A list is a grid:
+            one gradient serves them all.
+        targeted: towards ``labels`` instead of away from them.
+        loss: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``).
+        fast: take gradients from a folded copy of the model (see ``meddef.attacks.fast``).
+        precision: "float32" or "bf16", of the pass that gives gradients; success is judged by the model as given.
+
+    Returns:
+        Images of the same shape, within ``eps`` and [0, 1] exactly; (len(eps), N, C, H, W) for a list of eps.
+
+    Raises:
+        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input. Images whose
+            gradient is exactly zero are counted in a ``ZeroGradientWarning``.
     """
     goal = Goal(contract.check_batch(model, images, labels), loss, targeted)
     images = images.detach()
@@ -97,7 +99,19 @@ def bim(
     progress: Progress | None = None,
     trace: Trace | None = None,
 ) -> Tensor:
-    """Basic iterative method: PGD from the image (Kurakin et al. 2017, https://arxiv.org/abs/1607.02533)."""
+    """Basic iterative method: PGD from the image (Kurakin et al. 2017, https://arxiv.org/abs/1607.02533).
+
+    Args:
+        model, images, labels, targeted, loss, fast, precision: as in ``fgsm``.
+        eps: radius in pixel units, one number or a tensor (N,).
+        step_size, steps, stop, progress, trace: as in ``pgd``.
+
+    Returns:
+        Images of the same shape, within ``eps`` and [0, 1] exactly.
+
+    Raises:
+        InputError: as ``fgsm``.
+    """
     return pgd(
         model,
         images,
@@ -141,6 +155,9 @@ def pgd(
     """Projected gradient descent (Madry et al. 2018, https://arxiv.org/abs/1706.06083).
 
     Args:
+        model, images, labels, targeted, loss, fast, precision: as in ``fgsm``.
+        eps: radius in pixel units (``norm="l2"``: length of the perturbation), one number or a tensor (N,); 0 gives
+            back the image bit for bit.
         step_size: pixel units (``norm="l2"``: length of the step), one number or a tensor (N,).
         steps: gradient evaluations a restart.
         random_start: start uniformly in the ball rather than at the image. The start belongs to the image: it comes
@@ -155,6 +172,12 @@ def pgd(
             fools the model, and images leave the batch as soon as they do.
         progress: called with (steps done, steps in all) after every step.
         trace: an empty ``Trace`` to be filled; costs one forward pass more a restart.
+
+    Returns:
+        Images of the same shape, within ``eps`` and [0, 1] exactly.
+
+    Raises:
+        InputError: as ``fgsm``. Steps that cannot reach eps give a ``ShortReachWarning``.
     """
     labels = contract.check_batch(model, images, labels)
     contract.check_choice(norm, NORMS, "norm")

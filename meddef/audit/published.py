@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from meddef import paper
+from meddef.catalogue import DEFENDED as DEFENDED
+from meddef.catalogue import PUBLISHED_ATTACKS
 
 DATASETS = ("roct", "chest_xray")
-DEFENDED = ("no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full")
-ATTACKS = ("fgsm", "pgd", "bim", "jsma")
+ATTACKS = PUBLISHED_ATTACKS
 EPSILONS = (0.01, 0.05, 0.10)
 RATES = (0.3, 0.7, 0.8)
 EPSILON_TABLE = {"roct": "table1", "chest_xray": "table2"}

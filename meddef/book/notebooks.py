@@ -16,24 +16,14 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from meddef import sections as catalogue
 from meddef.atomic import write_text
 from meddef.errors import InputError, RunFailed
 from meddef.figures import published
+from meddef.sections import find_root as find_root
 
-SECTIONS = {
-    # section as in "meddef reproduce --only" -> its notebook
-    "data": "01_data",
-    "architecture": "02_architecture",
-    "training": "03_adversarial_training",
-    "ablation": "04_ablation",
-    "controls": "10_controls",
-    "epsilon": "05_epsilon",
-    "pruning": "06_pruning",
-    "confusion": "07_confusion",
-    "saliency": "08_saliency",
-    "comparison": "09_comparison",
-    "defences": "11_defences",
-}
+SECTIONS = {name: row.notebook for name, row in catalogue.SECTIONS.items()}
+"""Section as in "meddef reproduce --only" -> its notebook."""
 START_TIMEOUT = 180  # seconds; a loaded machine starts kernels slowly
 QUIET = "--IPKernelApp.log_level=50"  # kernels warn about sockets when they start and stop
 
@@ -55,21 +45,6 @@ class Job:
     def failed(self) -> Path:
         """Where the partial output of a failed run is kept."""
         return self.output.with_suffix(".failed.ipynb")
-
-
-def find_root(root: Path | None = None) -> Path:
-    """The folder of the project: ``root``, else the current one, else the one that holds the package's source.
-
-    Raises:
-        InputError: none of them has ``_config.yml`` and ``notebooks/``.
-    """
-    candidates = [root] if root else [Path.cwd(), Path(__file__).resolve().parents[2]]
-    for folder in candidates:
-        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
-            return folder.resolve()
-    raise InputError(
-        f"no _config.yml and notebooks/ in {candidates[0]}: run this in a clone of the repository"
-    )
 
 
 def run_notebooks(

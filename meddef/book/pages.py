@@ -8,6 +8,7 @@ from meddef.report.ablation import STEPS
 from meddef.report.controls import has_all
 from meddef.report.report import Report
 from meddef.report.which_defence import has_rivals
+from meddef.sections import SECTIONS, Section
 
 
 def _steps(report: Report) -> bool:
@@ -23,20 +24,25 @@ def _full_pruned(report: Report) -> bool:
     )
 
 
-HOLDS: dict[str, Callable[[Report], bool]] = {
-    # section -> whether a profile holds what its page shows
-    "data": lambda report: bool(report.of("data")),
-    "architecture": lambda report: True,
-    "training": lambda report: bool(report.of("train")),
+def _shows(section: Section) -> Callable[[Report], bool]:
+    return lambda report: all(_has(report, part) for part in section.shows)
+
+
+def _has(report: Report, part: str) -> bool:
+    if part.startswith("probe "):
+        return any(record["probe"] == part.removeprefix("probe ") for record in report.of("probe"))
+    return bool(report.of(part) or report.grid(part))
+
+
+MORE: dict[str, Callable[[Report], bool]] = {
+    # sections whose page takes more than some records of a kind
     "ablation": _steps,
     "controls": lambda report: any(has_all(report, dataset) for dataset in report.datasets),
-    "epsilon": lambda report: bool(report.grid("epsilon")),
-    "pruning": lambda report: bool(report.grid("pruning")),
-    "confusion": lambda report: bool(report.grid("test")),
-    "saliency": lambda report: bool(report.of("saliency")),
     "comparison": _full_pruned,
     "defences": lambda report: has_rivals(report) or bool(report.of("defense") or report.of("universal")),
 }
+HOLDS = {name: MORE.get(name) or _shows(section) for name, section in SECTIONS.items()}
+"""Section -> whether a profile holds what its page shows."""
 
 
 def in_order(reports: Iterable[Report]) -> list[Report]:

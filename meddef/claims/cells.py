@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from meddef.catalogue import usual_training
 from meddef.claims.model import (
     ALONE,
     EPS,
@@ -65,8 +66,7 @@ class Cell:
     @property
     def training(self) -> str:
         """As named, or as the paper trains it."""
-        usual = "clean" if self.variant == "resnet18" else "adversarial"
-        return self.model.partition("/")[2] or usual
+        return self.model.partition("/")[2] or usual_training(self.variant)
 
     @property
     def condition(self) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from operator import eq
 
+from meddef import catalogue
 from meddef.claims.cells import Cell
 from meddef.claims.model import WORST
 from meddef.records import Record
@@ -17,7 +18,7 @@ STANDARDISED = "standardised"
 TOLERANCE = 0.15  # how far a run may lie from an ε in standardised units, as a share of it
 Seeds = dict[int, Record]
 Place = tuple[str, str, str, float, float]  # variant, training, attack, ε, pruning rate
-WITHOUT_EPS = ("clean", "jsma")
+WITHOUT_EPS = ("clean", *catalogue.WITHOUT_EPS)
 
 
 class Index:

@@ -11,19 +11,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from meddef.catalogue import DEFENDED, PUBLISHED_ATTACKS
 from meddef.paper import PROTOCOL
 
 Metric = Literal["clean", "robust", "asr"]
 Rule = Literal["every", "some", "most"]
 Side = Literal["printed", "measured"]
-ATTACKS = ("fgsm", "pgd", "bim", "jsma")
+ATTACKS = PUBLISHED_ATTACKS
 DATASETS = ("roct", "chest_xray")
 WORST = "worst"  # each image after all attacks that were run at its ε on this model; the paper prints none
 PAPER_SIZE = int(PROTOCOL["preprocessing"]["image_size"])  # pixels a side
 EPS = float(PROTOCOL["attacks"]["pgd"]["eps"])
 GRID = tuple(float(eps) for eps in PROTOCOL["attacks"]["eps_grid"])
 RATES = tuple(round(0.1 * step, 1) for step in range(9))
-DEFENDED = ("no_afd_mfe_msf", "no_afd_mfe", "no_afd", "full")
 GROUPS = {
     "defended": DEFENDED,
     "partial": DEFENDED[:-1],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from meddef.catalogue import PUBLISHED_ATTACKS
 from meddef.claims.rules import FAILS, HOLDS, Outcome, counted
 from meddef.paper import PROTOCOL
 from meddef.records import Record
@@ -52,8 +53,7 @@ def components(report: Report, dataset: Dataset, given: Given) -> Outcome | None
 
 def attacks(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     """The paper's attacks that were run."""
-    wanted = ("fgsm", "pgd", "bim", "jsma")
-    found = [name for name in wanted if _attacks(report, dataset, name)]
+    found = [name for name in PUBLISHED_ATTACKS if _attacks(report, dataset, name)]
     return Outcome(
         HOLDS if len(found) == given["number"] else FAILS, ", ".join(n.upper() for n in found) or "none"
     )

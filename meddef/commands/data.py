@@ -20,7 +20,11 @@ DATASETS = "chest_xray, roct, octdl, octdl4, pneumoniamnist, octmnist, phantom_o
 CHECK_SIZE = 32
 """Image size, in pixels, at which ``check`` prepares: enough to decode everything, and quick."""
 
-Dataset = Annotated[str, typer.Option(help=f"One of {DATASETS}.")]
+Dataset = Annotated[str, typer.Option(help=f"One of {DATASETS}, or one of --profile.")]
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", "-p", help="A YAML file that holds the card of a dataset of your own."),
+]
 Policy = Annotated[
     str,
     typer.Option(
@@ -50,6 +54,7 @@ def prepare(
     dataset: Dataset,
     image_size: Size = 64,
     seed: Seed = 0,
+    profile: Profile = None,
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     skip_unreadable: Skip = False,
@@ -57,6 +62,7 @@ def prepare(
     """Decode and preprocess a dataset into the cache, so that later commands start at once."""
     from meddef.data import load_splits
 
+    _read(profile)
     policy = "released"  # the cache holds all images, whatever the split
     splits = load_splits(
         dataset,
@@ -77,6 +83,7 @@ def show(
     split_policy: Policy = "paper",
     image_size: Size = 64,
     seed: Seed = 0,
+    profile: Profile = None,
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     output: Format = "table",
@@ -85,6 +92,7 @@ def show(
     """Print images per split and class, duplicates, and patients that are in several splits."""
     from meddef.data import load_splits
 
+    _read(profile)
     splits = load_splits(
         dataset,
         image_size=image_size,
@@ -105,6 +113,7 @@ def check(
     dataset: Dataset,
     split_policy: Policy = "released",
     seed: Seed = 0,
+    profile: Profile = None,
     data_dir: DataDir = None,
     output: Format = "table",
 ) -> None:
@@ -116,6 +125,7 @@ def check(
     """
     from meddef.data import Preprocessing, load_splits
 
+    _read(profile)
     with tempfile.TemporaryDirectory() as cache:
         splits = load_splits(
             dataset,
@@ -133,6 +143,14 @@ def check(
     else:
         typer.echo("\n".join([*findings, *_remarks(splits)]))
     raise typer.Exit(1 if findings else 0)
+
+
+def _read(profile: str | None) -> None:
+    """The cards of a profile are known once it was read."""
+    if profile is not None:
+        from meddef.settings import load_profile
+
+        load_profile(profile)
 
 
 def find_problems(report: dict[str, Any]) -> list[str]:

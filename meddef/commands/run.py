@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from meddef.errors import InputError
+from meddef.sections import SECTIONS
 
 if TYPE_CHECKING:
     from meddef.evaluation.plan import Plan
@@ -44,8 +45,7 @@ def reproduce(
         str | None,
         typer.Option(
             "--only",
-            help="One section of the report: data, architecture, training, ablation, controls, epsilon, pruning, "
-            "confusion, saliency, comparison or defences.",
+            help=f"One section of the report: {', '.join(SECTIONS)}.",
         ),
     ] = None,
     data_dir: DataDir = None,

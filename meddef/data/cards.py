@@ -48,7 +48,15 @@ def _cards() -> dict[str, Card]:
     return {name: Card(name=name, **fields) for name, fields in read_yaml(text, "cards.yaml").items()}
 
 
-CARDS: dict[str, Card] = _cards()
+CARDS: dict[str, Card] = dict(_cards())
+"""Name -> card: those of ``cards.yaml``, and those of the profiles that this process has read."""
+
+
+def add_card(card: Card) -> None:
+    """Make a dataset known whose card stands in a profile; ``ValueError`` where the package has one of that name."""
+    if card.name in _cards():
+        raise ValueError(f"the package has a card named '{card.name}': give the dataset another name")
+    CARDS[card.name] = card
 
 
 def find_card(dataset: str) -> Card:

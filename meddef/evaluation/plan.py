@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meddef import sections
 from meddef.attacks import ATTACKS
 from meddef.attacks.options import with_step_size
 from meddef.data.splits import Splits, load_splits
@@ -27,30 +28,8 @@ from meddef.settings import (
 from meddef.work import curve_passes, grid_runs, passes, probe_passes, saliency_passes, train_passes
 
 TEST_GRID = "test"  # clean accuracy on the whole test split
-SECTIONS: dict[str, tuple[str, ...]] = {
-    # section of the report -> the cells it needs: kinds, and for attacks the grids
-    "data": ("data", "probe images"),
-    "architecture": ("data",),
-    "training": ("data", "train", "curve"),
-    "ablation": ("data", "train", "test", "epsilon", "ensemble", "jsma", "probe components", "probe bands"),
-    "controls": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma"),
-    "epsilon": ("data", "train", "test", "epsilon", "ensemble", "small_epsilon", "jsma", "probe visibility"),
-    "pruning": ("data", "train", "pruning"),
-    "confusion": ("data", "train", "test", "epsilon", "ensemble", "jsma", "probe calibration"),
-    "saliency": ("data", "train", "saliency", "probe regions", "probe shortcuts"),
-    "comparison": ("data", "train", "pruning"),
-    "defences": (
-        "data",
-        "train",
-        "test",
-        "epsilon",
-        "small_epsilon",
-        "ensemble",
-        "defense",
-        "universal",
-        "transfer",
-    ),
-}
+SECTIONS: dict[str, tuple[str, ...]] = {name: row.needs for name, row in sections.SECTIONS.items()}
+"""Section of the report -> the cells it needs."""
 
 
 @dataclass(frozen=True)

@@ -16,36 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from meddef import catalogue
 from meddef.figures.drawing import SvgFigure as SvgFigure
 from meddef.figures.drawing import styled as styled
 from meddef.report.report import attack_name, is_control, short_label
-from meddef.report.worst_case import ENSEMBLE
 
-MODEL_COLOURS = {
-    "resnet18": "#333333",
-    "no_afd_mfe_msf": "#56B4E9",
-    "no_afd_mfe": "#0072B2",
-    "no_afd": "#009E73",
-    "full": "#D55E00",
-    "plain_capacity": "#8C6D1F",
-    "attention_only": "#7B3294",
-    "cbam": "#117733",
-    "afd_only": "#A6761D",
-    "mfe_only": "#66A61E",
-}
-CONTROL_COLOURS = {"resnet18": "#CC79A7", "full": "#E69F00"}  # models trained the other way
 RIVAL_COLOURS = {"madry": "#0072B2", "fast": "#E69F00", "trades": "#009E73"}  # whatever the model
-_MARKERS = {"clean": "o", "fgsm": "^", "pgd": "s", "bim": "D", "jsma": "v", ENSEMBLE: "*"}
-_LINES: dict[str, Any] = {
-    "clean": "-",
-    "fgsm": "--",
-    "pgd": "-",
-    "bim": "-.",
-    "jsma": ":",
-    ENSEMBLE: (0, (6, 1.5)),
-}
 PUBLISHED = "#767676"
-OTHER = "#CC79A7"
+OTHER = catalogue.OTHER
+_PLAIN = catalogue.Attack("", "", "")  # how an attack looks that has no row
 
 
 def new_figure(width: float, height: float) -> SvgFigure:
@@ -79,17 +58,19 @@ def stacked(variant: str, training: str, lines: int = 2) -> str:
 
 
 def marker(attack: str) -> str:
-    return _MARKERS.get(attack, "P")
+    return "o" if attack == "clean" else catalogue.ATTACKS.get(attack, _PLAIN).marker
 
 
 def line(attack: str) -> Any:
-    return _LINES.get(attack, (0, (4, 1, 1, 1, 1, 1)))
+    return "-" if attack == "clean" else catalogue.ATTACKS.get(attack, _PLAIN).line
 
 
 def model_colour(variant: str, training: str) -> str:
     if (method := training.partition(" ")[0]) in RIVAL_COLOURS:
         return RIVAL_COLOURS[method]
-    return (CONTROL_COLOURS if is_control(variant, training) else MODEL_COLOURS).get(variant, OTHER)
+    if (row := catalogue.VARIANTS.get(variant)) is None:
+        return OTHER
+    return row.other_colour if is_control(variant, training) else row.colour
 
 
 def model_patches(models: Iterable[tuple[str, str]]) -> list[Patch]:

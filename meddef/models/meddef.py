@@ -8,31 +8,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from meddef import catalogue
+from meddef.catalogue import variants
 from meddef.errors import InputError
 from meddef.models.backbone import CHANNELS, feature_extractor, resnet18_backbone
 from meddef.models.capacity import PlainCapacity
 from meddef.models.cbam import cbam_resnet18
 from meddef.models.defense import DefenseModule
 
-COMPONENTS: dict[str, tuple[str, ...]] = {
-    "no_afd_mfe_msf": (),
-    "no_afd_mfe": ("msf",),
-    "no_afd": ("mfe", "msf"),
-    "full": ("afd", "mfe", "msf"),
-}
-VARIANTS = ("resnet18", *COMPONENTS)  # the paper's
-CAPACITY_CONTROLS = ("plain_capacity", "attention_only")  # what the full model has beside its components
-RIVALS = ("cbam",)  # architectures of other defences
-SINGLE = {
-    "afd_only": ("afd",),
-    "mfe_only": ("mfe",),
-}  # with "no_afd_mfe", MSF alone, each component by itself
-KNOWN_VARIANTS = (*VARIANTS, *CAPACITY_CONTROLS, *SINGLE, *RIVALS)
+VARIANTS = variants("paper")
+CAPACITY_CONTROLS = variants("size")  # what the full model has beside its components
+RIVALS = variants("rival")  # architectures of other defences
+KNOWN_VARIANTS = tuple(catalogue.VARIANTS)
 
 
 def components_of(variant: str) -> tuple[str, ...] | None:
     """Which of "afd", "mfe", "msf" the DefenseModule of a variant holds; None where it has no DefenseModule."""
-    return (COMPONENTS | SINGLE).get(variant)
+    return catalogue.VARIANTS[variant].components if variant in catalogue.VARIANTS else None
+
+
+def _held(group: str) -> dict[str, tuple[str, ...]]:
+    return {name: held for name in variants(group) if (held := components_of(name)) is not None}
+
+
+COMPONENTS = _held("paper")
+SINGLE = _held("single")  # each component by itself; MSF alone is "no_afd_mfe"
 
 
 class SelfAttention(nn.Module):
@@ -110,10 +110,11 @@ def build_model(
     """One of the paper's five models, of the two that control for their size, or of the two with one component.
 
     Args:
-        variant: a name in ``VARIANTS``: the baseline "resnet18", or MedDef with all ("full") or some components; or
-            in ``CAPACITY_CONTROLS``: "plain_capacity", ResNet18 with plain convolution blocks up to the full model's
-            number of parameters, and "attention_only", MedDef without its DefenseModule; or "afd_only" or "mfe_only",
-            MedDef with that component alone; or in ``RIVALS``: "cbam", ResNet18 with CBAM.
+        variant: a name in ``KNOWN_VARIANTS``. Of ``VARIANTS``, the paper's: the baseline "resnet18", or MedDef with
+            all ("full") or some components; of ``CAPACITY_CONTROLS``: "plain_capacity",
+            ResNet18 with plain convolution blocks up to the full model's number of parameters, and "attention_only",
+            MedDef without its DefenseModule; of ``SINGLE``: "afd_only" or
+            "mfe_only", MedDef with that component alone; of ``RIVALS``: "cbam", ResNet18 with CBAM.
         num_classes: K >= 2 logits.
         mean, std: of the training pixels in [0, 1]; one number, or one a channel. Applied inside the model.
         dropout: rate before the head, in [0, 1). The ResNet18 baseline has none, nor has "cbam".

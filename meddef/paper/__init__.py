@@ -16,13 +16,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-VARIANT_LABELS: dict[str, str] = {
-    "resnet18": "ResNet18",
-    "no_afd_mfe_msf": "MedDef w/o AFD+MFE+MSF",
-    "no_afd_mfe": "MedDef w/o AFD+MFE",
-    "no_afd": "MedDef w/o AFD",
-    "full": "MedDef (Full DAAM)",
-}
+from meddef.catalogue import VARIANTS, variants
+
+VARIANT_LABELS: dict[str, str] = {name: VARIANTS[name].label for name in variants("paper")}
 
 
 def _yaml(name: str) -> Any:

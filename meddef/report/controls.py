@@ -11,7 +11,7 @@ from meddef.records import Record
 from meddef.report.display import Table, Text
 from meddef.report.largest_class import WHY, survivors
 from meddef.report.paired import METHOD, Effect, corrected, effect, in_order, tally
-from meddef.report.report import ATTACKS, Dataset, Report, attack_name, short_label, usual_training
+from meddef.report.report import Dataset, Report, attack_name, attack_rank, short_label, usual_training
 
 ATTACK = "pgd"  # at every budget; the other attacks at one
 ARCHITECTURES = ("resnet18", "full")
@@ -65,7 +65,7 @@ def conditions(
         if attack == ATTACK or budget in (eps, None):
             by_model = found.setdefault((attack, budget), {})
             by_model.setdefault((record["variant"], record["training"]), {})[record["seed"]] = record
-    return dict(sorted(found.items(), key=lambda item: (ATTACKS.index(item[0][0]), item[0][1] or 0.0)))
+    return dict(sorted(found.items(), key=lambda item: (attack_rank(item[0][0]), item[0][1] or 0.0)))
 
 
 def effects(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from meddef.catalogue import PUBLISHED_ATTACKS
+
 DASH = "–"
 NO_BREAK = "\u00a0"
 BEST = "*"  # behind the best value of a group
@@ -148,7 +150,7 @@ def seeds_note(seeds: Iterable[int]) -> str:
 
 
 _SPELLED = {"eps": "ε", "epsilon": "ε", "table5": "Table 5"} | {
-    name: name.upper() for name in ("fgsm", "pgd", "bim", "jsma", "asr")
+    name: name.upper() for name in (*PUBLISHED_ATTACKS, "asr")
 }
 
 

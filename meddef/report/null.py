@@ -14,7 +14,7 @@ import pandas as pd
 
 from meddef.report.display import Table
 from meddef.report.paired import compare, right, sign_flip_p
-from meddef.report.report import ATTACKS, Dataset, Report, attack_name
+from meddef.report.report import Dataset, Report, attack_name, attack_rank
 from meddef.statistics import FEWEST_TRAININGS, holm
 
 SHUFFLED = "adversarial"  # the training of most models
@@ -35,7 +35,7 @@ def answers(report: Report, dataset: Dataset) -> Answers:
             by_training[training] = right(record).astype(np.int64)
     everyone = set().union(*found.values())
     whole = {condition: ours for condition, ours in found.items() if set(ours) == everyone}
-    return dict(sorted(whole.items(), key=lambda item: (ATTACKS.index(item[0][0]), item[0][1])))
+    return dict(sorted(whole.items(), key=lambda item: (attack_rank(item[0][0]), item[0][1])))
 
 
 def seed_pairs(trainings: Iterable[Training]) -> list[tuple[Training, Training]]:

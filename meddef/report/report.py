@@ -11,35 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from meddef.paper import VARIANT_LABELS
+from meddef import catalogue
+from meddef.catalogue import usual_training as usual_training
 from meddef.records import Record, load_provenance, load_records
 from meddef.report.balanced import balanced_frame
 from meddef.report.strongest import ALONG_PRUNING, Quantity, alike, quantity, shown, strongest
-from meddef.report.worst_case import ENSEMBLE, with_worst_case
+from meddef.report.worst_case import with_worst_case
 
 if TYPE_CHECKING:
     from meddef.data import Preprocessing
 
 PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
-CAPACITY_LABELS = {  # controls for the size of the full model
-    "plain_capacity": "ResNet18 + plain blocks",
-    "attention_only": "ResNet18 + self-attention",
-}
-SINGLE_LABELS = {
-    "afd_only": "MedDef (AFD alone)",
-    "mfe_only": "MedDef (MFE alone)",
-}  # MSF alone is w/o AFD+MFE
-LABELS = VARIANT_LABELS | CAPACITY_LABELS | SINGLE_LABELS | {"cbam": "ResNet18 + CBAM"}
+LABELS = {name: row.label for name, row in catalogue.VARIANTS.items()}
 VARIANTS = tuple(LABELS)
 METHOD_NAMES = {"madry": "PGD-AT", "fast": "Fast-AT", "trades": "TRADES"}  # the rivals of the paper's recipe
-ATTACK_NAMES = {
-    "clean": "no attack",
-    "fgsm": "FGSM",
-    "pgd": "PGD",
-    "bim": "BIM",
-    "jsma": "JSMA",
-    ENSEMBLE: "Ensemble (worst case)",
-}
+ATTACK_NAMES = {"clean": "no attack"} | {name: row.label for name, row in catalogue.ATTACKS.items()}
 ATTACKS = tuple(ATTACK_NAMES)
 SPLITS = {
     "paper": "split at random as in the paper",
@@ -91,7 +77,8 @@ class Dataset:
         """The steps that the profile names, or the paper's for this dataset where it names none."""
         from meddef.data import CARDS, Preprocessing  # half a second that most pages do without
 
-        named = self.record["preprocessing"]
+        own = self.record.get("card") or {}
+        named = self.record["preprocessing"] or own.get("preprocessing")
         return Preprocessing.model_validate(named) if named else CARDS[self.name].preprocessing
 
     def size(self, split: str) -> int:
@@ -230,7 +217,8 @@ class Report:
                 result[f"{rate}{end}"] = 100 * groups[rate].agg(of_seeds)
         for name in _CONSTANT:
             result[name] = 100 * groups[name].mean() if name.startswith("constant") else groups[name].first()
-        return _sorted(result.reset_index())
+        result = result.reset_index()
+        return _sorted(result.astype({"twin": object}))  # not a number where no dataset has a twin
 
 
 def _cell(row: Mapping[Any, Any]) -> tuple[Any, ...]:
@@ -250,7 +238,7 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     models = zip(frame["variant"], frame["training"], strict=True)
     ranked = frame.assign(
         _model=[(is_control(*model), _rank(model[0], VARIANTS)) for model in models],
-        _attack=[_rank(attack, ATTACKS) for attack in frame["attack"]],
+        _attack=[attack_rank(attack) for attack in frame["attack"]],
     )
     columns = ["dataset", "_model", "prune_rate", "_attack", "eps"]
     return ranked.sort_values(columns, kind="stable", ignore_index=True).drop(columns=["_model", "_attack"])
@@ -264,11 +252,6 @@ def at_epsilon(frame: pd.DataFrame, eps: float) -> pd.DataFrame:
 def _model_order(record: Record) -> tuple[bool, int, int]:
     variant, training = record.get("variant", ""), record.get("training", "")
     return is_control(variant, training), _rank(variant, VARIANTS), record.get("seed", 0)
-
-
-def usual_training(variant: str) -> str:
-    """How the paper trains a model: ResNet18 cleanly, every other one adversarially."""
-    return "clean" if variant == "resnet18" else "adversarial"
 
 
 def is_control(variant: str, training: str) -> bool:
@@ -310,7 +293,12 @@ def attack_name(attack: str) -> str:
 
 def ordered_attacks(attacks: Iterable[str]) -> list[str]:
     """Each attack once, in the paper's order, then the ensemble, others behind."""
-    return sorted(set(attacks), key=lambda attack: (_rank(attack, ATTACKS), attack))
+    return sorted(set(attacks), key=lambda attack: (attack_rank(attack), attack))
+
+
+def attack_rank(attack: str) -> int:
+    """Its place in that order; one without a row in the catalogue is behind all others."""
+    return _rank(attack, ATTACKS)
 
 
 def _rank(value: str | None, order: tuple[str, ...]) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 from meddef.report.controls import ATTACK, Parts, condition_words, effects, judgement
 from meddef.report.display import Table, Text
 from meddef.report.paired import METHOD, tally
-from meddef.report.report import Dataset, Report, short_label
+from meddef.report.report import Dataset, Report, short_label, usual_training
 
 TRAINED = "adversarial"
 # The question: the model with more, and the model with less.
@@ -68,20 +68,15 @@ def verdict(report: Report, eps: float) -> Text:
 
 
 def _heading(name: str) -> str:
-    more, less = (short_label(variant, _usual(variant)) for variant in QUESTIONS[name])
+    more, less = (short_label(variant, usual_training(variant)) for variant in QUESTIONS[name])
     return f"{name}:\n{more} minus {less}"
-
-
-def _usual(variant: str) -> str:
-    """The training under which a model goes by its plain name."""
-    return "clean" if variant == "resnet18" else TRAINED
 
 
 def _sizes(report: Report) -> str:
     """ "ResNet18 11.18 M, ..." of the models of the questions."""
     found = {record["variant"]: record["parameters"] for record in report.of("train")}
     return ", ".join(
-        f"{short_label(variant, _usual(variant))} {found[variant] / 1e6:.2f} M"
+        f"{short_label(variant, usual_training(variant))} {found[variant] / 1e6:.2f} M"
         for variant in MODELS
         if variant in found
     )

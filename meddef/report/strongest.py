@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from meddef.catalogue import ATTACKS
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.work import DEFAULTS, passes
+from meddef.work import passes
 
 _MODEL = ("dataset", "data_fingerprint", "variant", "training", "seed", "prune_rate")
 _FEATURES = (
@@ -41,8 +42,7 @@ def reaches(record: Record) -> bool:
     if attack not in ("pgd", "bim"):
         return True
     settings = {
-        "step_size": PROTOCOL["attacks"][attack]["step_size"],
-        **DEFAULTS[attack],
+        **ATTACKS[attack].defaults,
         **record["settings"],
     }
     across = 2 if attack == "pgd" and settings.get("random_start", True) else 1

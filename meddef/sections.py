@@ -1,0 +1,96 @@
+"""The sections of the report, one row each: their notebook, the cells they need, what a page is not made without.
+
+A notebook of your own in ``notebooks/`` is a section as well where its metadata say so, and needs no row:
+``"meddef": {"section": "mine", "needs": ["data", "train", "epsilon"]}``. No torch here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from meddef.errors import InputError
+
+
+@dataclass(frozen=True)
+class Section:
+    """``needs`` are kinds of cells ("data", "train", "probe bands"), and for attacks their grids ("epsilon");
+    a profile has the page where its records hold every one of ``shows``."""
+
+    name: str
+    notebook: str  # without its ending
+    needs: tuple[str, ...]
+    shows: tuple[str, ...] = ()
+
+
+_ATTACKED = ("data", "train", "test", "epsilon", "ensemble")
+_ROWS = (
+    Section("data", "01_data", ("data", "probe images"), ("data",)),
+    Section("architecture", "02_architecture", ("data",)),
+    Section("training", "03_adversarial_training", ("data", "train", "curve"), ("train",)),
+    Section("ablation", "04_ablation", (*_ATTACKED, "jsma", "probe components", "probe bands"), ("epsilon",)),
+    Section("controls", "10_controls", (*_ATTACKED, "small_epsilon", "jsma")),
+    Section("epsilon", "05_epsilon", (*_ATTACKED, "small_epsilon", "jsma", "probe visibility"), ("epsilon",)),
+    Section("pruning", "06_pruning", ("data", "train", "pruning"), ("pruning",)),
+    Section("confusion", "07_confusion", (*_ATTACKED, "jsma", "probe calibration"), ("test",)),
+    Section(
+        "saliency", "08_saliency", ("data", "train", "saliency", "probe regions", "probe shortcuts"), ("saliency",)
+    ),
+    Section("comparison", "09_comparison", ("data", "train", "pruning"), ("pruning",)),
+    Section("defences", "11_defences", (*_ATTACKED, "small_epsilon", "defense", "universal", "transfer")),
+)  # fmt: skip
+
+
+def find_root(root: Path | None = None) -> Path:
+    """The folder of the project: ``root``, else the current one, else the one that holds the package's source.
+
+    Raises:
+        InputError: none of them has ``_config.yml`` and ``notebooks/``.
+    """
+    candidates = [root] if root else [Path.cwd(), Path(__file__).resolve().parents[1]]
+    for folder in candidates:
+        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
+            return folder.resolve()
+    raise InputError(
+        f"no _config.yml and notebooks/ in {candidates[0]}: run this in a clone of the repository"
+    )
+
+
+def own_sections(folder: Path) -> Iterator[Section]:
+    """Those that the notebooks in ``folder`` name in their metadata, by file name; they show all that they need.
+
+    Raises:
+        InputError: metadata that do not say what a section needs, or the name of another section.
+    """
+    taken = {row.name for row in _ROWS}
+    stems = {row.notebook for row in _ROWS}
+    for path in sorted(folder.glob("*.ipynb")):
+        if path.stem in stems:
+            continue
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("meddef", {})
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{path} is no notebook: {error}") from error
+        if "section" not in said:
+            continue
+        name, needs = said["section"], said.get("needs")
+        if name in taken or not isinstance(needs, list) or not all(isinstance(part, str) for part in needs):
+            raise InputError(
+                f'{path}: metadata "meddef" must give a section that is not {", ".join(sorted(taken))}, and the list '
+                f"of cells it needs; got {said}"
+            )
+        taken.add(name)
+        yield Section(name, path.stem, tuple(needs), tuple(needs))
+
+
+def _all() -> dict[str, Section]:
+    try:
+        folder = find_root() / "notebooks"
+    except InputError:  # installed without the notebooks
+        return {row.name: row for row in _ROWS}
+    return {row.name: row for row in (*_ROWS, *own_sections(folder))}
+
+
+SECTIONS: dict[str, Section] = _all()

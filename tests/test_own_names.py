@@ -1,0 +1,139 @@
+"""A dataset that stands for none of the paper's, a further variant, a further attack: pages and plans take them."""
+
+import ast
+import re
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import report_records
+from report_records import attack_record, provenance, small_run, train_record
+from tiny_profile import TINY
+
+from meddef import attacks, catalogue
+from meddef.attacks import ATTACKS
+from meddef.attacks.options import options
+from meddef.book.api_page import api_page
+from meddef.book.exhibits import exhibits_page
+from meddef.book.frontpage import front_page
+from meddef.book.results_page import results_page
+from meddef.claims.verdicts import rows, score
+from meddef.errors import InputError
+from meddef.models import components_of
+from meddef.models import meddef as models
+from meddef.reading import read_yaml
+from meddef.report import architecture
+from meddef.report.display import DASH
+from meddef.report.report import Report, model_label, ordered_attacks
+from meddef.settings import Profile
+from meddef.trial import trial
+from meddef.work import passes
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(set((ROOT / "notebooks").glob("*.ipynb")) - {ROOT / "notebooks" / "02_architecture.ipynb"})
+MINE = catalogue.Variant("no_msf", "MedDef w/o MSF", ("afd", "mfe"))
+
+
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Report:
+    """Skin lesions, of which the paper has none, also attacked by "mine"; "no_msf" beside the paper's models."""
+    for table, value in (("CLASSES", ["A", "B"]), ("STANDS_FOR", None), ("TITLES", "Skin lesions")):
+        monkeypatch.setitem(getattr(report_records, table), "skin", value)
+    where = ("skin", "no_msf")
+    more: list[dict[str, Any]] = [train_record(*where, "adversarial")]
+    more += [attack_record(*where, "mine", "0101", "0101", "0110", eps=eps) for eps in (0.05, 0.1)]
+    return Report("skin", small_run("skin") + more, provenance())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_notebook_shows_what_the_paper_has_not(path: Path, report: Report) -> None:
+    names: dict[str, Any] = {}
+    shown = []
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type != "code":
+            continue
+        if "parameters" in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+            continue
+        code, _, last = cell.source.rpartition("\nrun = Report.load(profile, results_dir)\n")
+        exec(code, names)
+        names["run"] = report
+        value = eval(compile(ast.parse(last.strip(), mode="eval"), path.name, "eval"), names)
+        shown += [
+            made() for name in ("_repr_html_", "_repr_markdown_") if (made := getattr(value, name, None))
+        ]
+    text = "".join(str(part) for part in shown)
+    assert text
+    if path.stem == "05_epsilon":
+        assert all(name in text for name in ("Skin lesions", "mine", "no_msf"))
+
+
+def test_the_pages_of_the_whole_book_do_too(report: Report) -> None:
+    found = rows([report])
+    counts = score(found)
+    pages = front_page([report], counts) | results_page([report], found, counts)
+    pages |= exhibits_page([report], {"skin": ["data", "epsilon", "pruning", "confusion"]})
+    assert "Skin lesions" in "".join(pages.values())
+
+
+def test_a_further_variant_has_its_parameters_and_no_printed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = architecture.conclusion()
+    monkeypatch.setitem(catalogue.VARIANTS, MINE.name, MINE)
+    monkeypatch.setattr(models, "KNOWN_VARIANTS", (*models.KNOWN_VARIANTS, MINE.name))
+    table = architecture.parameters().frame
+    mine = table[table["model"] == MINE.label]
+    assert list(mine["the paper (M)"]) == list(mine["equal"]) == [DASH, DASH]
+    assert str(architecture.conclusion()) == str(before)
+    assert architecture.parameter_blocks(2).loc["no_msf", "AFD"] > 0
+    assert components_of("no_msf") == ("afd", "mfe")
+    assert model_label("no_msf", "clean").endswith(", clean training")
+
+
+def test_an_attack_without_a_row_is_behind_all_others() -> None:
+    assert ordered_attacks(["lost", "noise", "pgd", "clean"]) == ["clean", "pgd", "noise", "lost"]
+
+
+def test_a_trial_of_images_that_stand_for_none_takes_phantoms() -> None:
+    profile = Profile.model_validate(read_yaml(TINY, "tiny"))
+    skin = profile.datasets[0].model_copy(update={"name": "chest_xray", "sizes": None})
+    assert [d.name for d in trial(profile.model_copy(update={"datasets": [skin]})).datasets] == [
+        "phantom_xray"
+    ]
+
+
+def test_an_attack_needs_its_row_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that the function has by default count without being said again."""
+    row = catalogue.Attack("universal", "Universal", "somewhere")
+    monkeypatch.setitem(catalogue.ATTACKS, "universal", row)
+    epochs = catalogue.declared("universal")["epochs"]
+    assert epochs == signature(attacks.universal).parameters["epochs"].default
+    monkeypatch.setitem(catalogue.ATTACKS, "lost", catalogue.Attack("lost", "Lost", "nowhere"))
+    with pytest.raises(InputError, match=r"lost\.py has no function 'lost'"):
+        passes("lost", {}, 12)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_row_says_what_the_function_takes(name: str) -> None:
+    takes = signature(ATTACKS[name].func).parameters
+    assert ("eps" in takes) == (catalogue.ATTACKS[name].eps is not None)
+    assert set(catalogue.ATTACKS[name].defaults) <= set(takes)
+    plain = {k: v for k, v in options(name).items() if isinstance(v, (int, float, str, bool))}
+    known = catalogue.declared(name) | dict(catalogue.ATTACKS[name].defaults)
+    assert {k: known.get(k) for k in plain} == plain
+
+
+@pytest.mark.parametrize("name", attacks.__all__)
+def test_every_parameter_of_an_attack_is_on_the_api_page(name: str, api: str) -> None:
+    function = getattr(attacks, name)
+    if isinstance(function, (type, dict)):
+        return
+    text = api.split(f"\n### {name}\n")[1].split("\n### ")[0].split("```\n")[-1]
+    told = {word for names in re.findall(r"`([\w, ]+)`", text) for word in names.split(", ")}
+    assert set(signature(function).parameters) <= told
+
+
+@pytest.fixture(scope="module")
+def api() -> str:
+    return api_page(ROOT)["api.md"]
