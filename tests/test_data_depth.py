@@ -14,16 +14,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from meddef.cli import app
-from meddef.data.decode import read_grey
+from meddef.data.decode import UnreadableImage, read_grey
 
 
 def xray() -> np.ndarray:
     """Two dark lungs in a bright body before black, int64 (48, 64) in 0..255; no symmetry, both ends taken."""
     rows, columns = np.mgrid[0:48, 0:64]
     body = 230 * np.exp(-(((columns - 30) / 26) ** 4))
-    lungs = sum(
-        np.exp(-(((columns - x) / 8) ** 2) - ((rows - 22) / y) ** 2) for x, y in ((18, 14), (43, 17))
-    )
+    lungs = sum(np.exp(-(((columns - x) / 8) ** 2) - ((rows - 22) / y) ** 2) for x, y in ((18, 14), (43, 17)))
     grey = np.rint(body * (1 - 0.7 * lungs) + rows / 4).astype(np.int64)
     grey[:3, :9], grey[-3:, -5:] = 0, 255
     return grey.clip(0, 255)
@@ -113,8 +111,16 @@ def test_white_is_zero(tmp_path: Path, bits: int, largest: int | None) -> None:
 
 def test_tiff_colours_with_a_largest_value(tmp_path: Path) -> None:
     layers = np.repeat(TWELVE[..., None], 3, axis=2)
-    tifffile.imwrite(tmp_path / "a.tif", layers, photometric="rgb", extratags=[(281, 3, 3, (4095,) * 3, True)])
+    tifffile.imwrite(
+        tmp_path / "a.tif", layers, photometric="rgb", extratags=[(281, 3, 3, (4095,) * 3, True)]
+    )
     np.testing.assert_array_equal(read_grey(tmp_path / "a.tif"), UPRIGHT)
+
+
+def test_sixteen_bit_planes_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([TWELVE] * 3), photometric="rgb", planarconfig="separate")
+    with pytest.raises(UnreadableImage, match="separate planes"):
+        read_grey(tmp_path / "a.tif")
 
 
 def test_a_hot_pixel_and_a_marker_do_not_darken_the_rest(tmp_path: Path) -> None:
@@ -158,7 +164,16 @@ def test_data_show_counts_them(tmp_path: Path) -> None:
     write_png(second, TWELVE[..., None], 0)
     done = CliRunner().invoke(
         app,
-        ["data", "show", "--dataset", "chest_xray", "--data-dir", str(folder), "--cache-dir", str(tmp_path / "c")],
+        [
+            "data",
+            "show",
+            "--dataset",
+            "chest_xray",
+            "--data-dir",
+            str(folder),
+            "--cache-dir",
+            str(tmp_path / "c"),
+        ],
     )
     assert done.exit_code == 0, done.output
     assert "files turned upright as their orientation tag says: 1" in done.output

@@ -19,7 +19,7 @@ PERCENTILES = (1, 99)
 """Grey values between which an image of unknown depth is stretched; what lies beyond becomes 0 or 255."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R 601), as Pillow's for 8 bits."""
-_ORIENTATION, _BITS, _PHOTOMETRIC, _LARGEST = 274, 258, 262, 281
+_ORIENTATION, _BITS, _PHOTOMETRIC, _LARGEST, _PLANES = 274, 258, 262, 281, 284
 
 Window = tuple[float, float]
 
@@ -58,7 +58,7 @@ class Facts(NamedTuple):
 
 
 def look(image: Image.Image, path: Path) -> Facts:
-    """The facts of a file that Pillow has opened and not loaded yet."""
+    """The facts of a file that Pillow has opened and not loaded yet. ``ValueError`` for what no library here reads."""
     deep = image.mode.startswith("I") or image.mode == "F"
     bits, colours, negative = None, False, False
     if image.format == "PNG":
@@ -68,6 +68,8 @@ def look(image: Image.Image, path: Path) -> Facts:
         tags = image.tag_v2  # type: ignore[attr-defined]
         stored = max(tags.get(_BITS, (1,)))
         colours = stored == 16 and not deep
+        if colours and tags.get(_PLANES) == 2:  # Pillow keeps the low bytes, OpenCV mixes neighbouring pixels
+            raise ValueError("16-bit colours in separate planes; store them with PlanarConfiguration 1")
         negative = tags.get(_PHOTOMETRIC) == 0 and deep  # Pillow inverts 8 bits itself
         bits = stored if 8 < stored < 16 else _rounded_up(tags.get(_LARGEST))
     elif image.format == "PPM" and deep and image.tile[0][0] != "raw":  # type: ignore[attr-defined]
