@@ -48,7 +48,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every path that is decoded from here on."""
     seen: list[Path] = []
     read = source_folder.read_grey
-    monkeypatch.setattr(source_folder, "read_grey", lambda path: (seen.append(path), read(path))[1])
+    monkeypatch.setattr(
+        source_folder, "read_grey", lambda path, *rest: (seen.append(path), read(path, *rest))[1]
+    )
     return seen
 
 
@@ -148,7 +150,7 @@ from pathlib import Path
 from data_folders import make_pool
 from meddef.data import source_folder
 read, decoded = source_folder.read_grey, []
-source_folder.read_grey = lambda path: (time.sleep(0.2), decoded.append(path), read(path))[2]
+source_folder.read_grey = lambda path, *rest: (time.sleep(0.2), decoded.append(path), read(path, *rest))[2]
 make_pool(Path(sys.argv[1]), Path(sys.argv[2]))
 print(len(decoded))
 """

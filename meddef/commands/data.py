@@ -213,6 +213,7 @@ def _remarks(splits: Splits) -> list[str]:
     published = sum(sum(classes.values()) for classes in card.published_counts.values())
     of_published = f" of {published:,} published" if published else ""
     lines = [f"files: {report['files_found']:,}{of_published}; skipped: {len(report['skipped'])}"]
+    lines += [f"files {words}: {found:,}" for words, found in report["read_as"].items()]
     for kind, found in report["duplicates"].items():
         within = ", ".join(f"{split} {count}" for split, count in found["groups_within"].items())
         lines.append(

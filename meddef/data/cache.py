@@ -28,7 +28,7 @@ from meddef.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MAKES_PIXELS = ("decode.py", "duplicates.py", "pool.py", "preprocessing.py")
+MAKES_PIXELS = ("decode.py", "depth.py", "duplicates.py", "pool.py", "preprocessing.py")
 """Source files whose change makes every stored pool stale."""
 
 

@@ -19,7 +19,8 @@ class Card(BaseModel):
     """``published_counts`` is split -> class -> images in the release; ``mean`` and ``std`` are those the
     paper prints, of pixels in [0, 1]. ``folders`` are the names the data may have under the data folder.
     ``patient_id`` is a regular expression on the file name without its ending; its matched group is the
-    patient. ``stands_for`` names the dataset that this one replaces where that cannot be had."""
+    patient. ``stands_for`` names the dataset that this one replaces where that cannot be had. ``window`` are the
+    stored values that become black and white in files deeper than 8 bits, such as [0, 4095]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,6 +40,7 @@ class Card(BaseModel):
     folders: tuple[str, ...] = ()
     other_classes: tuple[str, ...] = ()
     patient_id: str | None = None
+    window: tuple[float, float] | None = None
     preprocessing: Preprocessing
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from meddef.data.depth import Facts, Window, deep_values, look, to_grey, turned
+
 SMALLEST = 8
 """Shortest side, in pixels, that still counts as an image."""
 
@@ -35,23 +37,29 @@ def quiet_decoding() -> Iterator[None]:
         yield
 
 
-def read_grey(path: Path) -> np.ndarray:
-    """The first frame of an image file as uint8 (H, W).
+def read_grey(path: Path, window: Window | None = None, said: list[str] | None = None) -> np.ndarray:
+    """The first frame of an image file as uint8 (H, W), upright as its orientation tag says.
 
-    Colours become luma; transparent parts are laid over black; CMYK goes through RGB; deeper than 8 bits is
-    stretched from its own minimum and maximum to 0..255, because detectors use 10 to 14 of 16 bits.
-    Raises ``UnreadableImage``.
+    Colours become luma; transparent parts are laid over black; CMYK goes through RGB; a white 0 is inverted.
+    What is deeper than 8 bits is scaled from ``window`` if given, else from the bits that the file says are used,
+    else from its own percentiles (``meddef.data.depth``). ``said`` gets a line for each of these that is not plain
+    8-bit grey. Raises ``UnreadableImage``.
     """
     if not path.is_file():
         raise UnreadableImage("not a file")
     if path.stat().st_size == 0:
         raise UnreadableImage("empty file")
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        # by name, Pillow 13 scrambles uncompressed TIFFs that lie on a side (findings/pillow_tiff_by_name.sh)
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             if min(image.size) < SMALLEST:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, smaller than {SMALLEST}")
+            facts = look(image, path)
+            if said is not None:
+                said[:] = facts.words(window)
             image.load()
-            return _grey(image)
+            grey = _deep(image, path, facts, window) if facts.deep else _grey(image)
+            return grey if image.format == "TIFF" else turned(grey, facts.turn)  # Pillow turns TIFF itself
     except UnidentifiedImageError:
         raise UnreadableImage("not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -63,8 +71,6 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _stretch(np.asarray(image))
     if image.mode in ("RGBA", "LA", "PA", "P", "RGBa", "La"):
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "black"), layer)
@@ -73,9 +79,8 @@ def _grey(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L"))
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
-    deep = values.astype(np.float64)
-    if not np.isfinite(deep).all():
+def _deep(image: Image.Image, path: Path, facts: Facts, window: Window | None) -> np.ndarray:
+    values = deep_values(image, path, facts)
+    if not np.isfinite(values).all():
         raise UnreadableImage("holds NaN or infinity")
-    low, high = deep.min(), deep.max()
-    return np.rint((deep - low) * (255 / max(high - low, 1))).astype(np.uint8)
+    return to_grey(values, facts, window)

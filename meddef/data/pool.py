@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class Problem(BaseModel):
 
 class Index(BaseModel):
     """What is known about each of the N images of a pool, in their order; groups hold positions.
-    ``near`` is None where near duplicates were not looked for.
+    ``near`` is None where near duplicates were not looked for. ``read_as`` counts files that are not plain 8-bit grey.
 
     ``digests`` are SHA-256 of the prepared pixels; ``sums`` and ``squares`` are sums of grey values and of
     their squares, exact integers, from which mean and standard deviation of any subset follow.
@@ -49,6 +50,7 @@ class Index(BaseModel):
     exact: list[list[int]]
     near: list[list[int]] | None
     skipped: list[Problem]
+    read_as: dict[str, int] = {}
 
 
 class _Prepared(NamedTuple):
@@ -58,6 +60,7 @@ class _Prepared(NamedTuple):
     squares: int
     thumbnail: np.ndarray
     hash: np.ndarray
+    how_read: list[str]
 
 
 def prepare(
@@ -85,7 +88,7 @@ def prepare(
         except UnreadableImage as error:
             return Problem(name=source.items[index].name, reason=str(error))
         images[index] = preprocessing.apply(grey, image_size)
-        return _describe(grey, images[index], with_hash=source.find_near_duplicates)
+        return _describe(grey, images[index], source.how_read(index), with_hash=source.find_near_duplicates)
 
     with quiet_decoding(), _pool_of_threads() as threads:
         bar = tqdm(total=count, desc=f"{dataset}: prepare", unit="image", disable=None if progress else True)
@@ -124,7 +127,7 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _describe(grey: np.ndarray, prepared: np.ndarray, *, with_hash: bool) -> _Prepared:
+def _describe(grey: np.ndarray, prepared: np.ndarray, how_read: list[str], *, with_hash: bool) -> _Prepared:
     small = duplicates.thumbnail(grey)
     values = prepared.astype(np.int64)
     return _Prepared(
@@ -134,6 +137,7 @@ def _describe(grey: np.ndarray, prepared: np.ndarray, *, with_hash: bool) -> _Pr
         int((values * values).sum()),
         small,
         duplicates.perceptual_hash(small) if with_hash else np.zeros(0, dtype=bool),
+        how_read,
     )
 
 
@@ -159,6 +163,7 @@ def _index(source: Source, kept: list[int], results: list[_Prepared], problems: 
         exact=exact,
         near=near,
         skipped=problems,
+        read_as=dict(Counter(word for result in results for word in result.how_read)),
     )
 
 

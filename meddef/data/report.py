@@ -82,6 +82,7 @@ def make_report(
         "seed": seed,
         "files_found": len(index.names) + len(index.skipped),
         "skipped": [problem.model_dump() for problem in index.skipped],
+        "read_as": index.read_as,
         "counts_before_removal": count(labels, splits, classes),
         "counts": counts,
         "classes_without_images": {split: names for split, names in empty.items() if names},

@@ -20,8 +20,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """``read(i)`` gives item i as uint8 (H, W) or raises ``UnreadableImage``; it must be safe to call from threads."""
+    """``read(i)`` gives item i as uint8 (H, W) or raises ``UnreadableImage``; it must be safe to call from threads.
+
+    ``how_read(i)`` names, after that, what was done to a file that is not plain 8-bit grey."""
 
     items: list[Item]
     read: Callable[[int], np.ndarray]
+    how_read: Callable[[int], list[str]] = lambda index: []
     find_near_duplicates: bool = True

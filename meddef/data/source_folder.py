@@ -69,7 +69,10 @@ def list_items(card: Card, root: Path) -> list[Item]:
 
 def folder_source(card: Card, root: Path, items: list[Item]) -> Source:
     """The files of ``items``, decoded on demand."""
-    return Source(items, lambda index: read_grey(root / items[index].name))
+    said: dict[int, list[str]] = {index: [] for index in range(len(items))}
+    return Source(
+        items, lambda index: read_grey(root / items[index].name, card.window, said[index]), said.__getitem__
+    )
 
 
 def patient_of(card: Card, stem: str) -> str | None:

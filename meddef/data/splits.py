@@ -96,7 +96,7 @@ def load_splits(
     steps = card.preprocessing if preprocessing is None else preprocessing
     cache = find_cache_dir(cache_dir)
     contents, make_source, place = _find_source(card, image_size, seed, data_dir, cache, sizes)
-    key = content_key(dataset, contents, image_size, steps.model_dump())
+    key = content_key(dataset, contents, image_size, steps.model_dump(), *(card.window or ()))
 
     def build(path: Path) -> Index:
         return prepare(
