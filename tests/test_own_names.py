@@ -9,6 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 import report_records
+from pydantic import ValidationError
 from report_records import attack_record, provenance, small_run, train_record
 from tiny_profile import TINY
 
@@ -16,10 +17,12 @@ from meddef import attacks, catalogue
 from meddef.attacks import ATTACKS
 from meddef.attacks.options import options
 from meddef.book.api_page import api_page
+from meddef.book.cards_page import cards_page
 from meddef.book.exhibits import exhibits_page
 from meddef.book.frontpage import front_page
 from meddef.book.results_page import results_page
 from meddef.claims.verdicts import rows, score
+from meddef.data import CARDS
 from meddef.errors import InputError
 from meddef.models import components_of
 from meddef.models import meddef as models
@@ -27,7 +30,8 @@ from meddef.reading import read_yaml
 from meddef.report import architecture
 from meddef.report.display import DASH
 from meddef.report.report import Report, model_label, ordered_attacks
-from meddef.settings import Profile
+from meddef.sections import Section, own_sections
+from meddef.settings import DatasetSettings, Profile
 from meddef.trial import trial
 from meddef.work import passes
 
@@ -101,6 +105,38 @@ def test_a_trial_of_images_that_stand_for_none_takes_phantoms() -> None:
     assert [d.name for d in trial(profile.model_copy(update={"datasets": [skin]})).datasets] == [
         "phantom_xray"
     ]
+
+
+def skin(**changes: Any) -> DatasetSettings:
+    card = CARDS["chest_xray"].model_dump(exclude={"name"}) | {"title": "Skin lesions", "folders": ["skin"]}
+    return DatasetSettings.model_validate(
+        {"name": "lesions", "split_policy": "released", "card": card} | changes
+    )
+
+
+def test_a_card_in_a_profile_is_known_written_and_shown(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CARDS, "lesions", CARDS["octdl"])  # forgotten afterwards
+    read = DatasetSettings.model_validate_json(skin().model_dump_json())
+    assert CARDS["lesions"] == read.card
+    assert "card" not in DatasetSettings(name="chest_xray").model_dump()  # published cells keep their keys
+    assert "### skin\n" not in cards_page([report], (0.05,))["cards_data.md"]
+    report.datasets[0].record["card"] = read.model_dump()["card"]
+    assert "### skin\n" in cards_page([report], (0.05,))["cards_data.md"]
+    with pytest.raises(ValidationError, match="the package has a card named 'octdl'"):
+        skin(name="octdl")
+
+
+@pytest.mark.parametrize("said", [{"section": "epsilon", "needs": []}, {"section": "more", "needs": "train"}])
+def test_a_notebook_that_names_no_new_section_is_refused(said: dict[str, Any], tmp_path: Path) -> None:
+    good, bad = {"section": "mine", "needs": ["train"]}, tmp_path / "13_bad.ipynb"
+    for path, metadata in ((tmp_path / "12_mine.ipynb", {"meddef": good}), (tmp_path / "99_other.ipynb", {})):
+        nbformat.write(nbformat.v4.new_notebook(metadata=metadata), path)
+    assert list(own_sections(tmp_path)) == [Section("mine", "12_mine", ("train",), ("train",))]
+    nbformat.write(nbformat.v4.new_notebook(metadata={"meddef": said}), bad)
+    with pytest.raises(InputError, match=r"13_bad\.ipynb: metadata .* must give a section"):
+        list(own_sections(tmp_path))
 
 
 def test_an_attack_needs_its_row_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

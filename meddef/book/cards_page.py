@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from meddef.data import CARDS
-from meddef.data.cards import Card
+from meddef.data.cards import Card, package_cards
 from meddef.records import Record
 from meddef.report.balanced import NOTE
 from meddef.report.display import DASH, Table, budget, percent
@@ -24,8 +23,10 @@ KINDS = {
 
 def cards_page(reports: Sequence[Report], budgets: Sequence[float]) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: a heading a dataset, and the table of trained models."""
+    own = {d.name: d.record["card"] for report in reports for d in report.datasets if d.record.get("card")}
+    cards = package_cards() | {name: Card.model_validate(card) for name, card in own.items()}
     datasets = "\n\n".join(
-        f"### {name}\n\n{dataset_card(card)._repr_html_()}" for name, card in CARDS.items()
+        f"### {name}\n\n{dataset_card(card)._repr_html_()}" for name, card in cards.items()
     )
     return {
         "cards_data.md": f"{datasets}\n",

@@ -45,18 +45,19 @@ class Card(BaseModel):
 
 
 @cache
-def _cards() -> dict[str, Card]:
+def package_cards() -> dict[str, Card]:
+    """Name -> card: those of ``cards.yaml``."""
     text = files("meddef.data").joinpath("cards.yaml").read_text(encoding="utf-8")
     return {name: Card(name=name, **fields) for name, fields in read_yaml(text, "cards.yaml").items()}
 
 
-CARDS: dict[str, Card] = dict(_cards())
+CARDS: dict[str, Card] = dict(package_cards())
 """Name -> card: those of ``cards.yaml``, and those of the profiles that this process has read."""
 
 
 def add_card(card: Card) -> None:
     """Make a dataset known whose card stands in a profile; ``ValueError`` where the package has one of that name."""
-    if card.name in _cards():
+    if card.name in package_cards():
         raise ValueError(f"the package has a card named '{card.name}': give the dataset another name")
     CARDS[card.name] = card
 
