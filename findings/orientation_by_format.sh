@@ -7,8 +7,7 @@
 #           picture after a conversion of the files, and two libraries agree on TIFFs only.
 # Version:  Pillow 13.0.0, OpenCV 5.0.0.93
 # Source:   seen with the drawing below; PIL.ImageOps.exif_transpose is the documented way to turn a picture
-# Hurts:    who mixes exports: a classifier of X-rays that was 98 % right changed 92 of 200 verdicts on its images upside down
-#           (measured in the project that these findings come from).
+# Hurts:    who mixes exports or readers: a classifier is trained on pictures one way up and judged on them the other way.
 # Remedy:   Pillow: ImageOps.exif_transpose after load. OpenCV: not IMREAD_UNCHANGED, or turn by hand.
 set -euo pipefail
 folder=$(mktemp -d)

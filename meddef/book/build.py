@@ -43,7 +43,7 @@ from meddef.trust.pages import PAGES as TRUST_PAGES
 
 __all__ = ["build_book", "build_report", "published_profiles", "run_notebooks"]
 
-PAGES = ("results", "exhibits", "howto", "playground", "definitions", "glossary")
+PAGES = ("results", "exhibits", "howto", "playground", "definitions", "surprises", "glossary")
 COURSE = ("course/index", "course/instructor", *(f"course/lab{number}" for number in range(1, 9)))
 REFERENCE = ("cards", "api", "figures_code", "cost", "cluster", "faults")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH

@@ -68,7 +68,7 @@ def look(image: Image.Image, path: Path) -> Facts:
         tags = image.tag_v2  # type: ignore[attr-defined]
         stored = max(tags.get(_BITS, (1,)))
         colours = stored == 16 and not deep
-        if colours and tags.get(_PLANES) == 2:  # Pillow keeps the low bytes, OpenCV mixes neighbouring pixels
+        if colours and tags.get(_PLANES) == 2:  # Pillow and OpenCV give other pixels
             raise ValueError("16-bit colours in separate planes; store them with PlanarConfiguration 1")
         negative = tags.get(_PHOTOMETRIC) == 0 and deep  # Pillow inverts 8 bits itself
         bits = stored if 8 < stored < 16 else _rounded_up(tags.get(_LARGEST))

@@ -58,6 +58,9 @@ def grad_cam(
 ) -> np.ndarray:
     """Grad-CAM of a class score: images (N, C, H, W) in [0, 1] -> float32 (N, H, W) in [0, 1].
 
+    grad-cam takes each map's minimum off after the ReLU: heat that lies everywhere alike counts as none, also in the
+    shares of heat that are measured here.
+
     Frozen models have maps too, and so have calls under ``torch.no_grad()``. The modes of the model's layers and its
     parameters' gradients are left as they were found, also after an error.
 
