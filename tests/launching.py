@@ -43,7 +43,9 @@ def _agent(size: int, log: str, function: Any, arguments: tuple[Any, ...]) -> No
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     torch.set_num_threads(1)
+    here = "127.0.0.1"  # not a name: a worker that is forked while the agent's threads look one up can wait for ever
     config = LaunchConfig(
-        1, 1, size, run_id="test", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0, start_method="fork"
+        1, 1, size, run_id="test", rdzv_backend="c10d", rdzv_endpoint=f"{here}:0", local_addr=here, max_restarts=0,
+        start_method="fork",
     )  # fmt: skip
     elastic_launch(config, function)(*arguments)

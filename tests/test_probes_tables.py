@@ -39,7 +39,7 @@ def test_components_show_the_perturbation_and_its_ratio_to_the_input() -> None:
 def test_scales_are_in_order_and_shares_have_intervals() -> None:
     right = {name: [1] * 30 + [0] * 30 for name in ("1", "16", "4", "clean")}
     table = probes.bands(report(probed("bands", right)))
-    assert list(table.frame)[-4:] == ["no attack", "1 px", "4 px", "16 px"]
+    assert list(table.frame)[-4:] == ["these images, no attack", "1 px", "4 px", "16 px"]
     assert cell(table, "4 px") == "50.0 ± 0.0\n[37.7, 62.3]"
     assert cell(table, "n") == "60, 3 seeds"
 

@@ -88,4 +88,4 @@ def test_nothing_is_said_where_the_ensemble_was_not_run() -> None:
 
 def test_the_ensemble_stands_behind_the_papers_attacks() -> None:
     names = ordered_attacks(["apgd", "ensemble", "jsma", "clean"])
-    assert [attack_name(name) for name in names] == ["no attack", "JSMA", "Ensemble (worst case)", "apgd"]
+    assert [attack_name(name) for name in names] == ["no attack", "JSMA", "Ensemble (worst case)", "APGD"]
