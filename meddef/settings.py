@@ -417,7 +417,10 @@ def as_input_error(place: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        faults = "; ".join(
-            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors()
-        )
-        raise InputError(f"{place}: {faults}") from error
+        raise InputError(f"{place}: {faults_of(error)}") from error
+
+
+def faults_of(error: ValidationError) -> str:
+    """Place and message of each fault."""
+    told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+    return "; ".join(": ".join(filter(None, each)) for each in told)

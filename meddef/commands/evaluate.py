@@ -182,9 +182,9 @@ def parse_eps(text: str, option: str = "--eps", *, bounded: bool = True) -> floa
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"{option} '{text}' is not a number: write 0.03 or 8/255") from error
     if value < 0 or (bounded and value > 1):
+        other = ", or for a length in L2 --attack pgd --set norm=l2" if option == "--eps" else ""
         raise InputError(
-            f"{option} {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8), or for a "
-            "length in L2 --attack pgd --set norm=l2"
+            f"{option} {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8){other}"
         )
     return value
 

@@ -17,7 +17,7 @@ from meddef.data import CARDS
 from meddef.data.source_phantom import check_sizes
 from meddef.data.splits import Splits
 from meddef.errors import InputError
-from meddef.settings import DatasetSettings
+from meddef.settings import DatasetSettings, faults_of
 
 WORDS = {
     "dataset": "dataset",
@@ -69,8 +69,9 @@ def settings_in(header: Mapping[str, Any], weights: Path) -> DatasetSettings | N
     try:
         return DatasetSettings(name=data["dataset"], **given)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{weights} says of its images what cannot be ({faults}): train it again") from error
+        raise InputError(
+            f"{weights} says of its images what cannot be ({faults_of(error)}): train it again"
+        ) from error
 
 
 def check_settings(
