@@ -339,3 +339,22 @@ def test_other_refusals() -> None:
     with pytest.raises(InputError, match=r"alpha must lie in \(0, 1\)"):
         Smoothed(Edge()).certify(torch.rand(1, 1, 6, 6), alpha=1)
     assert not math.isnan(right_under("jpeg", "transfer"))
+
+
+@pytest.mark.parametrize("name", ["jpeg", "bit_depth", "smoothing"])
+def test_pixels_from_0_to_255_and_normalised_ones_are_refused(name: str) -> None:
+    """A codec would wrap them round, noise would be cut off: an answer about another image."""
+    model, images = defended(name), torch.rand(2, 1, SIZE, SIZE)
+    for wrong, said in (
+        (255 * images, "divide 0-255"),
+        (4 * images - 2, "normalisation inside"),
+        (images * math.nan, "NaN"),
+    ):
+        with pytest.raises(InputError, match=said):
+            model(wrong)
+
+
+def test_jpeg_does_not_wrap_a_probe_beyond_white() -> None:
+    """255 x 1.005 is 256, which as a byte is 0: white would turn black."""
+    seen = build_defense("jpeg", nn.Identity(), {})(torch.full((1, 1, 8, 8), 1.005))
+    assert seen.min() > 0.98

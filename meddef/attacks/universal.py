@@ -93,10 +93,11 @@ def perturbed(images: Tensor, delta: Tensor, eps: float) -> Tensor:
     """``images`` (N, C, H, W) plus ``delta`` (1, C, H, W), in [0, 1] and within ``eps`` exactly.
 
     Raises:
-        InputError: shapes that do not fit, or an ``eps`` that is none.
+        InputError: shapes that do not fit, pixels outside [0, 1], or an ``eps`` that is none.
     """
     if delta.shape != (1, *images.shape[1:]):
         raise InputError(f"delta must have the shape (1, C, H, W) of images, got {tuple(delta.shape)}")
+    contract.check_range(images)
     images = images.detach()
     sphere = LinfBall(images, contract.per_image(eps, images, "eps", most=1.0))
     return sphere.exact((images + delta.to(images)).clamp(0, 1))

@@ -20,8 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from meddef.attacks import contract
 from meddef.errors import InputError
 
+BEYOND = 0.01  # how far outside [0, 1] a probe of a gradient may step
 ATTACKERS = ("naive", "adaptive", "transfer")
 
 
@@ -64,6 +66,7 @@ class Preprocessed(Defended):
         """Images (N, C, H, W) in [0, 1] to images of the same shape, dtype and device; no gradient is asked for."""
 
     def forward(self, images: Tensor) -> Tensor:
+        check_pixels(images)
         with torch.no_grad():
             changed = self.transform(images.detach())
         logits: Tensor = self.classifier(_StraightThrough.apply(images, changed, self.back))
@@ -72,6 +75,20 @@ class Preprocessed(Defended):
     def back(self, gradient: Tensor) -> Tensor:
         """The gradient at the images (N, C, H, W) from that at what ``transform`` made of them: as if of nothing."""
         return gradient
+
+
+def check_pixels(images: Tensor) -> None:
+    """Refuse what is plainly not in [0, 1], where a codec, a rounding or noise would give answers about something else.
+
+    On a CPU: elsewhere it would wait for the device in every step, and ``evaluate`` and attacks look at their images.
+
+    Raises:
+        InputError: NaN, or values outside by more than ``BEYOND``.
+    """
+    if images.device.type == "cpu":
+        low, high = images.detach().aminmax()
+        if not (low >= -BEYOND and high <= 1 + BEYOND):
+            contract.check_range(images)
 
 
 class Blocked(nn.Module):

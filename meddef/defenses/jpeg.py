@@ -49,7 +49,7 @@ class Jpeg(Preprocessed):
     def transform(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise InputError(f"JPEG holds one or three channels, got images {tuple(images.shape)}")
-        pixels = (255 * images).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        pixels = (255 * images).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         read = np.stack([self._through(image) for image in pixels])
         return torch.empty_like(images).copy_(torch.from_numpy(read).permute(0, 3, 1, 2) / 255)
 

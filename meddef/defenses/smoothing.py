@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from meddef.as_found import evaluating
 from meddef.attacks import contract
 from meddef.attacks.randomness import Randomness, randomness
-from meddef.defenses.base import Defended
+from meddef.defenses.base import Defended, check_pixels
 from meddef.errors import InputError
 
 ABSTAIN = -1
@@ -51,6 +51,7 @@ class Smoothed(Defended):
 
     def noisy(self, images: Tensor, numbers: Randomness, draws: int) -> Tensor:
         """``draws`` noisy copies of each image, (N draws, C, H, W) in [0, 1], those of an image together."""
+        check_pixels(images)
         noise = numbers.normal(draws, *images.shape[1:]).to(images)
         return (images[:, None] + self.sigma * noise).clamp(0, 1).flatten(0, 1)
 
