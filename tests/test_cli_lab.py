@@ -19,8 +19,9 @@ from meddef.audit.robustness.checks import CHECKS
 from meddef.audit.robustness.evidence import Budget
 from meddef.cli import app
 from meddef.errors import InputError
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.executor import InlineExecutor
-from meddef.evaluation.plan import Cell, Plan, RunOptions, make_plan
+from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.run import run_plan
 from meddef.paper import VARIANT_LABELS
 from meddef.settings import Profile, load_profile

@@ -25,8 +25,9 @@ from tiny_profile import TINY, WITHOUT_MAPS
 import meddef.evaluation.cells as cells
 from meddef.errors import InputError
 from meddef.evaluation import run
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.executor import InlineExecutor, make_executor
-from meddef.evaluation.plan import SECTIONS, Cell, Plan, RunOptions, make_plan
+from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
 from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
 from meddef.evaluation.status import run_status
 from meddef.records import Record, RecordStore

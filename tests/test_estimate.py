@@ -3,7 +3,7 @@
 import pytest
 
 from meddef.evaluation import estimate
-from meddef.evaluation.plan import Cell
+from meddef.evaluation.cell import Cell
 from meddef.settings import load_profile
 
 TRAIN = Cell("train", "chest_xray", {"training": {"precision": "bf16"}}, work=300.0)

@@ -6,9 +6,10 @@ import pytest
 from tiny_profile import TINY
 
 from meddef.errors import InputError
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.checks import check_profile
 from meddef.evaluation.executor import InlineExecutor
-from meddef.evaluation.plan import Cell, Plan, RunOptions, make_plan
+from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.run import missing, run_plan
 from meddef.evaluation.status import run_status
 from meddef.models import KNOWN_VARIANTS, components_of

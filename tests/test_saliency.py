@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from meddef.data.images import ImageSet
 from meddef.data.splits import Splits
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import run_saliency
-from meddef.evaluation.plan import Cell, RunOptions, make_plan
+from meddef.evaluation.plan import RunOptions, make_plan
 from meddef.figures import saliency as figures
 from meddef.models import build_model
 from meddef.report import saliency

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 import meddef.evaluation.cells as cells
 import meddef.evaluation.unfinished as unfinished
 from meddef.attacks import pgd
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.executor import InlineExecutor
 from meddef.evaluation.metrics import Evaluation
-from meddef.evaluation.plan import Cell, Plan, RunOptions, make_plan
+from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.run import CellsFailed, run_plan
 from meddef.evaluation.status import run_status
 from meddef.records import Record

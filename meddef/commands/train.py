@@ -21,7 +21,8 @@ from meddef.commands.run import (
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
-    from meddef.evaluation.plan import Cell, RunOptions
+    from meddef.evaluation.cell import Cell
+    from meddef.evaluation.plan import RunOptions
     from meddef.records import Record
     from meddef.settings import DatasetSettings, Profile
 

@@ -13,9 +13,9 @@ from typing import Any
 from torch import nn
 
 from meddef.data.splits import Splits
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import batches, predictions, train_model
 from meddef.evaluation.metrics import evaluate
-from meddef.evaluation.plan import Cell
 from meddef.evaluation.single import bind_attack
 from meddef.records import Record
 from meddef.settings import CurveSettings, TrainingSettings

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from meddef.arithmetic import on_threads
-from meddef.evaluation.plan import Cell
+from meddef.evaluation.cell import Cell
 from meddef.models import build_model
 from meddef.settings import Profile
 

@@ -2,95 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meddef import sections
-from meddef.attacks import ATTACKS
 from meddef.attacks.options import with_step_size
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
+from meddef.evaluation.cell import Cell, Extent, attack_settings
 from meddef.evaluation.checks import check_profile, check_reach
+from meddef.evaluation.rivals import check_rivals, rival_cells
 from meddef.records import CLASS_CHARACTERS
 from meddef.results_version import versions
 from meddef.settings import (
-    TRAININGS,
     DatasetSettings,
     GridSettings,
     Profile,
     TrainingSettings,
-    training_name,
 )
 from meddef.work import curve_passes, grid_runs, passes, probe_passes, saliency_passes, train_passes
 
 TEST_GRID = "test"  # clean accuracy on the whole test split
 SECTIONS: dict[str, tuple[str, ...]] = {name: row.needs for name, row in sections.SECTIONS.items()}
 """Section of the report -> the cells it needs."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One independent unit of work.
-
-    ``settings`` hold everything that changes the outcome; ``needs`` is the key of the cell whose model it uses;
-    ``work`` is its size in forward-and-backward passes of one image, for the estimate of time, and is not in the key.
-    """
-
-    kind: str  # "data", "train", "attack", "saliency", "curve", "probe", or of meddef.evaluation.rivals
-    dataset: str
-    settings: Mapping[str, Any]
-    needs: str | None = None
-    work: float = field(default=0.0, compare=False)
-
-    @property
-    def key(self) -> str:
-        """16 hexadecimal digits; equal cells have equal keys on every machine."""
-        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What the key stands for: everything but the work."""
-        return {k: v for k, v in asdict(self).items() if k != "work"}
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """Keys of the trainings whose models it uses, the one that it needs first."""
-        keys = [self.needs] if self.needs else []
-        return tuple(dict.fromkeys([*keys, *self.settings.get("targets", ())]))
-
-    @property
-    def section(self) -> str:
-        """What ``SECTIONS`` selects by: see ``part_of``."""
-        return part_of(self.kind, self.settings)
-
-    @property
-    def precision(self) -> str:
-        """Of the arithmetic that its passes are in: "float32" or "bf16"."""
-        given = self.settings.get("training" if self.kind in ("train", "curve") else "attack_settings", {})
-        return str(given.get("precision", "float32"))
-
-    @property
-    def label(self) -> str:
-        """Short name for progress and logs."""
-        parts = [self.dataset] + [
-            str(self.settings[k])
-            for k in ("probe", "variant", "defense", "attacker", "attack", "eps", "prune_rate")
-            if k in self.settings
-        ]
-        if self.kind == "train" and (name := training_name(self.settings["training"])) not in TRAININGS:
-            parts.append(name)
-        return " ".join([self.kind, *parts])
-
-
-def part_of(kind: str, settings: Mapping[str, Any]) -> str:
-    """The grid for attacks, "probe bands" for probes, else the kind."""
-    if kind == "probe":
-        return f"probe {settings['probe']}"
-    return str(settings["grid"]) if kind == "attack" else kind
 
 
 @dataclass(frozen=True)
@@ -140,8 +76,6 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
     Raises:
         InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
     """
-    from meddef.evaluation.rivals import check_rivals  # which makes cells of this module
-
     check_profile(profile)
     check_reach(profile)
     check_rivals(profile)
@@ -151,16 +85,6 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
         _check_classes(dataset, splits)
         extents.append(Extent(len(splits.train), len(splits.val), len(splits.test), splits.fingerprint))
     return Plan(profile, tuple(expand(profile, extents, options.device)))
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What a plan must know of a dataset: images in each split, and what tells its pixels from others."""
-
-    train: int
-    val: int
-    test: int
-    fingerprint: str
 
 
 def expand(profile: Profile, extents: Iterable[Extent], device: str = "cpu") -> Iterator[Cell]:
@@ -178,8 +102,6 @@ def _check_classes(dataset: DatasetSettings, splits: Splits) -> None:
 
 
 def _dataset_cells(profile: Profile, dataset: DatasetSettings, extent: Extent, device: str) -> Iterator[Cell]:
-    from meddef.evaluation.rivals import rival_cells  # which makes cells of this module
-
     data = {
         "fingerprint": extent.fingerprint,
         "settings": dataset.model_dump(),
@@ -252,15 +174,6 @@ def _grid_cells(
         }
         work = images * passes(attack, given, 3 * profile.image_size**2)
         yield Cell("attack", train.dataset, settings, needs=train.key, work=work)
-
-
-def attack_settings(attack: str, given: Mapping[str, Any], eps: float | None) -> dict[str, Any]:
-    """All settings of an attack but eps, and the versions behind its results."""
-    if attack == "clean":
-        return {"attack_settings": {}, "versions": versions("models", "evaluation")}
-    fixed = {k: v for k, v in ATTACKS[attack].keywords.items() if k not in ("eps", "step_size")}
-    settings = with_step_size(attack, fixed | dict(given), eps)
-    return {"attack_settings": settings, "versions": versions("models", "evaluation", "attacks")}
 
 
 def _saliency_cell(

@@ -18,9 +18,9 @@ from meddef.data.splits import Splits
 from meddef.defenses import ABSTAIN, ATTACKERS, Smoothed, build_defense, made_on
 from meddef.defenses.registry import check_defense, is_fitted, settings_of
 from meddef.errors import InputError
+from meddef.evaluation.cell import Cell, Extent, attack_settings
 from meddef.evaluation.cells import batches, bound_attack, head, load_trained, run_attack, test_order
 from meddef.evaluation.judge import Attack
-from meddef.evaluation.plan import Cell, Extent, attack_settings
 from meddef.records import CLASS_CHARACTERS, Record
 from meddef.results_version import versions
 from meddef.settings import AttackSettings, OfModels, Profile, training_name

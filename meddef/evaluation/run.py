@@ -20,9 +20,10 @@ from torch import nn
 from meddef.arithmetic import recorded
 from meddef.data.splits import Splits
 from meddef.errors import InputError, RunFailed
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
 from meddef.evaluation.curve import run_curve
-from meddef.evaluation.plan import Cell, Plan, RunOptions, splits_of
+from meddef.evaluation.plan import Plan, RunOptions, splits_of
 from meddef.evaluation.probing import probe_images, run_probe
 from meddef.evaluation.provenance import provenance
 from meddef.evaluation.rivals import KINDS, run_rival

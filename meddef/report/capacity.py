@@ -50,7 +50,8 @@ def planned(profile: Profile) -> pd.DataFrame:
     Columns: dataset, variant, training, seed, section (as ``Cell.section``), task (cells of one model that have the
     same value run on one worker in turn), n (images attacked), passes. Cells of kind "data" are left out.
     """
-    from meddef.evaluation.plan import Extent, expand  # torch, which the pages of one profile do without
+    from meddef.evaluation.cell import Extent
+    from meddef.evaluation.plan import expand  # torch, which the pages of one profile do without
     from meddef.evaluation.run import TRAINED, task_of
 
     cells = list(

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from meddef.atomic import write_text
 from meddef.attacks.ensemble import Attack, in_turn, members
 from meddef.attacks.fab import fab
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import batches, load_trained
-from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
+from meddef.evaluation.plan import RunOptions, make_plan, splits_of
 from meddef.evaluation.provenance import provenance
 from meddef.settings import load_profile, training_name
 from tests.bench import peers

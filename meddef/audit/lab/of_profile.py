@@ -12,8 +12,9 @@ from meddef.audit.lab.parts import Part
 from meddef.audit.lab.reports import BATCH, rows
 from meddef.audit.robustness import BUDGETS, robustness_report
 from meddef.errors import InputError
+from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import batches, load_trained, model_folder
-from meddef.evaluation.plan import Cell, RunOptions, make_plan, splits_of
+from meddef.evaluation.plan import RunOptions, make_plan, splits_of
 from meddef.records import Record
 from meddef.report.report import model_label
 from meddef.results_version import versions

@@ -1,0 +1,94 @@
+"""A cell: one unit of work under a key of everything that can change its outcome; and what it is planned from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from meddef.attacks import ATTACKS
+from meddef.attacks.options import with_step_size
+from meddef.results_version import versions
+from meddef.settings import TRAININGS, training_name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One independent unit of work.
+
+    ``settings`` hold everything that changes the outcome; ``needs`` is the key of the cell whose model it uses;
+    ``work`` is its size in forward-and-backward passes of one image, for the estimate of time, and is not in the key.
+    """
+
+    kind: str  # "data", "train", "attack", "saliency", "curve", "probe", or of meddef.evaluation.rivals
+    dataset: str
+    settings: Mapping[str, Any]
+    needs: str | None = None
+    work: float = field(default=0.0, compare=False)
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits; equal cells have equal keys on every machine."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the key stands for: everything but the work."""
+        return {k: v for k, v in asdict(self).items() if k != "work"}
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Keys of the trainings whose models it uses, the one that it needs first."""
+        keys = [self.needs] if self.needs else []
+        return tuple(dict.fromkeys([*keys, *self.settings.get("targets", ())]))
+
+    @property
+    def section(self) -> str:
+        """What ``SECTIONS`` selects by: see ``part_of``."""
+        return part_of(self.kind, self.settings)
+
+    @property
+    def precision(self) -> str:
+        """Of the arithmetic that its passes are in: "float32" or "bf16"."""
+        given = self.settings.get("training" if self.kind in ("train", "curve") else "attack_settings", {})
+        return str(given.get("precision", "float32"))
+
+    @property
+    def label(self) -> str:
+        """Short name for progress and logs."""
+        parts = [self.dataset] + [
+            str(self.settings[k])
+            for k in ("probe", "variant", "defense", "attacker", "attack", "eps", "prune_rate")
+            if k in self.settings
+        ]
+        if self.kind == "train" and (name := training_name(self.settings["training"])) not in TRAININGS:
+            parts.append(name)
+        return " ".join([self.kind, *parts])
+
+
+def part_of(kind: str, settings: Mapping[str, Any]) -> str:
+    """The grid for attacks, "probe bands" for probes, else the kind."""
+    if kind == "probe":
+        return f"probe {settings['probe']}"
+    return str(settings["grid"]) if kind == "attack" else kind
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a plan must know of a dataset: images in each split, and what tells its pixels from others."""
+
+    train: int
+    val: int
+    test: int
+    fingerprint: str
+
+
+def attack_settings(attack: str, given: Mapping[str, Any], eps: float | None) -> dict[str, Any]:
+    """All settings of an attack but eps, and the versions behind its results."""
+    if attack == "clean":
+        return {"attack_settings": {}, "versions": versions("models", "evaluation")}
+    fixed = {k: v for k, v in ATTACKS[attack].keywords.items() if k not in ("eps", "step_size")}
+    settings = with_step_size(attack, fixed | dict(given), eps)
+    return {"attack_settings": settings, "versions": versions("models", "evaluation", "attacks")}

@@ -1,0 +1,167 @@
+"""Profiles: how big a run is, as strictly validated data. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from meddef.catalogue import VARIANTS, usual_training
+from meddef.data.cards import Card, add_card
+from meddef.data.preprocessing import Preprocessing
+from meddef.errors import InputError
+from meddef.reading import read_yaml
+from meddef.settings.base import Positive, Settings
+from meddef.settings.measures import (
+    CurveSettings,
+    DefenseSettings,
+    GridSettings,
+    ProbesSettings,
+    SaliencySettings,
+    TransferSettings,
+    UniversalSettings,
+)
+from meddef.settings.training import PAPERS_METHOD, AdversarialSettings, Noise, TrainingSettings
+
+
+class DatasetSettings(Settings):
+    """Which images, how they are split and prepared.
+
+    A dataset of one's own brings its card, which is known from then on. Without a card none is written, so that what
+    was recorded keeps its keys.
+    """
+
+    name: str
+    card: Card | None = None  # None: that of this name in meddef/data/cards.yaml
+    split_policy: Literal["released", "paper", "patient"] = "paper"
+    preprocessing: Preprocessing | None = None  # None: the steps the paper names for this dataset
+    sizes: dict[str, int] | None = None  # phantoms only: images per split
+    split_seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """The card goes by the name of the dataset."""
+        if isinstance(given, dict) and isinstance(card := given.get("card"), dict):
+            return given | {"card": card | {"name": given.get("name")}}
+        return given
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.card is not None:
+            add_card(self.card)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name != "card" or value is not None}
+
+
+class Profile(Settings):
+    """Everything that decides what a run computes."""
+
+    name: str
+    description: str
+    image_size: Annotated[int, Field(ge=28)]
+    datasets: list[DatasetSettings]
+    variants: list[str]
+    seeds: list[int] = [0]
+    batch_size: Positive = 32  # images per attack batch
+    threads: Positive = 1  # per process; part of the key, since float sums depend on it
+    clean_variants: list[str] = [name for name in VARIANTS if usual_training(name) == "clean"]
+    controls: list[str] = []  # variants also trained the other way, which the paper lacks
+    rivals: dict[str, list[AdversarialSettings]] = {}  # variant: other methods that it is also trained with
+    noisy: dict[str, list[Noise]] = {}  # variant: noise that it is also trained with, cleanly
+    training: TrainingSettings
+    clean_training: TrainingSettings | None = None  # None: ``training`` without its adversarial part
+    grids: dict[str, GridSettings]
+    saliency: SaliencySettings | None = None
+    curve: CurveSettings | None = None
+    defenses: DefenseSettings | None = None
+    universal: UniversalSettings | None = None
+    transfer: TransferSettings | None = None
+    probes: ProbesSettings = ProbesSettings()
+
+    @field_validator("rivals")
+    @classmethod
+    def _no_twins(cls, rivals: dict[str, list[AdversarialSettings]]) -> dict[str, list[AdversarialSettings]]:
+        for variant, rules in rivals.items():
+            names = [rule.name for rule in rules]
+            if PAPERS_METHOD in [rule.method for rule in rules] or len(set(names)) < len(names):
+                raise ValueError(
+                    f"{variant}: each rival once, and none is the paper's recipe; got {', '.join(names)}"
+                )
+        return rivals
+
+    def models(self) -> list[tuple[str, TrainingSettings]]:
+        """Every variant with the settings it is trained with, the controls behind, rivals and those with noise last."""
+        clean = self.clean_training or self.training.model_copy(update={"adversarial": None})
+        cleanly = [(variant, variant in self.clean_variants) for variant in self.variants]
+        cleanly += [(variant, variant not in self.clean_variants) for variant in self.controls]
+        found = [(variant, clean if is_clean else self.training) for variant, is_clean in cleanly]
+        found += [
+            (variant, self.training.model_copy(update={"adversarial": rule}))
+            for variant, rules in self.rivals.items()
+            for rule in rules
+        ]
+        found += [
+            (variant, clean.model_copy(update={"augmentation": [*clean.augmentation, name]}))
+            for variant, names in self.noisy.items()
+            for name in names
+        ]
+        return found
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that come with the package."""
+    folder = resources.files("meddef.profiles")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """A profile that comes with the package, by name, or one from a YAML file, by path.
+
+    Raises:
+        InputError: no such profile, not YAML, an unknown key or a value out of range (all are named).
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise InputError(
+                f"profile file '{path}' does not exist: give a path to a YAML file or one of {profile_names()}"
+            )
+        text = path.read_text(encoding="utf-8")
+    elif name_or_path in profile_names():
+        text = (resources.files("meddef.profiles") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    else:
+        raise InputError(
+            f"unknown profile '{name_or_path}': use one of {', '.join(profile_names())} or a .yaml file"
+        )
+    with as_input_error(f"profile '{name_or_path}'"):
+        return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
+
+
+@contextmanager
+def as_input_error(place: str) -> Iterator[None]:
+    """What is wrong with settings, all of it in one line that begins with ``place``."""
+    try:
+        yield
+    except ValidationError as error:
+        raise InputError(f"{place}: {faults_of(error)}") from error
+
+
+def faults_of(error: ValidationError) -> str:
+    """Place and message of each fault."""
+    told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+    return "; ".join(": ".join(filter(None, each)) for each in told)

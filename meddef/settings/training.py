@@ -1,0 +1,104 @@
+"""How a model is trained: cleanly, by the paper's recipe or by a rival."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+
+from meddef.settings.base import Positive, Rate, Settings
+
+Noise = Literal["noise_12", "noise_25"]
+Augmentation = Literal["horizontal_flip", "translate", Noise]  # see meddef.training.augmentation
+Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
+PAPERS_METHOD: Method = "meddef"
+TRAININGS = ("clean", "adversarial")  # those of the paper, as records name them; any other is a rival
+
+
+class AdversarialSettings(Settings):
+    """How training defends: the paper's recipe (Section IV-B) or a rival, which trains at one epsilon throughout.
+
+    A setting that the method does not use is refused where it is given, and is not written: what was recorded of the
+    paper's recipe before there were rivals keeps its keys.
+    """
+
+    method: Method = PAPERS_METHOD
+    train_share: Annotated[float, Field(gt=0, le=1)] = 0.35
+    validation_share: Annotated[float, Field(gt=0, le=1)] = 0.70
+    steps: Positive = 40  # of PGD, in training (fast: in validation alone) and validation
+    patience: Positive = 2  # epochs below the best validation score before easing
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02  # how far below counts as degraded
+    ease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 8 / 255  # pixel units, L-infinity
+    random_start: bool = True
+    beta: Annotated[float, Field(gt=0)] = 6.0  # weight of the divergence
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if unused := self.model_fields_set & _unused(self.method):
+            raise ValueError(f"method {self.method} does not use {', '.join(sorted(unused))}: leave it out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = _unused(self.method) | ({"method"} if self.method == PAPERS_METHOD else set())
+        return {name: value for name, value in handler(self).items() if name not in unused}
+
+    @property
+    def name(self) -> str:
+        """What records call this training: "adversarial" is the paper's; of a rival what is not the default follows."""
+        if self.method == PAPERS_METHOD:
+            return "adversarial"
+        fields = type(self).model_fields
+        others = [n for n in OWN_SETTINGS[self.method] if getattr(self, n) != fields[n].default]
+        return " ".join([self.method, *(f"{n}={getattr(self, n):.5g}" for n in others)])
+
+
+OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
+    "meddef": ("train_share", "patience", "tolerance", "ease_factor"),
+    "madry": ("epsilon",),
+    "fast": ("epsilon", "random_start"),
+    "trades": ("epsilon", "beta"),
+}
+"""Those of ``AdversarialSettings`` that not every method uses."""
+
+
+def _unused(method: Method) -> set[str]:
+    return {name for names in OWN_SETTINGS.values() for name in names} - {*OWN_SETTINGS[method]}
+
+
+class TrainingSettings(Settings):
+    """One training run. ``adversarial=None`` is clean training."""
+
+    epochs: Positive = 100
+    batch_size: Positive = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    dropout: Rate = 0.3
+    class_weights: bool = False  # inverse-frequency weights in the loss
+    augmentation: list[Augmentation] = []  # the paper names no technique (Section III-B1)
+    pretrained: bool = False
+    precision: Literal["float32", "bf16"] = "float32"
+    channels_last: bool = True
+    adversarial: AdversarialSettings | None = AdversarialSettings()
+
+    @property
+    def name(self) -> str:
+        """What records call this training: "clean", "adversarial" (the paper's recipe), a rival's name, "noise_25"."""
+        noise = [name for name in self.augmentation if name in get_args(Noise)]
+        base = self.adversarial.name if self.adversarial else "" if noise else "clean"
+        return " ".join([base, *noise]).strip()
+
+    @field_validator("augmentation")
+    @classmethod
+    def _each_once(cls, names: list[Augmentation]) -> list[Augmentation]:
+        """In one order, that in which they are applied, so that equal trainings have equal settings."""
+        if len(set(names)) < len(names):
+            raise ValueError(f"names a technique twice: {', '.join(names)}")
+        return [name for name in get_args(Augmentation) if name in names]
+
+
+def training_name(content: Mapping[str, Any]) -> str:
+    """``TrainingSettings.name`` of a training as a cell or a record holds it."""
+    return TrainingSettings.model_validate(content).name
