@@ -28,8 +28,9 @@ from meddef.evaluation import run
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.executor import InlineExecutor, make_executor
 from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
-from meddef.evaluation.run import CellsFailed, Task, missing, run_plan, run_task
+from meddef.evaluation.run import CellsFailed, missing, run_plan
 from meddef.evaluation.status import run_status
+from meddef.evaluation.task import Task, run_task
 from meddef.records import Record, RecordStore
 from meddef.results_version import RESULTS_VERSION
 from meddef.settings import GridSettings, Profile, SaliencySettings, load_profile
@@ -201,7 +202,7 @@ def test_a_task_leaves_threads_and_determinism_as_it_found_them(
             raise InputError("planted")
         return []
 
-    monkeypatch.setattr("meddef.evaluation.run.run_data", spy)
+    monkeypatch.setattr("meddef.evaluation.task.run_data", spy)
     torch.set_num_threads(2)
     torch.use_deterministic_algorithms(False)
     before = settings()

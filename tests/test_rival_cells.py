@@ -13,7 +13,8 @@ from meddef.evaluation import run
 from meddef.evaluation.executor import InlineExecutor
 from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.rivals import CONTROL
-from meddef.evaluation.run import CellsFailed, Task, missing, run_plan
+from meddef.evaluation.run import CellsFailed, missing, run_plan
+from meddef.evaluation.task import Task
 from meddef.records import RecordStore
 from meddef.settings import Profile, load_profile
 from meddef.trial import trial

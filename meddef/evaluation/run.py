@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from meddef.arithmetic import recorded
-from meddef.data.splits import Splits
 from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cell import Cell
-from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
-from meddef.evaluation.curve import run_curve
-from meddef.evaluation.plan import Plan, RunOptions, splits_of
-from meddef.evaluation.probing import probe_images, run_probe
-from meddef.evaluation.provenance import provenance
-from meddef.evaluation.rivals import KINDS, run_rival
+from meddef.evaluation.cells import model_folder
+from meddef.evaluation.plan import Plan, RunOptions
+from meddef.evaluation.task import Task, digest, run_task, task_of
 from meddef.progress import progress_bar
-from meddef.records import CellResult, Record, RecordStore
+from meddef.records import Record, RecordStore
 from meddef.settings import Profile
-from meddef.training.team import Team
 
 logger = logging.getLogger(__name__)
-TRAINED = ("train", "curve")  # kinds of cells that leave weights
 LOOK_SECONDS = 5.0  # between looks at what running tasks have recorded
-
-
-@dataclass(frozen=True)
-class Task:
-    """Cells that one worker runs in turn because they share a model; ``train`` is the cell that made it, ``others``
-    those that made other models which they ask."""
-
-    cells: tuple[Cell, ...]
-    train: Cell | None
-    profile: Profile
-    options: RunOptions
-    progress: bool
-    others: tuple[Cell, ...] = ()
 
 
 class CellsFailed(RunFailed):
@@ -74,15 +48,10 @@ def _weights_are_whole(store: RecordStore, key: str) -> bool:
     path, result = model_folder(store.folder, key) / "best.safetensors", store.get(key)
     if result is None or not path.is_file():
         return False
-    whole = result.provenance.get("weights") in (None, _digest(path))
+    whole = result.provenance.get("weights") in (None, digest(path))
     if not whole:
         logger.warning("%s is damaged: the model will be trained again", path)
     return whole
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_plan(
@@ -216,87 +185,6 @@ def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
         groups.setdefault(task_of(cell), []).append(cell)
     for group in groups.values():
         yield tuple(group)
-
-
-def task_of(cell: Cell) -> tuple[Any, ...]:
-    """What the cells of one task have in common: they share a model, and one worker runs them in turn."""
-    if cell.kind == "attack":
-        return cell.needs, cell.settings["prune_scope"], cell.settings["prune_rate"] > 0
-    return (cell.needs, cell.kind) if cell.kind == "probe" and cell.needs else (cell.key,)
-
-
-def run_task(task: Task) -> None:
-    """Run the cells of one task and store each result as soon as it is there (in a worker process).
-
-    Of several processes that train together the first stores. Threads are the profile's, and everything is told to give
-    the same bits twice; both are afterwards as they were.
-    """
-    with recorded(task.profile.threads):
-        _run_cells(task)
-
-
-def _run_cells(task: Task) -> None:
-    store = RecordStore(task.options.folder)
-    first = task.cells[0]
-    splits = _splits(first.dataset, task.profile, task.options)
-    by_rate: dict[float, list[Cell]] = {}
-    for cell in task.cells:
-        by_rate.setdefault(cell.settings.get("prune_rate", 0.0), []).append(cell)
-    models: Iterable[nn.Module | None] = [None]
-    if task.train is not None:
-        scope = first.settings.get("prune_scope", "global")
-        models = load_trained(task.train, splits, task.options.folder, list(by_rate), scope)
-    for model, cells in zip(models, by_rate.values(), strict=True):
-        for cell in cells:
-            if cell.kind != "train" and store.get(cell.key) is not None:
-                continue  # recorded by a worker that died before it could say so
-            started = time.perf_counter()
-            records = _run_cell(cell, task, splits, model)
-            seconds = time.perf_counter() - started
-            if not Team.current().leads:
-                continue
-            circumstances = provenance(task.options.device, seconds)
-            if cell.kind in TRAINED:
-                circumstances["weights"] = _digest(
-                    model_folder(task.options.folder, cell.key) / "best.safetensors"
-                )
-            store.put(CellResult(cell.key, records, circumstances, cell.content))
-    if first.kind in TRAINED and Team.current().leads:
-        (model_folder(task.options.folder, first.key) / "checkpoint.safetensors").unlink(missing_ok=True)
-
-
-def _run_cell(cell: Cell, task: Task, splits: Splits, model: nn.Module | None) -> list[Record]:
-    if cell.kind == "data":
-        return run_data(cell, splits)
-    if cell.kind == "curve":
-        return run_curve(cell, splits, task.options.folder, progress=task.progress)
-    if cell.kind == "train":
-        return run_train(cell, splits, task.options.folder, progress=task.progress)
-    if cell.section == "probe images":
-        return probe_images(cell, splits, task.options)
-    assert task.train is not None
-    assert model is not None
-    if cell.kind == "saliency":
-        return run_saliency(cell, task.train, splits, model)
-    if cell.kind in KINDS:
-        return run_rival(
-            cell, task.train, task.others, splits, model, task.options.folder, progress=task.progress
-        )
-    if cell.kind == "probe":
-        return run_probe(cell, task.train, splits, model)
-    return run_attack(cell, task.train, splits, model, task.options.folder, progress=task.progress)
-
-
-@lru_cache(maxsize=4)
-def _splits_cached(dataset_json: str, profile_json: str, options: RunOptions) -> Splits:
-    profile = Profile.model_validate_json(profile_json)
-    dataset = next(d for d in profile.datasets if d.model_dump_json() == dataset_json)
-    return splits_of(dataset, profile, options)
-
-
-def _splits(name: str, profile: Profile, options: RunOptions) -> Splits:
-    dataset = next(d for d in profile.datasets if d.name == name)
-    return _splits_cached(dataset.model_dump_json(), profile.model_dump_json(), options)
 
 
 @contextmanager

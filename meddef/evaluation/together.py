@@ -5,7 +5,8 @@ from __future__ import annotations
 from meddef.errors import InputError
 from meddef.evaluation.executor import DirectExecutor
 from meddef.evaluation.plan import Plan, RunOptions
-from meddef.evaluation.run import Task, missing, run_plan, run_task
+from meddef.evaluation.run import missing, run_plan
+from meddef.evaluation.task import Task, run_task
 from meddef.records import Record, RecordStore
 from meddef.training.team import Team
 

@@ -52,7 +52,7 @@ def planned(profile: Profile) -> pd.DataFrame:
     """
     from meddef.evaluation.cell import Extent
     from meddef.evaluation.plan import expand  # torch, which the pages of one profile do without
-    from meddef.evaluation.run import TRAINED, task_of
+    from meddef.evaluation.task import TRAINED, task_of
 
     cells = list(
         expand(
