@@ -21,7 +21,8 @@ from meddef.figures.drawing import SvgFigure
 from meddef.figures.interactive import Twin
 from meddef.report import headline, tables
 from meddef.report.display import DASH, Table
-from meddef.report.report import ATTACK_NAMES, Report, model_label, short_label
+from meddef.report.labels import ATTACK_NAMES, model_label, short_label
+from meddef.report.report import Report
 from meddef.report.worst_case import ENSEMBLE
 
 ATTACKED = ("ablation", "controls", "epsilon", "pruning", "confusion", "comparison")  # sections on attacks

@@ -18,7 +18,8 @@ from scipy.stats import binomtest
 from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report import tables
-from meddef.report.report import Report, attack_name, short_label
+from meddef.report.labels import attack_name, short_label
+from meddef.report.report import Report
 
 RESULTS = Path(__file__).parents[1] / "results"
 ATTACKS = ("fgsm", "pgd", "bim")  # the ensemble's column is a worst case over several records

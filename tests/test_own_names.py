@@ -29,7 +29,8 @@ from meddef.models import meddef as models
 from meddef.reading import read_yaml
 from meddef.report import architecture
 from meddef.report.display import DASH
-from meddef.report.report import Report, model_label, ordered_attacks
+from meddef.report.labels import model_label, ordered_attacks
+from meddef.report.report import Report
 from meddef.sections import Section, own_sections
 from meddef.settings import DatasetSettings, Profile
 from meddef.trial import trial

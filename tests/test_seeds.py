@@ -6,7 +6,8 @@ from report_records import attack_record, data_record, provenance, train_record
 from meddef.figures import curves as figures
 from meddef.figures import style
 from meddef.report import confusion, findings, headline, tables
-from meddef.report.report import Report, is_control
+from meddef.report.labels import is_control
+from meddef.report.report import Report
 
 LABELS = "01230123"
 AFTER = {  # attack -> what each seed says

@@ -14,7 +14,8 @@ from report_records import (
 from meddef.claims.model import Bound
 from meddef.report import ablation, architecture, confusion, findings, saliency, tables, tables_setup
 from meddef.report.display import DASH, NOTHING, Table
-from meddef.report.report import Report, model_label
+from meddef.report.labels import model_label
+from meddef.report.report import Report
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from meddef.claims.verdicts import rows as claim_rows
 from meddef.figures import style
 from meddef.figures import which_defence as figures_which_defence
 from meddef.report import rivals_bench, which_defence
-from meddef.report.report import Report, model_label
+from meddef.report.labels import model_label
+from meddef.report.report import Report
 
 EPS, N = 0.031373, 200
 SIZES = {"train": 400, "val": 8, "test": N}

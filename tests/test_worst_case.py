@@ -4,7 +4,8 @@ import pytest
 from report_records import attack_record, data_record, provenance
 
 from meddef.report import confusion, findings, headline, tables
-from meddef.report.report import Report, attack_name, ordered_attacks
+from meddef.report.labels import attack_name, ordered_attacks
+from meddef.report.report import Report
 from meddef.report.worst_case import with_worst_case
 
 LABELS, BEFORE = "01230", "01231"

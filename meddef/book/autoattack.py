@@ -11,7 +11,7 @@ import pandas as pd
 
 from meddef.data import CARDS
 from meddef.report.display import DASH, NO_BREAK, Table
-from meddef.report.report import model_label
+from meddef.report.labels import model_label
 from meddef.report.tables_setup import circumstances
 
 PLACE = Path("results") / "bench" / "autoattack.json"

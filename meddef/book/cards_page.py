@@ -11,7 +11,8 @@ from meddef.records import Record
 from meddef.report.balanced import NOTE
 from meddef.report.display import DASH, Table, budget, percent
 from meddef.report.headline import Left, left
-from meddef.report.report import PAPER_DATASETS, Report, by_model, model_label
+from meddef.report.labels import model_label
+from meddef.report.report import PAPER_DATASETS, Report, by_model
 from meddef.report.tables_constant import with_balanced
 
 KINDS = {

@@ -10,7 +10,7 @@ import pandas as pd
 
 from meddef.book.cost import origin
 from meddef.report.display import Table
-from meddef.report.report import model_label
+from meddef.report.labels import model_label
 
 PLACE, ROUNDED = (Path("results") / "bench" / name for name in ("gpu.json", "tf32.json"))
 NOTHING = "Speeds on a GPU were not measured: `python -m tests.bench.bench_gpu` makes the table."

@@ -9,9 +9,10 @@ from typing import Any
 from docutils.nodes import make_id
 
 from meddef.book.notebooks import SECTIONS
+from meddef.catalogue import usual_training
 from meddef.paper import EXHIBITS, PROTOCOL
 from meddef.report.display import place
-from meddef.report.report import PAPER_DATASETS, Dataset, Report, usual_training
+from meddef.report.report import PAPER_DATASETS, Dataset, Report
 
 Exhibit = dict[str, Any]
 SECTION_OF = {

@@ -13,7 +13,8 @@ from meddef.figures.front import ALT, front
 from meddef.report import controls
 from meddef.report.display import budget, in_words, place
 from meddef.report.headline import BUDGETS, budgets, constant, left, like_with_like
-from meddef.report.report import PAPER_DATASETS, Dataset, Report, attack_name, model_label
+from meddef.report.labels import attack_name, model_label
+from meddef.report.report import PAPER_DATASETS, Dataset, Report
 from meddef.report.scope import measured_on
 from meddef.report.tables_setup import short_reach
 

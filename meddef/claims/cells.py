@@ -27,7 +27,8 @@ from meddef.claims.model import (
     Value,
     Values,
 )  # fmt: skip
-from meddef.report.report import LABELS, PAPER_DATASETS, training_label
+from meddef.report.labels import LABELS, training_label
+from meddef.report.report import PAPER_DATASETS
 
 NEAR = 10  # points within which "near 100 %" is meant
 SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in LABELS.items()}

@@ -10,8 +10,9 @@ from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.records import Record
 from meddef.report.ablation import STEPS, comparisons
+from meddef.report.labels import attack_name, ordered_attacks
 from meddef.report.paired import Effect
-from meddef.report.report import Report, attack_name, ordered_attacks
+from meddef.report.report import Report
 
 CLEAR, UNCLEAR = "#D55E00", "#555555"
 

@@ -11,7 +11,8 @@ from meddef.figures.constant import constant_handle, constant_line
 from meddef.figures.curves import PAGE, Y_LABELS, n_text
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.records import Record
-from meddef.report.report import Dataset, Report, attack_name, ordered_attacks
+from meddef.report.labels import attack_name, ordered_attacks
+from meddef.report.report import Dataset, Report
 from meddef.report.strongest import quantity
 
 GRIDS = ("epsilon", "small_epsilon")

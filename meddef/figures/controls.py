@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from meddef.catalogue import usual_training
 from meddef.figures import style
 from meddef.figures.balanced import root_axis
 from meddef.figures.constant import NAMES, constant_handle, constant_line
@@ -14,7 +15,8 @@ from meddef.figures.drawing import SvgFigure, styled
 from meddef.records import Record
 from meddef.report.balanced import balanced_frame
 from meddef.report.controls import ARCHITECTURES, ATTACK, MODELS, TRAININGS, has_all, plain_label
-from meddef.report.report import Dataset, Report, attack_name, ordered_attacks, usual_training
+from meddef.report.labels import attack_name, ordered_attacks
+from meddef.report.report import Dataset, Report
 from meddef.report.strongest import quantity
 
 GRIDS = ("epsilon", "small_epsilon")

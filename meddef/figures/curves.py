@@ -19,13 +19,8 @@ from meddef.figures.constant import constant_handle, constant_line
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import PROTOCOL, compression_table, epsilon_table
 from meddef.report.display import DASH, budget
-from meddef.report.report import (
-    Dataset,
-    Report,
-    at_epsilon,
-    is_control,
-    ordered_attacks,
-)
+from meddef.report.labels import is_control, ordered_attacks
+from meddef.report.report import Dataset, Report, at_epsilon
 
 
 @styled

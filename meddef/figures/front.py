@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from meddef.catalogue import usual_training
 from meddef.figures import style
 from meddef.figures.balanced import root_axis
 from meddef.figures.constant import constant_line
@@ -14,7 +15,8 @@ from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import epsilon_table
 from meddef.report.balanced import constant_answer
 from meddef.report.controls import ATTACK, MODELS
-from meddef.report.report import Dataset, Report, attack_name, model_label, usual_training
+from meddef.report.labels import attack_name, model_label
+from meddef.report.report import Dataset, Report
 
 WIDTH, HEIGHT = 10.2, 2.6
 ALT = (

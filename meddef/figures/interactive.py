@@ -19,7 +19,8 @@ from meddef.figures.constant import COLOUR
 from meddef.paper import epsilon_table
 from meddef.report.confusion import matrix
 from meddef.report.display import NOTHING
-from meddef.report.report import Report, at_epsilon, attack_name, is_control, ordered_attacks, short_label
+from meddef.report.labels import attack_name, is_control, ordered_attacks, short_label
+from meddef.report.report import Report, at_epsilon
 
 Json = dict[str, Any]
 

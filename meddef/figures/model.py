@@ -16,11 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 from torch import Tensor, nn
 
+from meddef.catalogue import usual_training
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.models import build_model
 from meddef.report.architecture import BLOCKS, count, parameter_blocks
-from meddef.report.report import Report, short_label, usual_training
+from meddef.report.labels import short_label
+from meddef.report.report import Report
 
 STAGES = {"stem": ("backbone.maxpool", ("backbone.conv1", "backbone.bn1"))} | {
     f"stage {number}": (f"backbone.layer{number}", (f"backbone.layer{number}",)) for number in (1, 2, 3, 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from meddef.report.report import usual_training
+from meddef.catalogue import usual_training
 
 CELL = ["dataset", "variant", "training", "prune_rate", "attack", "eps"]
 COLUMNS = [

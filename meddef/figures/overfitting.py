@@ -7,7 +7,8 @@ from matplotlib.lines import Line2D
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.report import curve
-from meddef.report.report import Report, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Report
 
 LINES = {"clean": ("--", "test accuracy, clean"), "robust": ("-", "test accuracy under PGD")}
 

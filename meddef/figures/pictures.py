@@ -18,7 +18,8 @@ from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.records import Record
-from meddef.report.report import Dataset, Report, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Dataset, Report
 
 A_CLASS = 4
 MEASURES = (

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.records import Record
-from meddef.report.report import Report, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Report
 
 NOT_MEASURED = "No measurement lies beside these records: python -m tests.bench.compression makes one."
 COMMAND = "python -m tests.bench.compression --weights full.safetensors"

@@ -9,7 +9,8 @@ import pandas as pd
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.report.defenses import certificates, certified_right
-from meddef.report.report import Dataset, Report, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Dataset, Report
 from meddef.report.universal import CONTROL, rates
 from meddef.statistics import Proportion
 

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from meddef import catalogue
 from meddef.figures.drawing import SvgFigure as SvgFigure
 from meddef.figures.drawing import styled as styled
-from meddef.report.report import attack_name, is_control, short_label
+from meddef.report.labels import attack_name, is_control, short_label
 
 RIVAL_COLOURS = {"madry": "#0072B2", "fast": "#E69F00", "trades": "#009E73"}  # whatever the model
 PUBLISHED = "#767676"

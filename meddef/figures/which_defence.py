@@ -13,7 +13,8 @@ from meddef.figures import style
 from meddef.figures.constant import constant_handle, constant_share
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.report.display import budget
-from meddef.report.report import Dataset, Report, attack_name
+from meddef.report.labels import attack_name
+from meddef.report.report import Dataset, Report
 from meddef.report.which_defence import BUDGETS, Choice, choices
 
 NONE = "This profile holds no attacks at 4/255 or 8/255."

@@ -7,8 +7,9 @@ import pandas as pd
 from meddef.paper import VARIANT_LABELS, compression_table, epsilon_table
 from meddef.records import Record
 from meddef.report.display import Table
+from meddef.report.labels import attack_name, ordered_attacks
 from meddef.report.paired import METHOD, Effect, corrected, effect
-from meddef.report.report import Dataset, Report, attack_name, ordered_attacks
+from meddef.report.report import Dataset, Report
 
 # Each step of the paper's ablation: the component, and the models without and with it.
 STEPS = {

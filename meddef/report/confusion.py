@@ -9,7 +9,8 @@ from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.balanced import balanced_accuracy, constant_answer
 from meddef.report.display import DASH, Table, percent, seeds_note
-from meddef.report.report import Dataset, Report, attack_name, by_model, ordered_attacks, short_label
+from meddef.report.labels import attack_name, ordered_attacks, short_label
+from meddef.report.report import Dataset, Report, by_model
 from meddef.statistics import Proportion, mean_over_seeds
 
 Matrices = dict[tuple[str, str], dict[str, np.ndarray]]

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 
+from meddef.catalogue import usual_training
 from meddef.records import Record
 from meddef.report.display import Table, Text
+from meddef.report.labels import attack_name, attack_rank, short_label
 from meddef.report.largest_class import WHY, survivors
 from meddef.report.paired import METHOD, Effect, corrected, effect, in_order, tally
-from meddef.report.report import Dataset, Report, attack_name, attack_rank, short_label, usual_training
+from meddef.report.report import Dataset, Report
 
 ATTACK = "pgd"  # at every budget; the other attacks at one
 ARCHITECTURES = ("resnet18", "full")

@@ -7,7 +7,8 @@ from scipy.stats import binomtest
 
 from meddef.records import Record
 from meddef.report.display import Table, Text
-from meddef.report.report import Report, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Report
 
 NONE = "This profile has no long training with looks at test images on the way; `cpu` has two."
 

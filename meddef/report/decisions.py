@@ -14,8 +14,8 @@ from meddef.paper import DECISIONS
 from meddef.records import Record
 from meddef.report.balanced import NOTE, ConstantAnswer, balanced_accuracy, constant_answer
 from meddef.report.display import Table, in_plain_words, place
+from meddef.report.labels import attack_name
 from meddef.report.paired import METHOD, Effect, corrected, effect, tally
-from meddef.report.report import attack_name
 from meddef.report.tables_setup import circumstances
 from meddef.statistics import FEWEST_TRAININGS
 

@@ -14,8 +14,9 @@ import pandas as pd
 
 from meddef.records import Record
 from meddef.report.display import DASH, Table, Text, budget, bullets
+from meddef.report.labels import attack_name, short_label
 from meddef.report.rates import MeanRate, mean_interval
-from meddef.report.report import Report, attack_name, short_label
+from meddef.report.report import Report
 from meddef.report.worst_case import joint
 from meddef.statistics import Proportion
 

@@ -9,7 +9,8 @@ import pandas as pd
 from meddef.records import Record
 from meddef.report.clock import duration
 from meddef.report.display import Table
-from meddef.report.report import Report, attack_name
+from meddef.report.labels import attack_name
+from meddef.report.report import Report
 from meddef.settings import ProbesSettings, SaliencySettings, TrainingSettings
 from meddef.work import passes, probe_passes, saliency_passes, train_passes
 

@@ -11,9 +11,10 @@ from meddef.paper import CLAIMS, PROTOCOL
 from meddef.records import Record
 from meddef.report.ablation import comparisons
 from meddef.report.display import Text, bullets, in_words, place
+from meddef.report.labels import attack_name, model_label, short_label
 from meddef.report.largest_class import WHY, survivors
 from meddef.report.paired import tally
-from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, short_label
+from meddef.report.report import Dataset, Report, by_model
 from meddef.report.scope import scope as scope
 from meddef.report.tables import compression_pairs, epsilon_pairs
 from meddef.report.tables_comparison import full_pgd

@@ -13,7 +13,8 @@ from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.balanced import ConstantAnswer, balanced_accuracy, constant_answer
 from meddef.report.display import budget, in_words
-from meddef.report.report import Dataset, Report, attack_name, by_model, model_label, ordered_attacks
+from meddef.report.labels import attack_name, model_label, ordered_attacks
+from meddef.report.report import Dataset, Report, by_model
 from meddef.report.tables import epsilon_pairs
 from meddef.report.worst_case import joint
 from meddef.statistics import AttackCounts, mean_over_seeds

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from meddef.report.display import Table
+from meddef.report.labels import attack_name, attack_rank
 from meddef.report.paired import compare, right, sign_flip_p
-from meddef.report.report import Dataset, Report, attack_name, attack_rank
+from meddef.report.report import Dataset, Report
 from meddef.statistics import FEWEST_TRAININGS, holm
 
 SHUFFLED = "adversarial"  # the training of most models

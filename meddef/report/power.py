@@ -13,8 +13,9 @@ from scipy.stats import chi2, norm
 
 from meddef.report import crossed
 from meddef.report.display import Table, Text
+from meddef.report.labels import attack_name
 from meddef.report.null import SHUFFLED, Training, answers, enough
-from meddef.report.report import Report, attack_name
+from meddef.report.report import Report
 from meddef.statistics import FEWEST_TRAININGS, margin
 
 POINTS = 10.0  # the difference whose power is stated

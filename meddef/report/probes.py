@@ -10,7 +10,8 @@ import pandas as pd
 
 from meddef.records import Record
 from meddef.report.display import Table, budget
-from meddef.report.report import Dataset, Report, attack_name, by_model, ordered_attacks, short_label
+from meddef.report.labels import attack_name, ordered_attacks, short_label
+from meddef.report.report import Dataset, Report, by_model
 from meddef.statistics import Proportion, calibration_error, psnr
 
 Row = dict[str, Any]

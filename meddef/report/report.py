@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from meddef import catalogue
-from meddef.catalogue import usual_training as usual_training
 from meddef.records import Record, load_provenance, load_records
 from meddef.report.balanced import balanced_frame
+from meddef.report.labels import VARIANTS, attack_rank, is_control, rank
 from meddef.report.strongest import ALONG_PRUNING, Quantity, alike, quantity, shown, strongest
 from meddef.report.worst_case import with_worst_case
 
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
     from meddef.data import Preprocessing
 
 PAPER_DATASETS = {"roct": "ROCT", "chest_xray": "Chest X-Ray"}
-LABELS = {name: row.label for name, row in catalogue.VARIANTS.items()}
-VARIANTS = tuple(LABELS)
-METHOD_NAMES = {"madry": "PGD-AT", "fast": "Fast-AT", "trades": "TRADES"}  # the rivals of the paper's recipe
-ATTACK_NAMES = {"clean": "no attack"} | {name: row.label for name, row in catalogue.ATTACKS.items()}
-ATTACKS = tuple(ATTACK_NAMES)
 SPLITS = {
     "paper": "split at random as in the paper",
     "patient": "split by patient",
@@ -125,7 +119,7 @@ class Report:
             twin = stands_for or name
             known = twin if twin in PAPER_DATASETS else None
             found.append(Dataset(name, record["title"], known, stands_for is not None, record))
-        return sorted(found, key=lambda d: (_rank(d.twin, tuple(PAPER_DATASETS)), d.name))
+        return sorted(found, key=lambda d: (rank(d.twin, tuple(PAPER_DATASETS)), d.name))
 
     @property
     def is_real(self) -> bool:
@@ -237,7 +231,7 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     """By dataset, model, pruning rate, attack and epsilon, models and attacks in the paper's order, controls last."""
     models = zip(frame["variant"], frame["training"], strict=True)
     ranked = frame.assign(
-        _model=[(is_control(*model), _rank(model[0], VARIANTS)) for model in models],
+        _model=[(is_control(*model), rank(model[0], VARIANTS)) for model in models],
         _attack=[attack_rank(attack) for attack in frame["attack"]],
     )
     columns = ["dataset", "_model", "prune_rate", "_attack", "eps"]
@@ -251,31 +245,7 @@ def at_epsilon(frame: pd.DataFrame, eps: float) -> pd.DataFrame:
 
 def _model_order(record: Record) -> tuple[bool, int, int]:
     variant, training = record.get("variant", ""), record.get("training", "")
-    return is_control(variant, training), _rank(variant, VARIANTS), record.get("seed", 0)
-
-
-def is_control(variant: str, training: str) -> bool:
-    """Whether a model was trained the other way; the paper has no such model and prints nothing for it."""
-    return training != usual_training(variant)
-
-
-def model_label(variant: str, training: str) -> str:
-    """The paper's name of a model; the training is named where it is not the one the name stands for."""
-    label = LABELS.get(variant, variant)
-    return f"{label}, {training_label(training)}" if is_control(variant, training) else label
-
-
-def training_label(training: str) -> str:
-    """ "clean training", "adversarial training" (the paper's recipe), "TRADES beta=1"."""
-    method, _, others = training.partition(" ")
-    if method in METHOD_NAMES:
-        return f"{METHOD_NAMES[method]} {others}".strip()
-    return f"{training} training"
-
-
-def short_label(variant: str, training: str) -> str:
-    """``model_label`` for narrow places."""
-    return model_label(variant, training).replace("MedDef ", "").replace("(Full DAAM)", "Full DAAM")
+    return is_control(variant, training), rank(variant, VARIANTS), record.get("seed", 0)
 
 
 def by_model(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
@@ -284,22 +254,3 @@ def by_model(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
     for record in records:
         found.setdefault((record["variant"], record["training"]), []).append(record)
     return found
-
-
-def attack_name(attack: str) -> str:
-    """As the paper writes it."""
-    return ATTACK_NAMES.get(attack, attack)
-
-
-def ordered_attacks(attacks: Iterable[str]) -> list[str]:
-    """Each attack once, in the paper's order, then the ensemble, others behind."""
-    return sorted(set(attacks), key=lambda attack: (attack_rank(attack), attack))
-
-
-def attack_rank(attack: str) -> int:
-    """Its place in that order; one without a row in the catalogue is behind all others."""
-    return _rank(attack, ATTACKS)
-
-
-def _rank(value: str | None, order: tuple[str, ...]) -> int:
-    return order.index(value) if value in order else len(order)

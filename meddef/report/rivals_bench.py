@@ -11,7 +11,8 @@ import pandas as pd
 
 from meddef.records import Record
 from meddef.report.display import DASH, Table, Text
-from meddef.report.report import METHOD_NAMES, Report, training_label
+from meddef.report.labels import METHOD_NAMES, training_label
+from meddef.report.report import Report
 
 NONE = "No measurement is published: `python -m tests.bench.bench_rivals` makes one."
 MOST = 2.5  # times the time of clean training that Fast-AT may take

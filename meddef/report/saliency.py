@@ -9,7 +9,8 @@ import pandas as pd
 
 from meddef.report.display import DASH, Table, Text, seeds_note
 from meddef.report.findings import bullets
-from meddef.report.report import Dataset, Report, by_model, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Dataset, Report, by_model
 from meddef.report.saliency_measures import estimates
 from meddef.statistics import CONFIDENCE
 

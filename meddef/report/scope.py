@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from meddef.records import Record
 from meddef.report.display import Text
-from meddef.report.report import Dataset, Report, attack_name, ordered_attacks
+from meddef.report.labels import attack_name, ordered_attacks
+from meddef.report.report import Dataset, Report
 from meddef.report.tables_setup import circumstances, short_reach
 
 PHANTOM_NOTE = (

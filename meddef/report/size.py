@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from meddef.catalogue import usual_training
 from meddef.report.controls import ATTACK, Parts, condition_words, effects, judgement
 from meddef.report.display import Table, Text
+from meddef.report.labels import short_label
 from meddef.report.paired import METHOD, tally
-from meddef.report.report import Dataset, Report, short_label, usual_training
+from meddef.report.report import Dataset, Report
 
 TRAINED = "adversarial"
 # The question: the model with more, and the model with less.

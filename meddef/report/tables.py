@@ -12,17 +12,12 @@ from typing import Any
 import pandas as pd
 
 from meddef import paper
+from meddef.catalogue import usual_training
 from meddef.claims.entries import bounds
 from meddef.claims.model import Bound
 from meddef.report.display import BEST, DASH, Table, beside, budget, percent, place, seeds_note
-from meddef.report.report import (
-    Report,
-    at_epsilon,
-    attack_name,
-    ordered_attacks,
-    short_label,
-    usual_training,
-)
+from meddef.report.labels import attack_name, ordered_attacks, short_label
+from meddef.report.report import Report, at_epsilon
 from meddef.report.tables_constant import MODEL as CONSTANT_ANSWER
 from meddef.report.tables_constant import balanced_note, constant_cells, constant_name, with_balanced
 from meddef.report.worst_case import DEFINITION, ENSEMBLE

@@ -10,7 +10,7 @@ import pandas as pd
 
 from meddef.report.balanced import NOTE
 from meddef.report.display import DASH
-from meddef.report.report import attack_name, ordered_attacks
+from meddef.report.labels import attack_name, ordered_attacks
 
 MODEL = "constant answer"
 

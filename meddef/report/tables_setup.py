@@ -11,7 +11,8 @@ from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.clock import computing_time
 from meddef.report.display import DASH, Table
-from meddef.report.report import Dataset, Report, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Dataset, Report
 
 SPLITS = ("train", "val", "test")
 

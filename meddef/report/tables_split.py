@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from meddef.report.display import Table, budget, percent
-from meddef.report.report import Dataset, Report, short_label
+from meddef.report.labels import short_label
+from meddef.report.report import Dataset, Report
 from meddef.report.tables_constant import MODEL, with_balanced
 from meddef.report.tables_setup import augmentation
 

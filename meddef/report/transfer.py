@@ -11,8 +11,9 @@ import pandas as pd
 from meddef.records import Record
 from meddef.report.defenses import rate_cell
 from meddef.report.display import Table, budget, seeds_note
+from meddef.report.labels import attack_name, short_label
 from meddef.report.rates import mean_interval
-from meddef.report.report import Report, attack_name, short_label
+from meddef.report.report import Report
 
 Model = tuple[str, str]  # variant, training
 

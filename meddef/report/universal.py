@@ -13,8 +13,9 @@ import pandas as pd
 from meddef.records import Record
 from meddef.report.defenses import rate_cell
 from meddef.report.display import Table, budget, seeds_note
+from meddef.report.labels import short_label
 from meddef.report.rates import MeanRate, mean_interval
-from meddef.report.report import Report, short_label
+from meddef.report.report import Report
 
 CONTROL = "random signs"
 PRINTED = (

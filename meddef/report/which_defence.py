@@ -15,8 +15,9 @@ import pandas as pd
 from meddef.report.balanced import NOTE
 from meddef.report.display import DASH, NO_BREAK, Table, Text, budget, bullets, percent, seeds_note
 from meddef.report.headline import LEFT, Left, left
+from meddef.report.labels import METHOD_NAMES, model_label, training_label
 from meddef.report.paired import Effect, corrected, effect
-from meddef.report.report import METHOD_NAMES, Dataset, Report, by_model, model_label, training_label
+from meddef.report.report import Dataset, Report, by_model
 from meddef.report.tables_constant import MODEL, with_balanced
 from meddef.settings import TRAININGS
 

@@ -10,11 +10,13 @@ from matplotlib.patches import Patch
 from meddef.audit import Published, grim
 from meddef.audit.attainability import model_values, test_sizes
 from meddef.audit.published import DATASETS, EPSILON_TABLE
+from meddef.catalogue import usual_training
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import VARIANT_LABELS
 from meddef.report.display import place
-from meddef.report.report import PAPER_DATASETS, short_label, usual_training
+from meddef.report.labels import short_label
+from meddef.report.report import PAPER_DATASETS
 
 GREYS = ("#333333", "#8a8a8a", "#c8c8c8", "#0072B2", "#D55E00")
 COLUMNS = ["dataset", "variant", "n", "size", "attainable", "distinct values", "share (%)", "by chance (%)"]

@@ -16,7 +16,8 @@ from meddef.audit.published import ATTACKS, Published
 from meddef.figures.pages import PageFigure, Source
 from meddef.records import Record
 from meddef.report.display import DASH, Table, in_plain_words
-from meddef.report.report import PAPER_DATASETS, attack_name
+from meddef.report.labels import attack_name
+from meddef.report.report import PAPER_DATASETS
 from meddef.trust.laboratory_figures import MATRIX_ALT, PATTERNS_ALT, matrix, patterns
 from meddef.trust.sources import PAPER, of_laboratory
 

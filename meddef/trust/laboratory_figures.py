@@ -16,7 +16,8 @@ from meddef.audit.published import ATTACKS, EPSILONS
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.report.display import DASH, in_plain_words
-from meddef.report.report import PAPER_DATASETS, attack_name
+from meddef.report.labels import attack_name
+from meddef.report.report import PAPER_DATASETS
 
 ACROSS = 4
 MATRIX_ALT = (

@@ -11,7 +11,7 @@ from meddef.audit import Finding
 from meddef.audit.published import ATTACKS, EPSILON_TABLE
 from meddef.paper import CLAIMS, EXHIBITS, VARIANT_LABELS, comparison_table, compression_table, epsilon_table
 from meddef.report.display import Table, place
-from meddef.report.report import attack_name
+from meddef.report.labels import attack_name
 
 PAPER_PAGE = "trust_paper.html"
 FINDINGS_PAGE = "trust_arithmetic.html"

@@ -13,7 +13,7 @@ from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import VARIANT_LABELS
 from meddef.records import Record
-from meddef.report.report import model_label
+from meddef.report.labels import model_label
 from meddef.report.worst_case import ENSEMBLE
 
 ALT = (

@@ -16,7 +16,7 @@ from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import batches, load_trained, model_folder
 from meddef.evaluation.plan import RunOptions, make_plan, splits_of
 from meddef.records import Record
-from meddef.report.report import model_label
+from meddef.report.labels import model_label
 from meddef.results_version import versions
 from meddef.settings import Profile, training_name
 from meddef.training import EpsilonSchedule
