@@ -11,7 +11,7 @@ PROFILE ?= smoke
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce book playground pdf test lint unit notebooks pages bench gpu publish clean
+.PHONY: help reproduce book playground pdf test lint unit stored notebooks pages bench gpu publish clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,15 +32,19 @@ book: $(READY)  ## the report from the results that come with the repository, wi
 pdf: $(READY)  ## the whole report as one PDF, _build/meddef.pdf; needs Chromium
 	$(BIN)/meddef book --pdf
 
-test: lint unit notebooks pages  ## everything CI runs
+test: lint unit stored notebooks pages  ## everything CI runs
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+STORED := tests/test_howto.py tests/test_one_value.py tests/test_published_figures.py
 unit: $(READY) $(OLDER)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile $(STORED:%=--ignore=%)
+
+stored: $(READY)  ## every published figure and printed number drawn again from the records; the how-to run word for word
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(STORED) -n 2 --dist loadfile
 
 notebooks: $(READY)
 	cd notebooks && ../$(BIN)/pytest --nbval --nbval-current-env -W default -p no:cacheprovider . ../book/course/lab*.ipynb
