@@ -38,6 +38,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 STORED := tests/test_howto.py tests/test_one_value.py tests/test_published_figures.py
 unit: $(READY) $(OLDER)/.ready

@@ -1,4 +1,4 @@
-"""Attacks and variants, one row each: names, labels, colours and defaults are taken from here. No torch.
+"""Attacks and variants, one row each: names, labels, colours and defaults are taken from here.
 
 An attack is a file in ``meddef/attacks`` and a row of ``ATTACKS``; a variant of MedDef is a row of ``VARIANTS``. Their
 order is that of tables and legends.

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from meddef.commands import audit, book, course, data, estimate, evaluate, lab, robustness, run, status, train
+from meddef.error_source import in_a_line, whose
 from meddef.errors import InputError, RunFailed
-from meddef.whose import in_a_line, whose
 
 app = typer.Typer(
     help="The reproducible companion to the MedDef paper: measure every published number again.",

@@ -1,4 +1,4 @@
-"""Records: what was measured, one JSON object a row, and where they are kept. No torch here.
+"""Records: what was measured, one JSON object a row, and where they are kept.
 
 A *cell* of the plan leaves one file ``cells/<key>.json`` that appears whole or not at all, so a killed run loses at
 most the cells in progress and parallel workers never share a file. ``export`` gathers the cells of a plan into

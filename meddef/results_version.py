@@ -1,4 +1,4 @@
-"""Versions of the results, one per domain. No torch here.
+"""Versions of the results, one per domain.
 
 The key of a cell holds its settings, the fingerprint of its images and the versions of the domains that computed it,
 not the text of their code: renaming a variable keeps every published result, and a change that moves a number must say
@@ -22,16 +22,23 @@ MODULES: dict[str, tuple[str, ...]] = {
         "saliency",
         "probes",
     ),  # how a GPU computes; a CPU does not notice
-    "as_found": ("attacks", "evaluation", "saliency", "probes"),  # evaluation mode while a model is judged
+    "module_state": (
+        "attacks",
+        "evaluation",
+        "saliency",
+        "probes",
+    ),  # evaluation mode while a model is judged
+    "robustness": ("audit",),
+    "laboratory": ("audit",),
     "statistics": (
         "audit",
     ),  # two verdicts hang on an interval; the records of all others hold counts, no rates
 }
 """Modules of the package that are no domain's own, and the domains whose results they move."""
 NO_RESULTS = (
-    "atomic", "book", "claims", "cli", "commands", "course", "errors", "figures", "paper", "playground", "profiles",
-    "progress", "reading", "records", "report", "results_version", "sections", "settings", "sparse", "trial", "trust",
-    "whose", "work",
+    "atomic", "book", "claims", "cli", "commands", "cost_model", "course", "error_source", "errors",
+    "figures", "paper", "playground", "printed", "profiles", "progress", "records", "report", "results_version",
+    "sections", "settings", "smoke_test", "sparse", "trust", "yaml_reader",
 )  # fmt: skip
 RESULTS_VERSION: dict[str, int] = {
     "data": 2,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks
@@ -41,7 +48,7 @@ RESULTS_VERSION: dict[str, int] = {
     "defenses": 1,  # meddef.defenses
     "saliency": 2,  # meddef.saliency
     "evaluation": 2,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
-    "audit": 3,  # meddef.audit: robustness reports and the defect laboratory
+    "audit": 3,  # meddef.robustness, meddef.laboratory: robustness reports and the defect laboratory
     "probes": 1,  # meddef.probes
 }
 

@@ -1,7 +1,7 @@
 """The sections of the report, one row each: their notebook, the cells they need, what a page is not made without.
 
 A notebook of your own in ``notebooks/`` is a section as well where its metadata say so, and needs no row:
-``"meddef": {"section": "mine", "needs": ["data", "train", "epsilon"]}``. No torch here.
+``"meddef": {"section": "mine", "needs": ["data", "train", "epsilon"]}``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The project's one definition of each rate, with its 95 % interval. No torch here: figures and tables import this."""
+"""The project's one definition of each rate, with its 95 % interval. Figures and tables import this."""
 
 from __future__ import annotations
 

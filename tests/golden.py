@@ -21,7 +21,6 @@ from meddef.attacks import ATTACKS
 from meddef.attacks.reach import step_size
 from meddef.attacks.universal import METHODS as UNIVERSAL
 from meddef.attacks.universal import perturbed, universal
-from meddef.audit.robustness import robustness_report
 from meddef.data.images import ImageSet
 from meddef.data.phantom import FAMILIES, draw_phantoms
 from meddef.data.policies import paper_split, patient_split
@@ -34,12 +33,13 @@ from meddef.probes import pixels
 from meddef.probes.registry import PROBES
 from meddef.pruning import prunable_weights, prune_l1
 from meddef.results_version import RESULTS_VERSION
+from meddef.robustness import robustness_report
 from meddef.saliency import measure_saliency
 from meddef.settings import AdversarialSettings, Profile, SaliencySettings, TrainingSettings
 from meddef.training import EpsilonSchedule, train
 from meddef.training.methods import METHODS
 from meddef.training.objective import Passed
-from meddef.training.team import Team
+from meddef.training.process_group import Team
 
 PLACE = Path(__file__).with_name("golden.json")
 SIZE = 32

@@ -11,7 +11,7 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["torch.distributed.launcher.api", "meddef.evaluation.together", "meddef.models"]
+    ["torch.distributed.launcher.api", "meddef.evaluation.distributed_training", "meddef.models"]
 )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import ShortReachWarning, Trace, balls, bim, fgsm, pgd
 from meddef.attacks.ensemble import members
-from meddef.attacks.losses import Goal
+from meddef.attacks.losses import Objective
 from meddef.errors import InputError
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
@@ -156,11 +156,11 @@ def test_the_l2_step_by_hand() -> None:
 
 def test_the_losses_by_hand() -> None:
     logits, labels = torch.tensor([[2.0, 1.0, -1.0, 0.0], [0.0, 3.0, 1.0, 0.0]]), torch.tensor([0, 2])
-    assert Goal(labels, "margin").loss(logits).tolist() == [-1.0, 2.0]
-    torch.testing.assert_close(Goal(labels, "dlr").loss(logits), torch.tensor([-1 / 2, 2 / 3]))
-    assert Goal(labels, "margin", targeted=True).loss(logits).tolist() == [1.0, -2.0]
-    assert Goal(labels).fooled(logits).tolist() == [False, True]
-    assert Goal(labels, targeted=True).fooled(logits).tolist() == [True, False]
+    assert Objective(labels, "margin").loss(logits).tolist() == [-1.0, 2.0]
+    torch.testing.assert_close(Objective(labels, "dlr").loss(logits), torch.tensor([-1 / 2, 2 / 3]))
+    assert Objective(labels, "margin", targeted=True).loss(logits).tolist() == [1.0, -2.0]
+    assert Objective(labels).fooled(logits).tolist() == [False, True]
+    assert Objective(labels, targeted=True).fooled(logits).tolist() == [True, False]
 
 
 # Options

@@ -18,7 +18,7 @@ from attack_models import answers, images, stripes, trained
 from torch import Tensor, nn
 
 from meddef.attacks import ShortReachWarning, apgd, ensemble, fab, noise, pgd, square
-from meddef.attacks.balls import ball
+from meddef.attacks.balls import norm_ball
 from meddef.attacks.randomness import FromGenerator, PerImage, randomness
 from meddef.errors import InputError
 from meddef.evaluation import evaluate
@@ -122,7 +122,7 @@ def test_another_seed_finds_other_images(name: str) -> None:
 
 
 def starts(x: Tensor, norm: str, **given: Any) -> Tensor:
-    return ball(norm, x, torch.full((len(x), 1, 1, 1), 0.2, dtype=torch.float64)).random(
+    return norm_ball(norm, x, torch.full((len(x), 1, 1, 1), 0.2, dtype=torch.float64)).random(
         randomness(x, **{"generator": None, "seed": 0, "stream": "pgd", **given})
     )
 

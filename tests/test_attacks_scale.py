@@ -9,7 +9,7 @@ from attack_models import QUICK, answers, attack, images, stripes, trained
 from torch import Tensor, nn
 
 from meddef.attacks import ZeroGradientWarning, bim, fab, fgsm, jsma, pgd
-from meddef.attacks.half import rounded
+from meddef.attacks.half_precision import rounded
 from meddef.attacks.losses import cross_entropy
 from meddef.errors import InputError
 

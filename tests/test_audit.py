@@ -8,19 +8,9 @@ from dataclasses import replace
 import pytest
 
 from meddef import paper
-from meddef.audit import (
-    Published,
-    attainability,
-    bold,
-    counts,
-    decided_by,
-    findings,
-    numbers,
-    pairs,
-    prior,
-    shape,
-)
-from meddef.audit.finding import Finding
+from meddef.audit import Published, decided_by, findings, numbers
+from meddef.printed import attainability, best_marks, bim_vs_pgd, class_prior, counts, sanity_checks
+from meddef.printed.finding import Finding
 
 FOUND = {finding.id: finding for finding in findings()}
 
@@ -146,43 +136,43 @@ def test_details_hold_the_numbers() -> None:
             "does_not_hold",
         ),
         (
-            bold.groups,
+            best_marks.groups,
             with_accuracy("roct", "resnet18", "pgd", 0.05, "99.90"),
             "bold:table1:0.05:pgd",
             "holds",
         ),
         (
-            bold.groups,
+            best_marks.groups,
             with_asr("roct", "no_afd_mfe", "fgsm", 0.3, "60.00"),
             "bold:table3:0.3:fgsm",
             "does_not_hold",
         ),
         (
-            pairs.bim_and_pgd,
+            bim_vs_pgd.bim_and_pgd,
             with_accuracy("roct", "resnet18", "pgd", 0.05, "0.10"),
             "bim_and_pgd:table1:0.05:resnet18",
             "holds",
         ),
         (
-            shape.above_clean,
+            sanity_checks.above_clean,
             with_accuracy("roct", "full", "bim", 0.01, "98.98"),
             "above_clean:table1:full:bim",
             "does_not_hold",
         ),
         (
-            shape.clean_repeats,
+            sanity_checks.clean_repeats,
             with_accuracy("roct", "full", "clean", 0.05, "98.76"),
             "clean_repeats:table1:full",
             "does_not_hold",
         ),
         (
-            prior.clean_above_prior,
+            class_prior.clean_above_prior,
             with_accuracy("chest_xray", "resnet18", "clean", 0.01, "73.04"),
             "clean_above_prior:table2:resnet18",
             "holds",
         ),
         (
-            prior.some_attack_succeeds,
+            class_prior.some_attack_succeeds,
             with_asr("chest_xray", "full", "bim", 0.8, "0.12"),
             "some_attack_succeeds:table4:0.8:full",
             "holds",

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meddef.audit import Finding, findings, grim
-from meddef.audit.explanations import asr_mean_of_seeds, mean_of_batches, mean_of_seeds, share_of_batches
+from meddef.audit import Finding, findings
+from meddef.printed import grim
+from meddef.printed.explanations import asr_mean_of_seeds, mean_of_batches, mean_of_seeds, share_of_batches
 
 # By hand: the cell, n, and the k whose 100 k / n prints as the value, or None with the two neighbours in the comment.
 HAND = [

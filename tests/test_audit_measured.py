@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from meddef.audit import findings, measured, pairs
+from meddef.audit import findings
+from meddef.printed import bim_vs_pgd, measured
 
 
 def pair_record(attack: str, correct_after: int, **more: object) -> dict:
-    """An attack record with what `meddef.audit.measured` reads."""
+    """An attack record with what `meddef.printed.measured` reads."""
     settings = {"steps": 40, "step_size": 0.01} | more.pop("settings", {})  # type: ignore[operator]
     cell = {
         "dataset": "d",
@@ -27,7 +28,7 @@ def pair_record(attack: str, correct_after: int, **more: object) -> dict:
 
 def test_nothing_and_everything_have_a_margin_too() -> None:
     """By hand for n = 98: one more of each makes 1 and 99 of 100; 1.96 times the root of (1 · 99 + 99 · 1) / 100."""
-    assert pairs.margin(0, 100, 98) == pytest.approx(1.959964 * 1.98**0.5)
+    assert bim_vs_pgd.margin(0, 100, 98) == pytest.approx(1.959964 * 1.98**0.5)
 
 
 def test_the_largest_gap_between_bim_and_pgd_is_counted_from_records() -> None:

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from report_records import PAPER_SIZES, chosen_labels, data_record, provenance, runs, train_record
 
-from meddef.audit.published import Published
 from meddef.claims import verdicts
 from meddef.claims.entries import claims
 from meddef.claims.ledger import printed_findings
 from meddef.claims.model import ATTACKS, GROUPS, RATES
 from meddef.claims.verdicts import BY_CONSTRUCTION, DEVIATES, FOLLOWED, VERDICTS
 from meddef.paper import CLAIMS
+from meddef.printed.published import Published
 from meddef.report.report import Report
 
 Records = list[dict[str, Any]]

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from meddef import paper
-from meddef.audit.published import Published
 from meddef.claims.cells import Cell, Contrast, comparisons
 from meddef.claims.entries import claims, load
 from meddef.claims.facts_printed import FACTS
@@ -13,6 +12,7 @@ from meddef.claims.ledger import by_printed, decides, printed_findings
 from meddef.claims.model import Bound, Fact, Ordering, Probe, Setting, Trend
 from meddef.claims.printed import Printed
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome
+from meddef.printed.published import Published
 
 
 def judged(*checks: dict[str, Any]) -> Outcome | None:

@@ -12,18 +12,18 @@ import pytest
 from tiny_profile import TINY
 from typer.testing import CliRunner
 
-from meddef.audit.lab import experiment, of_profile, reports
-from meddef.audit.lab.parts import Part, compute
-from meddef.audit.robustness import BUDGETS
-from meddef.audit.robustness.checks import CHECKS
-from meddef.audit.robustness.evidence import Budget
 from meddef.cli import app
 from meddef.errors import InputError
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.executor import InlineExecutor
 from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.run import run_plan
+from meddef.laboratory import experiment, of_profile, reports
+from meddef.laboratory.parts import Part, compute
 from meddef.paper import VARIANT_LABELS
+from meddef.robustness import BUDGETS
+from meddef.robustness.evidence import Budget
+from meddef.robustness.registry import CHECKS
 from meddef.settings import Profile, load_profile
 
 FIVE = (
@@ -107,7 +107,7 @@ def test_parts_done_at_once_are_given_in_their_order(tmp_path: Path, monkeypatch
         with ThreadPoolExecutor(jobs) as executor:
             yield executor, jobs
 
-    monkeypatch.setattr("meddef.audit.lab.parts.make_executor", threads)
+    monkeypatch.setattr("meddef.laboratory.parts.make_executor", threads)
     parts = [part(i) for i in range(3)]
     alone, together = (compute(parts, tmp_path / str(jobs), jobs) for jobs in (1, 2))
     assert [result.records for result in alone] == [[{"value": i}] for i in range(3)]

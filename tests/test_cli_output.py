@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from test_cli_evaluate import folder, given  # noqa: F401  (folder is a fixture: bright images are class 1)
 from typer.testing import CliRunner
 
-from meddef.audit.robustness import BUDGETS
-from meddef.audit.robustness.checks import CHECKS
-from meddef.audit.robustness.evidence import Budget
 from meddef.cli import app, main
+from meddef.robustness import BUDGETS
+from meddef.robustness.evidence import Budget
+from meddef.robustness.registry import CHECKS
 
 pytestmark = pytest.mark.usefixtures("folder")
 PICKY = """

@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 from test_cli_evaluate import folder  # noqa: F401  (a fixture: a model that calls bright images class 1)
 from typer.testing import CliRunner
 
-from meddef.audit.robustness import BUDGETS
-from meddef.audit.robustness.checks import CHECKS
-from meddef.audit.robustness.evidence import Budget
 from meddef.cli import app
 from meddef.errors import InputError, RunFailed
+from meddef.robustness import BUDGETS
+from meddef.robustness.evidence import Budget
+from meddef.robustness.registry import CHECKS
 
 COMMON = ["check-robustness", "--dataset", "phantom_xray", "-p", "tiny.yaml", "--model", "own_models:net"]
 

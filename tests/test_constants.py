@@ -17,9 +17,9 @@ from torch import Tensor
 from meddef.attacks import fab
 from meddef.attacks.apgd import _halve, _State
 from meddef.attacks.square import HALVINGS, _side
-from meddef.audit.robustness import evidence
+from meddef.evaluation.attack_checkpoint import joined
 from meddef.evaluation.metrics import Evaluation
-from meddef.evaluation.unfinished import joined
+from meddef.robustness import evidence
 
 
 def rising() -> None:
@@ -108,9 +108,9 @@ SHIFTED = [
         (backward, "meddef.attacks.fab.BACKWARD", 0.92),
         (strong_steps, "meddef.attacks.reach.REACH", 2.4),
         (strong_steps, "meddef.attacks.reach.REACH", 2.6),
-        (norms, "meddef.evaluation.unfinished.max", min),
-        (norms, "meddef.evaluation.unfinished.max", lambda values: next(iter(values))),
-        (norms, "meddef.evaluation.unfinished.max", lambda values: list(values)[-1]),
+        (norms, "meddef.evaluation.attack_checkpoint.max", min),
+        (norms, "meddef.evaluation.attack_checkpoint.max", lambda values: next(iter(values))),
+        (norms, "meddef.evaluation.attack_checkpoint.max", lambda values: list(values)[-1]),
     ],
 )
 def test_another_value_is_noticed(

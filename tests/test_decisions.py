@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from meddef.audit.decisions import BUDGETS, TRAINED, attacked
+from meddef.laboratory.decisions import BUDGETS, TRAINED, attacked
 from meddef.models import MedDef
 from meddef.paper import DECISIONS, PROTOCOL
 from meddef.report import decisions
@@ -63,8 +63,8 @@ def test_pgd_of_the_decisions_can_cross_the_ball(
         return images
 
     batch = (torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64))
-    monkeypatch.setattr("meddef.audit.decisions.pgd", pgd)
-    monkeypatch.setattr("meddef.audit.decisions._batches", lambda splits: [batch])
+    monkeypatch.setattr("meddef.laboratory.decisions.pgd", pgd)
+    monkeypatch.setattr("meddef.laboratory.decisions._batches", lambda splits: [batch])
     attacked(SimpleNamespace(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)), 0, eps, unit)
     assert given["eps"] == eps * unit
     assert given["steps"] * given["step_size"] >= 2 * given["eps"]
@@ -134,7 +134,7 @@ def test_published_measurements_cover_every_decision_that_claims_one() -> None:
     page = decisions.decisions_page(ROOT)
     wanted = sum("measured" in d for d in DECISIONS)
     assert page["decisions.md"].count("Measured. ") == wanted
-    assert "python -m meddef.audit.decisions" in page["decisions_measured.md"]
+    assert "python -m meddef.laboratory.decisions" in page["decisions_measured.md"]
 
 
 def test_the_page_does_without_torch() -> None:

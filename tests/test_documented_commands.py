@@ -16,8 +16,8 @@ from meddef.cli import app
 from meddef.data import CARDS
 from meddef.evaluation.plan import SECTIONS as PLANNED
 from meddef.models import KNOWN_VARIANTS
-from meddef.reading import read_yaml
 from meddef.settings import profile_names
+from meddef.yaml_reader import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("book/*.md")), *sorted(ROOT.glob("book/course/*.md"))]

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from meddef.cli import app, main
 from meddef.data import load_splits
-from meddef.evaluation.described import describe, settings_in
 from meddef.evaluation.single import evaluate_weights
+from meddef.evaluation.weights_header import describe, settings_in
 from meddef.models import build_model
 from meddef.training import save_weights
 from meddef.training.checkpoint import read_header

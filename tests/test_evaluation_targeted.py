@@ -10,8 +10,8 @@ from attack_models import Linear
 from torch import Tensor, nn
 
 from meddef.attacks import bim, fgsm, jsma, pgd, square
-from meddef.attacks.aim import is_targeted
 from meddef.attacks.peers import art_attack
+from meddef.attacks.targets import is_targeted
 from meddef.audit import robustness_report
 from meddef.errors import InputError
 from meddef.evaluation import evaluate

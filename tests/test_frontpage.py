@@ -7,10 +7,10 @@ import pytest
 from report_records import provenance, small_run
 from test_controls import experiment
 
-from meddef.audit.published import Published
 from meddef.book import frontpage
 from meddef.claims.verdicts import Score
 from meddef.figures.front import front
+from meddef.printed.published import Published
 from meddef.report import controls
 from meddef.report.report import Report
 

@@ -21,7 +21,7 @@ from meddef.attacks.shadow import Shadow
 from meddef.data.images import ImageSet
 from meddef.evaluation import evaluate
 from meddef.models import build_model
-from meddef.training.resident import resident
+from meddef.training.gpu_resident import resident
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 MODES: list[dict[str, Any]] = [{}, {"fast": True}, {"precision": "bf16"}, {"fast": True, "precision": "bf16"}]

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from meddef.attacks import bim, fgsm, pgd
-from meddef.audit.lab import broken, experiment, signatures
-from meddef.audit.lab.broken import Switches, craft
-from meddef.audit.lab.defects import BY_NAME, COLUMNS, DEFECTS
-from meddef.audit.lab.models import Subject, network
-from meddef.audit.lab.signatures import EpsilonTable, shares, similarity
-from meddef.audit.lab.tables import Case, assemble, cases, of_the_paper, read, recorded
-from meddef.audit.published import ATTACKS, EPSILONS, Published
 from meddef.data import ImageSet, Splits
+from meddef.laboratory import broken, experiment, signatures
+from meddef.laboratory.broken import Switches, craft
+from meddef.laboratory.defects import BY_NAME, COLUMNS, DEFECTS
+from meddef.laboratory.models import Subject, network
+from meddef.laboratory.signatures import EpsilonTable, shares, similarity
+from meddef.laboratory.tables import Case, assemble, cases, of_the_paper, read, recorded
 from meddef.models import Normalized
+from meddef.printed.published import ATTACKS, EPSILONS, Published
 
 EPS = 0.05
 MEAN, STD = 0.4, 0.25

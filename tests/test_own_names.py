@@ -22,19 +22,19 @@ from meddef.book.exhibits import exhibits_page
 from meddef.book.frontpage import front_page
 from meddef.book.results_page import results_page
 from meddef.claims.verdicts import rows, score
+from meddef.cost_model import passes
 from meddef.data import CARDS
 from meddef.errors import InputError
 from meddef.models import components_of
 from meddef.models import meddef as models
-from meddef.reading import read_yaml
 from meddef.report import architecture
 from meddef.report.display import DASH
 from meddef.report.labels import model_label, ordered_attacks
 from meddef.report.report import Report
 from meddef.sections import Section, own_sections
 from meddef.settings import DatasetSettings, Profile
-from meddef.trial import trial
-from meddef.work import passes
+from meddef.smoke_test import trial
+from meddef.yaml_reader import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(set((ROOT / "notebooks").glob("*.ipynb")) - {ROOT / "notebooks" / "02_architecture.ipynb"})

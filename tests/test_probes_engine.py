@@ -15,12 +15,12 @@ from meddef.evaluation.status import run_status
 from meddef.models import KNOWN_VARIANTS, components_of
 from meddef.probes.registry import PROBES
 from meddef.records import RecordStore, load_provenance, load_records
-from meddef.report.capacity import planned
-from meddef.report.effort import effort
+from meddef.report.cost_measured import effort
+from meddef.report.cost_planned import planned
 from meddef.report.report import Report
 from meddef.results_version import RESULTS_VERSION
 from meddef.settings import WITHOUT_DEFENSE, ProbesSettings, Profile, load_profile
-from meddef.trial import trial
+from meddef.smoke_test import trial
 
 FEW = {"images": 4, "steps": 2}
 PROBED = ProbesSettings.model_validate({

@@ -17,7 +17,7 @@ from meddef.evaluation.run import CellsFailed, missing, run_plan
 from meddef.evaluation.task import Task
 from meddef.records import RecordStore
 from meddef.settings import Profile, load_profile
-from meddef.trial import trial
+from meddef.smoke_test import trial
 
 RIVALS = """
 defenses:

@@ -22,12 +22,12 @@ from meddef.evaluation.plan import make_plan
 from meddef.settings import AdversarialSettings, Method, Profile, TrainingSettings, load_profile
 from meddef.training import TrainingState, train
 from meddef.training.checkpoint import read_header
+from meddef.training.distributed import Together
 from meddef.training.epoch import Epoch
 from meddef.training.inner_attack import InnerAttack
 from meddef.training.methods import METHODS
 from meddef.training.objective import Passed
-from meddef.training.team import Team
-from meddef.training.together import Together
+from meddef.training.process_group import Team
 from meddef.training.trainer import ease_if_degraded
 
 EPS, STEPS, BETA, RATE = 8 / 255, 4, 3.0, 0.1

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from meddef.audit import robustness_report
-from meddef.audit.robustness import BUDGETS
-from meddef.audit.robustness.evidence import Budget
-from meddef.audit.robustness.headline import closing, headline, words
-from meddef.audit.robustness.planted import Features
+from meddef.robustness import BUDGETS
+from meddef.robustness.evidence import Budget
+from meddef.robustness.headline import closing, headline, words
+from meddef.robustness.planted import Features
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from meddef.attacks import noise
 from meddef.audit import robustness_report
-from meddef.audit.robustness import Item
-from meddef.audit.robustness.comparison import clearly_more, few, tail
-from meddef.audit.robustness.evidence import BUDGETS, Evidence
-from meddef.audit.robustness.prior import better_than_one_class
-from meddef.audit.robustness.strength import noise_does_little
+from meddef.robustness import CheckResult
+from meddef.robustness.class_prior import better_than_one_class
+from meddef.robustness.comparison import clearly_more, few, tail
+from meddef.robustness.evidence import BUDGETS, Evidence
+from meddef.robustness.strength import noise_does_little
 
 
 class Reads(nn.Module):
@@ -82,7 +82,7 @@ def test_one_image_is_no_finding_where_some_may_be() -> None:
     assert not few(1, 64, "", share=0).passes
 
 
-def report(model: nn.Module, **settings: Any) -> dict[str, Item]:
+def report(model: nn.Module, **settings: Any) -> dict[str, CheckResult]:
     torch.manual_seed(0)
     found = robustness_report(
         model, settings.pop("loader", LOADER), **{"eps": EPS, "budget": "brief", **settings}

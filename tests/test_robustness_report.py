@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from meddef.attacks import fgsm, noise, pgd
 from meddef.audit import robustness_report
-from meddef.audit.robustness import BUDGETS, Item
-from meddef.audit.robustness.checks import CHECKS
-from meddef.audit.robustness.comparison import sign_test
-from meddef.audit.robustness.evidence import Budget, Evidence
-from meddef.audit.robustness.recorder import Recorder
 from meddef.errors import InputError
+from meddef.robustness import BUDGETS, CheckResult
+from meddef.robustness.comparison import sign_test
+from meddef.robustness.evidence import Budget, Evidence
+from meddef.robustness.recorder import Recorder
+from meddef.robustness.registry import CHECKS
 
 EPS = 0.08
 CLASSES = 3
@@ -29,13 +29,13 @@ def _small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BUDGETS, "quick", small)
 
 
-def report(model: nn.Module, **settings: Any) -> dict[str, Item]:
+def report(model: nn.Module, **settings: Any) -> dict[str, CheckResult]:
     items = robustness_report(model, LOADER, eps=settings.pop("eps", EPS), **settings)
     assert [item.name for item in items] == [check.name for check in CHECKS]
     return {item.name: item for item in items}
 
 
-def names(items: dict[str, Item], verdict: str) -> set[str]:
+def names(items: dict[str, CheckResult], verdict: str) -> set[str]:
     return {name for name, item in items.items() if item.verdict == verdict}
 
 

@@ -16,9 +16,9 @@ from meddef.errors import InputError
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import TrainingState, load_weights, save_weights, train
 from meddef.training.checkpoint import load_checkpoint, save_checkpoint
+from meddef.training.distributed import Together
 from meddef.training.inner_attack import InnerAttack
-from meddef.training.team import Team
-from meddef.training.together import Together
+from meddef.training.process_group import Team
 
 SETTINGS = TrainingSettings(
     epochs=3, batch_size=8, learning_rate=0.01, adversarial=AdversarialSettings(steps=2)

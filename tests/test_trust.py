@@ -12,11 +12,11 @@ import pytest
 from test_book import browse, needs_chromium, serving
 
 from meddef.audit import findings
-from meddef.audit.lab.defects import BY_NAME
-from meddef.audit.lab.signatures import SIGNATURES
-from meddef.audit.lab.tables import is_drawn, of_the_paper, read
-from meddef.audit.published import Published
-from meddef.audit.robustness.checks import CHECKS
+from meddef.laboratory.defects import BY_NAME
+from meddef.laboratory.signatures import SIGNATURES
+from meddef.laboratory.tables import is_drawn, of_the_paper, read
+from meddef.printed.published import Published
+from meddef.robustness.registry import CHECKS
 from meddef.trust import arithmetic as trust_arithmetic
 from meddef.trust import attainable as trust_attainable
 from meddef.trust import laboratory as trust_laboratory

@@ -1,4 +1,4 @@
-// The exact best pair of a saliency map, as meddef.attacks.pairs: for a slope s > 0 and u = s a + b / s, the mean
+// The exact best pair of a saliency map, as meddef.attacks.jsma_pair_search: for a slope s > 0 and u = s a + b / s, the mean
 // inequality bounds the value (a_p + a_q)(b_p + b_q) of a pair by (u_p + u_q)^2 / 4. Pairs are met in falling order of
 // u; where the bound falls below the best value found, no later pair can win.
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.anyone import for_anyone
-from meddef.attacks.asking import ask
+from meddef.attacks.any_model import for_anyone
 from meddef.attacks.balls import LinfBall
-from meddef.attacks.looks import Looks
+from meddef.attacks.host_checks import Looks
 from meddef.attacks.loop import finish
-from meddef.attacks.losses import LOSSES, Goal, cross_entropy
+from meddef.attacks.losses import LOSSES, Objective, cross_entropy
+from meddef.attacks.queries import ask
 from meddef.attacks.randomness import randomness
 from meddef.errors import InputError
 
@@ -147,10 +147,10 @@ def _run(
                 state = state.select(~state.caught)
                 if not len(state.x):
                     return result, done
-        sphere = LinfBall(state.images, state.eps)
-        ahead = sphere.step(state.x, state.gradient, state.step)
+        ball = LinfBall(state.images, state.eps)
+        ahead = ball.step(state.x, state.gradient, state.step)
         keep = MOMENTUM if step else 1.0
-        ahead = sphere.project(state.x + keep * (ahead - state.x) + (1 - keep) * (state.x - state.before))
+        ahead = ball.project(state.x + keep * (ahead - state.x) + (1 - keep) * (state.x - state.before))
         if looks.every > 1:
             ahead = torch.where(_wide(state.caught, ahead), state.x, ahead)  # as it was when it fooled
         state.before, state.x = state.x, ahead
@@ -210,7 +210,7 @@ def _evaluate(
     logits = contract.check_logits_shape(ask(model, leaf, first=first), len(leaf), highest)
     looks.logits(logits)
     if target is None:
-        value = Goal(labels, loss, highest=highest).loss(logits)
+        value = Objective(labels, loss, highest=highest).loss(logits)
     else:
         value = targeted_loss(logits, labels, target, loss)
     gradient = contract.unchecked_gradient(value.sum(), leaf)

@@ -84,7 +84,7 @@ class LinfBall(Ball):
         """x in [0, 1] into the largest interval of representable numbers whose ends are at most eps from the image."""
         return torch.cat([_exact(*part) for part in self._blocks(x)])
 
-    def corner(self, sign: Tensor, out: Tensor) -> None:
+    def fgsm_step(self, sign: Tensor, out: Tensor) -> None:
         """Into ``out`` what ``exact(step(images, sign, eps))`` is for FGSM: as far as the ball goes along ``sign``."""
         for part in self._blocks(sign, out):
             _corner(*part)
@@ -191,5 +191,5 @@ def _length(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x.double(), dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
-def ball(norm: str, images: Tensor, eps: Tensor) -> Ball:
+def norm_ball(norm: str, images: Tensor, eps: Tensor) -> Ball:
     return LinfBall(images, eps) if norm == "linf" else L2Ball(images, eps)

@@ -16,9 +16,9 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks.blame import warn
+from meddef.attacks.caller_warnings import warn
 from meddef.attacks.cuda_graph import Graphs, NotRecordable
-from meddef.attacks.loop import Run, Trace, climb
+from meddef.attacks.loop import ActiveBatch, Trace, climb
 from meddef.attacks.recorded import Record, State, Step
 from meddef.attacks.verdicts import Verdicts
 
@@ -42,7 +42,7 @@ class Climb(Protocol):
 
     def __call__(
         self,
-        run: Run,
+        active: ActiveBatch,
         x: Tensor,
         steps: int,
         *,
@@ -68,7 +68,7 @@ class Captured:
 
     def __call__(
         self,
-        run: Run,
+        active: ActiveBatch,
         x: Tensor,
         steps: int,
         *,
@@ -76,21 +76,21 @@ class Captured:
         report: Callable[[int], None],
         trace: Trace | None,
     ) -> Tensor:
-        if trace is not None or run.model in _REFUSED or not len(x):
-            return climb(run, x, steps, stop=stop, report=report, trace=trace)
+        if trace is not None or active.model in _REFUSED or not len(x):
+            return climb(active, x, steps, stop=stop, report=report, trace=trace)
         try:
-            return (self._first if stop == "first" else self._never)(run, x, steps, report)
+            return (self._first if stop == "first" else self._never)(active, x, steps, report)
         except NotRecordable as reason:
-            _REFUSED.add(run.model)
+            _REFUSED.add(active.model)
             warn(
                 f"no CUDA graph of this model: {reason}. Its attacks run step by step, which is slower",
                 NotCapturedWarning,
             )
-        return climb(run, x, steps, stop=stop, report=report, trace=None)
+        return climb(active, x, steps, stop=stop, report=report, trace=None)
 
-    def _never(self, run: Run, x: Tensor, steps: int, report: Callable[[int], None]) -> Tensor:
-        step = self._step(run, x, len(x), first=False)
-        step.load(run, x, steps)
+    def _never(self, active: ActiveBatch, x: Tensor, steps: int, report: Callable[[int], None]) -> Tensor:
+        step = self._step(active, x, len(x), first=False)
+        step.load(active, x, steps)
         for number in range(steps):
             step.replay()
             report(number)
@@ -99,11 +99,11 @@ class Captured:
         verdicts.warn()
         return step.x.clone()
 
-    def _first(self, run: Run, x: Tensor, steps: int, report: Callable[[int], None]) -> Tensor:
+    def _first(self, active: ActiveBatch, x: Tensor, steps: int, report: Callable[[int], None]) -> Tensor:
         result, verdicts = x.clone(), Verdicts(len(x))
         place = torch.arange(len(x))  # on the host: which image of the call a row is
-        step = self._step(run, x, len(x), first=True)
-        step.load(run, x, steps)
+        step = self._step(active, x, len(x), first=True)
+        step.load(active, x, steps)
         gone, done, left = torch.zeros(len(x), dtype=torch.bool), 0, steps
         while True:
             for number in range(done, done + min(max(done, 1), EVERY, left)):
@@ -113,7 +113,7 @@ class Captured:
                     report(number)
             state = step.read()
             verdicts.hear(state, place, ~gone)
-            leaving, doubted = self._ask(run, step, state, place, gone, steps)
+            leaving, doubted = self._ask(active, step, state, place, gone, steps)
             rows = leaving.nonzero()[:, 0].to(x.device)
             result[place.to(x.device)[rows]] = step.x[rows]
             gone = gone | leaving
@@ -125,7 +125,7 @@ class Captured:
             if 2 * bucket <= step.n and left >= WORTH:
                 rows = (~gone).nonzero()[:, 0]
                 place, here = place[rows], step.x[rows.to(x.device)]
-                rest = run.select(place.to(x.device))
+                rest = active.select(place.to(x.device))
                 step = self._step(rest, here, bucket, first=True)
                 step.load(rest, here, steps, taken=state.taken[rows], doubted=doubted[rows])
                 gone = torch.zeros(len(place), dtype=torch.bool)
@@ -135,7 +135,7 @@ class Captured:
 
     @staticmethod
     def _ask(
-        run: Run, step: Step, state: State, place: Tensor, gone: Tensor, steps: int
+        active: ActiveBatch, step: Step, state: State, place: Tensor, gone: Tensor, steps: int
     ) -> tuple[Tensor, Tensor]:
         """Which rows leave now, and which are doubted from now on: bool (m,) each, on the host.
 
@@ -146,23 +146,23 @@ class Captured:
         frozen, doubted, taken = (part[:m] for part in (state.frozen, state.doubted, state.taken))
         asked = (frozen | doubted) & ~gone
         fooled = asked.clone()
-        if run.source is not run.model and bool(asked.any()):
+        if active.source is not active.model and bool(asked.any()):
             rows = asked.nonzero()[:, 0]
-            some = run.select(place[rows].to(step.x.device))
+            some = active.select(place[rows].to(step.x.device))
             fooled[rows] = some.judge(step.x[rows.to(step.x.device)])[1].cpu()
         leaving = (fooled | (taken >= steps)) & ~gone
         return leaving, (doubted | frozen) & ~leaving & ~gone
 
-    def _step(self, run: Run, x: Tensor, n: int, *, first: bool) -> Step:
+    def _step(self, active: ActiveBatch, x: Tensor, n: int, *, first: bool) -> Step:
         """The recorded step for n such images, recorded now if it is not there."""
         key = (
-            n, x.shape[1:], x.dtype, x.is_contiguous(), type(run.sphere), run.goal.loss_name, run.goal.targeted,
-            first, identity(run.source), _modes(x.device),
+            n, x.shape[1:], x.dtype, x.is_contiguous(), type(active.ball),
+            active.objective.loss_name, active.objective.targeted, first, identity(active.source), _modes(x.device),
         )  # fmt: skip
         if key not in self.steps:
-            before = _plain_attributes(run.source)
-            made = Step(run, x, n, first=first, record=self.record)
-            if _plain_attributes(run.source) != before:
+            before = _plain_attributes(active.source)
+            made = Step(active, x, n, first=first, record=self.record)
+            if _plain_attributes(active.source) != before:
                 raise NotRecordable("its forward pass changes numbers or words kept in its modules")
             self.steps[key] = made
         return self.steps[key]

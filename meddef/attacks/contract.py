@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from meddef.as_found import evaluating
-from meddef.attacks.blame import warn
+from meddef.attacks.caller_warnings import warn
 from meddef.errors import InputError
+from meddef.module_state import evaluating
 
 FORMATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 

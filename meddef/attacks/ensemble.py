@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.anyone import for_anyone
+from meddef.attacks.any_model import for_anyone
 from meddef.attacks.apgd import apgd
-from meddef.attacks.asking import ask
 from meddef.attacks.fab import fab
 from meddef.attacks.fast import gradient_source
 from meddef.attacks.gradient import pgd
-from meddef.attacks.losses import Goal
+from meddef.attacks.losses import Objective
+from meddef.attacks.queries import ask
 from meddef.attacks.square import square
 
 Attack = Callable[..., Tensor]
@@ -161,7 +161,7 @@ def _from_the_image(
 
 def _judge(model: nn.Module, x: Tensor, labels: Tensor, *, first: bool = False) -> tuple[Tensor, Tensor, int]:
     """Margin (N,), success (N,) and the number of classes, by the model as given."""
-    goal = Goal(labels, "margin")
+    objective = Objective(labels, "margin")
     with contract.attacking(model, x.device), torch.no_grad():
         logits = contract.check_logits(ask(model, x, first=first), labels)
-        return goal.loss(logits), goal.fooled(logits), logits.shape[1]
+        return objective.loss(logits), objective.fooled(logits), logits.shape[1]

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.anyone import for_anyone
-from meddef.attacks.asking import ask
+from meddef.attacks.any_model import for_anyone
 from meddef.attacks.balls import LinfBall
-from meddef.attacks.looks import Looks
+from meddef.attacks.host_checks import Looks
 from meddef.attacks.loop import finish
+from meddef.attacks.queries import ask
 from meddef.attacks.randomness import randomness
 
 _TINY = 1e-20  # sums over an image of numbers from here to 1 / _TINY stay numbers of float32
@@ -75,11 +75,11 @@ def fab(
             alive, numbers = alive[left], numbers.select(left)
             if not len(alive):
                 break
-            sphere = whole.select(alive)
-            start = sphere.images
+            ball = whole.select(alive)
+            start = ball.images
             if run >= len(aims):
-                start = LinfBall(sphere.images, sphere.eps / 2).random(numbers)
-            found, distance = _run(model, sphere, labels[alive], aims[run % len(aims)][alive], start, steps)
+                start = LinfBall(ball.images, ball.eps / 2).random(numbers)
+            found, distance = _run(model, ball, labels[alive], aims[run % len(aims)][alive], start, steps)
             nearer = distance < reach[alive]
             best[alive] = torch.where(nearer, found, best[alive])
             reach[alive] = torch.where(nearer, distance, reach[alive])
@@ -89,10 +89,10 @@ def fab(
 
 
 def _run(
-    model: nn.Module, sphere: LinfBall, labels: Tensor, target: Tensor, x: Tensor, steps: int
+    model: nn.Module, ball: LinfBall, labels: Tensor, target: Tensor, x: Tensor, steps: int
 ) -> tuple[Tensor, Tensor]:
     """The nearest adversarial images found, and how far they are: (N, 1, 1, 1), infinite where there is none."""
-    best, reach = sphere.images.clone(), torch.full_like(sphere.eps, torch.inf)
+    best, reach = ball.images.clone(), torch.full_like(ball.eps, torch.inf)
     place, highest, looks = torch.arange(len(x), device=x.device), int(labels.max()), Looks(x.device)
     for step in range(steps):
         leaf = x.detach().requires_grad_()
@@ -104,25 +104,25 @@ def _run(
         looks.gradient(normal)
         if step == 0:
             contract.warn_if_zero(normal)
-        x = _towards_boundary(leaf.detach(), sphere.images, normal, -gap.detach())
+        x = _towards_boundary(leaf.detach(), ball.images, normal, -gap.detach())
         with torch.no_grad():
             logits = contract.check_logits_shape(ask(model, x), len(x), highest)
             looks.logits(logits)
             fooled = logits.argmax(1) != labels
-        distance = (x.double() - sphere.images.double()).abs().flatten(1).amax(1).view_as(sphere.eps)
-        nearer = fooled.view_as(sphere.eps) & (distance < reach[place])
+        distance = (x.double() - ball.images.double()).abs().flatten(1).amax(1).view_as(ball.eps)
+        nearer = fooled.view_as(ball.eps) & (distance < reach[place])
         best[place] = torch.where(nearer, x, best[place])
         reach[place] = torch.where(nearer, distance, reach[place])
-        x = torch.where(fooled.view_as(sphere.eps), sphere.images + BACKWARD * (x - sphere.images), x)
+        x = torch.where(fooled.view_as(ball.eps), ball.images + BACKWARD * (x - ball.images), x)
         if not looks.due(step):
             continue
         looks.look()
-        stay = (reach[place] > sphere.eps).flatten()
+        stay = (reach[place] > ball.eps).flatten()
         if not stay.all():
-            place, x, sphere, labels, target = (
+            place, x, ball, labels, target = (
                 place[stay],
                 x[stay],
-                sphere.select(stay),
+                ball.select(stay),
                 labels[stay],
                 target[stay],
             )

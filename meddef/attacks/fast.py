@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.capture import kept
-from meddef.attacks.half import InHalf
+from meddef.attacks.half_precision import InHalf
 from meddef.attacks.shadow import shadow_of
 from meddef.attacks.surrogate import Surrogate
 from meddef.errors import InputError

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract, reach
-from meddef.attacks.anyone import for_anyone
-from meddef.attacks.asking import ask
-from meddef.attacks.balls import NORMS, LinfBall, ball
+from meddef.attacks.any_model import for_anyone
+from meddef.attacks.balls import NORMS, LinfBall, norm_ball
 from meddef.attacks.capture import climbing
 from meddef.attacks.fast import gradient_source, layout
-from meddef.attacks.loop import Run, Trace, finish
-from meddef.attacks.losses import Goal
+from meddef.attacks.loop import ActiveBatch, Trace, finish
+from meddef.attacks.losses import Objective
+from meddef.attacks.queries import ask
 from meddef.attacks.randomness import randomness
 
 Progress = Callable[[int, int], None]
@@ -56,30 +56,30 @@ def fgsm(
         InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input. Images whose
             gradient is exactly zero are counted in a ``ZeroGradientWarning``.
     """
-    goal = Goal(contract.check_batch(model, images, labels), loss, targeted)
+    objective = Objective(contract.check_batch(model, images, labels), loss, targeted)
     images = images.detach()
     grid = list(eps) if isinstance(eps, Sequence) else [eps]
     spheres = [LinfBall(images, contract.per_image(radius, images, "eps", most=1.0)) for radius in grid]
     sign = images.new_zeros(()).expand(images.shape)
     fast = fast and images.device.type != "cuda"  # a copy costs a GPU more than the one step it is for
-    positive = torch.stack([sphere.eps.flatten() > 0 for sphere in spheres])
+    positive = torch.stack([ball.eps.flatten() > 0 for ball in spheres])
     some, every = torch.stack([positive.any(1), positive.all(1)]).tolist()
     if any(some):
         with contract.attacking(model, images.device):
             start = images.clone() if images.is_inference() else images
             x = layout(start, fast).detach().requires_grad_()
             source = gradient_source(model, x.detach(), fast=fast, precision=precision, once=True)
-            logits = contract.check_logits_shape(ask(source, x, first=True), len(x), goal.highest)
+            logits = contract.check_logits_shape(ask(source, x, first=True), len(x), objective.highest)
             contract.check_finite(logits)
-            gradient = contract.unchecked_gradient(goal.loss(logits).sum(), x)
+            gradient = contract.unchecked_gradient(objective.loss(logits).sum(), x)
         contract.check_first_gradient(gradient)
         sign = gradient.sign()
     several = isinstance(eps, Sequence)
     results = images.new_empty((len(grid), *images.shape)) if several else torch.empty_like(images)[None]
-    for sphere, result, moves in zip(spheres, results, every, strict=True):
-        sphere.corner(sign, result)
+    for ball, result, moves in zip(spheres, results, every, strict=True):
+        ball.fgsm_step(sign, result)
         if not moves:
-            result.copy_(torch.where(sphere.eps == 0, images, result))  # -0.0 too
+            result.copy_(torch.where(ball.eps == 0, images, result))  # -0.0 too
     return results if several else results[0]
 
 
@@ -186,35 +186,37 @@ def pgd(
     contract.check_at_least(restarts, 1, "restarts")
     radius = contract.per_image(eps, images, "eps", most=1.0 if norm == "linf" else float("inf"))
     size = contract.per_image(step_size, images, "step_size")
-    goal = Goal(labels, loss, targeted)
+    objective = Objective(labels, loss, targeted)
     if not radius.any():
         return images.detach().clone()
     _warn_if_short(radius, size, steps, random_start=random_start)
     numbers = randomness(images, generator, seed, "pgd")
     with contract.attacking(model, images.device), climbing(images.device, steps * restarts) as climb:
         stands_in = fast or (images.is_cuda and precision == "bf16")
-        sphere = ball(norm, layout(images.detach().clone(), stands_in), radius)
-        source = gradient_source(model, sphere.images, fast=fast, precision=precision)
-        run = Run(model, source, goal, sphere, size, torch.arange(len(images)).to(labels), len(images))
-        best, best_loss = sphere.images.clone(), images.new_full(labels.shape, -torch.inf)
+        ball = norm_ball(norm, layout(images.detach().clone(), stands_in), radius)
+        source = gradient_source(model, ball.images, fast=fast, precision=precision)
+        active = ActiveBatch(
+            model, source, objective, ball, size, torch.arange(len(images)).to(labels), len(images)
+        )
+        best, best_loss = ball.images.clone(), images.new_full(labels.shape, -torch.inf)
         best_fooled = torch.zeros_like(labels, dtype=torch.bool)
         for restart in range(restarts):
-            start = run.sphere.random(numbers) if random_start else run.sphere.images
+            start = active.ball.random(numbers) if random_start else active.ball.images
             report = _reporter(progress, restart, steps, restarts)
-            x = finish(run.sphere, climb(run, start, steps, stop=stop, report=report, trace=trace))
+            x = finish(active.ball, climb(active, start, steps, stop=stop, report=report, trace=trace))
             if restarts == 1 and trace is None:
                 best = x
                 break
-            score, fooled = run.judge(x)
+            score, fooled = active.judge(x)
             if trace is not None:
-                trace.add(run, score, fooled)
-            stronger = (fooled == best_fooled[run.index]) & (score > best_loss[run.index])
-            won = stronger | (fooled & ~best_fooled[run.index]) | (restart == 0)
-            place = run.index[won]
+                trace.add(active, score, fooled)
+            stronger = (fooled == best_fooled[active.index]) & (score > best_loss[active.index])
+            won = stronger | (fooled & ~best_fooled[active.index]) | (restart == 0)
+            place = active.index[won]
             best[place], best_loss[place], best_fooled[place] = x[won], score[won], fooled[won]
             if stop == "first":
-                run, numbers = run.select(~fooled), numbers.select(~fooled)
-                if not len(run.index):
+                active, numbers = active.select(~fooled), numbers.select(~fooled)
+                if not len(active.index):
                     break
     return torch.empty_like(images).copy_(best)
 

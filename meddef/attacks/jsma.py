@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.anyone import for_anyone
-from meddef.attacks.asking import ask
-from meddef.attacks.losses import Goal
-from meddef.attacks.pairs import best_pair
+from meddef.attacks.any_model import for_anyone
+from meddef.attacks.jsma_pair_search import best_pair
+from meddef.attacks.losses import Objective
+from meddef.attacks.queries import ask
 from meddef.errors import InputError
 
 UNITS = ("feature", "pixel")
@@ -84,8 +84,8 @@ def jsma(
         start = images.detach().clone(memory_format=torch.contiguous_format)
         first = contract.check_logits(ask(model, start, first=True), labels)
         attempts = [
-            _run(craft, _Batch(start, start, target, goal), progress)
-            for target, goal in _aims(first, labels, targets)
+            _run(craft, _Batch(start, start, target, objective), progress)
+            for target, objective in _aims(first, labels, targets)
         ]
         best = _fewest_changes(model, start, labels, attempts) if len(attempts) > 1 else attempts[0]
     return torch.empty_like(images).copy_(best)
@@ -116,10 +116,10 @@ class _Batch:
     original: Tensor
     x: Tensor
     target: Tensor
-    goal: Goal
+    objective: Objective
 
     def select(self, keep: Tensor) -> "_Batch":
-        return _Batch(self.original[keep], self.x[keep], self.target[keep], self.goal.select(keep))
+        return _Batch(self.original[keep], self.x[keep], self.target[keep], self.objective.select(keep))
 
 
 def _run(craft: _Craft, batch: _Batch, progress: Callable[[int, int], None] | None) -> Tensor:
@@ -128,8 +128,8 @@ def _run(craft: _Craft, batch: _Batch, progress: Callable[[int, int], None] | No
     moves = 0
     while moves < craft.most:
         x = batch.x.detach().requires_grad_()
-        logits = _logits(craft.model, x, batch.goal.labels)
-        active = ~batch.goal.fooled(logits)
+        logits = _logits(craft.model, x, batch.objective.labels)
+        active = ~batch.objective.fooled(logits)
         if not active.any():
             break
         alpha, beta = _jacobian(craft, logits, x, batch.target)
@@ -226,16 +226,16 @@ def _move(craft: _Craft, x: Tensor, index: Tensor, found: Tensor) -> Tensor:
     return moved
 
 
-def _aims(logits: Tensor, labels: Tensor, targets: Tensor | str | None) -> list[tuple[Tensor, Goal]]:
+def _aims(logits: Tensor, labels: Tensor, targets: Tensor | str | None) -> list[tuple[Tensor, Objective]]:
     """What to aim at and when to stop, one entry an attempt."""
     own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, labels[:, None], True)
     ranked = logits.detach().masked_fill(own, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
     if targets is None:
-        return [(ranked[:, 0], Goal(labels))]
+        return [(ranked[:, 0], Objective(labels))]
     if isinstance(targets, str):
         contract.check_choice(targets, TARGETS, "targets")
         columns = {"second": [0], "least": [-1], "all": range(ranked.shape[1])}[targets]
-        return [(ranked[:, i], Goal(ranked[:, i], targeted=True)) for i in columns]
+        return [(ranked[:, i], Objective(ranked[:, i], targeted=True)) for i in columns]
     targets = contract.check_labels(targets, labels, "targets")
     if int(targets.max()) >= logits.shape[1]:
         raise InputError(
@@ -243,7 +243,7 @@ def _aims(logits: Tensor, labels: Tensor, targets: Tensor | str | None) -> list[
         )
     if bool((targets == labels).any()):
         raise InputError(f"the target of image {contract.first_bad(targets != labels)} is its own label")
-    return [(targets, Goal(targets, targeted=True))]
+    return [(targets, Objective(targets, targeted=True))]
 
 
 def _fewest_changes(model: nn.Module, start: Tensor, labels: Tensor, attempts: list[Tensor]) -> Tensor:
@@ -251,7 +251,7 @@ def _fewest_changes(model: nn.Module, start: Tensor, labels: Tensor, attempts: l
     best, fewest = attempts[0], torch.full_like(labels, start[0].numel() + 1)
     for attempt in attempts:
         with torch.no_grad():
-            fooled = Goal(labels).fooled(_logits(model, attempt, labels))
+            fooled = Objective(labels).fooled(_logits(model, attempt, labels))
         changed = torch.where(fooled, (attempt != start).flatten(1).sum(1), start[0].numel() + 1)
         better = changed < fewest
         best, fewest = (

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.asking import ask
 from meddef.attacks.balls import Ball
-from meddef.attacks.losses import Goal
+from meddef.attacks.losses import Objective
+from meddef.attacks.queries import ask
 
 
 def forward(
-    source: nn.Module, goal: Goal, x: Tensor, *, first: bool = False
+    source: nn.Module, objective: Objective, x: Tensor, *, first: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A leaf at x (N, C, H, W), the logits (N, K) of ``source`` there, and the loss (N,); ``first``: see ``ask``."""
     leaf = x.detach().requires_grad_()
-    logits = contract.check_logits_shape(ask(source, leaf, first=first), len(leaf), goal.highest)
-    return leaf, logits, goal.loss(logits)
+    logits = contract.check_logits_shape(ask(source, leaf, first=first), len(leaf), objective.highest)
+    return leaf, logits, objective.loss(logits)
 
 
 def ascend(ball: Ball, size: Tensor, leaf: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,15 +42,15 @@ class Trace:
     loss: list[Tensor] = field(default_factory=list)
     fooled: list[Tensor] = field(default_factory=list)
 
-    def add(self, run: "Run", loss: Tensor, fooled: Tensor) -> None:
+    def add(self, active: "ActiveBatch", loss: Tensor, fooled: Tensor) -> None:
         for rows, values in ((self.loss, loss), (self.fooled, fooled)):
-            row = rows[-1].clone() if rows else values.new_zeros(run.count)
-            row[run.index] = values.detach()
+            row = rows[-1].clone() if rows else values.new_zeros(active.count)
+            row[active.index] = values.detach()
             rows.append(row)
 
 
 @dataclass(frozen=True)
-class Run:
+class ActiveBatch:
     """Images under attack: who judges, where gradients come from, how far and how fast images may move.
 
     ``index`` says which of the ``count`` images of the call these are; ``size`` is the step, (N, 1, 1, 1).
@@ -58,36 +58,36 @@ class Run:
 
     model: nn.Module
     source: nn.Module
-    goal: Goal
-    sphere: Ball
+    objective: Objective
+    ball: Ball
     size: Tensor
     index: Tensor
     count: int
 
-    def select(self, keep: Tensor) -> "Run":
+    def select(self, keep: Tensor) -> "ActiveBatch":
         return replace(
             self,
-            goal=self.goal.select(keep),
-            sphere=self.sphere.select(keep),
+            objective=self.objective.select(keep),
+            ball=self.ball.select(keep),
             size=self.size[keep],
             index=self.index[keep],
         )
 
     def forward(self, x: Tensor, *, first: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """A leaf at x, the logits of the gradients' source there, and the loss (N,)."""
-        leaf, logits, loss = forward(self.source, self.goal, x, first=first)
+        leaf, logits, loss = forward(self.source, self.objective, x, first=first)
         contract.check_finite(logits)
         return leaf, logits, loss
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and success (N,) by the model as given."""
         with torch.no_grad():
-            logits = contract.check_logits(ask(self.model, x), self.goal.labels)
-            return self.goal.loss(logits), self.goal.fooled(logits)
+            logits = contract.check_logits(ask(self.model, x), self.objective.labels)
+            return self.objective.loss(logits), self.objective.fooled(logits)
 
     def fooled(self, x: Tensor, logits: Tensor) -> Tensor:
         """(N,) bool; what a stand-in believes to be fooled is asked again of the model as given."""
-        fooled = self.goal.fooled(logits)
+        fooled = self.objective.fooled(logits)
         if self.source is not self.model and bool(fooled.any()):
             some = fooled.nonzero()[:, 0]
             fooled[some] = self.select(some).judge(x.detach()[some])[1]
@@ -95,17 +95,23 @@ class Run:
 
 
 def climb(
-    run: Run, x: Tensor, steps: int, *, stop: str, report: Callable[[int], None], trace: Trace | None
+    active: ActiveBatch,
+    x: Tensor,
+    steps: int,
+    *,
+    stop: str,
+    report: Callable[[int], None],
+    trace: Trace | None,
 ) -> Tensor:
     """Up the loss from x (N, C, H, W), ``steps`` times; with stop "first", images that are fooled leave."""
     result, place = x.clone(), torch.arange(len(x), device=x.device)
     for step in range(steps):
-        leaf, logits, loss = run.forward(x, first=step == 0)
+        leaf, logits, loss = active.forward(x, first=step == 0)
         staying = None
         if stop == "first" or trace is not None:
-            fooled = run.fooled(leaf, logits)
+            fooled = active.fooled(leaf, logits)
             if trace is not None:
-                trace.add(run, loss, fooled)
+                trace.add(active, loss, fooled)
             if stop == "first" and bool(fooled.any()):
                 result[place] = leaf.detach()
                 staying = ~fooled
@@ -113,21 +119,21 @@ def climb(
                 if not len(place):
                     return result
                 if 2 * len(place) < len(leaf):  # forward again with few is cheaper than backward with all
-                    run = run.select(staying)
-                    leaf, logits, loss = run.forward(leaf.detach()[staying])
+                    active = active.select(staying)
+                    leaf, logits, loss = active.forward(leaf.detach()[staying])
                     staying = None
-        x, gradient = ascend(run.sphere, run.size, leaf, loss)
+        x, gradient = ascend(active.ball, active.size, leaf, loss)
         contract.check_gradient(gradient)
         if step == 0:
             contract.warn_if_zero(gradient if staying is None else gradient[staying])
         if staying is not None:
-            x, run = x[staying], run.select(staying)
+            x, active = x[staying], active.select(staying)
         report(step)
     result[place] = x
     return result
 
 
-def finish(sphere: Ball, x: Tensor) -> Tensor:
+def finish(ball: Ball, x: Tensor) -> Tensor:
     """Exact bounds, and the very image where eps is 0."""
-    x = sphere.exact(x)
-    return torch.where(sphere.eps == 0, sphere.images, x) if bool((sphere.eps == 0).any()) else x
+    x = ball.exact(x)
+    return torch.where(ball.eps == 0, ball.images, x) if bool((ball.eps == 0).any()) else x

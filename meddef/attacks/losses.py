@@ -62,11 +62,11 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, look: bool = True) -> Tenso
 
 
 @dataclass(frozen=True)
-class Goal:
+class Objective:
     """What counts as success, and the loss that leads there.
 
     labels (N,) are the true classes to leave or, if targeted, the classes to reach; highest is the largest of them.
-    A recorded goal computes its loss without a look at any value.
+    A recorded objective computes its loss without a look at any value.
     """
 
     labels: Tensor
@@ -92,5 +92,5 @@ class Goal:
         """(N,), bool: the answer is not the true class or, if targeted, is the target."""
         return (logits.argmax(1) == self.labels) == self.targeted
 
-    def select(self, index: Tensor) -> "Goal":
+    def select(self, index: Tensor) -> "Objective":
         return replace(self, labels=self.labels[index])

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.anyone import for_anyone
+from meddef.attacks.any_model import for_anyone
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.randomness import randomness
 
@@ -33,6 +33,6 @@ def noise(
     """
     contract.check_batch(model, images, labels)
     images = images.detach()
-    sphere = LinfBall(images, contract.per_image(eps, images, "eps", most=1.0))
+    ball = LinfBall(images, contract.per_image(eps, images, "eps", most=1.0))
     signs = randomness(images, generator, seed, "noise").signs(*images.shape[1:]).to(images)
-    return torch.where(sphere.eps == 0, images, sphere.exact(sphere.step(images, signs, sphere.eps)))
+    return torch.where(ball.eps == 0, images, ball.exact(ball.step(images, signs, ball.eps)))

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract, peer_checks
-from meddef.attacks.aim import check_targets
-from meddef.attacks.anyone import for_anyone
-from meddef.attacks.asking import ask
-from meddef.attacks.balls import ball
+from meddef.attacks.any_model import for_anyone
+from meddef.attacks.balls import norm_ball
 from meddef.attacks.loop import finish
+from meddef.attacks.queries import ask
+from meddef.attacks.targets import check_targets
 from meddef.errors import InputError
 
 
@@ -215,8 +215,8 @@ def _under_contract(
             for parameter, grad, needed in before:
                 parameter.grad, parameter.requires_grad = grad, needed
         found = peer_checks.check_found(name, returned, clean, right).detach()
-        sphere = ball(norm, clean, radius)
-        return torch.empty_like(images).copy_(finish(sphere, sphere.project(found)))
+        ball = norm_ball(norm, clean, radius)
+        return torch.empty_like(images).copy_(finish(ball, ball.project(found)))
 
 
 def _second(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ weaker than its eps says, and robustness measured (or trained) with it is robust
 from __future__ import annotations
 
 from meddef.attacks import contract
-from meddef.attacks.blame import warn
+from meddef.attacks.caller_warnings import warn
 from meddef.errors import InputError
 
 PAPER_STEP = 0.01

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from meddef.attacks import contract
-from meddef.attacks.loop import Run, ascend, forward
+from meddef.attacks.loop import ActiveBatch, ascend, forward
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
 """Takes a step, returns what does the same again without running its Python."""
@@ -43,15 +43,15 @@ class Step:
     ``most`` steps; one that is ``doubted`` moves on whatever the source says of it.
     """
 
-    def __init__(self, run: Run, x: Tensor, n: int, *, first: bool, record: Record) -> None:
-        """``run`` and ``x`` (m, C, H, W) are the first to be loaded; n >= m."""
+    def __init__(self, active: ActiveBatch, x: Tensor, n: int, *, first: bool, record: Record) -> None:
+        """``active`` and ``x`` (m, C, H, W) are the first to be loaded; n >= m."""
         rows = _rows(len(x), n, x.device)
-        whole = run.select(rows)
+        whole = active.select(rows)
         self.n, self.first = n, first
-        self.run = replace(
+        self.active = replace(
             whole,
-            sphere=replace(whole.sphere, images=_as(whole.sphere.images, x), eps=whole.sphere.eps.clone()),
-            goal=replace(whole.goal, labels=whole.goal.labels.clone(), recorded=True),
+            ball=replace(whole.ball, images=_as(whole.ball.images, x), eps=whole.ball.eps.clone()),
+            objective=replace(whole.objective, labels=whole.objective.labels.clone(), recorded=True),
             size=whole.size.clone(),
         )
         self.x = _as(x[rows], x)
@@ -60,11 +60,17 @@ class Step:
         self.none = torch.full_like(self.taken, _NONE)
         self.fault, self.most = self.none.clone(), self.taken[:1].clone()
         self.logits: Tensor | None = None  # their shape and dtype, without values
-        self.load(run, x, 0)
+        self.load(active, x, 0)
         self.replay = record(self._step)
 
     def load(
-        self, run: Run, x: Tensor, most: int, *, taken: Tensor | None = None, doubted: Tensor | None = None
+        self,
+        active: ActiveBatch,
+        x: Tensor,
+        most: int,
+        *,
+        taken: Tensor | None = None,
+        doubted: Tensor | None = None,
     ) -> None:
         """Take in m <= n images, of which each has ``taken`` so many steps; the others repeat the first, frozen.
 
@@ -73,12 +79,12 @@ class Step:
         """
         m = len(x)
         if self.logits is not None:
-            contract.check_logits_shape(self.logits, self.n, run.goal.highest)
+            contract.check_logits_shape(self.logits, self.n, active.objective.highest)
         rows = _rows(m, self.n, x.device)
-        whole = run if m == self.n else run.select(rows)
-        self.run.sphere.take(whole.sphere)
-        self.run.goal.labels.copy_(whole.goal.labels)
-        self.run.size.copy_(whole.size)
+        whole = active if m == self.n else active.select(rows)
+        self.active.ball.take(whole.ball)
+        self.active.objective.labels.copy_(whole.objective.labels)
+        self.active.size.copy_(whole.size)
         self.x.copy_(x if m == self.n else x[rows])
         for note, values in ((self.taken, taken), (self.doubted, doubted)):
             note.zero_()
@@ -90,13 +96,15 @@ class Step:
         self.most.fill_(most)
 
     def _step(self) -> None:
-        leaf, logits, loss = forward(self.run.source, self.run.goal, self.x, first=self.logits is None)
-        ahead, gradient = ascend(self.run.sphere, self.run.size, leaf, loss)
+        leaf, logits, loss = forward(
+            self.active.source, self.active.objective, self.x, first=self.logits is None
+        )
+        ahead, gradient = ascend(self.active.ball, self.active.size, leaf, loss)
         with torch.no_grad():
             if self.logits is None:
                 self.logits = torch.empty(logits.shape, dtype=logits.dtype, device="meta")
             if self.first:
-                self.frozen.logical_or_(self.run.goal.fooled(logits).logical_and_(~self.doubted))
+                self.frozen.logical_or_(self.active.objective.fooled(logits).logical_and_(~self.doubted))
                 waiting = self.frozen | (self.taken >= self.most)
                 torch.where(_wide(waiting, self.x), self.x, ahead, out=self.x)
             else:

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from meddef.arithmetic import without_tf32
 from meddef.attacks import contract
-from meddef.attacks.asking import ask
+from meddef.attacks.batchnorm_folding import named_tensors, refusing, without_batch_norm
 from meddef.attacks.capture import kept
-from meddef.attacks.folding import named_tensors, refusing, without_batch_norm
+from meddef.attacks.queries import ask
 from meddef.errors import InputError
 from meddef.models.meddef import Normalized
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
-from meddef.attacks.anyone import for_anyone
-from meddef.attacks.asking import ask
+from meddef.attacks.any_model import for_anyone
 from meddef.attacks.balls import LinfBall
-from meddef.attacks.looks import Looks
+from meddef.attacks.host_checks import Looks
 from meddef.attacks.loop import finish
-from meddef.attacks.losses import Goal
+from meddef.attacks.losses import Objective
+from meddef.attacks.queries import ask
 from meddef.attacks.randomness import Randomness, randomness
 from meddef.errors import InputError
 
@@ -64,29 +64,31 @@ def square(
         return images.detach().clone()
     numbers = randomness(images, generator, seed, "square")
     with contract.attacking(model, images.device), torch.no_grad():
-        sphere = LinfBall(images.detach().clone(), radius)
-        x = _search(model, sphere, Goal(labels, "margin", targeted), queries, share, numbers, progress)
-        return torch.empty_like(images).copy_(finish(sphere, x))
+        ball = LinfBall(images.detach().clone(), radius)
+        x = _search(model, ball, Objective(labels, "margin", targeted), queries, share, numbers, progress)
+        return torch.empty_like(images).copy_(finish(ball, x))
 
 
 def _search(
     model: nn.Module,
-    sphere: LinfBall,
-    goal: Goal,
+    ball: LinfBall,
+    objective: Objective,
     queries: int,
     share: float,
     numbers: Randomness,
     progress: Callable[[int, int], None] | None,
 ) -> Tensor:
-    n, channels, height, width = sphere.images.shape
-    x = sphere.step(sphere.images, numbers.signs(channels, 1, width).to(sphere.images), sphere.eps)  # stripes
+    n, channels, height, width = ball.images.shape
+    x = ball.step(ball.images, numbers.signs(channels, 1, width).to(ball.images), ball.eps)  # stripes
     result, place = x.clone(), torch.arange(n, device=x.device)
     highest = torch.full((n,), -torch.inf, device=x.device)
     trial, caught, looks = x, torch.zeros_like(place, dtype=torch.bool), Looks(x.device)
     for query in range(queries):
-        logits = contract.check_logits_shape(ask(model, trial, first=query == 0), len(trial), goal.highest)
+        logits = contract.check_logits_shape(
+            ask(model, trial, first=query == 0), len(trial), objective.highest
+        )
         looks.logits(logits)
-        margin, fooled = goal.loss(logits).to(highest), goal.fooled(logits)
+        margin, fooled = objective.loss(logits).to(highest), objective.fooled(logits)
         better = ((margin > highest) | fooled) & ~caught
         x = torch.where(better[:, None, None, None], trial, x)
         highest = torch.where(better, margin, highest)
@@ -97,14 +99,14 @@ def _search(
                 result[place] = x
                 stay = ~caught
                 place, x, highest, caught = place[stay], x[stay], highest[stay], caught[stay]
-                sphere, goal, numbers = sphere.select(stay), goal.select(stay), numbers.select(stay)
+                ball, objective, numbers = ball.select(stay), objective.select(stay), numbers.select(stay)
         if progress is not None:
             progress(query + 1, queries)
         if not len(place):
             break
         side = _side((query + 1) / queries, share, height, width)
         jump = _windows(side, height, width, numbers) * numbers.signs(channels, 1, 1).to(x)
-        trial = sphere.project(x + 2 * sphere.eps.to(x.dtype) * jump)
+        trial = ball.project(x + 2 * ball.eps.to(x.dtype) * jump)
     looks.look()
     result[place] = x
     return result

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meddef.attacks import contract
-from meddef.attacks.asking import ask
+from meddef.attacks.batchnorm_folding import named_tensors, plain, refusing, without_batch_norm
 from meddef.attacks.first_layer import FirstLayer, pays
-from meddef.attacks.folding import named_tensors, plain, refusing, without_batch_norm
+from meddef.attacks.queries import ask
 from meddef.errors import InputError
 
 _FEW = 16  # positions

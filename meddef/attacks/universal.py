@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract, reach
-from meddef.attacks.asking import Copying, ask
 from meddef.attacks.balls import LinfBall, at_most
-from meddef.attacks.losses import Goal
+from meddef.attacks.losses import Objective
+from meddef.attacks.queries import Copying, ask
 from meddef.errors import InputError
 
 METHODS = ("hirano", "sgd")
@@ -99,8 +99,8 @@ def perturbed(images: Tensor, delta: Tensor, eps: float) -> Tensor:
         raise InputError(f"delta must have the shape (1, C, H, W) of images, got {tuple(delta.shape)}")
     contract.check_range(images)
     images = images.detach()
-    sphere = LinfBall(images, contract.per_image(eps, images, "eps", most=1.0))
-    return sphere.exact((images + delta.to(images)).clamp(0, 1))
+    ball = LinfBall(images, contract.per_image(eps, images, "eps", most=1.0))
+    return ball.exact((images + delta.to(images)).clamp(0, 1))
 
 
 class _Fit:
@@ -136,7 +136,7 @@ class _Fit:
     def _gradient(self, index: Tensor, delta: Tensor, loss: str) -> Tensor:
         """Of a loss that rises as the model leaves its answers, at the perturbed images (M, C, H, W)."""
         x = self._with(self.images[index], delta).requires_grad_()
-        return contract.input_gradient(Goal(self.answers[index], loss).loss(self._logits(x)).sum(), x)
+        return contract.input_gradient(Objective(self.answers[index], loss).loss(self._logits(x)).sum(), x)
 
     def _with(self, images: Tensor, delta: Tensor) -> Tensor:
         return (images + delta).clamp(0, 1)

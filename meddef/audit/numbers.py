@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from meddef.audit import asr, attainability, bold, counts, pairs, prior, shape
-from meddef.audit.finding import Finding
-from meddef.audit.measured import largest_gap, published_records
-from meddef.audit.published import Published
-
-
-def ledger(published: Published) -> Iterator[Finding]:
-    """One finding for each claim, in the order of the ledger."""
-    from meddef.claims.ledger import printed_findings  # it reads this package
-
-    return printed_findings(published)
-
+from meddef.claims.ledger import decides, printed_findings
+from meddef.printed import asr, attainability, best_marks, bim_vs_pgd, class_prior, counts, sanity_checks
+from meddef.printed.finding import Finding
+from meddef.printed.measured import largest_gap, published_records
+from meddef.printed.published import Published
 
 # By the first part of a finding's id: the function that yields such findings.
 CHECKS: dict[str, Callable[..., Any]] = {
     "group": attainability.groups,
     "asr_row": asr.rows,
     "asr_of_table5": asr.comparison,
-    "bold": bold.groups,
-    "bim_and_pgd": pairs.bim_and_pgd,
-    "iterative_beats_single_step": shape.iterative_beats_single_step,
-    "above_clean": shape.above_clean,
-    "rises_with_epsilon": shape.rises_with_epsilon,
-    "clean_repeats": shape.clean_repeats,
-    "jsma_ignores_epsilon": shape.jsma_ignores_epsilon,
-    "clean_above_prior": prior.clean_above_prior,
-    "repeated_value": prior.repeated_value,
-    "some_attack_succeeds": prior.some_attack_succeeds,
+    "bold": best_marks.groups,
+    "bim_and_pgd": bim_vs_pgd.bim_and_pgd,
+    "iterative_beats_single_step": sanity_checks.iterative_beats_single_step,
+    "above_clean": sanity_checks.above_clean,
+    "rises_with_epsilon": sanity_checks.rises_with_epsilon,
+    "clean_repeats": sanity_checks.clean_repeats,
+    "jsma_ignores_epsilon": sanity_checks.jsma_ignores_epsilon,
+    "clean_above_prior": class_prior.clean_above_prior,
+    "repeated_value": class_prior.repeated_value,
+    "some_attack_succeeds": class_prior.some_attack_succeeds,
     "splits": counts.splits,
     "classes": counts.splits,
     "duplicates": counts.duplicates,
@@ -44,7 +37,7 @@ CHECKS: dict[str, Callable[..., Any]] = {
     "confusion_accuracy": counts.confusion,
     "parameters": counts.parameters,
     "parameters_order": counts.parameters,
-    "claim": ledger,
+    "claim": printed_findings,
     "attainable": attainability.cells,
 }
 
@@ -84,8 +77,8 @@ def findings(published: Published | None = None, *, results: Path | None = None)
     """
     published = published or Published()
     told = largest_gap(published_records(results), published.protocol["attacks"]["pgd"]) if results else ""
-    pair = partial(pairs.bim_and_pgd, measured=told)
-    functions = [pair if f is pairs.bim_and_pgd else f for f in dict.fromkeys(CHECKS.values())] + [
+    pair = partial(bim_vs_pgd.bim_and_pgd, measured=told)
+    functions = [pair if f is bim_vs_pgd.bim_and_pgd else f for f in dict.fromkeys(CHECKS.values())] + [
         attainability.text
     ]
     found = list(chain.from_iterable(function(published) for function in functions))
@@ -97,7 +90,5 @@ def decided_by(finding: Finding) -> Callable[..., Any]:
     """The function or class that gave the finding its verdict, for a link to the code."""
     check, _, name = finding.id.partition(":")
     if check == "claim":
-        from meddef.claims.ledger import decides
-
         return decides(name)
     return CHECKS[check]

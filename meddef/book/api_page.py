@@ -17,6 +17,7 @@ MODULES = (
     "meddef.pruning",
     "meddef.sparse",
     "meddef.saliency",
+    "meddef.robustness",
     "meddef.audit",
     "meddef.data",
     "meddef.settings",

@@ -1,4 +1,4 @@
-"""The ensemble beside the public AutoAttack: budgets and verdicts, from ``results/bench``. No torch here."""
+"""The ensemble beside the public AutoAttack: budgets and verdicts, from ``results/bench``."""
 
 from __future__ import annotations
 

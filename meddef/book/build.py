@@ -33,7 +33,7 @@ from meddef.claims.verdicts import score
 from meddef.errors import InputError, RunFailed
 from meddef.figures import published
 from meddef.playground.page import playground_pages, publish_playground
-from meddef.report import full_size
+from meddef.report import cost_scaling
 from meddef.report.decisions import decisions_page
 from meddef.report.faults import faults_page
 from meddef.report.headline import BUDGETS as HEADLINE
@@ -126,7 +126,7 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     rows = rows_of_claims(reports)
     counts = score(rows)
     texts = front_page(reports, counts) | results_page(reports, rows, counts)
-    texts |= cost_page(root) | gpu_page(root) | full_size.pages(reports, root)
+    texts |= cost_page(root) | gpu_page(root) | cost_scaling.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
     texts |= definitions_page(reports) | autoattack_page(root)
     texts |= playground_pages(root) | cards_page(reports, HEADLINE)

@@ -1,4 +1,4 @@
-"""Cards of the datasets and of the trained models. No torch here."""
+"""Cards of the datasets and of the trained models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The book's page on cost: the table and the growth figure of ``make bench``. No torch here."""
+"""The book's page on cost: the table and the growth figure of ``make bench``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of the book's page on cost that a GPU was measured for: ``tests/bench/bench_gpu.py``. No torch here."""
+"""The part of the book's page on cost that a GPU was measured for: ``tests/bench/bench_gpu.py``."""
 
 from __future__ import annotations
 

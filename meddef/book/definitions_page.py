@@ -1,4 +1,4 @@
-"""What the page of definitions computes: how the rule of comparing models fares where nothing differs. No torch."""
+"""What the page of definitions computes: how the rule of comparing models fares where nothing differs."""
 
 from __future__ import annotations
 

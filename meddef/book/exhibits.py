@@ -1,4 +1,4 @@
-"""The index of the paper's exhibits: each figure, subfigure and table with its twins in the book. No torch here."""
+"""The index of the paper's exhibits: each figure, subfigure and table with its twins in the book."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""The front page: a figure, what it was measured on, the score of the paper's claims, three findings. No torch here."""
+"""The front page: a figure, what it was measured on, the score of the paper's claims, three findings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meddef.audit import grim
-from meddef.audit.attainability import model_values
-from meddef.audit.published import DEFENDED, EPSILON_TABLE, Published
 from meddef.claims.verdicts import REPRODUCED, VERDICTS, Score
 from meddef.figures import published
 from meddef.figures.front import ALT, front
+from meddef.printed import grim
+from meddef.printed.attainability import model_values
+from meddef.printed.published import DEFENDED, EPSILON_TABLE, Published
 from meddef.report import controls
 from meddef.report.display import budget, in_words, place
 from meddef.report.headline import BUDGETS, budgets, constant, left, like_with_like
@@ -169,7 +169,7 @@ def other_test_set(printed: Published, dataset: str) -> str:
     """How many of the ablated models' distinct accuracies are whole numbers of images of the stated test set, and of
     another; empty where the stated one fits."""
     values = model_values(printed, dataset, DEFENDED[:-1])
-    sizes = printed.test_size(dataset), OTHER_SIZES[dataset]
+    sizes = printed.test_attention_or_size(dataset), OTHER_SIZES[dataset]
     fits = {n: sum(bool(grim.hits(value, n)) for value in values) for n in sizes}
     stated, other = sizes
     if fits[stated] == len(values):

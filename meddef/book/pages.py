@@ -1,4 +1,4 @@
-"""Which pages of the report each profile has: those that its records can fill. No torch here."""
+"""Which pages of the report each profile has: those that its records can fill."""
 
 from __future__ import annotations
 

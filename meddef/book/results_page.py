@@ -1,4 +1,4 @@
-"""The page of results: the counts of verdicts, every headline measurement, every claim. No torch here."""
+"""The page of results: the counts of verdicts, every headline measurement, every claim."""
 
 from __future__ import annotations
 

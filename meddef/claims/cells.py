@@ -1,4 +1,4 @@
-"""Checks written out into comparisons of cells, the same for printed and measured numbers. No torch here.
+"""Checks written out into comparisons of cells, the same for printed and measured numbers.
 
 A cell is one number: the accuracy or attack success rate of a model under a condition. A *contrast* is a signed mean
 of cells, turned so that positive speaks for the claim; a *level* is one cell and where it should lie.

@@ -1,4 +1,4 @@
-"""The claims as they are written down, read. No torch here, and nothing of the audit or the records."""
+"""The claims as they are written down, read. Nothing of the audit or the records."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Time and size after pruning, by one benchmark that belongs to no profile (``results/bench/compression.json``).
 
 Each function is named by a check of kind "fact" and takes the benchmark's rows, by pruning rate, and what the check
-gives; None where the rows do not hold it. No torch here.
+gives; None where the rows do not hold it.
 """
 
 from __future__ import annotations

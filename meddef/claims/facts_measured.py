@@ -1,4 +1,4 @@
-"""Counts and statements of the text against the records: of data, trainings, sizes and times. No torch here.
+"""Counts and statements of the text against the records: of data, trainings, sizes and times.
 
 Each function is named by a check of kind "fact" and takes one profile's records of one dataset and what the check
 gives; None where the records do not hold it.

@@ -1,4 +1,4 @@
-"""Counts and statements of the text against what the paper prints elsewhere. No torch here.
+"""Counts and statements of the text against what the paper prints elsewhere.
 
 Each function is named by a check of kind "fact" or "setting" and takes the paper and what the check gives.
 """
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from meddef.audit import bold, counts
-from meddef.audit.finding import CANNOT_BE_CHECKED, Finding
-from meddef.audit.published import ATTACKS, DATASETS, EPSILON_TABLE, EPSILONS, RATES, Published
 from meddef.claims.cells import attack_words, dataset_words
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome, told
 from meddef.paper import VARIANT_LABELS
+from meddef.printed import best_marks, counts
+from meddef.printed.finding import CANNOT_BE_CHECKED, Finding
+from meddef.printed.published import ATTACKS, DATASETS, EPSILON_TABLE, EPSILONS, RATES, Published
 
 Given = dict[str, Any]
 
@@ -101,7 +101,7 @@ def split(published: Published, given: Given) -> Outcome:
 
 
 def duplicates(published: Published, given: Given) -> Outcome:
-    """What ``meddef.audit.counts.duplicates`` says: one number, nothing to hold it against."""
+    """What ``meddef.printed.counts.duplicates`` says: one number, nothing to hold it against."""
     return Outcome(OPEN, next(counts.duplicates(published)).detail.rstrip("."))
 
 
@@ -138,7 +138,7 @@ def phase(published: Published, given: Given) -> Outcome | None:
 
 
 def confusion(published: Published, given: Given) -> Outcome:
-    """Every finding of ``meddef.audit.counts.confusion`` on the dataset, but for the clean accuracy."""
+    """Every finding of ``meddef.printed.counts.confusion`` on the dataset, but for the clean accuracy."""
     name = f":{given['dataset']}"
     return _findings(f for f in counts.confusion(published) if name in f.id and "accuracy:" not in f.id)
 
@@ -167,8 +167,8 @@ def retained(published: Published, given: Given) -> Outcome:
 
 
 def bold_marks(published: Published, given: Given) -> Outcome:
-    """Every group of a table, by ``meddef.audit.bold.of_table``."""
-    return _findings(bold.of_table(published, given["exhibit"]))
+    """Every group of a table, by ``meddef.printed.best_marks.of_table``."""
+    return _findings(best_marks.of_table(published, given["exhibit"]))
 
 
 def up_to(published: Published, given: Given) -> Outcome:

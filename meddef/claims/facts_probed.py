@@ -1,4 +1,4 @@
-"""Statements of the text against what probes and maps recorded, where a check of kind "probe" cannot say it. No torch.
+"""Statements of the text against what probes and maps recorded, where a check of kind "probe" cannot say it.
 
 As in ``facts_measured``: one profile's records of one dataset and what the check gives; None where they hold nothing.
 """

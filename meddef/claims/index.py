@@ -1,4 +1,4 @@
-"""Attack records looked up by what a claim names: the strongest of a cell, or what can be compared. No torch here."""
+"""Attack records looked up by what a claim names: the strongest of a cell, or what can be compared."""
 
 from __future__ import annotations
 

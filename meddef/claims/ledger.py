@@ -1,4 +1,4 @@
-"""The ledger judged from both sides: by the paper's own numbers, and by what was measured. No torch here."""
+"""The ledger judged from both sides: by the paper's own numbers, and by what was measured."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meddef.audit.finding import CANNOT_BE_CHECKED, DOES_NOT_HOLD, Finding
-from meddef.audit.finding import HOLDS as FINDING_HOLDS
-from meddef.audit.finding import Verdict as FindingVerdict
-from meddef.audit.published import Published
 from meddef.claims import facts_bench, facts_measured, facts_printed, probed
 from meddef.claims.cells import Cell, Comparison, Contrast, Level, comparisons
 from meddef.claims.entries import claims, load
@@ -19,6 +15,10 @@ from meddef.claims.model import Claim, Fact, Probe, Setting
 from meddef.claims.printed import Printed
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, Outcome, combine, told
 from meddef.claims.settings import SETTINGS
+from meddef.printed.finding import CANNOT_BE_CHECKED, DOES_NOT_HOLD, Finding
+from meddef.printed.finding import HOLDS as FINDING_HOLDS
+from meddef.printed.finding import Verdict as FindingVerdict
+from meddef.printed.published import Published
 from meddef.report.report import PAPER_DATASETS, Report
 from meddef.report.which_defence import has_rivals
 

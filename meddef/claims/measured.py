@@ -1,4 +1,4 @@
-"""Comparisons judged by what one profile measured on one dataset. No torch here.
+"""Comparisons judged by what one profile measured on one dataset.
 
 Two models are compared on the same images after the same attack; a level is looked at under the strongest attack that
 was run on that model at that ε over all grids. With fewer than three trainings nothing is decided.
@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
-from meddef.audit.published import Published
 from meddef.claims.cells import NEAR, Cell, Comparison, Contrast, Level, dataset_words
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
 from meddef.claims.model import EPS, PAPER_SIZE
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, counted
 from meddef.paper import PROTOCOL
+from meddef.printed.published import Published
 from meddef.report import crossed
 from meddef.report.paired import Effect, corrected, effect
 from meddef.report.rates import MeanRate, against_printed, mean_interval

@@ -1,4 +1,4 @@
-"""The page of claims: a row a claim in the paper's order, verdict first, the numbers folded under it. No torch here."""
+"""The page of claims: a row a claim in the paper's order, verdict first, the numbers folded under it."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Comparisons judged by the numbers that the paper prints, as exact decimals. No torch here."""
+"""Comparisons judged by the numbers that the paper prints, as exact decimals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
 
-from meddef.audit.pairs import margin as chance
-from meddef.audit.published import ATTACKS, EPSILONS, RATES, Published
 from meddef.claims.cells import NEAR, SHORT, Cell, Comparison, Contrast, Level, attack_words
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome
+from meddef.printed.bim_vs_pgd import margin as chance
+from meddef.printed.published import ATTACKS, EPSILONS, RATES, Published
 from meddef.statistics import MARGIN_ATTACKED, MARGIN_CLEAN
 
 FIGURE_EPSILONS = (0.05, 0.10)  # of the figures of attack success; Tables 3 and 4 print none
@@ -90,7 +90,7 @@ class Printed:
         """Points by which two samples of the test set may differ (95 %), at the two printed percentages."""
         (_, first), (_, second) = contrast.terms
         values = [float(self.cell(cell) or 0) for cell in (first, second)]
-        return chance(values[0], values[1], self.published.test_size(first.dataset))
+        return chance(values[0], values[1], self.published.test_attention_or_size(first.dataset))
 
     def _level(self, level: Level) -> Outcome | None:
         found = self.cell(level.cell)
@@ -163,7 +163,7 @@ def _range(interval: Interval) -> str:
 
 
 def _table(cell: Cell) -> str:
-    from meddef.audit.published import COMPRESSION_TABLE, EPSILON_TABLE
+    from meddef.printed.published import COMPRESSION_TABLE, EPSILON_TABLE
 
     tables = COMPRESSION_TABLE if cell.metric == "asr" else EPSILON_TABLE
     return tables[cell.dataset].replace("table", "Table ")

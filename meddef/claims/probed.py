@@ -1,4 +1,4 @@
-"""Checks of kind "probe", judged by what one profile's probes measured on one dataset. No torch here.
+"""Checks of kind "probe", judged by what one profile's probes measured on one dataset.
 
 A probe gives a number an image and training, so trainings and images are crossed as accuracies are
 (``meddef.report.crossed``), and fewer than ``FEWEST_TRAININGS`` trainings decide nothing.

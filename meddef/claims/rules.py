@@ -1,4 +1,4 @@
-"""From many comparisons to one verdict and one sentence. No torch here."""
+"""From many comparisons to one verdict and one sentence."""
 
 from __future__ import annotations
 

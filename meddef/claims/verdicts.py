@@ -1,4 +1,4 @@
-"""One verdict a claim over all profiles and readings, and how many claims have each. No torch here."""
+"""One verdict a claim over all profiles and readings, and how many claims have each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from meddef.audit.finding import Finding
-from meddef.audit.published import Published
 from meddef.claims.entries import claims
 from meddef.claims.facts_bench import BENCH
 from meddef.claims.ledger import Judged, drawn, judgements, on_phantoms, printed_findings, reason, sources
 from meddef.claims.model import Claim
 from meddef.claims.rules import ABSENT, FAILS, HOLDS
+from meddef.printed.finding import Finding
+from meddef.printed.published import Published
 from meddef.report.report import PAPER_DATASETS, Report
 from meddef.statistics import FEWEST_TRAININGS, MARGIN_ATTACKED, MARGIN_CLEAN
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from meddef.errors import InputError
-from meddef.reading import read_yaml
+from meddef.yaml_reader import read_yaml
 
 
 def book(

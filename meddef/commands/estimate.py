@@ -29,7 +29,7 @@ def estimate(
         meddef estimate --profile paper --passes-a-second 2000
     """
     from meddef.evaluation.checks import check_reach
-    from meddef.report.full_size import estimate
+    from meddef.report.cost_scaling import estimate
     from meddef.settings import load_profile
 
     settings = load_profile(profile)

@@ -90,8 +90,8 @@ class Asked:
         """
         from meddef.data.cards import SPLITS, find_card
         from meddef.data.policies import check_policy
-        from meddef.evaluation.described import check_model, check_settings, data_of
         from meddef.evaluation.single import check_weights
+        from meddef.evaluation.weights_header import check_model, check_settings, data_of
         from meddef.settings import load_profile
         from meddef.training.checkpoint import read_header
 
@@ -125,7 +125,7 @@ class Asked:
         self, dataset: str, profile: Profile, header: dict[str, Any], weights: Path
     ) -> DatasetSettings:
         """Those of a profile that was asked for, else the weights', else smoke's, else the released split."""
-        from meddef.evaluation.described import settings_in
+        from meddef.evaluation.weights_header import settings_in
         from meddef.settings import DatasetSettings
 
         its = next((d for d in profile.datasets if d.name == dataset), None)
@@ -192,7 +192,7 @@ class Subject:
         ]
 
     def _of(self, header: dict[str, Any], file: Path, splits: Splits) -> str:
-        from meddef.evaluation.described import data_of
+        from meddef.evaluation.weights_header import data_of
 
         data, part = data_of(header), self.asked.split
         if data.get("fingerprint") is None:

@@ -17,7 +17,7 @@ from meddef.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from meddef.audit.lab.parts import Part
+    from meddef.laboratory.parts import Part
     from meddef.records import CellResult, Record
 
 PHANTOMS = ("phantom_oct", "phantom_xray")
@@ -69,7 +69,7 @@ def lab(
 
         meddef lab --profile smoke --budget brief    # after 'meddef reproduce --profile smoke'
     """
-    from meddef.audit.lab.parts import compute
+    from meddef.laboratory.parts import compute
 
     where = given_data_dir(data_dir)
     if profile is None:
@@ -97,8 +97,8 @@ def _datasets(data_dir: Path | None) -> list[str]:
 def _laboratory(datasets: Sequence[str], data_dir: Path | None) -> list[Part]:
     from functools import partial
 
-    from meddef.audit.lab import experiment, reports
-    from meddef.audit.lab.parts import Part
+    from meddef.laboratory import experiment, reports
+    from meddef.laboratory.parts import Part
     from meddef.results_version import versions
 
     found = []
@@ -122,9 +122,9 @@ def _profile(
     runs_dir: Path,
     data_dir: Path | None,
 ) -> list[Part]:
-    from meddef.audit.lab import of_profile
-    from meddef.audit.robustness import BUDGETS
     from meddef.evaluation.plan import RunOptions
+    from meddef.laboratory import of_profile
+    from meddef.robustness import BUDGETS
     from meddef.settings import load_profile
 
     if budget not in BUDGETS:

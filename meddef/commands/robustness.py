@@ -25,7 +25,7 @@ from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_
 from meddef.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
-    from meddef.audit.robustness import Item
+    from meddef.robustness import CheckResult
 
 COLOURS = {"PASS": "green", "FAIL": "red", "N-A": "yellow"}
 
@@ -73,11 +73,11 @@ def check_robustness(
         meddef check-robustness -w full.safetensors --eps 8/255 --fail-on FAIL --min-robust 0.5 --json
     """
     from meddef.audit import robustness_report
-    from meddef.audit.robustness import BUDGETS
-    from meddef.audit.robustness.headline import closing, headline, words
     from meddef.evaluation.cells import batches
     from meddef.evaluation.single import load_model
     from meddef.progress import progress_bar
+    from meddef.robustness import BUDGETS
+    from meddef.robustness.headline import closing, headline, words
 
     if fail_on not in ("FAIL", "N-A", "never"):
         raise InputError(f"--fail-on '{fail_on}' is unknown: use FAIL, N-A or never")
@@ -118,7 +118,7 @@ def check_robustness(
         raise RunFailed(faults)
 
 
-def _faults(items: list[Item], found: dict[str, Any], fail_on: str, min_robust: float | None) -> str:
+def _faults(items: list[CheckResult], found: dict[str, Any], fail_on: str, min_robust: float | None) -> str:
     """Why a run that was asked to fail does, in a line; nothing where it does not."""
     named = [item.name for item in items if item.verdict == fail_on]
     faults = [f"{fail_on}: {', '.join(named)}"] if named else []
@@ -129,7 +129,7 @@ def _faults(items: list[Item], found: dict[str, Any], fail_on: str, min_robust: 
     return "; ".join(faults)
 
 
-def _print_table(items: list[Item], title: str) -> None:
+def _print_table(items: list[CheckResult], title: str) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table

@@ -93,7 +93,7 @@ def reproduce(
     from meddef.evaluation.plan import RunOptions, make_plan
     from meddef.records import RecordStore
     from meddef.settings import load_profile
-    from meddef.trial import trial as cut
+    from meddef.smoke_test import trial as cut
 
     settings = load_profile(profile)
     if trial:

@@ -90,8 +90,8 @@ def train(
         meddef train --variant resnet18 --dataset phantom_xray --method trades --epsilon 4/255 --beta 1
     """
     from meddef.evaluation.cells import model_folder
+    from meddef.evaluation.distributed_training import train_cell
     from meddef.evaluation.plan import Plan, RunOptions, make_plan
-    from meddef.evaluation.together import train_cell
     from meddef.records import RecordStore
     from meddef.settings import ProbesSettings, load_profile
     from meddef.training.launch import joined
@@ -157,8 +157,8 @@ def _models(
 
 def _copy(weights: Path, output: Path, cell: Cell, settings: Profile, options: RunOptions) -> None:
     """The weights at another place; those of an earlier version, which say nothing of themselves, with what to say."""
-    from meddef.evaluation.described import data_of, describe
     from meddef.evaluation.plan import splits_of
+    from meddef.evaluation.weights_header import data_of, describe
     from meddef.training.checkpoint import describe_weights, read_header
 
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
-from meddef.reading import read_yaml
+from meddef.yaml_reader import read_yaml
 
 SPLITS = ("train", "val", "test")
 

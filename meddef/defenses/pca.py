@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meddef.as_found import evaluating
 from meddef.attacks.contract import check_at_least
 from meddef.attacks.gradient import pgd
 from meddef.attacks.reach import step_size
 from meddef.defenses.base import Defended
 from meddef.errors import InputError
+from meddef.module_state import evaluating
 
 STEPS = 10
 DECAY = 1e-3  # weight of the squared norm of the head's weights

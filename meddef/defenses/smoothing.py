@@ -15,11 +15,11 @@ import torch
 from scipy.special import bdtrc, betaincinv
 from torch import Tensor, nn
 
-from meddef.as_found import evaluating
 from meddef.attacks import contract
 from meddef.attacks.randomness import Randomness, randomness
 from meddef.defenses.base import Defended, check_pixels
 from meddef.errors import InputError
+from meddef.module_state import evaluating
 
 ABSTAIN = -1
 _AT_ONCE = 8  # noisy copies of each image in one question; the noise depends on it

@@ -19,11 +19,11 @@ from meddef.data import CARDS
 from meddef.data.images import ImageSet
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.data.splits import Splits
+from meddef.evaluation.attack_checkpoint import Unfinished, place
 from meddef.evaluation.cell import Cell
-from meddef.evaluation.described import describe
 from meddef.evaluation.judge import Attack
 from meddef.evaluation.metrics import Evaluation, evaluate
-from meddef.evaluation.unfinished import Unfinished, place
+from meddef.evaluation.weights_header import describe
 from meddef.models import build_model
 from meddef.progress import progress_bar
 from meddef.pruning import prune_l1_grid, sparsity

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from meddef.as_found import as_found
 from meddef.attacks import contract
-from meddef.attacks.aim import true_classes
+from meddef.attacks.targets import true_classes
 from meddef.errors import InputError
+from meddef.module_state import as_found
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Targets = int | Callable[[Tensor, Tensor], Tensor]

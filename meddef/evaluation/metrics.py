@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddef.as_found import evaluating
-from meddef.attacks.aim import check_untargeted
 from meddef.attacks.capture import climbing
+from meddef.attacks.targets import check_untargeted
 from meddef.errors import InputError
 from meddef.evaluation.judge import Attack, Judged, Targets, judge
 from meddef.evaluation.loader import checked_batches
+from meddef.module_state import evaluating
 from meddef.statistics import AttackCounts, Proportion
 
 ARRAYS = ("labels", "before", "after")

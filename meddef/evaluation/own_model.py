@@ -13,9 +13,9 @@ from torch import nn
 
 from meddef.attacks.contract import check_logits
 from meddef.data.splits import Splits
+from meddef.error_source import in_a_line
+from meddef.error_source import place as where
 from meddef.errors import InputError
-from meddef.whose import in_a_line
-from meddef.whose import place as where
 
 
 def build_own_model(place: str) -> nn.Module:

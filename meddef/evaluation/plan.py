@@ -9,6 +9,7 @@ from typing import Any
 
 from meddef import sections
 from meddef.attacks.options import with_step_size
+from meddef.cost_model import curve_passes, grid_runs, passes, probe_passes, saliency_passes, train_passes
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
 from meddef.evaluation.cell import Cell, Extent, attack_settings
@@ -22,7 +23,6 @@ from meddef.settings import (
     Profile,
     TrainingSettings,
 )
-from meddef.work import curve_passes, grid_runs, passes, probe_passes, saliency_passes, train_passes
 
 TEST_GRID = "test"  # clean accuracy on the whole test split
 SECTIONS: dict[str, tuple[str, ...]] = {name: row.needs for name, row in sections.SECTIONS.items()}

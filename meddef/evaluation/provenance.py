@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from meddef.training.team import Team
+from meddef.training.process_group import Team
 
 PACKAGES = ("meddef", "torch", "torchvision", "numpy", "opencv-python-headless")
 

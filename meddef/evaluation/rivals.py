@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from meddef.attacks import ATTACKS
 from meddef.attacks.options import check_options, shortfall
 from meddef.attacks.universal import perturbed, universal
+from meddef.cost_model import FORWARD, passes
 from meddef.data.splits import Splits
 from meddef.defenses import ABSTAIN, ATTACKERS, Smoothed, build_defense, made_on
 from meddef.defenses.registry import check_defense, is_fitted, settings_of
@@ -24,7 +25,6 @@ from meddef.evaluation.judge import Attack
 from meddef.records import CLASS_CHARACTERS, Record
 from meddef.results_version import versions
 from meddef.settings import AttackSettings, OfModels, Profile, training_name
-from meddef.work import FORWARD, passes
 
 KINDS = ("defense", "universal", "transfer")
 NO_CERTIFICATE = "-"  # in place of a class, where the smoothed classifier abstains

@@ -16,10 +16,10 @@ from meddef.attacks.options import check_options, with_step_size
 from meddef.data.splits import Splits
 from meddef.errors import InputError
 from meddef.evaluation.cells import batches
-from meddef.evaluation.described import check_images, check_model
 from meddef.evaluation.judge import Targets
 from meddef.evaluation.metrics import Evaluation, evaluate
 from meddef.evaluation.own_model import check_classes
+from meddef.evaluation.weights_header import check_images, check_model
 from meddef.models import build_model
 from meddef.pruning import prune_l1
 from meddef.training import load_weights

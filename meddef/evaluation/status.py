@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meddef.evaluation.attack_checkpoint import images_done
 from meddef.evaluation.cell import Cell, part_of
 from meddef.evaluation.cells import model_folder
 from meddef.evaluation.plan import Plan
-from meddef.evaluation.unfinished import images_done
 from meddef.records import RecordStore
 from meddef.settings import PAPERS_METHOD
 

@@ -23,7 +23,7 @@ from meddef.evaluation.provenance import provenance
 from meddef.evaluation.rivals import KINDS, run_rival
 from meddef.records import CellResult, Record, RecordStore
 from meddef.settings import Profile
-from meddef.training.team import Team
+from meddef.training.process_group import Team
 
 TRAINED = ("train", "curve")  # kinds of cells that leave weights
 

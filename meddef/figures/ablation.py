@@ -1,4 +1,4 @@
-"""What each component adds, as a picture: paired differences with their intervals. No torch here."""
+"""What each component adds, as a picture: paired differences with their intervals."""
 
 from __future__ import annotations
 

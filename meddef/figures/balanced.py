@@ -1,4 +1,4 @@
-"""Balanced accuracy against epsilon: all models of a profile in one panel an attack. No torch here."""
+"""Balanced accuracy against epsilon: all models of a profile in one panel an attack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confusion matrices as pictures: counts and shares of the true class. No torch here."""
+"""Confusion matrices as pictures: counts and shares of the true class."""
 
 from __future__ import annotations
 

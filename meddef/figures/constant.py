@@ -1,7 +1,4 @@
-"""The constant answer in a chart of accuracy: a thin line at what one answer for all of the judged images would get.
-
-No torch here.
-"""
+"""The constant answer in a chart of accuracy: a thin line at what one answer for all of the judged images would get."""
 
 from __future__ import annotations
 

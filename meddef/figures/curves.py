@@ -1,6 +1,6 @@
 """Charts of attack records, one function a figure: published points (hollow, grey) beside measured ones (filled, with
 95 % Wilson intervals). Data, models and training are in ``meddef.figures.setup``, pictures of images in
-``meddef.figures.pictures``. No torch here.
+``meddef.figures.pictures``.
 
 Every function takes a ``Report`` and returns a figure that shows itself as SVG. Axes in percent run from 0 to 100.
 """

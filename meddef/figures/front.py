@@ -1,4 +1,4 @@
-"""The front page's chart: what is left under PGD as ε grows, measured and as the paper prints it. No torch here."""
+"""The front page's chart: what is left under PGD as ε grows, measured and as the paper prints it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Interactive twins of figures: what plotly is to draw, as JSON in the page; ``book/_static/interactive.js`` draws it.
 
-A twin is opened by a button, and only then the page loads plotly, from the book itself. No torch here.
+A twin is opened by a button, and only then the page loads plotly, from the book itself.
 """
 
 from __future__ import annotations

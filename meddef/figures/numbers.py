@@ -1,4 +1,4 @@
-"""The numbers under a chart of attacks as one tidy table, a row a mark: measured and published. No torch here."""
+"""The numbers under a chart of attacks as one tidy table, a row a mark: measured and published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a figure comes from: the records it was drawn from, as they tell it. No torch here.
+"""Where a figure comes from: the records it was drawn from, as they tell it.
 
 Nothing in it depends on the machine that draws, so that drawing a figure again elsewhere changes nothing.
 """

@@ -1,4 +1,4 @@
-"""Validation and test accuracy over the epochs of a long training. No torch here."""
+"""Validation and test accuracy over the epochs of a long training."""
 
 from __future__ import annotations
 

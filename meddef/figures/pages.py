@@ -1,4 +1,4 @@
-"""A figure of a page that no notebook makes: what it leaves, and how the page shows it. No torch here."""
+"""A figure of a page that no notebook makes: what it leaves, and how the page shows it."""
 
 from __future__ import annotations
 

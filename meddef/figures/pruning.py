@@ -1,4 +1,4 @@
-"""What pruning does to the weights (the paper's Fig. 4) and what it buys: from ``results/bench``. No torch here."""
+"""What pruning does to the weights (the paper's Fig. 4) and what it buys: from ``results/bench``."""
 
 from __future__ import annotations
 

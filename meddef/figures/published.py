@@ -1,4 +1,4 @@
-"""What a published figure leaves: picture, numbers and origin; and the code that draws. No torch here."""
+"""What a published figure leaves: picture, numbers and origin; and the code that draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be measured about saliency maps, as pictures. No torch here."""
+"""What can be measured about saliency maps, as pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts of the data: classes a split, and what another way of splitting would give. No torch here."""
+"""Charts of the data: classes a split, and what another way of splitting would give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedule of adversarial training with the measured curves under it (the paper's Fig. 3). No torch here."""
+"""The schedule of adversarial training with the measured curves under it (the paper's Fig. 3)."""
 
 from __future__ import annotations
 

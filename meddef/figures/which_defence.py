@@ -1,5 +1,5 @@
 """The plane of ``meddef.report.which_defence``: what each training keeps in the worst case against what it has without
-attack. No torch here."""
+attack."""
 
 from __future__ import annotations
 

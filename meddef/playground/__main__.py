@@ -8,9 +8,9 @@ import sys
 from importlib.util import find_spec
 
 from meddef.atomic import write_text
-from meddef.book.notebooks import find_root
 from meddef.errors import InputError
 from meddef.playground.page import NAMES, SOURCE
+from meddef.sections import find_root
 
 
 def main(names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which phantoms the playground trains on and shows. No torch here: building the page needs none."""
+"""Which phantoms the playground trains on and shows. Building the page needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The playground's part of the book: its files in ``book/_extra/playground/`` and its table. No torch here."""
+"""The playground's part of the book: its files in ``book/_extra/playground/`` and its table."""
 
 from __future__ import annotations
 

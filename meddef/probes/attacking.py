@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from meddef.as_found import evaluating
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.contract import per_image
 from meddef.attacks.gradient import pgd
 from meddef.attacks.reach import step_size
+from meddef.module_state import evaluating
 from meddef.settings import ModelProbe
 
 MIDDLE = 0.5  # of the perturbation's coordinate: where nothing is moved
@@ -72,8 +72,8 @@ def confined(
     size = step_size(rule.eps, rule.steps) * MIDDLE / rule.eps
     numbers = torch.Generator().manual_seed(0)
     found = pgd(inner, inner.start, labels, eps=MIDDLE, step_size=size, steps=rule.steps, generator=numbers)
-    sphere = LinfBall(images, per_image(rule.eps, images, "eps"))
-    return sphere.exact(inner.at(found))
+    ball = LinfBall(images, per_image(rule.eps, images, "eps"))
+    return ball.exact(inner.at(found))
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""What the chapters say: from records to tables, tests and sentences, each a pure function. No torch here."""
+"""What the chapters say: from records to tables, tests and sentences, each a pure function."""

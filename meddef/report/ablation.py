@@ -1,4 +1,4 @@
-"""What each component adds: two models on the same images, compared image by image. No torch here."""
+"""What each component adds: two models on the same images, compared image by image."""
 
 from __future__ import annotations
 

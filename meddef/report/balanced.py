@@ -1,4 +1,4 @@
-"""Balanced accuracy, and what one answer for all images would get: accuracy's two companions. No torch here.
+"""Balanced accuracy, and what one answer for all images would get: accuracy's two companions.
 
 A model that gives one answer has the share of that class right under any attack. Accuracy under attack is read beside
 the constant answer that does best on the very images that were attacked, and beside balanced accuracy, in which a

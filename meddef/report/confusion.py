@@ -1,4 +1,4 @@
-"""Confusion matrices from records, and what follows from them class by class. No torch here."""
+"""Confusion matrices from records, and what follows from them class by class."""
 
 from __future__ import annotations
 

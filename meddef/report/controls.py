@@ -1,4 +1,4 @@
-"""Attention or adversarial training? Two architectures, each trained both ways, on the same images. No torch here."""
+"""Attention or adversarial training? Two architectures, each trained both ways, on the same images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings crossed with images: how uncertain a sum of accuracies is when both are drawn anew. No torch here.
+"""Trainings crossed with images: how uncertain a sum of accuracies is when both are drawn anew.
 
 A *group* is what one way of training gives: scores (trainings, images), each a sum of right answers counted with their
 signs, so that the sum over groups of their means is the quantity in question. Every training of a group sees every

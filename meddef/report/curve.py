@@ -1,4 +1,4 @@
-"""Long trainings: the weights of the best epoch beside those of the last (robust overfitting). No torch here."""
+"""Long trainings: the weights of the best epoch beside those of the last (robust overfitting)."""
 
 from __future__ import annotations
 

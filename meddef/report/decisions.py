@@ -1,4 +1,4 @@
-"""The page "What we had to decide": every ambiguity of the paper, and what the other reading changes. No torch here."""
+"""The page "What we had to decide": every ambiguity of the paper, and what the other reading changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from meddef.report.tables_setup import circumstances
 from meddef.statistics import FEWEST_TRAININGS
 
 FOLDER = Path("results") / "decisions"
-NOTHING = "The readings were not run: `python -m meddef.audit.decisions` does."
+COMMAND = "python -m meddef.laboratory.decisions"
+NOTHING = f"The readings were not run: `{COMMAND}` does."
 ONE_TRAINING = ("pruning", "epsilon_space")  # decisions whose two readings are of the same trained models
 Condition = tuple[str, float, float]  # attack, ε, share pruned
 
@@ -207,7 +208,7 @@ def condition_words(condition: Condition) -> str:
 
 def origin_of(origin: list[Record]) -> Table:
     """Where the measured numbers come from, with the settings."""
-    rows = circumstances(origin) | {"command": origin[0]["command"]}
+    rows = circumstances(origin) | {"command": COMMAND}
     training = origin[0]["settings"]["training"]
     rows["training"] = (
         f"{training['epochs']} epochs, batch {training['batch_size']}, learning rate {training['learning_rate']:g}, "

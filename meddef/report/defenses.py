@@ -1,4 +1,4 @@
-"""Defences around a trained model, each under a naive, an adaptive and a transfer attack, and certificates. No torch.
+"""Defences around a trained model, each under a naive, an adaptive and a transfer attack, and certificates.
 
 from meddef.report import defenses
 defenses.table(report)  # three attackers side by side, a row a model and defence

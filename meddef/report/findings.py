@@ -1,4 +1,4 @@
-"""Sentences whose numbers are computed from records: what was run, and what follows. No torch here."""
+"""Sentences whose numbers are computed from records: what was run, and what follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models, trainings and attacks are called, and in which order they stand. No torch here."""
+"""What models, trainings and attacks are called, and in which order they stand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How much of what stays right under an attack is the largest class, all that a model of one answer gets right.
-
-No torch here.
-"""
+"""How much of what stays right under an attack is the largest class, all that a model of one answer gets right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What "clear" is worth: comparisons in which nothing differs but the training's luck, under two rules. No torch here.
+"""What "clear" is worth: comparisons in which nothing differs but the training's luck, under two rules.
 
 Seeds of one model against each other, and trainings of one way with their labels shuffled. The old rule drew images
 anew and held trainings fixed; today's draws both.

@@ -1,4 +1,4 @@
-"""Models compared on the same images: a difference of accuracies, with trainings and images both random. No torch here.
+"""Models compared on the same images: a difference of accuracies, with trainings and images both random.
 
 A difference between two trained models says nothing yet of their architectures: two trainings of one model differ
 too. So a verdict takes ``FEWEST_TRAININGS`` trainings of each model and a test in which trainings are drawn anew.

@@ -1,4 +1,4 @@
-"""What a few trainings can show: how far trainings lie apart in the records, and the power that leaves. No torch."""
+"""What a few trainings can show: how far trainings lie apart in the records, and the power that leaves."""
 
 from __future__ import annotations
 

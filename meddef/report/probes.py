@@ -1,4 +1,4 @@
-"""Tables of what the probes found (``meddef.probes``), a function a probe. No torch here."""
+"""Tables of what the probes found (``meddef.probes``), a function a probe."""
 
 from __future__ import annotations
 

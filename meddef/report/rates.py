@@ -1,4 +1,4 @@
-"""A rate over trainings: its interval, and whether it is the one that the paper prints. No torch here.
+"""A rate over trainings: its interval, and whether it is the one that the paper prints.
 
 Rates, printed values and intervals are in percent. ``metric`` is "clean" (accuracy without attack), "robust" (accuracy
 under attack) or "asr" (of the images right before the attack, the share that is wrong after it).

@@ -1,4 +1,4 @@
-"""The records of one profile, as figures, tables and sentences want them. No torch here."""
+"""The records of one profile, as figures, tables and sentences want them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rivals of the paper's recipe on small runs: speed side by side, and what their sources report of them. No torch here.
+"""Rivals of the paper's recipe on small runs: speed side by side, and what their sources report of them.
 
 Rows of ``results/bench/rivals.json``, which ``python -m tests.bench.bench_rivals`` makes.
 """

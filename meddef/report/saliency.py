@@ -1,4 +1,4 @@
-"""Saliency measures as tables and in sentences. No torch here."""
+"""Saliency measures as tables and in sentences."""
 
 from __future__ import annotations
 

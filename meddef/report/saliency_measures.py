@@ -1,4 +1,4 @@
-"""What was measured about saliency maps, as estimates with their intervals. No torch here."""
+"""What was measured about saliency maps, as estimates with their intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each page says first: profile, data, models, how many images attacks saw, where it was computed. No torch."""
+"""What each page says first: profile, data, models, how many images attacks saw, where it was computed."""
 
 from __future__ import annotations
 

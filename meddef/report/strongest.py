@@ -1,4 +1,4 @@
-"""Which record stands for a quantity that several grids measured, so that it has one value in the book. No torch here.
+"""Which record stands for a quantity that several grids measured, so that it has one value in the book.
 
 A *quantity* is one model (dataset, variant, training, seed, prune rate and scope) under one attack at one ε.
 """
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from meddef.catalogue import ATTACKS
+from meddef.cost_model import passes
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.work import passes
 
 _MODEL = ("dataset", "data_fingerprint", "variant", "training", "seed", "prune_rate")
 _FEATURES = (
@@ -52,7 +52,7 @@ def reaches(record: Record) -> bool:
 def strength(record: Record) -> tuple[bool, float, int]:
     """Larger for the better measurement of a quantity: reach, then effort, then images.
 
-    Effort is that of ``meddef.work``: steps × restarts, queries, for the ensemble those of its members.
+    Effort is that of ``meddef.cost_model``: steps × restarts, queries, for the ensemble those of its members.
     """
     return reaches(record), passes(record["attack"], record["settings"], _FEATURES), record["n"]
 

@@ -1,4 +1,4 @@
-"""Tables of results: each published number beside the measured one. No torch here.
+"""Tables of results: each published number beside the measured one.
 
 Rates are in percent, intervals are Wilson intervals at 95 %. ``*_pairs`` are tidy tables to compute with, the other
 functions are what a page shows.
@@ -13,9 +13,7 @@ import pandas as pd
 
 from meddef import paper
 from meddef.catalogue import usual_training
-from meddef.claims.entries import bounds
-from meddef.claims.model import Bound
-from meddef.report.display import BEST, DASH, Table, beside, budget, percent, place, seeds_note
+from meddef.report.display import BEST, DASH, Table, beside, budget, percent, seeds_note
 from meddef.report.labels import attack_name, ordered_attacks, short_label
 from meddef.report.report import Report, at_epsilon
 from meddef.report.tables_constant import MODEL as CONSTANT_ANSWER
@@ -187,52 +185,6 @@ def _cell(found: dict[Hashable, Any], rate: str, n: str, seeds: int) -> str:
     if rate == "robust":
         measured = with_balanced(measured, found)
     return beside(measured, found["printed"]) + BEST * bool(found["best_printed"]) + other_n + fewer
-
-
-def caption_claims(report: Report) -> Table:
-    """What captions and text say about attack success rates against pruning, and the range measured at that ε."""
-    frame = at_epsilon(report.attacks("pruning"), paper.PROTOCOL["attacks"]["pgd"]["eps"])
-    rows = []
-    for dataset in report.datasets:
-        for claim, bound in bounds("asr"):
-            (variant,) = bound.variants
-            ours = frame[
-                (frame["dataset"] == dataset.name)
-                & (frame["variant"] == variant)
-                & (frame["training"] == usual_training(variant))
-                & frame["attack"].isin(bound.attacks)
-                & frame["prune_rate"].isin(bound.rates)
-            ]
-            if ours.empty or dataset.twin not in bound.datasets:
-                continue
-            rows.append(
-                {
-                    "dataset": dataset.label,
-                    "where": place(claim.section),
-                    "model": short_label(variant, usual_training(variant)),
-                    "the paper": claim.quote,
-                    "measured ASR (%)": f"{ours['asr'].min():.1f} to {ours['asr'].max():.1f}",
-                    "within": within(bound, ours["asr"]),
-                }
-            )
-    return Table(
-        pd.DataFrame(rows),
-        "Captions and text on ASR against pruning: the stated bound, and the measured range.",
-        header=3,
-        left=("the paper",),
-    )
-
-
-def within(bound: Bound, values: pd.Series) -> str:
-    """How many of ``values`` (percent) lie within a claim's bounds: "12 of 36"; a dash where it bounds nothing."""
-    if not isinstance(bound.low, float) and not isinstance(bound.high, float):
-        return DASH
-    inside = values.between(
-        bound.low if isinstance(bound.low, float) else -1.0,
-        bound.high if isinstance(bound.high, float) else 101.0,
-        inclusive="neither" if bound.strict else "both",
-    )
-    return f"{int(inside.sum())} of {len(values)}"
 
 
 def front(report: Report, budgets: float | Iterable[float]) -> Table:

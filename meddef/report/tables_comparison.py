@@ -1,4 +1,4 @@
-"""The paper's Table 5: other defences as printed, what each metric is, and ours beside the paper's. No torch here."""
+"""The paper's Table 5: other defences as printed, what each metric is, and ours beside the paper's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What a table of accuracy under attack shows beside accuracy: balanced accuracy in each cell, and the constant
-answer's row below the models. No torch here."""
+answer's row below the models."""
 
 from __future__ import annotations
 

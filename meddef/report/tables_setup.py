@@ -1,4 +1,4 @@
-"""Tables of what was run: circumstances, data, training, parameters. No torch here."""
+"""Tables of what was run: circumstances, data, training, parameters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pandas as pd
 
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.report.clock import computing_time
 from meddef.report.display import DASH, Table
 from meddef.report.labels import short_label
 from meddef.report.report import Dataset, Report
+from meddef.report.wall_time import computing_time
 
 SPLITS = ("train", "val", "test")
 

@@ -1,4 +1,4 @@
-"""Runs that differ in how images were split, and in as little else as there is, side by side. No torch here."""
+"""Runs that differ in how images were split, and in as little else as there is, side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences on training: the schedule that was followed, the easing rule, what validation and test say. No torch."""
+"""Sentences on training: the schedule that was followed, the easing rule, what validation and test say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether images attacked on one model fool another: source by target. No torch here.
+"""Whether images attacked on one model fool another: source by target.
 
 from meddef.report import transfer
 transfer.table(report, 8 / 255)

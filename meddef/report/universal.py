@@ -1,4 +1,4 @@
-"""One perturbation for all images: how many answers it changes, by ε. No torch here.
+"""One perturbation for all images: how many answers it changes, by ε.
 
 from meddef.report import universal
 universal.table(report)

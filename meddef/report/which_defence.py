@@ -1,4 +1,4 @@
-"""Which defence? Trainings of one profile beside each other: what they keep, what they cost. No torch here.
+"""Which defence? Trainings of one profile beside each other: what they keep, what they cost.
 
 from meddef.report import which_defence
 which_defence.table(report)  # a row a model: accuracy without attack and in the worst case, minutes, parameters

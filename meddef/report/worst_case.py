@@ -1,4 +1,4 @@
-"""The worst case of each image over the attacks that share its ε. No torch here."""
+"""The worst case of each image over the attacks that share its ε."""
 
 from __future__ import annotations
 

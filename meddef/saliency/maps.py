@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from meddef.as_found import evaluating
 from meddef.attacks import contract
 from meddef.errors import InputError
 from meddef.models import Normalized
+from meddef.module_state import evaluating
 
 STRIDES = {
     "layer1": 4,

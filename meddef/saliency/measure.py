@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddef.as_found import evaluating
 from meddef.attacks.gradient import pgd
 from meddef.attacks.options import with_step_size
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
+from meddef.module_state import evaluating
 from meddef.saliency.agreement import rank_correlation, top_overlap
 from meddef.saliency.maps import class_means, grad_cam, random_maps, small
 from meddef.saliency.place import border_mask, energy_in, pointing_hit

@@ -16,7 +16,7 @@ from scipy.integrate import trapezoid
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from meddef.as_found import evaluating
+from meddef.module_state import evaluating
 
 BLUR = 0.1  # standard deviation of the blur, as a share of the image's side: nothing as small as a lesion is left
 

@@ -21,7 +21,6 @@ from meddef.catalogue import VARIANTS, usual_training
 from meddef.data.cards import Card, add_card
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
-from meddef.reading import read_yaml
 from meddef.settings.base import Positive, Settings
 from meddef.settings.measures import (
     CurveSettings,
@@ -33,6 +32,7 @@ from meddef.settings.measures import (
     UniversalSettings,
 )
 from meddef.settings.training import PAPERS_METHOD, AdversarialSettings, Noise, TrainingSettings
+from meddef.yaml_reader import read_yaml
 
 
 class DatasetSettings(Settings):

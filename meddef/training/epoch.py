@@ -19,12 +19,12 @@ from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import TrainingSettings
 from meddef.training.augmentation import augment
+from meddef.training.distributed import Together
+from meddef.training.gpu_resident import Resident
 from meddef.training.inner_attack import InnerAttack, Search
 from meddef.training.methods import objective
 from meddef.training.objective import Passed
-from meddef.training.resident import Resident
 from meddef.training.schedule import training_step
-from meddef.training.together import Together
 
 VALIDATION_EPSILON = (
     0.03  # the last phase's budget in every epoch, so that scores can be compared between epochs

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meddef.attacks import contract
-from meddef.attacks.asking import ask
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.capture import climbing
 from meddef.attacks.fast import gradient_source, layout
-from meddef.attacks.loop import Run, finish
-from meddef.attacks.losses import Goal
+from meddef.attacks.loop import ActiveBatch, finish
+from meddef.attacks.losses import Objective
+from meddef.attacks.queries import ask
 from meddef.attacks.randomness import PerImage
 from meddef.attacks.shadow import Shadow
 from meddef.attacks.surrogate import Surrogate
@@ -49,7 +49,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Divergence(Goal):
+class Divergence(Objective):
     """KL(p || softmax(z)) up to a number that does not depend on z; ``labels`` hold p, (N, K)."""
 
     loss_name: str = "divergence"
@@ -110,10 +110,10 @@ class InnerAttack:
             size = contract.per_image(step_size, images, "step_size")
             index = torch.arange(len(images), device=images.device)
             source = self._refreshed(ball.images, labels)
-            goal = self._divergence(ball.images, labels) if divergence else Goal(labels)
-            run = Run(self.model, source, goal, ball, size, index, len(images))
+            objective = self._divergence(ball.images, labels) if divergence else Objective(labels)
+            active = ActiveBatch(self.model, source, objective, ball, size, index, len(images))
             x = _start(ball, start, PerImage(images, seed, "training"))
-            return finish(ball, climb(run, x, steps, stop="never", report=_ignore, trace=None))
+            return finish(ball, climb(active, x, steps, stop="never", report=_ignore, trace=None))
 
     def _divergence(self, images: Tensor, labels: Tensor) -> Divergence:
         """From the model's own answers: in bfloat16 the copy's to an image and to one so near are often the same

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from meddef.errors import InputError, RunFailed
-from meddef.training.team import Team
+from meddef.training.process_group import Team
 
 TIMEOUT = timedelta(minutes=10)  # to notice a process that hangs; one that dies is noticed at once
 LOST = ("gloo", "nccl", "connection", "timed out")  # what the messages of a broken group have in common

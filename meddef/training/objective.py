@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training.inner_attack import Search
+from meddef.training.process_group import Team
 from meddef.training.schedule import training_step
-from meddef.training.team import Team
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,11 @@ from meddef.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from meddef.training.distributed import Together
 from meddef.training.epoch import Epoch
+from meddef.training.gpu_resident import resident
 from meddef.training.inner_attack import InnerAttack
-from meddef.training.resident import resident
-from meddef.training.team import Team
-from meddef.training.together import Together
+from meddef.training.process_group import Team
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The chapter on the published numbers: every finding in one table, and the code that decides each. No torch here."""
+"""The chapter on the published numbers: every finding in one table, and the code that decides each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from meddef.audit import Finding, Published, decided_by, findings
 from meddef.audit.numbers import QUESTIONS
-from meddef.audit.published import DATASETS
 from meddef.figures.pages import PageFigure
+from meddef.printed.published import DATASETS
 from meddef.report.display import in_plain_words, place
 from meddef.trust.attainable import ALT, attainable
 from meddef.trust.paper import link
@@ -87,7 +87,7 @@ def _bullet(finding: Finding) -> str:
 def counts(found: tuple[Finding, ...]) -> str:
     """Every check with its question and how many of its findings have each verdict, as an HTML table."""
     tally: dict[tuple[str, str], Counter[str]] = {}
-    stated = {Published().test_size(dataset) for dataset in DATASETS}
+    stated = {Published().test_attention_or_size(dataset) for dataset in DATASETS}
     sizes: dict[str, set[int]] = {}
     for finding in found:
         at = "" if finding.n is None else STATED if finding.n in stated else TRIED

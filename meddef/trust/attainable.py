@@ -1,4 +1,4 @@
-"""The figure on attainability: of each model's printed accuracies, the share that is k/n, beside chance. No torch."""
+"""The figure on attainability: of each model's printed accuracies, the share that is k/n, beside chance."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from meddef.audit import Published, grim
-from meddef.audit.attainability import model_values, test_sizes
-from meddef.audit.published import DATASETS, EPSILON_TABLE
 from meddef.catalogue import usual_training
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import VARIANT_LABELS
+from meddef.printed import grim
+from meddef.printed.attainability import model_values, test_sizes
+from meddef.printed.published import DATASETS, EPSILON_TABLE, Published
 from meddef.report.display import place
 from meddef.report.labels import short_label
 from meddef.report.report import PAPER_DATASETS

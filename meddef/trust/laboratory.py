@@ -1,4 +1,4 @@
-"""The chapter on the laboratory: defects, signatures, the matrix of both, and what fits the paper. No torch here."""
+"""The chapter on the laboratory: defects, signatures, the matrix of both, and what fits the paper."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from meddef.audit.lab.defects import DEFECTS, SOUND
-from meddef.audit.lab.signatures import FIRST, POINTS, SIGNATURES, EpsilonTable, shares, similarity
-from meddef.audit.lab.tables import Case, assemble, cases, is_drawn, of_the_paper, read, recorded, subjects
-from meddef.audit.published import ATTACKS, Published
 from meddef.figures.pages import PageFigure, Source
+from meddef.laboratory.defects import DEFECTS, SOUND
+from meddef.laboratory.signatures import FIRST, POINTS, SIGNATURES, EpsilonTable, shares, similarity
+from meddef.laboratory.tables import Case, assemble, cases, is_drawn, of_the_paper, read, recorded, subjects
+from meddef.printed.published import ATTACKS, Published
 from meddef.records import Record
 from meddef.report.display import DASH, Table, in_plain_words
 from meddef.report.labels import attack_name

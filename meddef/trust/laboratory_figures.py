@@ -1,4 +1,4 @@
-"""Figures of the chapter on the laboratory: the pattern each defect leaves, and the matrix of signatures. No torch."""
+"""Figures of the chapter on the laboratory: the pattern each defect leaves, and the matrix of signatures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from meddef.audit.lab.signatures import SIGNATURES, EpsilonTable, shares
-from meddef.audit.lab.tables import Case
-from meddef.audit.published import ATTACKS, EPSILONS
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
+from meddef.laboratory.signatures import SIGNATURES, EpsilonTable, shares
+from meddef.laboratory.tables import Case
+from meddef.printed.published import ATTACKS, EPSILONS
 from meddef.report.display import DASH, in_plain_words
 from meddef.report.labels import attack_name
 from meddef.report.report import PAPER_DATASETS

@@ -1,4 +1,4 @@
-"""The book's part "How far can this be trusted?": pages from the findings and the laboratory's records. No torch."""
+"""The book's part "How far can this be trusted?": pages from the findings and the laboratory's records."""
 
 from __future__ import annotations
 

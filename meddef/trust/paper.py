@@ -1,4 +1,4 @@
-"""The page that the places of findings link to: what the paper prints, in the order of its sections. No torch here."""
+"""The page that the places of findings link to: what the paper prints, in the order of its sections."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from html import escape
 
 import pandas as pd
 
-from meddef.audit import Finding
-from meddef.audit.published import ATTACKS, EPSILON_TABLE
 from meddef.paper import CLAIMS, EXHIBITS, VARIANT_LABELS, comparison_table, compression_table, epsilon_table
+from meddef.printed.finding import Finding
+from meddef.printed.published import ATTACKS, EPSILON_TABLE
 from meddef.report.display import Table, place
 from meddef.report.labels import attack_name
 

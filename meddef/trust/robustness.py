@@ -1,4 +1,4 @@
-"""The chapter on robustness reports: which item each sound and each broken model passes. No torch here."""
+"""The chapter on robustness reports: which item each sound and each broken model passes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from meddef.audit.lab.tables import LABORATORY, is_drawn, read
 from meddef.figures.pages import PageFigure
+from meddef.laboratory.tables import LABORATORY, is_drawn, read
 from meddef.records import Record
 from meddef.report.display import DASH, Table, in_plain_words
 from meddef.trust.laboratory import NOTHING, TITLES

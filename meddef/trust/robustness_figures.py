@@ -1,4 +1,4 @@
-"""The figure of a robustness report: how much each attack breaks, and how that grows with ε. No torch here."""
+"""The figure of a robustness report: how much each attack breaks, and how that grows with ε."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from meddef.audit.lab.tables import LABORATORY, PLACE, is_drawn
 from meddef.figures.pages import Source, digests, printed
+from meddef.laboratory.tables import LABORATORY, PLACE, is_drawn
 from meddef.records import Record
 
 PAPER = Source(printed("epsilon_table.csv", "protocol.yaml"), "meddef audit --format csv")

@@ -31,11 +31,11 @@ from meddef.attacks.loop import climb
 from meddef.data.images import ImageSet
 from meddef.evaluation.provenance import provenance
 from meddef.settings import AdversarialSettings, TrainingSettings
+from meddef.training.distributed import Together
 from meddef.training.epoch import Epoch
+from meddef.training.gpu_resident import Resident
 from meddef.training.inner_attack import InnerAttack
-from meddef.training.resident import Resident
-from meddef.training.team import Team
-from meddef.training.together import Together
+from meddef.training.process_group import Team
 from tests.bench import peers, workload
 from tests.bench.bench_gpu import DEVICE, SIZE, batch_of, network, waited_for
 from tests.bench.store import FOLDER

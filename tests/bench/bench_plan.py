@@ -13,8 +13,8 @@ from meddef.evaluation.plan import Plan, RunOptions
 from meddef.evaluation.provenance import provenance
 from meddef.evaluation.run import missing
 from meddef.records import CellResult, RecordStore
-from meddef.report.capacity import split_sizes
-from meddef.report.full_size import ENGINE
+from meddef.report.cost_planned import split_sizes
+from meddef.report.cost_scaling import ENGINE
 from meddef.settings import load_profile
 
 IMAGES = 879  # the test split of the chest X-rays

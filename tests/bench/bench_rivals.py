@@ -24,19 +24,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from meddef.as_found import evaluating
 from meddef.atomic import write_text
 from meddef.attacks import fgsm, pgd
 from meddef.attacks.contract import ZeroGradientWarning
 from meddef.data.images import ImageSet
 from meddef.evaluation.provenance import provenance
 from meddef.models import build_model
+from meddef.module_state import evaluating
 from meddef.settings import AdversarialSettings, TrainingSettings, load_profile
 from meddef.training import train
+from meddef.training.distributed import Together
 from meddef.training.epoch import VALIDATION_BATCH, Epoch
 from meddef.training.inner_attack import InnerAttack
-from meddef.training.team import Team
-from meddef.training.together import Together
+from meddef.training.process_group import Team
 from tests.bench.table import interleaved, say
 from tests.bench.workload import bands
 

@@ -2,8 +2,8 @@
 
 import math
 
-from meddef.audit import grim
 from meddef.paper import epsilon_table
+from meddef.printed import grim
 from meddef.statistics import Proportion
 
 TABLE = epsilon_table().query("dataset == 'chest_xray'")

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from meddef.audit.lab.broken import Switches, craft
 from meddef.course import kit
 from meddef.course.answers import Wrong, call, close, exercise, number, refuse, tensor
+from meddef.laboratory.broken import Switches, craft
 from meddef.models import Normalized
 from meddef.paper import PROTOCOL
 

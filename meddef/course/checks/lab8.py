@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from meddef.audit import grim
 from meddef.course.answers import Wrong, call, close, exercise, number, rows, truth
 from meddef.paper import PROTOCOL, epsilon_table
+from meddef.printed import grim
 from meddef.statistics import Proportion, Z
 
 TEST = PROTOCOL["datasets"]["chest_xray"]["class_counts"]["test"]

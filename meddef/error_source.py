@@ -1,0 +1,37 @@
+"""Whose error an exception is, in one line: the model's and its file's, or this program's."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
+
+
+def in_a_line(error: BaseException) -> str:
+    """Kind and message: "ValueError: image 28 x 28, this ViT takes 224 x 224"."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300] or 'no message'}"
+
+
+def place(error: BaseException) -> str:
+    """Where somebody's own code raised it, " (my_models.py, line 7, in forward)"; empty where none took part."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
+
+
+def whose(error: BaseException) -> str:
+    """Who has to mend it, told from the calls that led there."""
+    if found := place(error):
+        return f"an error in your own code{found}"
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [i for i, file in enumerate(files) if file.is_relative_to(PACKAGE)]
+    if any(file.parts[-3:] == ("nn", "modules", "module.py") for file in files[ours[-1] :] if ours):
+        return "an error in the model's forward pass"
+    return "an error of meddef itself: please report it"
+
+
+def _is_own(name: str) -> bool:
+    file = Path(name)
+    return file.is_file() and not any(file.is_relative_to(folder) for folder in (PACKAGE, *LIBRARIES))

@@ -1,0 +1,7 @@
+"""Is this model robust? Checks that tell a robust model from an attack that failed, for any ``nn.Module``."""
+
+from meddef.robustness.check_result import CheckResult
+from meddef.robustness.evidence import BUDGETS
+from meddef.robustness.report import robustness_report
+
+__all__ = ["BUDGETS", "CheckResult", "robustness_report"]

@@ -1,0 +1,70 @@
+"""``robustness_report``: is the robustness of a model real, or did the attack fail?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from meddef.attacks import contract
+from meddef.attacks.targets import check_untargeted
+from meddef.errors import InputError
+from meddef.module_state import evaluating
+from meddef.robustness.check_result import CheckResult
+from meddef.robustness.evidence import BUDGETS, Attack, Evidence
+from meddef.robustness.registry import CHECKS, LEAST, run_check
+
+
+def robustness_report(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    *,
+    eps: float,
+    norm: str = "linf",
+    budget: str = "quick",
+    attack: Attack | None = None,
+    twin: nn.Module | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[CheckResult]:
+    """Items PASS, FAIL or N-A with the numbers behind each; see ``meddef.robustness.registry`` for their sources.
+
+    Args:
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); judged in evaluation mode and left as it was found,
+            module by module, as is the twin.
+        loader: batches of (images float (N, C, H, W) in [0, 1], labels int (N,)) on the model's device; the first 24
+            ("brief"), 64 ("quick") or 256 ("standard") images are used, attacks are tried on those that the model gets
+            right. With 24, only gross faults show.
+        eps: radius in pixel units, above 0 and at most 1.
+        norm: "linf", the only one that the attacks share.
+        budget: "brief", "quick" or "standard", see ``meddef.robustness.evidence.BUDGETS``.
+        attack: the one to examine, untargeted, ``attack(model, images, labels, eps=eps) -> images``; None is PGD.
+        twin: the same model trained without a defence; None leaves its items N-A.
+        progress: called with (items done, items in all).
+
+    Raises:
+        Exception: whatever the model or the attack under test raises; an error in one other check makes it N-A.
+        InputError: unknown norm or budget, eps out of range, no image, bad images or labels, NaN or infinite logits,
+            a targeted attack.
+    """
+    contract.check_choice(norm, ("linf",), "norm")
+    contract.check_choice(budget, tuple(BUDGETS), "budget")
+    if not 0 < eps <= 1:
+        raise InputError(f"eps must be above 0 and at most 1 (pixels are in [0, 1]), got {eps}")
+    models = [model] if twin is None else [model, twin]
+    for one in models:
+        if not isinstance(one, nn.Module):
+            raise InputError(f"model and twin must be a torch.nn.Module, got {type(one).__name__}")
+    if attack is not None:
+        check_untargeted(attack)
+    device = next((parameter.device for one in models for parameter in one.parameters()), torch.device("cpu"))
+    items = []
+    with evaluating(*models), contract.attacking(model, device):
+        evidence = Evidence(model, loader, eps=eps, budget=BUDGETS[budget], attack=attack, twin=twin)
+        if attack is not None and len(evidence.x) >= LEAST and evidence.gradient is not None:
+            evidence.attacked  # noqa: B018 - what it raises is the caller's to know, once
+        for check in CHECKS:
+            items.append(run_check(check, evidence))
+            if progress is not None:
+                progress(len(items), len(CHECKS))
+    return items
