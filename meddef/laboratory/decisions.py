@@ -29,6 +29,7 @@ from meddef.models.backbone import CHANNELS
 from meddef.progress import progress_bar
 from meddef.pruning import prune_l1
 from meddef.records import Record
+from meddef.report.decisions import COMMAND
 from meddef.sections import find_root
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import train
