@@ -54,6 +54,18 @@ class Changed(nn.Module):
         return self.after(self.model(self.before(x)))
 
 
+class CutBesideSkip(nn.Module):
+    """A body that passes no gradient on, as layers of dynamic int8 do, beside a skip connection that has one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = trained(CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = x.flatten(1)[:, : 9 * CLASSES].reshape(len(x), CLASSES, 9).mean(2)
+        return self.body(x.detach()) + 0.01 * skip
+
+
 def rounded(x: Tensor) -> Tensor:
     """Sixteen grey levels; autograd's derivative of rounding is zero."""
     return (x * 15).round() / 15
@@ -123,6 +135,8 @@ DEFECTS: dict[str, tuple[nn.Module, Any, set[str]]] = {
     "no gradient": (Changed(before=Tensor.detach), None, {"gradient_exists"}),
     "logits of large scale": (Changed(after=lambda logits: 1e4 * logits), None, {"gradient_does_not_vanish"}),
     "quantised, gradient made up": (Changed(after=coarse), None, {"gradient_agrees"}),
+    "gradient cut beside a skip connection": (CutBesideSkip(), None,
+        {"gradient_agrees", "gradient_free_does_not_win", "worst_case_is_near"}),
     "shattered gradient": (Changed(before=shattered), None, {"gradient_agrees"}),
     "noise in the logits": (Changed(after=noisy), None, {"deterministic"}),
     "collapsed to one class": (Changed(after=one_class), None, {"better_than_one_class", "everything_falls"}),

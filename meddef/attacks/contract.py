@@ -208,6 +208,10 @@ def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
         yield
 
 
+class NoInputGradient(InputError):
+    """A model through which no gradient comes back to the images."""
+
+
 def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:
     """d objective / d images, leaving every parameter's ``.grad`` alone; refused if it is missing or not finite."""
     gradient = unchecked_gradient(objective, images, keep_graph=keep_graph)
@@ -221,7 +225,7 @@ def unchecked_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = 
     if objective.requires_grad:
         (gradient,) = torch.autograd.grad(objective, images, retain_graph=keep_graph, allow_unused=True)
     if gradient is None:
-        raise InputError(
+        raise NoInputGradient(
             "the model's output does not depend on its input: detach() or no_grad() inside the model?"
         )
     return gradient
