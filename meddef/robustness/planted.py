@@ -74,7 +74,7 @@ def finds_planted(evidence: Evidence) -> Outcome:
         try:
             with quietly():
                 attacked = evidence.attack(model, image, label, eps=evidence.eps)
-        except contract.NoInputGradient:  # cut inside the features, where only a connection around them has one
+        except contract.NoInputGradient:  # cut within the features
             attacked = image
         corners = _corners(image, evidence.eps, INNER, generator)
         found += int(evidence.answer(model, attacked).argmax(1))
