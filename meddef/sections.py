@@ -17,18 +17,19 @@ from meddef.errors import InputError
 @dataclass(frozen=True)
 class Section:
     """``needs`` are kinds of cells ("data", "train", "probe bands"), and for attacks their grids ("epsilon");
-    a profile has the page where its records hold every one of ``shows``."""
+    a profile has the page where its records hold every one of ``shows``. ``once``: the same whatever the images."""
 
     name: str
     notebook: str  # without its ending
     needs: tuple[str, ...]
     shows: tuple[str, ...] = ()
+    once: bool = False
 
 
 _ATTACKED = ("data", "train", "test", "epsilon", "ensemble")
 _ROWS = (
     Section("data", "01_data", ("data", "probe images"), ("data",)),
-    Section("architecture", "02_architecture", ("data",)),
+    Section("architecture", "02_architecture", ("data",), once=True),
     Section("training", "03_adversarial_training", ("data", "train", "curve"), ("train",)),
     Section("ablation", "04_ablation", (*_ATTACKED, "jsma", "probe components", "probe bands"), ("epsilon",)),
     Section("controls", "10_controls", (*_ATTACKED, "small_epsilon", "jsma")),

@@ -199,9 +199,12 @@ def _eps(text: str) -> float:
 def _sentences(report: Report, text: str) -> Printed:
     for dataset in report.datasets:
         label, full = re.escape(dataset.label), re.escape(model_label("full", "adversarial"))
-        for found in re.finditer(rf"{label}: PGD at ε = ([\d.]+) succeeds on {NUMBER}", text):
-            where = {"prune_rate": 0.0, "attack": "pgd", "eps": float(found[1])}
-            yield _cell(dataset.name, "Full DAAM", where, found[3] is not None)("asr"), float(found[2])
+        for line in re.findall(
+            rf"{label}: of the .* images that the unpruned full model had right, (.*)\.", text
+        ):
+            for found in re.finditer(rf"{NUMBER} % \S+ \S+ at ε = ([\d.]*\d)", line):
+                where = {"prune_rate": 0.0, "attack": "pgd", "eps": float(found[3])}
+                yield _cell(dataset.name, "Full DAAM", where, found[2] is not None)("asr"), float(found[1])
         for line in re.findall(rf"{label}, n = \d+: (.*)\.", text):
             for model, value, spread in re.findall(rf"(?:^|; )([^;]*?) {NUMBER} %", line):
                 where = {"prune_rate": 0.0, "attack": "clean", "eps": 0.0}

@@ -82,7 +82,7 @@ def test_profiles_with_fewer_trainings_have_no_table() -> None:
     assert definitions_page([few]) == dict.fromkeys(("null.md", "power.md", "power_sentence.md"), NONE)
     pages = definitions_page([few, trained(seeds=3)])
     assert "<table" in pages["null.md"]
-    assert "profile made" in pages["power.md"]
+    assert "(Chest X-Ray, 32 px, models with" in pages["power.md"]
 
 
 def test_the_spread_is_that_between_trainings_of_one_model() -> None:

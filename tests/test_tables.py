@@ -123,7 +123,7 @@ def test_what_stays_right_is_compared_with_the_largest_class() -> None:
 
 def test_a_missing_dataset_is_told() -> None:
     report = Report("tiny", small_run("chest_xray"), provenance())
-    assert "This profile holds no records for ROCT." in findings.scope(report)
+    assert "Nothing was measured here on ROCT." in findings.scope(report)
     assert "Stand-ins" not in findings.scope(report)
     assert Report("both", small_run("phantom_oct") + small_run("chest_xray"), provenance()).missing() == ""
 
@@ -131,7 +131,7 @@ def test_a_missing_dataset_is_told() -> None:
 def test_scope_says_where_it_was_computed(report: Report) -> None:
     text = findings.scope(report)
     for part in (
-        "`tiny`",
+        "**Measured on** OCT phantoms",
         "seed 0",
         "2 epochs; computed on Some CPU, 2 cores (cpu) in 90 s; commit 0123456789ab",
         "OCT phantoms (for ROCT), 32 px, 8 test images, of which attacks saw 8; X-ray phantoms",

@@ -77,7 +77,7 @@ def test_nothing_is_advised_where_one_answer_keeps_as_much() -> None:
 
 def test_without_rivals_nothing_is_said() -> None:
     plain = report({"clean": 0, "adversarial": 150})
-    assert not which_defence.has_rivals(plain)
+    assert not plain.has_rivals
     assert "take" not in str(which_defence.advice(plain))
     assert "defences" not in pages([plain])["rivals"]
     assert "defences" in pages([report(KEPT)])["rivals"]

@@ -16,6 +16,7 @@ import nbformat
 import yaml
 
 from meddef.atomic import write_text
+from meddef.book import chapters
 from meddef.book.api_page import api_page
 from meddef.book.autoattack import autoattack_page
 from meddef.book.cards_page import cards_page
@@ -25,7 +26,7 @@ from meddef.book.definitions_page import definitions_page
 from meddef.book.exhibits import exhibits_page
 from meddef.book.frontpage import front_page
 from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
-from meddef.book.pages import in_order, pages
+from meddef.book.pages import as_read, in_order, pages
 from meddef.book.results_page import results_page
 from meddef.book.typography import typeset_pages
 from meddef.claims.verdicts import rows as rows_of_claims
@@ -56,6 +57,7 @@ INPUTS = (
     "course/**/*",
     "_generated/*",
     "notebooks/*/[0-9]*.ipynb",
+    f"{chapters.FOLDER}/*.md",
 )
 
 
@@ -106,6 +108,8 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
     for name, text in generated(root, reports).items():
         _write_if_new(root / "book" / "_generated" / name, text)
+    for name, text in chapters.chapter_pages(root, reports).items():
+        _write_if_new(root / "book" / chapters.FOLDER / name, text)
     _write_if_new(root / "book" / "_toc.yml", _toc(root, reports))
     publish_playground(root)
     page = root / "_build" / "html" / "index.html"
@@ -130,7 +134,7 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
     texts |= definitions_page(reports) | autoattack_page(root)
     texts |= playground_pages(root) | cards_page(reports, HEADLINE)
-    return texts | exhibits_page(reports, _sections(root, reports)) | published.code_page()
+    return texts | exhibits_page(as_read(reports), _sections(root, reports)) | published.code_page()
 
 
 def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) -> list[Path]:
@@ -180,29 +184,19 @@ def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:
 
 
 def _toc(root: Path, reports: list[Report]) -> str:
-    """Jupyter Book's table of contents: the hand-written pages, then a part a profile."""
-    parts = [{"caption": "Start here", "chapters": [{"file": page} for page in PAGES]}]
-    wanted = pages(reports)
-    for report in reports:
-        notebooks = _executed(root, report.profile, wanted[report.profile])
-        if not notebooks:
-            raise InputError(f"profile '{report.profile}' has no executed notebooks: run 'meddef book' first")
-        kind = _kind(report)
-        files = [path.relative_to(root / "book").with_suffix("").as_posix() for path in notebooks]
-        parts.append(
-            {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
-        )
-    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in (*TRUST_PAGES, "decisions")]})
-    parts.append({"caption": "Course", "chapters": [{"file": page} for page in COURSE]})
-    parts.append({"caption": "Reference", "chapters": [{"file": page} for page in REFERENCE]})
+    """Jupyter Book's table of contents: a chapter per section of the paper between the hand-written pages."""
+    for profile, sections in _sections(root, reports).items():
+        if not sections:
+            raise InputError(f"profile '{profile}' has no executed notebooks: run 'meddef book' first")
+    listed = {
+        "Start here": PAGES, CAPTION: (*TRUST_PAGES, "decisions"), "Course": COURSE, "Reference": REFERENCE
+    }  # fmt: skip
+    first, *others = (
+        {"caption": caption, "chapters": [{"file": page} for page in named]}
+        for caption, named in listed.items()
+    )
+    parts = [first, chapters.toc(root, reports), *others]
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
-
-
-def _kind(report: Report) -> str:
-    """What a part of the book is called."""
-    if report.is_of_the_paper:
-        return "Real images"
-    return "Real stand-ins" if report.is_real else "Phantoms"
 
 
 def _write_if_new(path: Path, text: str) -> None:

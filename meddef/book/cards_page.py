@@ -80,8 +80,7 @@ def models(reports: Sequence[Report], budgets: Sequence[float]) -> Table:
             for model, records in by_model(report.of("train", dataset.name)).items():
                 rows.append(
                     {
-                        "images": f"{dataset.label}{dataset.split}, {dataset.record['image_size']} px "
-                        f"(profile {report.profile})",
+                        "images": report.title_of(dataset),
                         "model": model_label(*model),
                         "parameters": f"{records[0]['parameters']:,}",
                         "training": f"{_training(records)}\n{_seeds(records)}",

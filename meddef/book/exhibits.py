@@ -9,6 +9,7 @@ from typing import Any
 from docutils.nodes import make_id
 
 from meddef.book.notebooks import SECTIONS
+from meddef.book.pages import titles
 from meddef.catalogue import usual_training
 from meddef.paper import EXHIBITS, PROTOCOL
 from meddef.report.display import place
@@ -121,17 +122,18 @@ def _why(exhibit: Exhibit, name: str) -> str:
 
 def exhibits_page(reports: Sequence[Report], executed: Executed) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: exhibit -> pages, and page -> exhibits."""
-    rows = "".join(_row(exhibit, reports, executed) for exhibit in EXHIBITS)
+    names = titles(reports)
+    rows = "".join(_row(exhibit, reports, executed, names) for exhibit in EXHIBITS)
     pages = [
-        (report, section, named)
-        for report in reports
+        (report, section, named, names[report.profile])
         for section in SECTION_OF
+        for report in reports
         if (named := [e for e in EXHIBITS if (section_of(e) == section) and _has(e, report, executed)])
     ]
     back = "".join(_page_row(*page) for page in pages)
     return {
         "exhibits.md": _table(("exhibit", "what it shows", "its twins here"), rows, "Exhibit to page."),
-        "exhibit_pages.md": _table(("page", "images", "exhibits"), back, "Page to exhibit."),
+        "exhibit_pages.md": _table(("page", "exhibits"), back, "Page to exhibit."),
     }
 
 
@@ -139,10 +141,10 @@ def _has(exhibit: Exhibit, report: Report, executed: Executed) -> bool:
     return bool(twins(exhibit, [report], executed))
 
 
-def _row(exhibit: Exhibit, reports: Sequence[Report], executed: Executed) -> str:
+def _row(exhibit: Exhibit, reports: Sequence[Report], executed: Executed, names: Mapping[str, str]) -> str:
     found = twins(exhibit, reports, executed)
     lines = [
-        f'<a href="{link_of(exhibit, report.profile)}">{_kind(report)}, profile {report.profile}</a>'
+        f'<a href="{link_of(exhibit, report.profile)}">{escape(names[report.profile])}</a>'
         f"{_instead(exhibit, report)}"
         for report, _ in found
     ]
@@ -162,19 +164,13 @@ def _instead(exhibit: Exhibit, report: Report) -> str:
     return ": the mean map of each class" if section_of(exhibit) == "saliency" and report.is_real else ""
 
 
-def _page_row(report: Report, section: str, shown: list[Exhibit]) -> str:
+def _page_row(report: Report, section: str, shown: list[Exhibit], title: str) -> str:
     address = f"notebooks/{report.profile}/{SECTIONS[section]}.html"
-    names = ", ".join(f'<a href="#{exhibit["id"]}">{name_of(exhibit)}</a>' for exhibit in shown)
+    exhibits = ", ".join(f'<a href="#{exhibit["id"]}">{name_of(exhibit)}</a>' for exhibit in shown)
     return (
-        f'<tr><th class="left" scope="row"><a href="{address}">{section}, profile {report.profile}</a></th>'
-        f'<td class="left">{_kind(report)}</td><td class="left">{names}</td></tr>'
+        f'<tr><th class="left" scope="row"><a href="{address}">{section}: {escape(title)}</a></th>'
+        f'<td class="left">{exhibits}</td></tr>'
     )
-
-
-def _kind(report: Report) -> str:
-    if report.is_of_the_paper:
-        return "Real images"
-    return "Real stand-ins" if report.is_real else "Phantoms"
 
 
 def _table(heads: Sequence[str], rows: str, caption: str) -> str:

@@ -20,6 +20,7 @@ from meddef import sections as catalogue
 from meddef.atomic import write_text
 from meddef.errors import InputError, RunFailed
 from meddef.figures import published
+from meddef.report.report import Report
 from meddef.sections import find_root as find_root
 
 SECTIONS = {name: row.notebook for name, row in catalogue.SECTIONS.items()}
@@ -40,6 +41,9 @@ class Job:
     output: Path
     parameters: Mapping[str, Any]
     key: str
+    title: str = (
+        ""  # what the page's heading says behind the notebook's own; none for a page that stands once
+    )
 
     @property
     def failed(self) -> Path:
@@ -73,9 +77,10 @@ def run_notebooks(
         NotebooksFailed: a cell raised; the partial output is kept as ``*.failed.ipynb``, other notebooks are finished.
     """
     root = find_root(root)
+    reports = {profile: Report.load(profile, folder) for profile, folder in sources.items()}
     plan = [
-        _job(root, profile, folder, section, dict(parameters or {}))
-        for profile, folder in sources.items()
+        _job(root, report, sources[profile], section, dict(parameters or {}))
+        for profile, report in reports.items()
         for section in check_sections(sections[profile])
     ]
     todo = [job for job in plan if _key_of(job.output) != job.key]
@@ -101,18 +106,16 @@ def check_sections(sections: Iterable[str] | None) -> list[str]:
     return [section for section in SECTIONS if section in chosen]
 
 
-def _job(root: Path, profile: str, results_dir: Path, section: str, extra: dict[str, Any]) -> Job:
+def _job(root: Path, report: Report, results_dir: Path, section: str, extra: dict[str, Any]) -> Job:
     source = root / "notebooks" / f"{SECTIONS[section]}.ipynb"
-    folder = results_dir / profile
-    files = [folder / "records.jsonl", folder / "provenance.jsonl"]
-    for file in files:
-        if not file.is_file():
-            raise InputError(f"no {file}: run 'meddef reproduce --profile {profile}' first")
+    profile = report.profile
+    files = [results_dir / profile / f"{name}.jsonl" for name in ("records", "provenance")]
+    title = "" if catalogue.SECTIONS[section].once else report.title
     where = os.path.relpath(results_dir.resolve(), root / "notebooks")
     parameters = {"profile": profile, "results_dir": where} | extra
     check_parameters(source, parameters)
     output = root / "book" / "notebooks" / profile / source.name
-    return Job(source, output, parameters, _key(source, parameters, files))
+    return Job(source, output, parameters, _key(source, {**parameters, "": title}, files), title)
 
 
 def check_parameters(source: Path, parameters: Mapping[str, Any]) -> None:
@@ -158,6 +161,7 @@ def _run(job: Job) -> str | None:
     finally:
         partial.unlink(missing_ok=True)
     _clean(notebook, job.key)
+    _name(notebook, job)
     if job.key:
         published.explain(notebook, stem=job.source.stem, section=section_of(job.source.stem))
     else:
@@ -180,6 +184,19 @@ def _clean(notebook: NotebookNode, key: str) -> None:
             cell.metadata["tags"] = [*tags, "remove-cell"]
     if key:
         notebook.metadata["meddef"] = {"key": key}
+
+
+def _name(notebook: NotebookNode, job: Job) -> None:
+    """Say in the heading of an executed notebook which evidence it is, and under it where the others are."""
+    first = notebook.cells[0]
+    if job.title and first.cell_type == "markdown":
+        heading, _, rest = first.source.partition("\n")
+        first.source = f"{heading}: {job.title}\n\n{chapter_link(job.source.stem)}\n{rest}"
+
+
+def chapter_link(stem: str) -> str:
+    """The line by which a page points to its chapter."""
+    return f"[All evidence for this section](../../sections/{stem}.md)"
 
 
 def section_of(stem: str) -> str:

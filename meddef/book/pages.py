@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from meddef.report.ablation import STEPS
 from meddef.report.controls import has_all
 from meddef.report.report import Report
-from meddef.report.which_defence import has_rivals
 from meddef.sections import SECTIONS, Section
 
 
@@ -39,7 +38,7 @@ MORE: dict[str, Callable[[Report], bool]] = {
     "ablation": _steps,
     "controls": lambda report: any(has_all(report, dataset) for dataset in report.datasets),
     "comparison": _full_pruned,
-    "defences": lambda report: has_rivals(report) or bool(report.of("defense") or report.of("universal")),
+    "defences": lambda report: report.has_rivals or bool(report.of("defense") or report.of("universal")),
 }
 HOLDS = {name: MORE.get(name) or _shows(section) for name, section in SECTIONS.items()}
 """Section -> whether a profile holds what its page shows."""
@@ -51,18 +50,45 @@ def in_order(reports: Iterable[Report]) -> list[Report]:
 
 
 def _rank(report: Report) -> tuple[bool, bool, int, int, str]:
-    size = max((dataset.record["image_size"] for dataset in report.datasets), default=0)
-    return not report.is_of_the_paper, not report.is_real, -len(report.of("train")), -size, report.profile
+    return *_kind(report), -len(report.of("train")), -_size(report), report.profile
+
+
+def _kind(report: Report) -> tuple[bool, bool]:
+    return not report.is_of_the_paper, not report.is_real
+
+
+def _size(report: Report) -> int:
+    return max((dataset.record["image_size"] for dataset in report.datasets), default=0)
+
+
+def as_read(reports: Iterable[Report]) -> list[Report]:
+    """How the evidence of a section is listed: the paper's own images before other real ones before phantoms; of each
+    the paper's trainings, then the paper's split, then the most pixels first."""
+
+    def rank(report: Report) -> tuple[bool | int | str, ...]:
+        other_split = any(dataset.record["split_policy"] != "paper" for dataset in report.datasets)
+        return *_kind(report), report.has_rivals, other_split, -_size(report), *_rank(report)
+
+    return sorted(reports, key=rank)
+
+
+def titles(reports: Iterable[Report]) -> dict[str, str]:
+    """Profile -> what its pages are called; a second one of the same title has its profile's name behind it."""
+    found: dict[str, str] = {}
+    for report in in_order(reports):
+        again = report.title in found.values()
+        found[report.profile] = report.title + f" ({report.profile})" * again
+    return found
 
 
 def pages(reports: Iterable[Report]) -> dict[str, list[str]]:
-    """Profile -> the sections it has pages for; the architecture, the same for all, is the first profile's alone."""
+    """Profile -> the sections it has pages for; one that is the same for all is the first profile's alone."""
     ordered = in_order(reports)
     return {
         report.profile: [
             section
             for section, holds in HOLDS.items()
-            if holds(report) and (section != "architecture" or report is ordered[0])
+            if holds(report) and (not SECTIONS[section].once or report is ordered[0])
         ]
         for report in ordered
     }

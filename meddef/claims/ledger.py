@@ -20,7 +20,6 @@ from meddef.printed.finding import HOLDS as FINDING_HOLDS
 from meddef.printed.finding import Verdict as FindingVerdict
 from meddef.printed.published import Published
 from meddef.report.report import PAPER_DATASETS, Report
-from meddef.report.which_defence import has_rivals
 
 ON_FINDINGS: Mapping[str, FindingVerdict] = {
     HOLDS: FINDING_HOLDS, FAILS: DOES_NOT_HOLD, ABSENT: DOES_NOT_HOLD,
@@ -67,7 +66,7 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
     for check in claim.check:
         if check.only == "printed" or _of_bench(check):
             continue
-        if check.only == "rivals" and not has_rivals(source.report):
+        if check.only == "rivals" and not source.report.has_rivals:
             continue
         if isinstance(check, Setting):
             outcome = SETTINGS[check.setting](source.report, source.dataset, check.given)

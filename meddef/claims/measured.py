@@ -46,8 +46,8 @@ class Measured:
 
     @property
     def images(self) -> str:
-        """For headings: "Chest X-Ray, split by patient, profile cpu_patient", with another unit of ε."""
-        words = f"{self.dataset.label}{self.dataset.split}, profile {self.report.profile}"
+        """For headings: "Chest X-Ray, 64 px, split by patient", with another unit of ε."""
+        words = self.report.title_of(self.dataset)
         if not self.reading:
             return words
         run = self.index.budget(EPS)

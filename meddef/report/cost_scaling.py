@@ -107,8 +107,7 @@ def throughput(reports: Sequence[Report]) -> Table:
             ratios = [predicted(one, other), predicted(other, one)] if len(one) and len(other) else []
             rows.append(
                 {
-                    "profile": report.profile,
-                    "image size": " ".join(sorted({f"{d.record['image_size']} px" for d in report.datasets})),
+                    "run": report.title,
                     "device": " ".join(sorted({row["device"] for row in report.provenance})),
                     "passes a second": f"{1 / cost_of_a_pass(cells):.0f}",
                     "workers": f"{at_once(report.provenance):.1f}",
@@ -124,7 +123,7 @@ def throughput(reports: Sequence[Report]) -> Table:
         "others, and the trainings the attacks. Attacks that end when an image falls (ensemble, JSMA) count as if "
         "every image resisted: an upper bound."
     )
-    return Table(pd.DataFrame(rows), caption, header=5)
+    return Table(pd.DataFrame(rows), caption, header=4)
 
 
 def _agrees(ratios: Sequence[float]) -> str:
@@ -146,7 +145,7 @@ def time_needed(loads: Sequence[Load], report: Report) -> Table:
         rows.append(_hours(load, "all", load.cells, rate * (size / load.image_size) ** 2))
     caption = (
         f"Hours of one worker at {RATE:,.0f} passes a second (divide by your own thousands), and at the "
-        f"{rate:.0f} a second of profile {report.profile}, scaled from {size} px by the number of pixels."
+        f"{rate:.0f} a second measured here ({report.title}), scaled by the number of pixels."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
@@ -210,9 +209,9 @@ def storage(loads: Sequence[Load], report: Report) -> Table:
             }
         )
     caption = (
-        f"From profile {report.profile}: {head:.0f} bytes for an attack and 3 more for each image, {epoch:.0f} for an "
-        f"epoch, {origin:.0f} for the circumstances of a cell, {_bytes(weights)} for a model; the files of the cells "
-        "in the run folder hold the text once more. Images are one byte a pixel."
+        f"From the records of {report.title}: {head:.0f} bytes for an attack and 3 more for each image, "
+        f"{epoch:.0f} for an epoch, {origin:.0f} for the circumstances of a cell, {_bytes(weights)} for a model; the "
+        "files of the cells in the run folder hold the text once more. Images are one byte a pixel."
     )
     return Table(pd.DataFrame(rows), caption)
 

@@ -189,14 +189,17 @@ def rerun(report: Report, section: str) -> Text:
 
 
 def comparison(report: Report) -> Text:
-    """The unpruned full model under its strongest PGD, in words."""
+    """The unpruned full model under its strongest PGD at each ε, in a sentence a dataset."""
     sentences = []
     for dataset in report.datasets:
-        for row in full_pgd(report, dataset).to_dict("records"):
-            several = f"; mean of {row['seeds']} seeds" if row["seeds"] > 1 else ""
+        rows = full_pgd(report, dataset).to_dict("records")
+        told = "; ".join(f"{in_words(row, 'asr')} at ε = {row['eps']:g}" for row in rows)
+        right = " or ".join(dict.fromkeys(row["right"] for row in rows))
+        seeds = max((row["seeds"] for row in rows), default=0)
+        if told:
             sentences.append(
-                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {in_words(row, 'asr')} of the "
-                f"{row['right']} images that the unpruned full model had right{several}."
+                f"{dataset.label}: of the {right} images that the unpruned full model had right, PGD succeeds on "
+                f"{told}{f' (means of {seeds} seeds)' if seeds > 1 else ''}."
             )
     return bullets(sentences)
 

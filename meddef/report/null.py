@@ -74,7 +74,7 @@ def table(report: Report) -> Table | None:
     has too few trainings: three seeds of a model, and two models trained the ``SHUFFLED`` way."""
     for dataset in report.datasets:
         if enough(found := answers(report, dataset)):
-            return _table(found, f"{dataset.label}, profile {report.profile}")
+            return _table(found, report.title_of(dataset))
     return None
 
 

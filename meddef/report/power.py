@@ -118,7 +118,7 @@ def table(report: Report) -> Table:
         for (attack, eps), (n, found) in spreads(report).items()
     ]
     caption = (
-        f"What a few trainings can show (profile {report.profile}, models with {SHUFFLED} training): the standard "
+        f"What a few trainings can show ({report.title}, models with {SHUFFLED} training): the standard "
         f"deviation between trainings of one model; the chance that a difference of {POINTS:g} points is clear; the "
         "difference, in points, that is clear in 8 of 10 experiments; and, where there is no difference, the chance "
         "that it is shown to be smaller than the margin. For one comparison, before correction."

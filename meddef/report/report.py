@@ -16,6 +16,7 @@ from meddef.report.balanced import balanced_frame
 from meddef.report.labels import VARIANTS, attack_rank, is_control, rank
 from meddef.report.strongest import ALONG_PRUNING, Quantity, alike, quantity, shown, strongest
 from meddef.report.worst_case import with_worst_case
+from meddef.settings import TRAININGS
 
 if TYPE_CHECKING:
     from meddef.data import Preprocessing
@@ -51,6 +52,11 @@ class Dataset:
         if self.stands_in and self.twin:
             return f"{self.title} (for {PAPER_DATASETS[self.twin]})"
         return PAPER_DATASETS.get(self.name, self.title)
+
+    @property
+    def short_label(self) -> str:
+        """For headings: "OCTDL (for ROCT)" of images titled "OCTDL, the four largest classes"."""
+        return self.label.replace(self.title, self.title.partition(",")[0])
 
     @property
     def is_drawn(self) -> bool:
@@ -131,11 +137,30 @@ class Report:
         """Whether a dataset of the paper itself was used, not only one that stands for it."""
         return any(dataset.name in PAPER_DATASETS for dataset in self.datasets)
 
+    @property
+    def has_rivals(self) -> bool:
+        """Whether a model was trained otherwise than the paper does."""
+        return any(training not in TRAININGS for _, training in self.models())
+
+    @property
+    def title(self) -> str:
+        """What it is evidence from, for sidebar and headings: "Chest X-Ray, 64 px, split by patient"."""
+        if self.datasets and all(dataset.is_drawn for dataset in self.datasets):
+            sizes = dict.fromkeys(f"{dataset.record['image_size']} px" for dataset in self.datasets)
+            return ", ".join(["Phantoms", *sizes])
+        return "; ".join(map(self.title_of, self.datasets))
+
+    def title_of(self, dataset: Dataset) -> str:
+        """``title`` of one of its datasets: images, pixels, a split that is not the paper's, trainings that are not."""
+        split = dataset.split if dataset.record["split_policy"] != "paper" else ""
+        rivals = ", rival trainings" if self.has_rivals else ""
+        return f"{dataset.short_label}, {dataset.record['image_size']} px{split}{rivals}"
+
     def missing(self) -> str:
-        """Names the paper's datasets that this profile has nothing for, in a sentence; empty when it has both."""
+        """Names the paper's datasets of which it has nothing, in a sentence; empty when it has both."""
         have = {dataset.twin for dataset in self.datasets}
         absent = [name for key, name in PAPER_DATASETS.items() if key not in have]
-        return f"This profile holds no records for {' and '.join(absent)}. " if absent else ""
+        return f"Nothing was measured here on {' or '.join(absent)}. " if absent else ""
 
     def models(self, dataset: str | None = None) -> list[tuple[str, str]]:
         """(variant, training) of the trained models, in the paper's order, the controls last."""

@@ -1,4 +1,4 @@
-"""What each page says first: profile, data, models, how many images attacks saw, where it was computed."""
+"""What each page says first: data, models, how many images attacks saw, where it was computed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PHANTOM_NOTE = (
 
 
 def scope(report: Report) -> Text:
-    """Profile, data, models, n, where it was computed: the first thing each page says."""
+    """Data, models, n, where it was computed: the first thing each page says."""
     data = "; ".join(_images(report, dataset) for dataset in report.datasets)
     seeds = sorted({record["seed"] for record in report.of("train")})
     each = " on each dataset" * (len(report.datasets) > 1)
@@ -31,7 +31,7 @@ def scope(report: Report) -> Text:
     short = short_reach(report)
     warning = f" **Short reach.** {short}" if short else ""
     return Text(
-        f"**Profile `{report.profile}`.** {data}. {report.missing()}{models if seeds else ''}"
+        f"**Measured on** {data}. {report.missing()}{models if seeds else ''}"
         f"computed on {_flat(where['hardware'])} ({_flat(where['device'])}) in {where['computing time']}; "
         f"commit{s} {commits}.{stand_in}{warning}"
     )

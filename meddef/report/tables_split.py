@@ -59,7 +59,7 @@ def split_policies(reports: Iterable[Report], budgets: Iterable[float]) -> Table
     rows: list[dict[str, Any]] = []
     constants = []
     for dataset, report in runs:
-        images = f"{dataset.label}{dataset.split} (profile {report.profile})"
+        images = f"{dataset.label}{dataset.split}"
         columns = _columns(report, dataset, budgets)
         for model in report.models(dataset.name):
             cells = {
@@ -107,7 +107,7 @@ def _constant(row: pd.Series) -> str:
 def _else(runs: list[Run]) -> str:
     """What the runs differ in besides, in a sentence."""
     told = {
-        report.profile: {
+        dataset.split.removeprefix(", "): {
             "seeds": str(len({record["seed"] for record in report.of("train", dataset.name)})),
             "arithmetic of training": ", ".join(
                 sorted(
@@ -126,4 +126,4 @@ def _else(runs: list[Run]) -> str:
 
 
 def _told(name: str, told: Mapping[str, Mapping[str, str]]) -> str:
-    return f"{name} ({', '.join(f'{profile}: {each[name]}' for profile, each in told.items())})"
+    return f"{name} ({', '.join(f'{split}: {each[name]}' for split, each in told.items())})"

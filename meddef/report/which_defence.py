@@ -46,11 +46,6 @@ class Choice:
         return name if self.model[0] == "resnet18" else f"{model_label(*self.model)} ({name})"
 
 
-def has_rivals(report: Report) -> bool:
-    """Whether a model was trained otherwise than the paper does."""
-    return any(training not in TRAININGS for _, training in report.models())
-
-
 def choices(report: Report, dataset: Dataset) -> list[Choice]:
     """The models of ``dataset`` that were trained and attacked at one of ``BUDGETS``, clean training first."""
     kept = {eps: left(report, dataset.name, eps) for eps in BUDGETS}

@@ -1,0 +1,102 @@
+"""The book by the paper's sections: a chapter each, with all the evidence for it. No torch here.
+
+A chapter's page is a line or two per evidence, taken from what its page concludes; the pages themselves stand below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from meddef.book.notebooks import chapter_link
+from meddef.book.pages import as_read, pages, titles
+from meddef.report.report import Report
+from meddef.report.scope import measured_on
+from meddef.sections import SECTIONS
+
+FOLDER = "sections"
+HEADLINE = "headline"  # the tag of the cell whose first sentence on each dataset the chapter shows
+CAPTION = "The paper, section by section"
+
+
+def executed(root: Path, reports: Sequence[Report]) -> dict[str, list[Report]]:
+    """Every section that has a page, in the order of the sections, with its evidence."""
+    wanted = pages(reports)
+    found = {
+        section: [
+            r for r in as_read(reports) if section in wanted[r.profile] and _page(root, r, section).is_file()
+        ]
+        for section in SECTIONS
+    }
+    return {section: evidence for section, evidence in found.items() if evidence}
+
+
+def _page(root: Path, report: Report, section: str) -> Path:
+    return root / "book" / "notebooks" / report.profile / f"{SECTIONS[section].notebook}.ipynb"
+
+
+def chapter_pages(root: Path, reports: Sequence[Report]) -> dict[str, str]:
+    """File name -> content, for ``book/sections/``; none for a section that is the same whatever the images."""
+    names = titles(reports)
+    return {
+        f"{SECTIONS[section].notebook}.md": _chapter(root, section, evidence, names)
+        for section, evidence in executed(root, reports).items()
+        if not SECTIONS[section].once
+    }
+
+
+def _chapter(root: Path, section: str, evidence: Sequence[Report], names: Mapping[str, str]) -> str:
+    notebooks = [nbformat.read(_page(root, report, section), 4) for report in evidence]
+    parts = [_opening(notebooks[0], section, evidence[0].title)]
+    for report, notebook in zip(evidence, notebooks, strict=True):
+        address = f"../notebooks/{report.profile}/{SECTIONS[section].notebook}.ipynb"
+        parts += [
+            f"## [{names[report.profile]}]({address})",
+            f"*{measured_on(report)}*",
+            headline(notebook, [dataset.label for dataset in report.datasets]),
+        ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _opening(notebook: NotebookNode, section: str, title: str) -> str:
+    """Heading and introduction of an evidence's page, without what makes it one evidence's."""
+    first = notebook.cells[0]
+    if first.cell_type != "markdown":
+        return f"# {section}"
+    heading, _, introduction = first.source.partition("\n")
+    introduction = introduction.replace(chapter_link(SECTIONS[section].notebook), "").strip()
+    return f"{heading.removesuffix(f': {title}')}\n\n{introduction}".strip()
+
+
+def headline(notebook: NotebookNode, labels: Sequence[str]) -> str:
+    """Of what the cells tagged "headline" print: the first sentence on each dataset, or the first of all."""
+    lines = [
+        line
+        for cell in notebook.cells
+        if HEADLINE in cell.metadata.get("tags", [])
+        for output in cell.outputs
+        for line in output.get("data", {}).get("text/markdown", "").splitlines()
+        if line.strip()
+    ]
+    firsts = [next((line for line in lines if line.startswith(f"- {label}")), "") for label in labels]
+    return "\n".join(filter(None, firsts)) or "\n".join(lines[:1])
+
+
+def toc(root: Path, reports: Sequence[Report]) -> dict[str, Any]:
+    """The part of the table of contents: a chapter per section, below it a page per evidence."""
+    names = titles(reports)
+    chapters: list[dict[str, Any]] = []
+    for section, evidence in executed(root, reports).items():
+        files = {
+            report.profile: f"notebooks/{report.profile}/{SECTIONS[section].notebook}" for report in evidence
+        }
+        if SECTIONS[section].once:
+            chapters += [{"file": file} for file in files.values()]
+            continue
+        below = [{"file": file, "title": names[profile]} for profile, file in files.items()]
+        chapters.append({"file": f"{FOLDER}/{SECTIONS[section].notebook}", "sections": below})
+    return {"caption": CAPTION, "chapters": chapters}
