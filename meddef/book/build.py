@@ -132,7 +132,7 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     texts = front_page(reports, counts) | results_page(reports, rows, counts)
     texts |= cost_page(root) | gpu_page(root) | cost_scaling.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
-    texts |= definitions_page(reports) | autoattack_page(root)
+    texts |= definitions_page(reports) | autoattack_page(root) | chapters.evidence_table(reports)
     texts |= playground_pages(root) | cards_page(reports, HEADLINE)
     return texts | exhibits_page(as_read(reports), _sections(root, reports)) | published.code_page()
 

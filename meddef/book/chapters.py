@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 from nbformat import NotebookNode
 
 from meddef.book.notebooks import chapter_link
 from meddef.book.pages import as_read, pages, titles
+from meddef.report.display import Table
 from meddef.report.report import Report
 from meddef.report.scope import measured_on
 from meddef.sections import SECTIONS
@@ -100,3 +102,13 @@ def toc(root: Path, reports: Sequence[Report]) -> dict[str, Any]:
         below = [{"file": file, "title": names[profile]} for profile, file in files.items()]
         chapters.append({"file": f"{FOLDER}/{SECTIONS[section].notebook}", "sections": below})
     return {"caption": CAPTION, "chapters": chapters}
+
+
+def evidence_table(reports: Sequence[Report]) -> dict[str, str]:
+    """File name -> content, for ``book/_generated/``: which profile is behind what the pages are called."""
+    names = titles(reports)
+    rows = [
+        {"evidence": names[r.profile], "profile": r.profile, "": measured_on(r)} for r in as_read(reports)
+    ]
+    table = Table(pd.DataFrame(rows), "All evidence in this book.", left=("profile", ""))
+    return {"evidence.md": f"{table._repr_html_()}\n"}

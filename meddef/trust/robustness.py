@@ -10,6 +10,7 @@ from meddef.figures.pages import PageFigure
 from meddef.laboratory.tables import LABORATORY, is_drawn, read
 from meddef.records import Record
 from meddef.report.display import DASH, Table, in_plain_words
+from meddef.report.report import Report
 from meddef.trust.laboratory import NOTHING, TITLES
 from meddef.trust.robustness_figures import ALT, strengths
 from meddef.trust.sources import name_of, of_laboratory
@@ -58,7 +59,7 @@ def robustness_page(root: Path) -> dict[str, str]:
         kind = LABORATORY if own[0]["source_of_models"] == LABORATORY else "profiles"
         figure = _strengths(root, own)
         files |= figure.files()
-        pages[kind] += "\n\n".join(_group(own, figure)) + "\n\n"
+        pages[kind] += "\n\n".join(_group(root, own, figure)) + "\n\n"
     return files | {
         "robustness_items.md": f"{sources(records)._repr_html_()}\n",
         "robustness_lab.md": pages[LABORATORY],
@@ -80,9 +81,9 @@ def _strengths(root: Path, own: list[Record]) -> PageFigure:
     return PageFigure(strengths(own), name, PAGE, of_laboratory(root, "robustness", own), ALT)
 
 
-def _group(own: list[Record], figure: PageFigure) -> list[str]:
+def _group(root: Path, own: list[Record], figure: PageFigure) -> list[str]:
     return [
-        f"### {_title(own[0])}",
+        f"### {_title(root, own[0])}",
         _scope(own),
         f'<div class="meddef-verdicts">{verdicts(own)._repr_html_()}</div>',
         figure.shown(),
@@ -90,12 +91,14 @@ def _group(own: list[Record], figure: PageFigure) -> list[str]:
     ]
 
 
-def _title(record: Record) -> str:
+def _title(root: Path, record: Record) -> str:
+    """Images and ε; of models of published runs, the images as the pages of these call them."""
     images = TITLES.get(record["dataset"], record["dataset"])
-    source = (
-        "" if record["source_of_models"] == LABORATORY else f"{record['source_of_models'].capitalize()}, "
-    )
-    title = f"{source}{images}, ε = {record['eps']:.3g}"
+    run = root / "results" / name_of(record)
+    if record["source_of_models"] != LABORATORY and run.is_dir():
+        report = Report.load(run.name, run.parent)
+        images = next((report.title_of(d) for d in report.datasets if d.name == record["dataset"]), images)
+    title = f"{images}, ε = {record['eps']:.3g}"
     return title[0].upper() + title[1:]
 
 
