@@ -114,7 +114,9 @@ def test_a_chapter_has_a_heading_a_scope_and_a_headline_per_evidence(root: Path)
     opening, *evidence = text.split("\n## ")
     assert opening == "# About epsilon\n\n*In the paper: Section V.*\n"
     for (profile, title), told in zip(TITLES.items(), evidence, strict=True):
-        assert told.startswith(f"[{title}](../notebooks/{profile}/05_epsilon.ipynb)\n\n*Measured on ")
+        assert told.startswith(
+            f"[{title}](../notebooks/{profile}/05_epsilon.ipynb)\n\n*8 test images, of which "
+        )
         assert told.count("12.5 %") == 1
         assert "Besides" not in told
 
@@ -135,6 +137,8 @@ def test_a_headline_is_the_first_sentence_on_each_dataset() -> None:
 
     found = page("- One: 1.\n- Of one: 2.\n- Two, n = 8: 3.\n- Two: 4.")
     assert chapters.headline(found, ["One", "Two"]) == "- One: 1.\n- Two, n = 8: 3."
+    assert chapters.headline(page("- One, n = 8: 1.\n- One: 2."), ["One"]) == "n = 8: 1."  # under a heading
+    assert chapters.headline(page("- One, when so: 1."), ["One"]) == "When so: 1."
     assert chapters.headline(page("Nothing.", "More."), ["One"]) == "Nothing."
     assert chapters.headline(page(), ["One"]) == ""
 

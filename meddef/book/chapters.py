@@ -1,4 +1,4 @@
-"""The book by the paper's sections: a chapter each, with all the evidence for it. No torch here.
+"""The book by the paper's sections: a chapter each, with all the evidence for it.
 
 A chapter's page is a line or two per evidence, taken from what its page concludes; the pages themselves stand below it.
 """
@@ -17,7 +17,7 @@ from meddef.book.notebooks import chapter_link
 from meddef.book.pages import as_read, pages, titles
 from meddef.report.display import Table
 from meddef.report.report import Report
-from meddef.report.scope import measured_on
+from meddef.report.scope import PHANTOM_NOTE, in_short, measured_on
 from meddef.sections import SECTIONS
 
 FOLDER = "sections"
@@ -58,9 +58,11 @@ def _chapter(root: Path, section: str, evidence: Sequence[Report], names: Mappin
         address = f"../notebooks/{report.profile}/{SECTIONS[section].notebook}.ipynb"
         parts += [
             f"## [{names[report.profile]}]({address})",
-            f"*{measured_on(report)}*",
+            f"*{in_short(report)}*",
             headline(notebook, [dataset.label for dataset in report.datasets]),
         ]
+    if any(dataset.stands_in for report in evidence for dataset in report.datasets):
+        parts.append(PHANTOM_NOTE)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -85,6 +87,9 @@ def headline(notebook: NotebookNode, labels: Sequence[str]) -> str:
         if line.strip()
     ]
     firsts = [next((line for line in lines if line.startswith(f"- {label}")), "") for label in labels]
+    if len(firsts) == 1 and firsts[0]:  # the heading names it
+        text = firsts[0].removeprefix(f"- {labels[0]}").lstrip(":, ")
+        return text if text.startswith("n = ") else text[:1].upper() + text[1:]
     return "\n".join(filter(None, firsts)) or "\n".join(lines[:1])
 
 

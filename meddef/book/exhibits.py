@@ -14,6 +14,7 @@ from meddef.catalogue import usual_training
 from meddef.paper import EXHIBITS, PROTOCOL
 from meddef.report.display import place
 from meddef.report.report import PAPER_DATASETS, Dataset, Report
+from meddef.sections import SECTIONS as ROWS
 
 Exhibit = dict[str, Any]
 SECTION_OF = {
@@ -125,7 +126,7 @@ def exhibits_page(reports: Sequence[Report], executed: Executed) -> dict[str, st
     names = titles(reports)
     rows = "".join(_row(exhibit, reports, executed, names) for exhibit in EXHIBITS)
     pages = [
-        (report, section, named, names[report.profile])
+        (report, section, named, _called(section, names[report.profile]))
         for section in SECTION_OF
         for report in reports
         if (named := [e for e in EXHIBITS if (section_of(e) == section) and _has(e, report, executed)])
@@ -143,10 +144,10 @@ def _has(exhibit: Exhibit, report: Report, executed: Executed) -> bool:
 
 def _row(exhibit: Exhibit, reports: Sequence[Report], executed: Executed, names: Mapping[str, str]) -> str:
     found = twins(exhibit, reports, executed)
+    called = [escape(_called(section_of(exhibit), names[report.profile])) for report, _ in found]
     lines = [
-        f'<a href="{link_of(exhibit, report.profile)}">{escape(names[report.profile])}</a>'
-        f"{_instead(exhibit, report)}"
-        for report, _ in found
+        f'<a href="{link_of(exhibit, report.profile)}">{title}</a>{_instead(exhibit, report)}'
+        for title, (report, _) in zip(called, found, strict=True)
     ]
     if note := absence(exhibit, found):
         lines.append(f"<small>{note}</small>")
@@ -157,6 +158,10 @@ def _row(exhibit: Exhibit, reports: Sequence[Report], executed: Executed, names:
         f'<td class="left">{escape(exhibit["caption"])}<br><small>{place(section)}, {title}</small></td>'
         f'<td class="left">{"<br>".join(lines)}</td></tr>'
     )
+
+
+def _called(section: str, title: str) -> str:
+    return "whatever the images" if ROWS[section].once else title
 
 
 def _instead(exhibit: Exhibit, report: Report) -> str:

@@ -172,7 +172,7 @@ def _run(job: Job) -> str | None:
 
 
 def _clean(notebook: NotebookNode, key: str) -> None:
-    """Drop what differs from run to run (times, paths), keep the key, hide the defaults that were overridden."""
+    """Drop what differs from run to run (times, paths) and overridden defaults, fold the parameters, keep the key."""
     notebook.metadata.pop("papermill", None)
     injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells):
@@ -182,6 +182,8 @@ def _clean(notebook: NotebookNode, key: str) -> None:
         tags = cell.metadata.get("tags", [])
         if injected and "parameters" in tags:
             cell.metadata["tags"] = [*tags, "remove-cell"]
+        if "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "hide-cell"]
     if key:
         notebook.metadata["meddef"] = {"key": key}
 

@@ -46,7 +46,7 @@ def speed(report: Report) -> Table | Text:
     )
     fast = next(row for row in rows if row["training"] == "fast")["epoch_s"] / clean["epoch_s"]
     caption = (
-        f"ResNet18 at 64 px as profile rivals trains it, one thread of {cpu}, medians of runs in turns, seconds of the "
+        f"ResNet18 at 64 px, trained as the rivals are, one thread of {cpu}, medians of runs in turns, seconds of the "
         "processor. An epoch is one of the chest X-rays, validation included, which is the same for all that attack. "
         f"Fast-AT takes {fast:.1f} times as long as clean training; at most {MOST:g} was wanted."
     )

@@ -40,17 +40,32 @@ def scope(report: Report) -> Text:
 def measured_on(report: Report) -> str:
     """For a caption, a line: images, size, seeds, epochs, hardware; that these are stand-ins, where they are."""
     images = "; ".join(_images(report, dataset) for dataset in report.datasets)
+    stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
+    return f"Measured on {images}; {_trained(report)}.{stand_in}"
+
+
+def in_short(report: Report) -> str:
+    """Under a heading that names the images: how many, which datasets where there are several, seeds, hardware."""
+    several = len(report.datasets) > 1
+    sizes = [f"{d.label}: " * several + _sizes(report, d) for d in report.datasets]
+    return f"{'; '.join(sizes)}; {_trained(report)}."
+
+
+def _trained(report: Report) -> str:
+    """ "3 seeds, 10 epochs; AMD EPYC, 2 cores"."""
     seeds = len({record["seed"] for record in report.of("train")})
     hardware = _flat(circumstances(report.provenance)["hardware"])
-    stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
-    return f"Measured on {images}; {seeds} seed{'s' * (seeds != 1)}, {_epochs(report)}; {hardware}.{stand_in}"
+    return f"{seeds} seed{'s' * (seeds != 1)}, {_epochs(report)}; {hardware}"
 
 
 def _images(report: Report, dataset: Dataset) -> str:
     """ "Chest X-Ray, split by patient, 64 px, 879 test images, of which attacks saw the first 200 (JSMA 20)"."""
+    return f"{dataset.label}{dataset.split}, {dataset.record['image_size']} px, {_sizes(report, dataset)}"
+
+
+def _sizes(report: Report, dataset: Dataset) -> str:
     size, seen = dataset.size("test"), attacked_images(report, dataset)
-    told = f", of which {seen}" if seen else ""
-    return f"{dataset.label}{dataset.split}, {dataset.record['image_size']} px, {size:,} test images{told}"
+    return f"{size:,} test images" + (f", of which {seen}" if seen else "")
 
 
 def attacked_images(report: Report, dataset: Dataset) -> str:
