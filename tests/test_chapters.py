@@ -124,7 +124,7 @@ def test_a_chapter_has_a_heading_a_scope_and_a_headline_per_evidence(root: Path)
 def test_a_page_says_which_evidence_it_is_and_where_the_others_are(root: Path) -> None:
     page = nbformat.read(root / "book" / "notebooks" / "d" / "05_epsilon.ipynb", 4)
     heading, _, link, *_ = page.cells[0].source.split("\n")
-    assert heading == "# About epsilon: Chest X-Ray, 32 px, split by patient"
+    assert heading == "# About epsilon – Chest X-Ray, 32 px, split by patient"
     assert "(../../sections/05_epsilon.md)" in link
 
 

@@ -13,11 +13,11 @@ import nbformat
 import pandas as pd
 from nbformat import NotebookNode
 
-from meddef.book.notebooks import chapter_link
+from meddef.book.notebooks import BEHIND_HEADING, chapter_link
 from meddef.book.pages import as_read, pages, titles
 from meddef.report.display import Table
 from meddef.report.report import Report
-from meddef.report.scope import PHANTOM_NOTE, in_short, measured_on
+from meddef.report.scope import PHANTOM_NOTE, in_short
 from meddef.sections import SECTIONS
 
 FOLDER = "sections"
@@ -73,7 +73,7 @@ def _opening(notebook: NotebookNode, section: str, title: str) -> str:
         return f"# {section}"
     heading, _, introduction = first.source.partition("\n")
     introduction = introduction.replace(chapter_link(SECTIONS[section].notebook), "").strip()
-    return f"{heading.removesuffix(f': {title}')}\n\n{introduction}".strip()
+    return f"{heading.removesuffix(BEHIND_HEADING + title)}\n\n{introduction}".strip()
 
 
 def headline(notebook: NotebookNode, labels: Sequence[str]) -> str:
@@ -113,7 +113,8 @@ def evidence_table(reports: Sequence[Report]) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: which profile is behind what the pages are called."""
     names = titles(reports)
     rows = [
-        {"evidence": names[r.profile], "profile": r.profile, "": measured_on(r)} for r in as_read(reports)
+        {"evidence": names[r.profile], "profile": r.profile, "measured on": in_short(r)}
+        for r in as_read(reports)
     ]
-    table = Table(pd.DataFrame(rows), "All evidence in this book.", left=("profile", ""))
+    table = Table(pd.DataFrame(rows), "All evidence in this book.", left=("profile", "measured on"))
     return {"evidence.md": f"{table._repr_html_()}\n"}

@@ -26,6 +26,8 @@ from meddef.sections import find_root as find_root
 SECTIONS = {name: row.notebook for name, row in catalogue.SECTIONS.items()}
 """Section as in "meddef reproduce --only" -> its notebook."""
 START_TIMEOUT = 180  # seconds; a loaded machine starts kernels slowly
+PARAMETERS = "Parameters of this page"  # they are folded under it
+BEHIND_HEADING = " – "  # before the evidence that a page is
 QUIET = "--IPKernelApp.log_level=50"  # kernels warn about sockets when they start and stop
 
 
@@ -184,6 +186,7 @@ def _clean(notebook: NotebookNode, key: str) -> None:
             cell.metadata["tags"] = [*tags, "remove-cell"]
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "hide-cell"]
+            cell.metadata["mystnb"] = dict.fromkeys(("code_prompt_show", "code_prompt_hide"), PARAMETERS)
     if key:
         notebook.metadata["meddef"] = {"key": key}
 
@@ -193,7 +196,7 @@ def _name(notebook: NotebookNode, job: Job) -> None:
     first = notebook.cells[0]
     if job.title and first.cell_type == "markdown":
         heading, _, rest = first.source.partition("\n")
-        first.source = f"{heading}: {job.title}\n\n{chapter_link(job.source.stem)}\n{rest}"
+        first.source = f"{heading}{BEHIND_HEADING}{job.title}\n\n{chapter_link(job.source.stem)}\n{rest}"
 
 
 def chapter_link(stem: str) -> str:
