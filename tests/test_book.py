@@ -240,7 +240,7 @@ def test_browser_check_sees_a_planted_request(tmp_path: Path) -> None:
 class TestBuild:
     def test_real_images_come_first_and_the_front_page_shows_them(self, root: Path, html: Path) -> None:
         index = (html / "index.html").read_text(encoding="utf-8")
-        assert index.index("Chest X-Ray, 32 px") < index.index("Phantoms, 32 px")
+        assert index.index("Chest X-Ray, 32\u00a0px") < index.index("Phantoms, 32\u00a0px")
         assert "reproduced" in index
         results = (html / "results.html").read_text(encoding="utf-8")
         assert "paper 98.83" in results  # Table 2, full model, PGD at 0.05
