@@ -28,6 +28,9 @@
       untitle(button);
       new MutationObserver(function () { untitle(button); }).observe(button, { childList: true, subtree: true });
     });
+    all(".bd-sidebar-primary .has-children > details > summary", function (summary) {
+      summary.setAttribute("aria-label", "Pages of " + summary.closest("li").querySelector("a").textContent);
+    });
     all("summary[aria-label]", function (summary) {
       if (summary.textContent.trim()) summary.removeAttribute("aria-label"); // of hidden cells: the text is the name
     });
