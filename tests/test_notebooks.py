@@ -202,7 +202,9 @@ class TestStoredNotebooks:
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
-        assert all(name.startswith(("meddef.figures.", "meddef.report.")) for name in imported)
+        assert all(
+            name.startswith(("meddef.claims.", "meddef.figures.", "meddef.report.")) for name in imported
+        )
         assert imported & NEEDS_TORCH == (NEEDS_TORCH if path.stem == "02_architecture" else set())
 
     def test_only_figures_escape_the_comparison(self, path: Path) -> None:

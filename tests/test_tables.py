@@ -11,6 +11,7 @@ from report_records import (
     train_record,
 )
 
+from meddef.claims import captions
 from meddef.claims.model import Bound
 from meddef.report import ablation, architecture, confusion, findings, saliency, tables, tables_setup
 from meddef.report.display import DASH, NOTHING, Table
@@ -79,7 +80,7 @@ def test_over_seeds_the_mean_and_the_spread_are_told() -> None:
 )
 def test_within_counts_strict_and_other_bounds(claim: dict, told: str) -> None:
     bound = Bound(kind="bound", variants="full", **claim)
-    assert tables.within(bound, pd.Series([10.0, 66.0, 80.0, 100.0])) == told
+    assert captions.within(bound, pd.Series([10.0, 66.0, 80.0, 100.0])) == told
 
 
 def test_sentence_on_pgd_above_clean_counts_the_papers_rows_right() -> None:
