@@ -19,6 +19,7 @@ from meddef.module_state import evaluating
 from meddef.statistics import AttackCounts, Proportion
 
 ARRAYS = ("labels", "before", "after")
+SCORES = ("scores_before", "scores_after")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Evaluation:
         l0: largest number of changed features (pixels times channels) of any image.
         num_classes: K, the number of logits.
         targets: int64 (n,), the classes that a targeted attack was to reach; None for any other.
+        scores_before, scores_after: softmax probabilities, float32 (n, K); None where only answers were kept.
     """
 
     labels: np.ndarray
@@ -40,6 +42,8 @@ class Evaluation:
     l0: int
     num_classes: int
     targets: np.ndarray | None = None
+    scores_before: np.ndarray | None = None
+    scores_after: np.ndarray | None = None
 
     @property
     def counts(self) -> AttackCounts:
@@ -137,15 +141,17 @@ def evaluate(
             judged.append(part)
     if not judged:
         raise InputError("the loader gave no image: nothing to evaluate")
-    true, before, after = (_joined([getattr(part, name) for part in judged]) for name in ARRAYS)
+    true, before, after, *scores = (
+        _joined([getattr(part, name) for part in judged]) for name in (*ARRAYS, *SCORES)
+    )
     aims = [part.targets for part in judged if part.targets is not None]
     reached = _joined(aims) if aims else None
     if reached is not None and (reached == true).all():
         raise InputError("every target is the true class of its image: there is nothing to reach")
-    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached)
+    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached, *scores)
 
 
 def _joined(parts: list[Tensor]) -> np.ndarray:
-    """int64 (n,), from the batches."""
+    """(n, ...), from the batches."""
     joined: np.ndarray = torch.cat(parts).cpu().numpy()
     return joined
