@@ -133,7 +133,7 @@ def _models(
     control: bool,
 ) -> dict[str, Any]:
     """The fields of a profile whose only model is ``variant``, trained as asked for."""
-    from meddef.commands.evaluate import parse_eps
+    from meddef.commands.attacks import parse_eps
     from meddef.settings import TRAININGS, AdversarialSettings, as_input_error
 
     given = {"epsilon": None if epsilon is None else parse_eps(epsilon, "--epsilon"), "beta": beta}

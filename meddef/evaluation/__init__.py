@@ -2,6 +2,15 @@
 
 from meddef.evaluation.diagnostic import diagnostic_accuracy
 from meddef.evaluation.metrics import Evaluation, confusion_matrix, evaluate
+from meddef.evaluation.robustness_curve import MinimalEps, minimal_eps
 from meddef.evaluation.weights_header import describe
 
-__all__ = ["Evaluation", "confusion_matrix", "describe", "diagnostic_accuracy", "evaluate"]
+__all__ = [
+    "Evaluation",
+    "MinimalEps",
+    "confusion_matrix",
+    "describe",
+    "diagnostic_accuracy",
+    "evaluate",
+    "minimal_eps",
+]

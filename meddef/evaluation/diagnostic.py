@@ -20,7 +20,7 @@ from meddef.statistics import BINS, CONFIDENCE, BalancedAccuracy, Proportion, co
 RESAMPLES = 1000
 AT_ONCE = 2_000_000
 """Weights that are held at once, so that a large set of images is resampled in parts."""
-ALL = "all classes"
+ALL = "all"
 PROPORTIONS = ("sensitivity", "specificity")
 
 Name = tuple[str, str]
@@ -224,7 +224,7 @@ def as_rows(found: Sequence[Diagnostic]) -> list[dict[str, Any]]:
     return [
         {
             "measure": one.measure,
-            "of": one.of,
+            "class": one.of,
             "when": when,
             "rate": said.value,
             "low": said.low,

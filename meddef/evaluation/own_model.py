@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
 from inspect import signature
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +13,7 @@ from meddef.data.splits import Splits
 from meddef.error_source import in_a_line
 from meddef.error_source import place as where
 from meddef.errors import InputError
+from meddef.evaluation.own_code import named
 
 
 def build_own_model(place: str) -> nn.Module:
@@ -24,22 +22,7 @@ def build_own_model(place: str) -> nn.Module:
     Raises:
         InputError: no such module or function, it needs arguments, or it does not return an ``nn.Module``.
     """
-    name, _, attribute = place.partition(":")
-    if not (attribute.isidentifier() and all(part.isidentifier() for part in name.split("."))):
-        raise InputError(f"--model '{place}' is not of the form module:factory, such as my_models:small_net")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InputError(f"--model: no module '{name}' in {here} or among the installed ones") from error
-        raise InputError(f"--model: module '{name}' needs '{error.name}', which is not installed") from error
-    except (Exception, SystemExit) as error:
-        raise InputError(f"--model: importing '{name}' raised {in_a_line(error)}{where(error)}") from error
-    if not hasattr(module, attribute):
-        raise InputError(f"--model: module '{name}' has no '{attribute}'")
-    factory = getattr(module, attribute)
+    factory = named(place, "--model", "module:factory, such as my_models:small_net")
     if isinstance(factory, nn.Module) or not callable(factory):
         kind = type(factory).__name__
         raise InputError(f"--model: '{place}' is a {kind}: give a function that returns the model")
