@@ -29,7 +29,7 @@ OWN = ["--attack", "own_attacks:mine"]
 
 
 @pytest.fixture(autouse=True)
-def _own_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_attacks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     Path("own_attacks.py").write_text(ATTACKS)
     monkeypatch.delitem(sys.modules, "own_attacks", raising=False)
 

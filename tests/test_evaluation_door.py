@@ -159,7 +159,7 @@ def test_what_is_no_batch_is_refused_in_one_line(name: str, attack: Any) -> None
 MODELS: dict[str, tuple[nn.Module, str]] = {
     "one logit": (
         Returns(lambda z: z[:, :1]),
-        r"got torch.float32 of shape \(8, 1\); of one logit z make two: torch.stack",
+        r"got torch.float32 of shape \(8, 1\); of one logit z make two: meddef.models.Binary",
     ),
     "one logit, flat": (Returns(lambda z: z[:, 0]), r"of shape \(8,\); of one logit"),
     "a tuple": (Returns(lambda z: (z, z)), "got tuple: wrap it in a module"),

@@ -12,7 +12,7 @@ from meddef.errors import InputError
 
 LOSSES = ("ce", "margin", "dlr")
 Loss = str | Callable[[Tensor, Tensor], Tensor]
-"""One of ``LOSSES``, or a function (logits (N, K), labels (N,)) -> (N,), larger the further an answer is from its label."""
+"""One of ``LOSSES``, or a function (logits (N, K), labels (N,)) -> (N,), larger the further answers are from labels."""
 
 
 def check_loss(loss: Loss) -> None:

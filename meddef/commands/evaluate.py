@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,13 +24,24 @@ from meddef.commands.output import AsJson, Output, check_output, deliver
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError, RunFailed
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 FailUnder = Annotated[
     float | None,
     typer.Option(
         "--fail-under",
         min=0,
         max=1,
-        help="Exit with 1 if robust accuracy is lower (of several ε: at the largest).",
+        help="Exit with 1 if robust accuracy is lower (of several ε: at the largest; of several labels: the lowest).",
+    ),
+]
+Activation = Annotated[
+    str,
+    typer.Option(
+        "--activation",
+        help="What your model's logits are meant for: softmax (one a class), or sigmoid: one logit, of two classes, or "
+        "one a class, each then attacked and judged alone, against the rest.",
     ),
 ]
 
@@ -39,6 +51,7 @@ def evaluate(
     dataset: Dataset = None,
     variant: Variant = None,
     model: OwnModel = None,
+    activation: Activation = "softmax",
     attack: Annotated[
         str,
         typer.Option(
@@ -106,12 +119,14 @@ def evaluate(
     from meddef.commands import evaluated
     from meddef.evaluation.cells import batches, test_order
     from meddef.evaluation.metrics import evaluate as evaluate_attack
+    from meddef.evaluation.own_model import under_sigmoid
     from meddef.evaluation.robustness_curve import minimal_eps
     from meddef.evaluation.single import bind_attack, class_named, load_model, targets_named
 
     asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
     check_device(device)
     paths = check_output(output)
+    sigmoid = is_sigmoid(activation)
     settings = parse_settings(given or [])
     targeted = _targeted(settings, targets)
     grid = parse_grid(eps, bounded=settings.get("norm", "linf") == "linf" and ":" not in attack)
@@ -124,10 +139,20 @@ def evaluate(
     chosen = 1 if positive is None else class_named(positive, splits.classes, "--positive")
     aims = None if targets is None else targets_named(targets, splits.classes)
     net, layout = load_model(
-        weights, subject.models[0], splits, device=device, rate=prune_rate, other_data=other_data
-    )
+        weights, subject.models[0], splits,
+        device=device, rate=prune_rate, other_data=other_data, sigmoid=sigmoid,
+    )  # fmt: skip
+    views = under_sigmoid(net, splits, device) if sigmoid else {"": net}
+    if len(views) > 1 and (len(grid) > 1 or targeted or positive):
+        raise InputError(
+            "several labels are attacked one by one, at one --eps, without --targets and --positive"
+        )
     part = splits.part(split)
-    loader = batches(part, images, subject.profile.batch_size, device, layout)
+
+    def loader(label: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in batches(part, images, subject.profile.batch_size, device, layout):
+            yield x, y if label is None else (y == label).long()
+
     each = [one.keywords if one is not None else {} for one in bound]
     used = {key: value for key, value in each[-1].items() if all(one.get(key) == value for one in each)}
     about = subject.about(splits) | {
@@ -136,18 +161,31 @@ def evaluate(
     }  # fmt: skip
     data = f"{subject.name}, {splits.dataset}"
     told = evaluated.Told(attack, each[-1].get("eps"), used, data, split, about, subject.told(splits, images))
+    patients = [part.patients[row] for row in test_order(part, images)]
     if len(grid) > 1:
         known = {radius: one for radius, one in zip(grid, bound, strict=True) if one is not None}
-        found = evaluated.curve(
-            minimal_eps(net, loader, lambda radius: known[radius], grid), part, images, told
-        )
+        least = minimal_eps(next(iter(views.values())), loader(), lambda radius: known[radius], grid)
+        found = evaluated.curve(least, part, images, told)
+    elif len(views) > 1:
+        outcomes = {
+            name: evaluate_attack(view, loader(label), bound[0])
+            for label, (name, view) in enumerate(views.items())
+        }
+        found = evaluated.labels(outcomes, patients, told)
     else:
-        outcome = evaluate_attack(net, loader, bound[0], targets=aims)
-        patients = [part.patients[row] for row in test_order(part, images)]
+        outcome = evaluate_attack(next(iter(views.values())), loader(), bound[0], targets=aims)
         found = evaluated.single(outcome, splits.classes, chosen, patients, told)
     deliver(found, paths, as_json=as_json)
-    if fault := too_low(found.headline["robust_accuracy"], fail_under):
+    robust = found.headline.get("lowest_robust_accuracy", found.headline["robust_accuracy"])
+    if fault := too_low(robust, fail_under):
         raise RunFailed(fault)
+
+
+def is_sigmoid(activation: str) -> bool:
+    """Whether --activation says sigmoid, and not softmax."""
+    if activation not in ("softmax", "sigmoid"):
+        raise InputError(f"--activation '{activation}' is unknown: use softmax or sigmoid")
+    return activation == "sigmoid"
 
 
 def too_low(robust: float | None, least: float | None) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class Told:
         )
         told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
         return f"{self.attack} ({told})" if told else self.attack
+
+    @property
+    def strength(self) -> str:
+        """The attack and its ε."""
+        return self.attack if self.eps is None else f"{self.attack} at ε = {_budget(self.eps)}"
 
     def on(self, n: int) -> str:
         """What was attacked."""
@@ -91,6 +97,60 @@ def single(
         more=[Table(_reliability(bins), "Calibration: confidence of the answers, and how many are right")],
         notes=[*notes, *told.notes],
         picture=partial(_draw_reliability, bins, f"{told.attack} on {told.on(n)}"),
+    )
+
+
+def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: Told) -> Found:
+    """Of labels that were attacked one by one: a row a label, diagnostic accuracy of each for the files."""
+    read = {
+        name: diagnostic_accuracy(one, ["without", name], patients=patients) for name, one in outcomes.items()
+    }
+    rates = [
+        (name, measure, rate)
+        for name, one in outcomes.items()
+        for measure, rate in (
+            ("clean accuracy", one.clean_accuracy),
+            ("robust accuracy", one.robust_accuracy),
+            ("attack success rate", one.asr),
+        )
+    ]
+    clean, robust = (
+        {name: rate for name, measure, rate in rates if measure == f"{kind} accuracy"}
+        for kind in ("clean", "robust")
+    )
+    lowest = min(robust, key=lambda name: robust[name].value)
+    means = [fmean(rate.value for rate in some.values()) for some in (clean, robust)]
+    n = len(patients)
+    frame = pd.DataFrame(
+        {"label": list(outcomes), "images with it": [str(int(one.labels.sum())) for one in outcomes.values()]}
+        | {
+            kind: [f"{rate.value:.1%} {_brackets(rate)}" for _, measure, rate in rates if measure == kind]
+            for kind in dict.fromkeys(measure for _, measure, _ in rates)
+        }
+    )
+    tables = [
+        Table(
+            _diagnostic(found, clean=told.attack == "clean"), f"Diagnostic accuracy: {name}", left=("class",)
+        )
+        for name, found in read.items()
+    ]
+    return Found(
+        summary=f"Robust accuracy under {told.strength}, mean of {len(outcomes)} labels, each attacked alone: "
+        f"{means[1]:.1%}, lowest {robust[lowest].value:.1%} ({lowest}), of {n} images; clean accuracy {means[0]:.1%}.",
+        about={**told.about, "n": n},
+        headline={
+            "clean_accuracy": means[0],
+            "robust_accuracy": means[1],
+            "lowest_robust_accuracy": robust[lowest].value,
+        },
+        rows={
+            "rates": [{"label": name, "measure": measure} | _counted(rate) for name, measure, rate in rates],
+            "diagnostic": [{"label": name} | row for name, found in read.items() for row in as_rows(found)],
+        },
+        csv=("rates", "diagnostic"),
+        tables=[Table(frame, f"{told.title} on {told.on(n)}")],
+        more=tables,
+        notes=told.notes,
     )
 
 
@@ -143,9 +203,8 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
 def _summary(clean: Proportion, robust: Proportion, told: Told) -> str:
     if told.attack == "clean":
         return f"Clean accuracy {clean.value:.1%} (95 % {_interval(clean, 1)}) of {clean.n} images."
-    strength = "" if told.eps is None else f" at ε = {_budget(told.eps)}"
     rate = f"{robust.value:.1%} (95 % {_interval(robust, 1)})"
-    robustness = f"Robust accuracy under {told.attack}{strength}: {rate} of {robust.n} images"
+    robustness = f"Robust accuracy under {told.strength}: {rate} of {robust.n} images"
     return f"{robustness}; clean accuracy {clean.value:.1%}."
 
 
@@ -157,6 +216,11 @@ def _budget(eps: float) -> str:
 def _interval(rate: Proportion, digits: int = 2) -> str:
     low, high = rate.interval
     return f"{low:.{digits}%} to {high:.{digits}%}"
+
+
+def _brackets(rate: Proportion) -> str:
+    low, high = rate.interval
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _counted(rate: Proportion) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meddef.commands.attacks import parse_eps
-from meddef.commands.evaluate import too_low
+from meddef.commands.evaluate import Activation, is_sigmoid, too_low
 from meddef.commands.judged import (
     Asked,
     Dataset,
@@ -36,6 +36,7 @@ def check_robustness(
     dataset: Dataset = None,
     variant: Variant = None,
     model: OwnModel = None,
+    activation: Activation = "softmax",
     twin_weights: Annotated[
         Path | None,
         typer.Option("--twin-weights", help="Weights of the same model trained without a defence."),
@@ -78,6 +79,7 @@ def check_robustness(
     """
     from meddef.audit import robustness_report
     from meddef.evaluation.cells import batches
+    from meddef.evaluation.own_model import under_sigmoid
     from meddef.evaluation.single import load_model
     from meddef.progress import progress_bar
     from meddef.robustness import BUDGETS
@@ -88,17 +90,23 @@ def check_robustness(
     asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
     check_device(device)
     paths = check_output(output, pictures=False)
+    sigmoid = is_sigmoid(activation)
     if budget not in BUDGETS:
         raise InputError(f"--budget '{budget}' is unknown: use one of {', '.join(BUDGETS)}")
     radius = parse_eps(eps)
     files = [weights] if twin_weights is None else [weights, twin_weights]
     subject = asked.subject(*files)
     splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
-    loaded = [
-        load_model(file, net, splits, device=device, other_data=other_data)
-        for file, net in zip(files, subject.models, strict=True)
-    ]
-    (net, layout), twin = loaded[0], loaded[1][0] if len(loaded) > 1 else None
+    nets = []
+    for file, empty in zip(files, subject.models, strict=True):
+        one, layout = load_model(file, empty, splits, device=device, other_data=other_data, sigmoid=sigmoid)
+        views = list(under_sigmoid(one, splits, device).values()) if sigmoid else [one]
+        if len(views) > 1:
+            raise InputError(
+                "check-robustness is for one logit under a sigmoid: several labels, meddef evaluate"
+            )
+        nets += views
+    net, twin = nets[0], nets[1] if len(nets) > 1 else None
     count = BUDGETS[budget].images
     loader = batches(splits.part(split), count, subject.profile.batch_size, device, layout)
     with progress_bar(1, "checks", enabled=not as_json) as bar:

@@ -2,6 +2,7 @@
 
 from meddef.evaluation.diagnostic import diagnostic_accuracy
 from meddef.evaluation.metrics import Evaluation, confusion_matrix, evaluate
+from meddef.evaluation.multilabel import evaluate_labels
 from meddef.evaluation.robustness_curve import MinimalEps, minimal_eps
 from meddef.evaluation.weights_header import describe
 
@@ -12,5 +13,6 @@ __all__ = [
     "describe",
     "diagnostic_accuracy",
     "evaluate",
+    "evaluate_labels",
     "minimal_eps",
 ]

@@ -6,7 +6,7 @@ from inspect import signature
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from meddef.attacks.contract import check_logits
 from meddef.data.splits import Splits
@@ -14,6 +14,7 @@ from meddef.error_source import in_a_line
 from meddef.error_source import place as where
 from meddef.errors import InputError
 from meddef.evaluation.own_code import named
+from meddef.models import Binary
 
 
 def build_own_model(place: str) -> nn.Module:
@@ -41,15 +42,42 @@ def build_own_model(place: str) -> nn.Module:
 
 def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
     """Refuse a model in evaluation mode that cannot take one test image or has not one logit a class."""
-    image, _ = splits.test.batch(np.arange(1))
-    try:
-        with torch.no_grad():
-            answer = model(image.to(device))
-    except Exception as error:
-        reason = f"{in_a_line(error)}{where(error)}"
-        raise InputError(f"the model cannot take images of shape {tuple(image.shape)}: {reason}") from error
-    classes = check_logits(answer, torch.zeros(1, dtype=torch.long)).shape[1]
+    classes = check_logits(_answer(model, splits, device), torch.zeros(1, dtype=torch.long)).shape[1]
     if classes != len(splits.classes):
         raise InputError(
             f"the model has {classes} classes, the data {len(splits.classes)}: {', '.join(splits.classes)}"
         )
+
+
+def under_sigmoid(model: nn.Module, splits: Splits, device: str) -> dict[str, nn.Module]:
+    """A model in evaluation mode whose logits are meant for a sigmoid, as models of two classes (see ``Binary``).
+
+    Returns:
+        One, called after the second class, of a model of one logit and data of two classes; else one a class, which
+        asks for that class against the rest.
+
+    Raises:
+        InputError: it cannot take one test image, or has neither one logit nor one a class.
+    """
+    answer = _answer(model, splits, device)
+    names = list(splits.classes)
+    shape = tuple(answer.shape) if isinstance(answer, Tensor) else ()
+    if shape in ((1,), (1, 1)) and len(names) == 2:
+        return {names[1]: Binary(model)}
+    if shape == (1, len(names)):
+        return {name: Binary(model, j, len(names)) for j, name in enumerate(names)}
+    raise InputError(
+        f"--activation sigmoid wants one logit (two classes) or one for each of {', '.join(names)}; the model returned "
+        f"{shape or type(answer).__name__} for one image"
+    )
+
+
+def _answer(model: nn.Module, splits: Splits, device: str) -> object:
+    """To one test image."""
+    image, _ = splits.test.batch(np.arange(1))
+    try:
+        with torch.no_grad():
+            return model(image.to(device))
+    except Exception as error:
+        reason = f"{in_a_line(error)}{where(error)}"
+        raise InputError(f"the model cannot take images of shape {tuple(image.shape)}: {reason}") from error

@@ -107,8 +107,11 @@ def load_model(
     device: str,
     rate: float = 0.0,
     other_data: bool = False,
+    sigmoid: bool = False,
 ) -> tuple[nn.Module, torch.memory_format]:
     """A variant of the paper, or a model of one's own, with these weights, pruned, in evaluation mode, and its layout.
+
+    With ``sigmoid`` its logits are left to ``own_model.under_sigmoid``, else there must be one a class.
 
     Raises:
         InputError: unknown variant, wrong weights, another number of classes; unless ``other_data``, images that are
@@ -127,5 +130,6 @@ def load_model(
     if rate > 0:
         net = prune_l1(net, rate)
     net = net.to(device).to(memory_format=layout).eval()
-    check_classes(net, splits, device)
+    if not sigmoid:
+        check_classes(net, splits, device)
     return net, layout
