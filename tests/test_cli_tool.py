@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from test_cli_evaluate import folder, given  # noqa: F401  (folder is a fixture: bright images are class 1)
 from test_cli_output import failed, ran
+from test_howto import blocks
 from typer.testing import CliRunner
 
 from meddef.cli import app
@@ -139,3 +141,22 @@ def test_what_cannot_be_is_one_line(
     assert code == 2
     assert re.search(message, line), line
     assert not Path("out.json").exists()
+
+
+def test_the_attack_of_the_howto_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks("Attack with a function of your own", "python")
+    Path("my_attacks.py").write_text(code)
+    monkeypatch.delitem(sys.modules, "my_attacks", raising=False)
+    told = json.loads(ran("--attack", "my_attacks:brighter", "--eps", "0.3", "--set", "steps=9", "--json"))
+    assert told["headline"]["robust_accuracy"] < told["headline"]["clean_accuracy"]
+    assert told["headline"]["largest_change"] == pytest.approx(0.3, abs=1e-6)
+
+
+def test_the_labels_of_the_howto_are_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("Judge a model of one logit, or of several labels", "python")
+    x, labels = torch.rand(4, 3, 8, 8), torch.tensor([[0, 1]] * 4)
+    exec(
+        code,
+        {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2)), "loader": [(x, labels)]},
+    )
+    assert len(capsys.readouterr().out.splitlines()) == 2

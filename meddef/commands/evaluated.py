@@ -73,7 +73,7 @@ def single(
     ]
     people = len(set(patients))
     drawn = f"{n} images" if people == n else f"{people} patients"
-    alone = "" if people == n else ", as if images were patients"
+    alone = "" if people == n else ", taking images as independent"
     notes = [
         f"largest change of a pixel {outcome.linf:.4f}, most features changed {outcome.l0}",
         f"95 % intervals: of the rates Wilson{alone}; of diagnostic accuracy "
