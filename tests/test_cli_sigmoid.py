@@ -99,6 +99,7 @@ def test_its_robustness_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         ("one", ["--activation", "relu"], "--activation 'relu' is unknown: use softmax or sigmoid"),
         ("three", SIGMOID, r"one logit .* or one for each of NORMAL, PNEUMONIA; the model returned \(1, 3\)"),
         ("two", [*SIGMOID, "--eps", "0.1,0.2"], "several labels are attacked one by one, at one --eps"),
+        ("two", [*SIGMOID, "-o", "out.png"], "several labels are attacked one by one.* and a picture"),
         ("two", [*SIGMOID, "--targets", "1"], "several labels are attacked one by one"),
     ],
 )

@@ -113,6 +113,7 @@ def test_sensitivity_is_that_of_the_class_that_is_asked_for() -> None:
     ("arguments", "message"),
     [
         (["--positive", "SICK"], "--positive 'SICK' is no class: use NORMAL or 0, PNEUMONIA or 1"),
+        (["--positive", "1", "--dataset", "phantom_oct"], "--positive is for two classes, and there are 4"),
         (["--eps", "0.1,0.1"], "--eps 0.1,0.1: several must be above 0 and differ"),
         (["--eps", "0,0.1"], "several must be above 0"),
         (["--eps", "0.1,"], "--eps '' is not a number"),

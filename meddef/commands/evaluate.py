@@ -20,7 +20,7 @@ from meddef.commands.judged import (
     Variant,
     Weights,
 )
-from meddef.commands.output import AsJson, Output, check_output, deliver
+from meddef.commands.output import AsJson, Output, check_output, deliver, is_picture
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError, RunFailed
 
@@ -115,6 +115,10 @@ def evaluate(
 
         meddef evaluate --dataset chest_xray --image-size 224 --model my_models:small_net -w mine.safetensors
         --attack ensemble --set steps=50
+
+        meddef evaluate -w full.safetensors --attack my_attacks:mine --eps 0.03 --set steps=9
+
+        meddef evaluate --dataset chest_xray --model my_models:one_logit --activation sigmoid -w mine.safetensors
     """
     from meddef.commands import evaluated
     from meddef.evaluation.cells import batches, test_order
@@ -136,6 +140,8 @@ def evaluate(
     bound = [bind_attack(attack, radius, settings, targeted=targeted) for radius in radii]
     subject = asked.subject(weights)
     splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
+    if positive is not None and len(splits.classes) > 2:
+        raise InputError(f"--positive is for two classes, and there are {len(splits.classes)}: leave it out")
     chosen = 1 if positive is None else class_named(positive, splits.classes, "--positive")
     aims = None if targets is None else targets_named(targets, splits.classes)
     net, layout = load_model(
@@ -143,9 +149,9 @@ def evaluate(
         device=device, rate=prune_rate, other_data=other_data, sigmoid=sigmoid,
     )  # fmt: skip
     views = under_sigmoid(net, splits, device) if sigmoid else {"": net}
-    if len(views) > 1 and (len(grid) > 1 or targeted or positive):
+    if len(views) > 1 and (len(grid) > 1 or targeted or positive or any(is_picture(path) for path in paths)):
         raise InputError(
-            "several labels are attacked one by one, at one --eps, without --targets and --positive"
+            "several labels are attacked one by one, at one --eps, without --targets, --positive and a picture"
         )
     part = splits.part(split)
 

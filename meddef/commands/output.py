@@ -82,6 +82,10 @@ def check_output(paths: Sequence[Path] | None, *, pictures: bool = True) -> list
     return list(paths or ())
 
 
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES
+
+
 def versions() -> dict[str, str]:
     """Of what computes."""
     return {name: version(name) for name in ("meddef", "torch")}
@@ -106,7 +110,7 @@ def deliver(found: Found, paths: Sequence[Path], *, as_json: bool) -> None:
         typer.echo(line, err=as_json)
     for path in paths:
         kind = path.suffix.lower()
-        if kind in PICTURES:
+        if is_picture(path):
             _draw(found, path)
         else:
             write_text(path, {".json": f"{text}\n"}.get(kind) or _WRITERS[kind](found, whole))
@@ -130,8 +134,7 @@ def show(table: Table) -> None:
 
 
 def _draw(found: Found, path: Path) -> None:
-    if found.picture is None:
-        raise InputError(f"there is no picture of this to write to {path}")
+    assert found.picture is not None, "a command that draws none refuses pictures before it begins"
     with replacing(path) as temporary:
         found.picture().savefig(temporary, format=path.suffix[1:].lower(), dpi=200)
 
