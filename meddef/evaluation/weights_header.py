@@ -17,7 +17,8 @@ from meddef.data import CARDS
 from meddef.data.source_phantom import check_sizes
 from meddef.data.splits import Splits
 from meddef.errors import InputError
-from meddef.settings import DatasetSettings, faults_of
+from meddef.yaml_reader import faults_of
+from meddef.settings import DatasetSettings
 
 WORDS = {
     "dataset": "dataset",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -32,7 +29,7 @@ from meddef.settings.measures import (
     UniversalSettings,
 )
 from meddef.settings.training import PAPERS_METHOD, AdversarialSettings, Noise, TrainingSettings
-from meddef.yaml_reader import read_yaml
+from meddef.yaml_reader import as_input_error, read_yaml
 
 
 class DatasetSettings(Settings):
@@ -150,18 +147,3 @@ def load_profile(name_or_path: str) -> Profile:
         )
     with as_input_error(f"profile '{name_or_path}'"):
         return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
-
-
-@contextmanager
-def as_input_error(place: str) -> Iterator[None]:
-    """What is wrong with settings, all of it in one line that begins with ``place``."""
-    try:
-        yield
-    except ValidationError as error:
-        raise InputError(f"{place}: {faults_of(error)}") from error
-
-
-def faults_of(error: ValidationError) -> str:
-    """Place and message of each fault."""
-    told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-    return "; ".join(": ".join(filter(None, each)) for each in told)
