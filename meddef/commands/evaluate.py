@@ -22,6 +22,7 @@ from meddef.commands.judged import (
     Weights,
 )
 from meddef.commands.output import AsJson, Output, check_output, deliver
+from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError
 
@@ -37,6 +38,11 @@ WORDS = {"true": True, "false": False, "none": None}
 def evaluate(
     weights: Weights,
     dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
     variant: Variant = None,
     model: OwnModel = None,
     attack: Annotated[
@@ -78,12 +84,13 @@ def evaluate(
 
         meddef evaluate -w full.safetensors --set norm=l2 --eps 3 --targets second -o second.json
 
-        meddef evaluate --dataset chest_xray --image-size 224 --model my_models:small_net -w mine.safetensors
+        meddef evaluate --data my_images --image-size 224 --model my_models:small_net -w mine.safetensors
         --attack ensemble --set steps=50
     """
     from meddef.evaluation.single import bind_attack, evaluate_weights, targets_named
 
-    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
+    own = Own(data, csv, classes, window, channels)
+    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data, own)
     check_device(device)
     check_output(output)
     settings = parse_settings(given or [])

@@ -70,9 +70,13 @@ def read_image(
             facts = look(image, path)
             said += facts.words(window)
             image.load()
-            pixels, coloured = _deep(image, path, facts, window, colour) if facts.deep else _shallow(image, colour)
+            pixels, coloured = (
+                _deep(image, path, facts, window, colour) if facts.deep else _shallow(image, colour)
+            )
             said += [COLOUR_LOST] if coloured and not colour else []
-            return pixels if image.format == "TIFF" else turned(pixels, facts.turn)  # Pillow turns TIFF itself
+            return (
+                pixels if image.format == "TIFF" else turned(pixels, facts.turn)
+            )  # Pillow turns TIFF itself
     except UnidentifiedImageError:
         raise UnreadableImage("not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

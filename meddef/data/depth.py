@@ -43,9 +43,7 @@ class Facts(NamedTuple):
         said = ["turned upright as their orientation tag says"] if self.turn != 1 else []
         if self.deep:
             if window:
-                said.append(
-                    f"deeper than 8 bits, read through the window {window[0]:g} to {window[1]:g}"
-                )
+                said.append(f"deeper than 8 bits, read through the window {window[0]:g} to {window[1]:g}")
             elif self.bits:
                 said.append(f"deeper than 8 bits, of which the file says that {self.bits} are used")
             else:
@@ -101,7 +99,7 @@ def deep_values(image: Image.Image, path: Path, facts: Facts, *, colour: bool = 
 
 
 def to_grey(values: np.ndarray, facts: Facts, window: Window | None) -> np.ndarray:
-    """Deep values (H, W) or (H, W, 3) as uint8 of that shape: from the window, else from the used bits, else from percentiles. Finite values only."""
+    """Deep values, finite, as uint8 of their shape: from the window, else from the used bits, else from percentiles."""
     low, high = window or _range(values, facts)
     if high <= low:
         low, high = float(values.min()), float(values.max())

@@ -16,8 +16,8 @@ from meddef.errors import InputError
 
 @dataclass(frozen=True)
 class OwnImages:
-    """``card`` is known to the process; ``data_dir`` is what ``load_splits`` needs beside its name; ``splits`` are those
-    that the images lie in; ``patients``: whether those are known."""
+    """``card`` is known to the process; ``data_dir`` is what ``load_splits`` needs beside its name; ``splits`` are
+    those that the images lie in; ``patients``: whether those are known."""
 
     card: Card
     data_dir: Path

@@ -30,7 +30,7 @@ def area(size: Size) -> int:
 
 
 def in_words(size: Size) -> str:
-    """"64", or "192 x 256" (height x width)."""
+    """ "64", or "192 x 256" (height x width)."""
     size = simplest(size)
     return str(size) if isinstance(size, int) else " x ".join(map(str, size))
 

@@ -24,7 +24,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """``read(i)`` gives item i as uint8 (H, W) or (H, W, 3), or raises ``UnreadableImage``; it must be safe to call from threads.
+    """``read(i)`` gives item i as uint8 (H, W) or (H, W, 3), or raises ``UnreadableImage``; it must be safe to
+    call from threads.
 
     ``how_read(i)`` names, after that, what was done to a file that is not plain 8-bit grey."""
 

@@ -24,13 +24,15 @@ def read_table(path: Path) -> pd.DataFrame:
     ``InputError`` for another file, a missing column, an empty or repeated path, an empty label, another split.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
+        )
     except (OSError, ValueError) as error:  # pandas' own are ValueErrors
         raise InputError(f"{path} is not a readable CSV file ({' '.join(str(error).split())})") from None
     table.columns = [name.strip().lower() for name in table.columns]
     if lacking := [name for name in NEEDED if name not in table.columns]:
         raise InputError(
-            f"{path} has no column {' or '.join(lacking)}: it must have path and label, and may have patient and split; "
+            f"{path} has no column {' or '.join(lacking)}: it must have path and label, may have patient and split; "
             f"it has {', '.join(table.columns)}"
         )
     table = table[[name for name in (*NEEDED, "patient", "split") if name in table.columns]]

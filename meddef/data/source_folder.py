@@ -33,7 +33,9 @@ def find_root(card: Card, data_dir: Path | None) -> Path:
 def _unpacked(base: Path, folder: str) -> Path | None:
     """``folder`` below ``base`` as archives leave it: with a space behind its name (Kaggle's "OCT2017 "), or in a
     folder of the same name (chest_xray/chest_xray) where that holds no images itself."""
-    named = sorted((e for e in _visible(base) if e.name.strip() == folder and e.is_dir()), key=lambda e: len(e.name))
+    named = sorted(
+        (e for e in _visible(base) if e.name.strip() == folder and e.is_dir()), key=lambda e: len(e.name)
+    )
     if not named:
         return None
     found = Path(named[0].path)

@@ -113,7 +113,9 @@ def _read(card: Card, path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{card.name}: {path} has no array {error.args[0]}; get the file again") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = _no_npz(path, error)
-        raise InputError(f"{card.name}: {path} is not a readable .npz ({reason}); {card.how_to_get}") from None
+        raise InputError(
+            f"{card.name}: {path} is not a readable .npz ({reason}); {card.how_to_get}"
+        ) from None
     found, named = arrays["test_images"].shape[1:3], _named_size(path)
     if named is not None and found != (named, named) and len(found) == 2:
         sides = " x ".join(map(str, found))

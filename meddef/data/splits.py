@@ -112,7 +112,9 @@ def load_splits(
     lie = needed if split_policy == "released" else ()
     colour = channels == 3
     contents, make_source, place = _find_source(card, image_size, seed, data_dir, cache, sizes, lie, colour)
-    key = content_key(dataset, contents, image_size, steps.model_dump(), *(card.window or ()), *["RGB"][: colour])
+    key = content_key(
+        dataset, contents, image_size, steps.model_dump(), *(card.window or ()), *["RGB"][:colour]
+    )
 
     def build(path: Path) -> Index:
         return prepare(
@@ -217,6 +219,8 @@ def _log(dataset: str, report: dict[str, Any]) -> None:
     if removed := report["removed_from_training"]:
         logger.warning("%s: %d training images repeat another image and were left out", dataset, len(removed))
     for split, classes in report["classes_without_images"].items():
+        if len(classes) == len(report["counts"][split]):
+            continue  # an empty split, which the caller did not need
         logger.warning("%s: %s has no images of %s", dataset, split, ", ".join(classes))
 
 

@@ -17,6 +17,7 @@ from pydantic import (
 from meddef.catalogue import VARIANTS, usual_training
 from meddef.data.cards import Card, add_card
 from meddef.data.preprocessing import Preprocessing
+from meddef.data.size import Size, area, simplest
 from meddef.errors import InputError
 from meddef.settings.base import Positive, Settings
 from meddef.settings.measures import (
@@ -31,12 +32,14 @@ from meddef.settings.measures import (
 from meddef.settings.training import PAPERS_METHOD, AdversarialSettings, Noise, TrainingSettings
 from meddef.yaml_reader import as_input_error, read_yaml
 
+Side = Annotated[int, Field(ge=28)]
+
 
 class DatasetSettings(Settings):
     """Which images, how they are split and prepared.
 
-    A dataset of one's own brings its card, which is known from then on. Without a card none is written, so that what
-    was recorded keeps its keys.
+    A dataset of one's own brings its card, which is known from then on. Without a card or channels none are written, so
+    that what was recorded keeps its keys.
     """
 
     name: str
@@ -45,6 +48,7 @@ class DatasetSettings(Settings):
     preprocessing: Preprocessing | None = None  # None: the steps the paper names for this dataset
     sizes: dict[str, int] | None = None  # phantoms only: images per split
     split_seed: int = 0
+    channels: Literal[1, 3] | None = None  # 3 keeps colours, 1 is one of grey; None: grey as three equal ones
 
     @model_validator(mode="before")
     @classmethod
@@ -62,7 +66,11 @@ class DatasetSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if name != "card" or value is not None}
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name not in ("card", "channels") or value is not None
+        }
 
 
 class Profile(Settings):
@@ -70,7 +78,7 @@ class Profile(Settings):
 
     name: str
     description: str
-    image_size: Annotated[int, Field(ge=28)]
+    image_size: Side | tuple[Side, Side]  # of a square, or height and width
     datasets: list[DatasetSettings]
     variants: list[str]
     seeds: list[int] = [0]
@@ -90,6 +98,11 @@ class Profile(Settings):
     transfer: TransferSettings | None = None
     probes: ProbesSettings = ProbesSettings()
 
+    @field_validator("image_size")
+    @classmethod
+    def _simplest(cls, size: Size) -> Size:
+        return simplest(size)
+
     @field_validator("rivals")
     @classmethod
     def _no_twins(cls, rivals: dict[str, list[AdversarialSettings]]) -> dict[str, list[AdversarialSettings]]:
@@ -100,6 +113,11 @@ class Profile(Settings):
                     f"{variant}: each rival once, and none is the paper's recipe; got {', '.join(names)}"
                 )
         return rivals
+
+    def features(self, dataset: str) -> int:
+        """Pixels times channels of an image of ``dataset`` as a model gets it."""
+        channels = next((each.channels for each in self.datasets if each.name == dataset), None)
+        return (channels or 3) * area(self.image_size)
 
     def models(self) -> list[tuple[str, TrainingSettings]]:
         """Every variant with the settings it is trained with, the controls behind, rivals and those with noise last."""
