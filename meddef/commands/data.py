@@ -68,7 +68,7 @@ def prepare(
 ) -> None:
     """Decode and preprocess a dataset into the cache, so that later commands start at once."""
     from meddef.data import load_splits
-    from meddef.data.size import in_words, parse_size
+    from meddef.data.size import parse_size, sides
 
     chosen = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
     policy = "released"  # the cache holds all images, whatever the split
@@ -82,7 +82,7 @@ def prepare(
         skip_unreadable=skip_unreadable,
     )
     found, skipped = splits.report["files_found"], len(splits.report["skipped"])
-    typer.echo(f"{splits.dataset}: {found - skipped:,} images ready at {in_words(size)} pixels")
+    typer.echo(f"{splits.dataset}: {found - skipped:,} images ready at {' x '.join(map(str, sides(size)))} pixels")
 
 
 @app.command()
