@@ -17,13 +17,13 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from typer.testing import CliRunner
 
-from meddef.audit import robustness_report
 from meddef.cli import app
 from meddef.data import CARDS, cards
 from meddef.data.cards import find_card, package_cards
 from meddef.data.own import own_images
 from meddef.errors import InputError
 from meddef.evaluation import evaluate
+from meddef.robustness import robustness_report
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training import train
 from meddef.training.checkpoint import read_header

@@ -82,7 +82,9 @@ def prepare(
         skip_unreadable=skip_unreadable,
     )
     found, skipped = splits.report["files_found"], len(splits.report["skipped"])
-    typer.echo(f"{splits.dataset}: {found - skipped:,} images ready at {' x '.join(map(str, sides(size)))} pixels")
+    typer.echo(
+        f"{splits.dataset}: {found - skipped:,} images ready at {' x '.join(map(str, sides(size)))} pixels"
+    )
 
 
 @app.command()

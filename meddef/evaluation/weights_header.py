@@ -18,8 +18,8 @@ from meddef.data.size import Size
 from meddef.data.source_phantom import check_sizes
 from meddef.data.splits import Splits
 from meddef.errors import InputError
-from meddef.yaml_reader import faults_of
 from meddef.settings import DatasetSettings
+from meddef.yaml_reader import faults_of
 
 WORDS = {
     "dataset": "dataset",
