@@ -68,7 +68,7 @@ def prepare(
 ) -> None:
     """Decode and preprocess a dataset into the cache, so that later commands start at once."""
     from meddef.data import load_splits
-    from meddef.data.size import parse_size, sides
+    from meddef.image_size import parse_size, sides
 
     chosen = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
     policy = "released"  # the cache holds all images, whatever the split
@@ -106,7 +106,7 @@ def show(
 ) -> None:
     """Print images per split and class, duplicates, and patients that are in several splits."""
     from meddef.data import load_splits
-    from meddef.data.size import parse_size
+    from meddef.image_size import parse_size
 
     splits = load_splits(
         **_chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir),

@@ -96,9 +96,9 @@ class Asked:
         """
         from meddef.data.cards import SPLITS, find_card
         from meddef.data.policies import check_policy
-        from meddef.data.size import parse_size
         from meddef.evaluation.single import check_weights
         from meddef.evaluation.weights_header import check_model, check_settings, data_of
+        from meddef.image_size import parse_size
         from meddef.settings import load_profile
         from meddef.training.checkpoint import read_header
 
@@ -197,8 +197,8 @@ class Subject:
         """Which images were judged, where they came from, and what the weights know of them: lines to be printed."""
         from meddef.data.origin import released_as
         from meddef.data.report import read_as
-        from meddef.data.size import in_words
         from meddef.evaluation.cells import test_order
+        from meddef.image_size import px
 
         images, origin = splits.part(self.asked.split), splits.origin
         assert origin is not None
@@ -206,7 +206,7 @@ class Subject:
         where = (
             f"{len(order):,} of the {len(images):,} images of split {self.asked.split} of {splits.dataset}"
         )
-        line = f"images: {where} ({origin.split}), {in_words(origin.image_size)} px"
+        line = f"images: {where} ({origin.split}), {px(origin.image_size)}"
         if origin.place:
             line += f"; in {origin.place}: {released_as(images.names[row] for row in order)}"
         own = self.place is not None

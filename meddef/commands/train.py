@@ -103,10 +103,10 @@ def train(
 
         meddef train --variant resnet18 --dataset phantom_xray --method trades --epsilon 4/255 --beta 1
     """
-    from meddef.data.size import parse_size
     from meddef.evaluation.cells import model_folder
     from meddef.evaluation.distributed_training import train_cell
     from meddef.evaluation.plan import Plan, RunOptions, make_plan
+    from meddef.image_size import parse_size
     from meddef.records import RecordStore
     from meddef.settings import ProbesSettings, load_profile
     from meddef.training.launch import joined
@@ -193,13 +193,13 @@ def _copy(weights: Path, output: Path, cell: Cell, settings: Profile, options: R
 def _told(settings: Profile) -> str:
     """How the images were split, in words."""
     from meddef.data.cards import find_card
-    from meddef.data.size import in_words
+    from meddef.image_size import px
 
     (dataset,) = settings.datasets
     card = find_card(dataset.name)
     how = "split as drawn" if card.kind == "phantom" else f"split policy {dataset.split_policy}"
-    size = in_words(settings.image_size)
-    return f"trained on split train of {dataset.name} ({how}, seed {dataset.split_seed}), {size} px"
+    size = px(settings.image_size)
+    return f"trained on split train of {dataset.name} ({how}, seed {dataset.split_seed}), {size}"
 
 
 def _own(own: OwnImages, policy: str | None) -> DatasetSettings:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from meddef.data.size import Size
+from meddef.image_size import Size
 
 
 @dataclass(frozen=True)

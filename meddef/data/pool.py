@@ -19,9 +19,9 @@ from tqdm import tqdm
 from meddef.data import duplicates
 from meddef.data.decode import UnreadableImage, quiet_decoding
 from meddef.data.preprocessing import Preprocessing
-from meddef.data.size import Size, sides
 from meddef.data.source import Source
 from meddef.errors import InputError
+from meddef.image_size import Size, sides
 
 SHOWN = 3
 """Unusable files that an error message names."""

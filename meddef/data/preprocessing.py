@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from meddef.data.size import Size, sides
+from meddef.image_size import Size, sides
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

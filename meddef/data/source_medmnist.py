@@ -12,10 +12,10 @@ import numpy as np
 
 from meddef.data.cards import SPLITS, Card
 from meddef.data.decode import COLOUR_LOST, has_colour
-from meddef.data.size import Size, sides
 from meddef.data.source import Item, Source
 from meddef.data.source_folder import find_data_dir
 from meddef.errors import InputError
+from meddef.image_size import Size, sides
 
 logger = logging.getLogger(__name__)
 

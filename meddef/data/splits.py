@@ -22,13 +22,13 @@ from meddef.data.policies import check_policy, paper_split, patient_groups, pati
 from meddef.data.pool import Index, describe_problems, prepare
 from meddef.data.preprocessing import Preprocessing
 from meddef.data.report import make_report, training_repeats
-from meddef.data.size import Size, in_words, sides, simplest
 from meddef.data.source import Source
 from meddef.data.source_csv import find_csv, list_rows
 from meddef.data.source_folder import find_root, folder_source, list_items
 from meddef.data.source_medmnist import find_npz, medmnist_source
 from meddef.data.source_phantom import check_sizes, phantom_source
 from meddef.errors import InputError
+from meddef.image_size import Size, px, sides, simplest
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def load_splits(
             progress=progress,
         )
 
-    pool = cached_pool(cache, f"{dataset}-{in_words(image_size).replace(' ', '')}", key, build)
+    pool = cached_pool(cache, f"{dataset}-{px(image_size).removesuffix(' px').replace(' ', '')}", key, build)
     if pool.index.skipped and not skip_unreadable:
         found = len(pool.index.skipped) + len(pool.index.names)
         raise InputError(describe_problems(dataset, pool.index.skipped, found))
@@ -146,11 +146,11 @@ def _check_arguments(
     card: Card, image_size: Size, channels: int | None, seed: int, sizes: dict[str, int] | None
 ) -> None:
     if min(sides(image_size)) < SMALLEST_SIZE:
-        raise InputError(f"image_size must be at least {SMALLEST_SIZE} pixels, not {in_words(image_size)}")
+        raise InputError(f"image_size must be at least {SMALLEST_SIZE} px, not {px(image_size)}")
     if channels not in (None, 1, 3):
         raise InputError(f"channels must be 1 or 3, not {channels}")
     if card.kind == "phantom" and not isinstance(image_size, int):
-        raise InputError(f"{card.name} is drawn square: give image_size one side, not {in_words(image_size)}")
+        raise InputError(f"{card.name} is drawn square: give image_size one side, not {px(image_size)}")
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
     if sizes is not None and card.kind != "phantom":

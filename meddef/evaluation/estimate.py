@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from meddef.arithmetic import on_threads
-from meddef.data.size import sides
 from meddef.evaluation.cell import Cell
+from meddef.image_size import sides
 from meddef.models import build_model
 from meddef.settings import Profile
 

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from meddef.data import CARDS, Preprocessing, load_splits
-from meddef.data.size import sides
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.data.splits import Splits
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import head, test_order
 from meddef.evaluation.plan import RunOptions
+from meddef.image_size import sides
 from meddef.probes import pixels
 from meddef.probes.registry import PROBES
 from meddef.records import CLASS_CHARACTERS, Record

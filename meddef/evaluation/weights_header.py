@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from meddef.data import CARDS
-from meddef.data.size import Size
 from meddef.data.source_phantom import check_sizes
 from meddef.data.splits import Splits
 from meddef.errors import InputError
+from meddef.image_size import Size
 from meddef.settings import DatasetSettings
 from meddef.yaml_reader import faults_of
 

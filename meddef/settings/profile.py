@@ -17,8 +17,8 @@ from pydantic import (
 from meddef.catalogue import VARIANTS, usual_training
 from meddef.data.cards import Card, add_card
 from meddef.data.preprocessing import Preprocessing
-from meddef.data.size import Size, area, simplest
 from meddef.errors import InputError
+from meddef.image_size import Size, area, simplest
 from meddef.settings.base import Positive, Settings
 from meddef.settings.measures import (
     CurveSettings,

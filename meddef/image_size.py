@@ -29,10 +29,10 @@ def area(size: Size) -> int:
     return height * width
 
 
-def in_words(size: Size) -> str:
-    """ "64", or "192 x 256" (height x width)."""
+def px(size: Size) -> str:
+    """ "64 px", or "192 x 256 px" (height x width)."""
     size = simplest(size)
-    return str(size) if isinstance(size, int) else " x ".join(map(str, size))
+    return f"{size if isinstance(size, int) else ' x '.join(map(str, size))} px"
 
 
 def parse_size(text: str) -> Size:
