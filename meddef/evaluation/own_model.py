@@ -65,7 +65,8 @@ def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
     except Exception as error:
         reason = f"{in_a_line(error)}{where(error)}"
         raise InputError(
-            f"the model cannot take images of shape {tuple(image.shape)} (--channels, --image-size): {reason}"
+            f"the model cannot take images of shape {tuple(image.shape)}: {reason}; --channels and --image-size choose "
+            "other images"
         ) from error
     classes = check_logits(answer, torch.zeros(1, dtype=torch.long)).shape[1]
     if classes != len(splits.classes):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
-    Field,
     SerializerFunctionWrapHandler,
     field_validator,
     model_serializer,
@@ -31,8 +30,6 @@ from meddef.settings.measures import (
 )
 from meddef.settings.training import PAPERS_METHOD, AdversarialSettings, Noise, TrainingSettings
 from meddef.yaml_reader import as_input_error, read_yaml
-
-Side = Annotated[int, Field(ge=28)]
 
 
 class DatasetSettings(Settings):
@@ -78,7 +75,7 @@ class Profile(Settings):
 
     name: str
     description: str
-    image_size: Side | tuple[Side, Side]  # of a square, or height and width
+    image_size: int | tuple[int, int]  # side of a square, or height and width; at least 28 pixels
     datasets: list[DatasetSettings]
     variants: list[str]
     seeds: list[int] = [0]
@@ -98,10 +95,15 @@ class Profile(Settings):
     transfer: TransferSettings | None = None
     probes: ProbesSettings = ProbesSettings()
 
-    @field_validator("image_size")
+    @field_validator("image_size", mode="plain")
     @classmethod
-    def _simplest(cls, size: Size) -> Size:
-        return simplest(size)
+    def _size(cls, given: Any) -> Size:
+        pair = given if isinstance(given, list | tuple) else [given]
+        if len(pair) not in (1, 2) or not all(type(side) is int for side in pair):
+            raise ValueError("must be a side in pixels, or [height, width]")
+        if min(pair) < 28:
+            raise ValueError("Input should be greater than or equal to 28")
+        return simplest((pair[0], pair[-1]))
 
     @field_validator("rivals")
     @classmethod
