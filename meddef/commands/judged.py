@@ -98,7 +98,7 @@ class Asked:
         from meddef.data.policies import check_policy
         from meddef.evaluation.single import check_weights
         from meddef.evaluation.weights_header import check_model, check_settings, data_of
-        from meddef.image_size import parse_size
+        from meddef.image_size import parse_size, simplest
         from meddef.settings import load_profile
         from meddef.training.checkpoint import read_header
 
@@ -123,7 +123,7 @@ class Asked:
             there = None if self.profile else data_of(headers[0]).get("image_size")
             if there is None and own is not None and self.profile is None:
                 raise InputError(f"{files[0]} does not say at which size it was trained: give --image-size")
-            size = there or profile.image_size
+            size = simplest(there) if isinstance(there, int | list) else profile.image_size
         for header, file in zip(headers, files, strict=True):
             check_model(header, file, models[0] if isinstance(models[0], str) else None, card.classes)
             if not self.other_data:

@@ -64,10 +64,7 @@ def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
             answer = model(image.to(device))
     except Exception as error:
         reason = f"{in_a_line(error)}{where(error)}"
-        raise InputError(
-            f"the model cannot take images of shape {tuple(image.shape)}: {reason}; --channels and --image-size choose "
-            "other images"
-        ) from error
+        raise InputError(f"the model cannot take images of shape {tuple(image.shape)}: {reason}") from error
     classes = check_logits(answer, torch.zeros(1, dtype=torch.long)).shape[1]
     if classes != len(splits.classes):
         raise InputError(
