@@ -17,10 +17,10 @@ def sides(size: Size) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def simplest(size: Size) -> Size:
-    """A square as its side, so that [64, 64] and 64 are one thing; else (height, width)."""
+def simplest(size: Size) -> int | list[int]:
+    """A square as its side, so that [64, 64] and 64 are one thing; else [height, width], as JSON has it."""
     height, width = sides(size)
-    return height if height == width else (height, width)
+    return height if height == width else [height, width]
 
 
 def area(size: Size) -> int:

@@ -17,7 +17,7 @@ from meddef.data import CARDS
 from meddef.data.source_phantom import check_sizes
 from meddef.data.splits import Splits
 from meddef.errors import InputError
-from meddef.image_size import Size
+from meddef.image_size import Size, simplest
 from meddef.settings import DatasetSettings
 from meddef.yaml_reader import faults_of
 
@@ -94,7 +94,7 @@ def check_settings(
         return
     here: dict[str, Any] = {
         "dataset": chosen.name,
-        "image_size": image_size if isinstance(image_size, int) else list(image_size),
+        "image_size": simplest(image_size),
         "split_policy": chosen.split_policy,
         "split_seed": chosen.split_seed,
         "preprocessing": (chosen.preprocessing or card.preprocessing).model_dump(),

@@ -75,7 +75,7 @@ class Profile(Settings):
 
     name: str
     description: str
-    image_size: int | tuple[int, int]  # side of a square, or height and width; at least 28 pixels
+    image_size: int | list[int]  # side of a square, or height and width; at least 28 pixels
     datasets: list[DatasetSettings]
     variants: list[str]
     seeds: list[int] = [0]
