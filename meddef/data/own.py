@@ -45,7 +45,7 @@ def own_images(
     Raises:
         InputError: no class folders, fewer than two classes, folders beside train, val and test.
     """
-    place = place.resolve()
+    place = place if place.name not in ("", "..") else place.resolve()
     if place.is_dir():
         found, splits, patients = tuple(class_folders(place)), tuple(split_folders(place)), False
     elif place.is_file():
