@@ -20,6 +20,10 @@ from meddef.data.cards import Card, add_card
 from meddef.data.decode import COLOUR_LOST, read_image
 from meddef.evaluation import evaluate
 from meddef.models import build_model
+from meddef.probes.pixels import measure
+from meddef.saliency.maps import random_maps
+from meddef.saliency.place import border_mask
+from meddef.saliency.removal import blurred
 from meddef.settings import DatasetSettings, TrainingSettings, load_profile
 from meddef.training import train
 
@@ -205,3 +209,20 @@ def test_opencv_reads_channels_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.full((9, 9, 3), (255, 35, 0), np.uint8))  # blue, green, red
     assert read_image(path, colour=True)[0, 0].tolist() == [0, 35, 255]
+
+
+def test_what_is_measured_of_maps_and_pixels_takes_rectangles_and_colour() -> None:
+    mask = border_mask((20, 40))
+    assert (~mask).sum() == 16 * 32  # two rows and four columns off every side
+    assert random_maps(2, (20, 40), layer="layer2", seed=0).shape == (2, 20, 40)
+    assert blurred(torch.rand(1, 3, 20, 40)).shape == (1, 3, 20, 40)
+    grey = np.stack([picture(seed) for seed in range(3)])
+    rgb = np.repeat(grey[..., None], 3, axis=3)
+    for name, values in measure(grey, grey).items():
+        np.testing.assert_array_equal(measure(rgb, rgb)[name], values)
+
+
+def test_every_variant_takes_28_pixels() -> None:
+    for variant in ("resnet18", "full", "cbam"):
+        net = build_model(variant, 3, channels=1).eval()
+        assert net(torch.rand(2, 1, 28, 36)).shape == (2, 3)
