@@ -196,6 +196,8 @@ def test_deep_files_go_through_the_window(place: Path) -> None:
     told = run(*args)
     assert "each stretched from its percentile 1 to 99" in told
     assert "--window" in told
+    flat = run("data", "show", "--data", "hues", "--image-size", "32", "--window", "0", "4095")
+    assert "the window was not used: no file is deeper than 8 bits" in flat
 
 
 CSV = "path,label\nhues/val/red/33.png,red\n"

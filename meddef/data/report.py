@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddef.data.cards import SPLITS
+from meddef.data.cards import CARDS, SPLITS
 from meddef.data.duplicates import merge
 from meddef.data.pool import Index
 
@@ -68,8 +68,12 @@ def patient_report(index: Index, splits: np.ndarray) -> dict[str, Any]:
 
 
 def read_as(splits: Splits) -> list[str]:
-    """How files that are not plain 8-bit grey were read, with their number, a kind a line."""
-    return [f"files {words}: {found:,}" for words, found in splits.report["read_as"].items()]
+    """How files that are not plain 8-bit grey were read, with their number, a kind a line; and a window of no use."""
+    lines = [f"files {words}: {found:,}" for words, found in splits.report["read_as"].items()]
+    card = CARDS.get(splits.dataset)
+    if card is not None and card.window and not any("the window" in line for line in lines):
+        lines.append("the window was not used: no file is deeper than 8 bits")
+    return lines
 
 
 def make_report(
