@@ -21,6 +21,7 @@ from meddef.commands.judged import (
     Weights,
 )
 from meddef.commands.output import AsJson, Output, check_output, deliver, is_picture
+from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError, RunFailed
 
@@ -49,6 +50,11 @@ Activation = Annotated[
 def evaluate(
     weights: Weights,
     dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
     variant: Variant = None,
     model: OwnModel = None,
     activation: Activation = "softmax",
@@ -113,7 +119,7 @@ def evaluate(
 
         meddef evaluate -w full.safetensors --set norm=l2 --eps 3 --targets second -o second.json
 
-        meddef evaluate --dataset chest_xray --image-size 224 --model my_models:small_net -w mine.safetensors
+        meddef evaluate --data my_images --image-size 224 --model my_models:small_net -w mine.safetensors
         --attack ensemble --set steps=50
 
         meddef evaluate -w full.safetensors --attack my_attacks:mine --eps 0.03 --set steps=9
@@ -127,7 +133,8 @@ def evaluate(
     from meddef.evaluation.robustness_curve import minimal_eps
     from meddef.evaluation.single import bind_attack, class_named, load_model, targets_named
 
-    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
+    own = Own(data, csv, classes, window, channels)
+    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data, own)
     check_device(device)
     paths = check_output(output)
     sigmoid = is_sigmoid(activation)
@@ -165,8 +172,8 @@ def evaluate(
         "attack": attack, "eps": grid if len(grid) > 1 else each[-1].get("eps"),
         "settings": {k: v for k, v in used.items() if k != "eps"}, "targets": targets, "prune_rate": prune_rate,
     }  # fmt: skip
-    data = f"{subject.name}, {splits.dataset}"
-    told = evaluated.Told(attack, each[-1].get("eps"), used, data, split, about, subject.told(splits, images))
+    what = f"{subject.name}, {splits.dataset}"
+    told = evaluated.Told(attack, each[-1].get("eps"), used, what, split, about, subject.told(splits, images))
     patients = [part.patients[row] for row in test_order(part, images)]
     if len(grid) > 1:
         known = {radius: one for radius, one in zip(grid, bound, strict=True) if one is not None}

@@ -22,6 +22,7 @@ from meddef.commands.judged import (
     Weights,
 )
 from meddef.commands.output import AsJson, Found, Output, check_output, deliver
+from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError, RunFailed
 
@@ -34,6 +35,11 @@ def check_robustness(
     weights: Weights,
     eps: Annotated[str, typer.Option("--eps", help="Radius in pixel units: 0.05 or 8/255.")],
     dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
     variant: Variant = None,
     model: OwnModel = None,
     activation: Activation = "softmax",
@@ -87,7 +93,8 @@ def check_robustness(
 
     if fail_on not in ("FAIL", "N-A", "never"):
         raise InputError(f"--fail-on '{fail_on}' is unknown: use FAIL, N-A or never")
-    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
+    own = Own(data, csv, classes, window, channels)
+    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data, own)
     check_device(device)
     paths = check_output(output, pictures=False)
     sigmoid = is_sigmoid(activation)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from meddef.attacks.capture import climbing
 from meddef.attacks.targets import check_untargeted
@@ -97,7 +99,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 
 def evaluate(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[tuple[Tensor, Tensor]] | Dataset[Any],
     attack: Attack | None,
     *,
     targets: Targets | None = None,
@@ -107,7 +109,8 @@ def evaluate(
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K), K >= 2; judged in evaluation mode, then as it was found,
             module by module. It may write into its input: it is given a copy.
-        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device.
+        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device;
+            or a ``torch.utils.data.Dataset`` of pairs (image, label).
         attack: ``(model, images, labels) -> images`` of the same shape, dtype and device in [0, 1], such as those of
             ``meddef.attacks`` with their settings bound by ``functools.partial``; None evaluates clean images.
         targets: for a targeted attack, which gets them in place of the labels: one class, or a function of the clean

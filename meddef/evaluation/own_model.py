@@ -41,7 +41,7 @@ def build_own_model(place: str) -> nn.Module:
 
 
 def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
-    """Refuse a model in evaluation mode that cannot take one test image or has not one logit a class."""
+    """Refuse a model in evaluation mode that cannot take one image or has not one logit a class."""
     classes = check_logits(_answer(model, splits, device), torch.zeros(1, dtype=torch.long)).shape[1]
     if classes != len(splits.classes):
         raise InputError(
@@ -57,7 +57,7 @@ def under_sigmoid(model: nn.Module, splits: Splits, device: str) -> dict[str, nn
         asks for that class against the rest.
 
     Raises:
-        InputError: it cannot take one test image, or has neither one logit nor one a class.
+        InputError: it cannot take one image, or has neither one logit nor one a class.
     """
     answer = _answer(model, splits, device)
     names = list(splits.classes)
@@ -73,7 +73,7 @@ def under_sigmoid(model: nn.Module, splits: Splits, device: str) -> dict[str, nn
 
 
 def _answer(model: nn.Module, splits: Splits, device: str) -> object:
-    """To one test image."""
+    """To one image."""
     image, _ = splits.test.batch(np.arange(1))
     try:
         with torch.no_grad():

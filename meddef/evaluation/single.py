@@ -125,7 +125,9 @@ def load_model(
     if isinstance(model, nn.Module):
         net, layout = model, torch.contiguous_format  # its forward() may rely on contiguous tensors (view)
     else:
-        net = build_model(model, len(splits.classes), mean=splits.mean, std=splits.std)
+        net = build_model(
+            model, len(splits.classes), mean=splits.mean, std=splits.std, channels=splits.channels
+        )
     load_weights(weights, net)
     if rate > 0:
         net = prune_l1(net, rate)
