@@ -165,8 +165,8 @@ def evaluate(
         "attack": attack, "eps": grid if len(grid) > 1 else each[-1].get("eps"),
         "settings": {k: v for k, v in used.items() if k != "eps"}, "targets": targets, "prune_rate": prune_rate,
     }  # fmt: skip
-    data = f"{subject.name}, {splits.dataset}"
-    told = evaluated.Told(attack, each[-1].get("eps"), used, data, split, about, subject.told(splits, images))
+    what = f"{subject.name}, {splits.dataset}"
+    told = evaluated.Told(attack, each[-1].get("eps"), used, what, split, about, subject.told(splits, images))
     patients = [part.patients[row] for row in test_order(part, images)]
     if len(grid) > 1:
         known = {radius: one for radius, one in zip(grid, bound, strict=True) if one is not None}
