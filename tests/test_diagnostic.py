@@ -118,6 +118,22 @@ def test_the_interval_of_auroc_covers_the_truth() -> None:
     assert covered >= 52  # of 60; 95 % are 57
 
 
+@pytest.mark.parametrize(
+    ("sure", "truth"), [(lambda p: p, 0.0), (lambda p: np.minimum(p + 0.15, 0.9999), 0.15)]
+)
+def test_the_interval_of_the_calibration_error_covers_the_truth(sure, truth: float) -> None:  # type: ignore[no-untyped-def]
+    """Answers that are right with probability p of 0.55 to 0.8, and confidences of p or 0.15 more."""
+    covered = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        p = rng.uniform(0.55, 0.8, size=150)
+        labels = (rng.uniform(size=150) < p).astype(np.int64)
+        score = sure(p).astype(np.float32)
+        one = found(labels, np.stack([1 - score, score], 1))["calibration error", ALL]
+        covered += one.low <= truth <= one.high
+    assert covered >= 48  # of 60; unreflected intervals never reach 0
+
+
 def test_patients_with_several_images_widen_the_intervals() -> None:
     """Four copies of each image as four images of a patient: the intervals of the quarter, not of the whole."""
     labels, scores = drawn(60, 2)
