@@ -126,3 +126,22 @@ def test_without_pydicom_it_says_what_to_install(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
     with pytest.raises(UnreadableImage, match=r"pip install 'meddef\[dicom\]'"):
         read_image(path)
+
+
+def test_a_folder_of_dicom_files_is_images_of_ones_own(tmp_path: Path) -> None:
+    from meddef.data import CARDS, load_splits
+    from meddef.data.own import own_images
+
+    for number in range(6):
+        place = tmp_path / "ct" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        write(place / f"{number}.dcm", np.roll(VALUES, number), PhotometricInterpretation="MONOCHROME1")
+    own = own_images(tmp_path / "ct", window=(0, 4095))
+    splits = load_splits(
+        "ct", image_size=8, split_policy="released", needed=("test",), data_dir=own.data_dir,
+        cache_dir=tmp_path / "cache", progress=False,
+    )  # fmt: skip
+    del CARDS["ct"]
+    by_hand = 255 - np.rint(np.roll(VALUES, 4) / 4095 * 255)
+    np.testing.assert_array_equal(splits.test.images[list(splits.test.names).index("a/4.dcm")], by_hand)
+    assert splits.report["read_as"]["DICOM MONOCHROME1, inverted: 0 is white in them"] == 6
