@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from meddef.commands import audit, book, course, data, estimate, evaluate, lab, robustness, run, status, train
+from meddef.commands import (
+    attacks,
+    audit,
+    book,
+    course,
+    data,
+    estimate,
+    evaluate,
+    lab,
+    robustness,
+    run,
+    status,
+    train,
+)
 from meddef.error_source import in_a_line, whose
 from meddef.errors import InputError, RunFailed
 
@@ -23,7 +36,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
-app.command("attacks")(evaluate.attacks)
+app.command("attacks")(attacks.attacks)
 app.command("reproduce")(run.reproduce)
 app.command("estimate")(estimate.estimate)
 app.command("status")(status.status)

@@ -13,6 +13,7 @@ Raise the version of a domain in the commit that moves its numbers, then run ``p
 from __future__ import annotations
 
 MODULES: dict[str, tuple[str, ...]] = {
+    "image_size": ("data",),
     "catalogue": ("models", "attacks"),
     "pruning": ("models",),
     "prunable": ("models",),

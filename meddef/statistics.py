@@ -14,6 +14,7 @@ MARGIN_CLEAN, MARGIN_ATTACKED = (
     2.0,
     5.0,
 )  # points of accuracy: what is smaller does not matter here; see ``margin``
+BINS = 15  # of confidence, in a reliability diagram and the calibration error
 FLOOR = 5.0  # percent: models that are right on no more have nothing left to compare
 
 
@@ -151,16 +152,47 @@ def mean_over_seeds(rates: Sequence[Proportion | BalancedAccuracy], name: str) -
     return {name: fmean(values), f"{name}_low": low, f"{name}_high": high, f"{name}_spread": spread}
 
 
-def calibration_error(confidences: Sequence[float], right: Sequence[float], bins: int = 15) -> float:
-    """Expected calibration error in [0, 1] (Guo et al. 2017): over ``bins`` equally wide bins of confidence, (a, b]
-    each, the mean of |share right - mean confidence|, each bin weighted with its images. NaN without images.
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Of the images whose confidence lies in (low, high]: how many, their mean confidence, the share that is right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    right: float
+
+
+def reliability(
+    confidences: Sequence[float], right: Sequence[float], bins: int = BINS
+) -> list[ReliabilityBin]:
+    """A reliability diagram as a table (Guo et al. 2017): those of ``bins`` equally wide bins that hold images.
 
     ``confidences``: in [0, 1], one an image; ``right``: 1 or 0.
     """
-    gaps = [0.0] * bins  # sums of right minus confidence
+    sums = [[0.0] * 3 for _ in range(bins)]
     for confidence, hit in zip(confidences, right, strict=True):
-        gaps[max(0, math.ceil(confidence * bins) - 1)] += hit - confidence
-    return sum(map(abs, gaps)) / len(confidences) if confidences else math.nan
+        held = sums[confidence_bin(confidence, bins)]
+        held[0], held[1], held[2] = held[0] + 1, held[1] + confidence, held[2] + hit
+    return [
+        ReliabilityBin(i / bins, (i + 1) / bins, int(n), sure / n, hits / n)
+        for i, (n, sure, hits) in enumerate(sums)
+        if n
+    ]
+
+
+def confidence_bin(confidence: float, bins: int = BINS) -> int:
+    """Which of ``bins`` equally wide bins (a, b] holds a confidence in [0, 1]; 0 is in the first."""
+    return max(0, math.ceil(confidence * bins) - 1)
+
+
+def calibration_error(confidences: Sequence[float], right: Sequence[float], bins: int = BINS) -> float:
+    """Expected calibration error in [0, 1] (Guo et al. 2017): over the bins of ``reliability`` the mean of
+    |share right - mean confidence|, each weighted with its images. NaN without images.
+    """
+    held = reliability(confidences, right, bins)
+    gaps = sum(one.n * abs(one.right - one.confidence) for one in held)
+    return gaps / len(confidences) if confidences else math.nan
 
 
 def psnr(l2: float, count: int) -> float:

@@ -7,10 +7,13 @@ key that is given twice the first is dropped without a word.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from meddef.errors import InputError
 
@@ -101,3 +104,18 @@ def read_yaml(text: str, what: str) -> Any:
         raise InputError(f"{what} is not YAML: {' '.join(str(error).split())}") from error
     except InputError as error:
         raise InputError(f"{what}, {error}") from error
+
+
+@contextmanager
+def as_input_error(place: str) -> Iterator[None]:
+    """What is wrong with settings, all of it in one line that begins with ``place``."""
+    try:
+        yield
+    except ValidationError as error:
+        raise InputError(f"{place}: {faults_of(error)}") from error
+
+
+def faults_of(error: ValidationError) -> str:
+    """Place and message of each fault."""
+    told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+    return "; ".join(": ".join(filter(None, each)) for each in told)

@@ -49,6 +49,19 @@ def both(captured: Captured, *args: Any, **settings: Any) -> tuple[Tensor, Tenso
         return found, pgd(*args, **settings)
 
 
+def test_a_loss_of_the_callers_is_asked_at_every_step(captured: Captured) -> None:
+    """It may count, which a replay would not."""
+    asked: list[int] = []
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        asked.append(len(labels))
+        return logits[:, 0] * (-1) ** len(asked)
+
+    pgd(cnn(), images(), LABELS, loss=loss, **SETTINGS)
+    assert asked == [6] * SETTINGS["steps"]
+    assert not captured.steps
+
+
 @pytest.mark.filterwarnings("ignore::meddef.attacks.contract.ZeroGradientWarning")  # of dlr, where it is flat
 @pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
 @pytest.mark.parametrize("targeted", [False, True])

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from meddef.cli import app, main
-from meddef.commands.evaluate import parse_eps
+from meddef.commands.attacks import parse_eps
 from meddef.commands.run import check_device
 from meddef.errors import InputError
 

@@ -15,7 +15,7 @@ from meddef.attacks import ATTACKS
 from meddef.attacks.options import check_options, options
 from meddef.attacks.registry import SOURCES
 from meddef.cli import app, main
-from meddef.commands.evaluate import parse_settings
+from meddef.commands.attacks import parse_settings
 from meddef.errors import InputError
 
 PROFILE = """

@@ -87,10 +87,17 @@ def test_json_says_what_it_is_of() -> None:
 def test_csv_has_a_line_a_rate() -> None:
     ran("--attack", "fgsm", "--eps", "0.1", "-o", "out.csv")
     rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
-    assert [row["measure"] for row in rows] == ["clean accuracy", "robust accuracy", "attack success rate"]
+    assert [row["measure"] for row in rows[:3]] == [
+        "clean accuracy",
+        "robust accuracy",
+        "attack success rate",
+    ]
+    assert {(row["class"], row["when"]) for row in rows if row["measure"] == "sensitivity"} == {
+        ("PNEUMONIA", "before"), ("PNEUMONIA", "after"),
+    }  # fmt: skip
     assert {row["eps"] for row in rows} == {"0.1"}
     assert all(row["torch_version"] and row["model"] == "own_models:net" for row in rows)
-    assert [int(row["of"]) for row in rows][:2] == [8, 8]
+    assert [int(row["of"]) for row in rows[:2]] == [8, 8]
 
 
 def test_a_report_is_written_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +152,10 @@ def test_a_targeted_attack_has_its_own_success(targets: str) -> None:
         (["--targets", "1", "--attack", "clean"], "not for 'clean'"),
         (["--eps", "3"], "--eps 3 is out of range: .* in L2 --attack pgd --set norm=l2"),
         (["--eps", "-1", "--set", "norm=l2"], "--eps -1 is out of range"),
-        (["-o", "out.txt"], "--output 'out.txt' is not the name of a .json or .csv file"),
+        (
+            ["-o", "out.txt"],
+            "--output 'out.txt' is not the name of a .json, .csv, .html, .md, .png, .pdf or .svg file",
+        ),
         (["-o", "."], "is not the name of a"),
         (
             ["--image-size", "40"],
@@ -198,7 +208,7 @@ def test_an_error_says_whose_it_is(
     code, (line,) = failed(given("own_exits:net"), monkeypatch, capsys)
     assert "importing 'own_exits' raised SystemExit: 3 (own_exits.py, line 2" in line
     assert code == 2
-    monkeypatch.setattr("meddef.evaluation.single.evaluate_weights", lambda *a, **b: [][0])
+    monkeypatch.setattr("meddef.evaluation.single.load_model", lambda *a, **b: [][0])
     code, (line,) = failed(given(), monkeypatch, capsys)
     assert code == 1
     assert "IndexError: list index out of range: an error" in line

@@ -58,6 +58,7 @@ def test_the_table_ends_with_the_counts() -> None:
         (given(weights="own.pth"), "own.pth looks pickled"),
         (given("--twin-weights", "none.safetensors"), "no weights at none.safetensors"),
         (given("--variant", "full"), "give either --variant .* or --model"),
+        (given("-o", "a.png"), "'a.png' is not the name of a .json, .csv, .html or .md file"),
         (given(eps="0"), "eps must be above 0"),
         (given(eps="8"), "--eps 8 is out of range"),
     ],
@@ -73,7 +74,8 @@ def test_a_run_may_be_asked_to_fail() -> None:
     result = CliRunner().invoke(app, given("--fail-on", "N-A"))
     assert isinstance(result.exception, RunFailed)
     assert "N-A: transfer_does_not_win" in str(result.exception) or "N-A: " in str(result.exception)
-    result = CliRunner().invoke(app, given("--min-robust", "1"))
+    result = CliRunner().invoke(app, given("--fail-under", "1", "-o", "kept.md"))
     assert isinstance(result.exception, RunFailed)
+    assert Path("kept.md").read_text().splitlines()[0] == f"**{result.stdout.splitlines()[0]}**"
     assert "and 1 was asked for" in str(result.exception)
     assert CliRunner().invoke(app, given("--min-robust", "0", "--fail-on", "never")).exit_code in (0, 1)

@@ -47,9 +47,9 @@ def pools(cache: Path) -> list[str]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every path that is decoded from here on."""
     seen: list[Path] = []
-    read = source_folder.read_grey
+    read = source_folder.read_image
     monkeypatch.setattr(
-        source_folder, "read_grey", lambda path, *rest: (seen.append(path), read(path, *rest))[1]
+        source_folder, "read_image", lambda path, *rest: (seen.append(path), read(path, *rest))[1]
     )
     return seen
 
@@ -149,8 +149,8 @@ import sys, time
 from pathlib import Path
 from data_folders import make_pool
 from meddef.data import source_folder
-read, decoded = source_folder.read_grey, []
-source_folder.read_grey = lambda path, *rest: (time.sleep(0.2), decoded.append(path), read(path, *rest))[2]
+read, decoded = source_folder.read_image, []
+source_folder.read_image = lambda path, *rest: (time.sleep(0.2), decoded.append(path), read(path, *rest))[2]
 make_pool(Path(sys.argv[1]), Path(sys.argv[2]))
 print(len(decoded))
 """

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from meddef.cli import app
-from meddef.data.decode import UnreadableImage, read_grey
+from meddef.data.decode import UnreadableImage, read_image
 
 
 def xray() -> np.ndarray:
@@ -61,7 +61,7 @@ def test_an_orientation_tag_is_applied_once(tmp_path: Path, suffix: str, turn: i
     options = {"jpg": {"quality": 100}, "webp": {"lossless": True}}.get(suffix, {})
     path, said = tmp_path / f"a.{suffix}", []
     Image.fromarray(np.ascontiguousarray(stored_as(turn))).save(path, exif=exif, **options)
-    got = read_grey(path, said=said)
+    got = read_image(path, said=said)
     assert got.shape == UPRIGHT.shape
     assert np.abs(got.astype(int) - GREY).max() <= (3 if suffix == "jpg" else 0)
     assert said == (["turned upright as their orientation tag says"] if turn > 1 else [])
@@ -74,12 +74,12 @@ def test_twelve_bits_in_a_png_that_says_so(tmp_path: Path, colour_type: int, at_
     layers = np.repeat(samples[..., None], {0: 1, 2: 3, 4: 2, 6: 4}[colour_type], axis=2)
     if colour_type >= 4:
         layers[..., -1] = 65535
-    got = read_grey(write_png(tmp_path / "a.png", layers, colour_type, used=12))
+    got = read_image(write_png(tmp_path / "a.png", layers, colour_type, used=12))
     np.testing.assert_array_equal(got, UPRIGHT)
 
 
 def test_a_dark_image_keeps_its_scale_where_bits_are_known(tmp_path: Path) -> None:
-    got = read_grey(write_png(tmp_path / "a.png", (TWELVE // 4)[..., None], 0, used=12))
+    got = read_image(write_png(tmp_path / "a.png", (TWELVE // 4)[..., None], 0, used=12))
     assert np.abs(got - GREY / 4).max() <= 1
 
 
@@ -90,7 +90,7 @@ def test_colours_of_sixteen_bits_keep_more_than_the_top_byte(
     layers = np.repeat(TWELVE[..., None], samples, axis=2)
     if colour_type >= 4:
         layers[..., -1] = 65535
-    got = read_grey(write_png(tmp_path / "a.png", layers, colour_type))
+    got = read_image(write_png(tmp_path / "a.png", layers, colour_type))
     low, high = np.percentile(GREY, (1, 99))
     expected = ((GREY - low) / (high - low)).clip(0, 1) * 255
     assert np.abs(got - expected).max() <= 1
@@ -102,7 +102,7 @@ def test_white_is_zero(tmp_path: Path, bits: int, largest: int | None) -> None:
     values = 255 - UPRIGHT if bits == 8 else 4095 - TWELVE
     tags = [(281, 3, 1, largest, True)] if largest and bits == 16 else []
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite", extratags=tags)
-    got, said = read_grey(tmp_path / "a.tif", said=(words := [])), words
+    got, said = read_image(tmp_path / "a.tif", said=(words := [])), words
     exact = bits == 8 or largest
     assert np.corrcoef(got.ravel(), GREY.ravel())[0, 1] > 0.98
     assert not exact or np.abs(got.astype(int) - GREY).max() <= 1
@@ -114,20 +114,20 @@ def test_tiff_colours_with_a_largest_value(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif", layers, photometric="rgb", extratags=[(281, 3, 3, (4095,) * 3, True)]
     )
-    np.testing.assert_array_equal(read_grey(tmp_path / "a.tif"), UPRIGHT)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), UPRIGHT)
 
 
 def test_sixteen_bit_planes_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.stack([TWELVE] * 3), photometric="rgb", planarconfig="separate")
     with pytest.raises(UnreadableImage, match="separate planes"):
-        read_grey(tmp_path / "a.tif")
+        read_image(tmp_path / "a.tif")
 
 
 def test_a_hot_pixel_and_a_marker_do_not_darken_the_rest(tmp_path: Path) -> None:
     hot = TWELVE.copy()
-    plain = read_grey(write_png(tmp_path / "plain.png", hot[..., None], 0)).astype(int)
+    plain = read_image(write_png(tmp_path / "plain.png", hot[..., None], 0)).astype(int)
     hot[10, 5:30] = 65535  # 25 of 3,072 pixels
-    got = read_grey(write_png(tmp_path / "hot.png", hot[..., None], 0)).astype(int)
+    got = read_image(write_png(tmp_path / "hot.png", hot[..., None], 0)).astype(int)
     others = np.delete(np.arange(48), 10)
     assert np.abs(got - plain)[others].max() <= 25
     assert abs(got[others].mean() - plain[others].mean()) < 10
@@ -135,21 +135,21 @@ def test_a_hot_pixel_and_a_marker_do_not_darken_the_rest(tmp_path: Path) -> None
 
 def test_a_window_gives_all_images_one_scale(tmp_path: Path) -> None:
     path, said = write_png(tmp_path / "a.png", (TWELVE // 2)[..., None], 0), []
-    got = read_grey(path, (0, 4095), said)
+    got = read_image(path, (0, 4095), said)
     assert np.abs(got - GREY / 2).max() <= 1
-    assert said == ["deeper than 8 bits, read through the card's window 0 to 4095"]
+    assert said == ["deeper than 8 bits, read through the window 0 to 4095"]
 
 
 def test_a_pgm_names_its_largest_value(tmp_path: Path) -> None:
     path = tmp_path / "a.pgm"
     path.write_bytes(b"P5 64 48 4095\n" + (TWELVE // 2).astype(">u2").tobytes())
-    assert np.abs(read_grey(path) - GREY / 2).max() <= 1
+    assert np.abs(read_image(path) - GREY / 2).max() <= 1
 
 
 def test_signed_and_float_tiffs(tmp_path: Path) -> None:
     for name, values in (("i", TWELVE.astype(np.int16) - 1024), ("f", (GREY / 510).astype(np.float32))):
         tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="minisblack")
-        got = read_grey(tmp_path / f"{name}.tif")
+        got = read_image(tmp_path / f"{name}.tif")
         assert got.min() == 0
         assert got.max() == 255
         assert np.corrcoef(got.ravel(), GREY.ravel())[0, 1] > 0.99

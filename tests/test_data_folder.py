@@ -253,7 +253,7 @@ def test_dataset_folder_itself_is_recognised(data: Path) -> None:
     [
         ({"dataset": "chest"}, "unknown dataset 'chest': choose from chest_xray, roct"),
         ({"policy": "random"}, "unknown split policy 'random'"),
-        ({"image_size": 4}, "image_size must be at least 8 pixels, not 4"),
+        ({"image_size": 4}, "image_size must be at least 8 px, not 4 px"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"sizes": {"train": 3}}, "sizes is for phantoms only"),
     ],

@@ -8,7 +8,7 @@ from data_folders import picture
 from pydantic import ValidationError
 
 from meddef.data import CARDS, Preprocessing
-from meddef.data.preprocessing import brighten, denoise, equalise, min_max, pad_to_square, resize_area
+from meddef.data.preprocessing import brighten, denoise, equalise, min_max, pad, resize_area
 
 
 def test_area_resize_averages_blocks() -> None:
@@ -31,7 +31,7 @@ def test_odd_shapes_end_square(height: int, width: int) -> None:
 
 
 def test_padding_centres_on_black() -> None:
-    padded = pad_to_square(np.full((2, 5), 9, np.uint8), 5)
+    padded = pad(np.full((2, 5), 9, np.uint8), 5)
     assert padded[:, 0].tolist() == [0, 9, 9, 0, 0]
 
 

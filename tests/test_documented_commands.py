@@ -26,7 +26,7 @@ INLINE = re.compile(r"`(meddef [^`]+)`")
 OWN_NAMES = {
     "profile": {"mine.yaml", "skin.yaml", "NAME"},
     "dataset": {"skin", "NAME"},
-    "attack": {"mine", "NAME"},
+    "attack": {"mine", "NAME", "my_attacks:mine", "my_attacks:brighter"},
     "only": {"mine"},
 }
 KNOWN = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from attack_models import cnn, images, stripes, trained
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from meddef.attacks import pgd
 from meddef.attacks.contract import ProbabilitiesWarning
@@ -86,21 +86,10 @@ def test_labels_on_the_batch_s_own_device_and_batches_of_any_kind_of_pair() -> N
         [Pair(grey(), ORDERED)],
         ((grey(1), ORDERED[i : i + 1]) for i in range(8)),
         [(grey()[:0], ORDERED[:0]), (grey(), ORDERED), (torch.empty(0), torch.empty(0))],
+        TensorDataset(grey(), ORDERED),
     ]
     for loader in loaders:
         assert evaluate(Always(), loader, None).clean_accuracy.value == 0.25
-
-
-class Single(Dataset[tuple[Tensor, int]]):
-    """Images one by one, as a loader must not be."""
-
-    def __len__(self) -> int:
-        return 3
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        if index >= 3:
-            raise IndexError
-        return grey()[0], 1
 
 
 def _dicts() -> Iterator[dict[str, Tensor]]:
@@ -133,7 +122,7 @@ BATCHES: dict[str, tuple[Loader, str]] = {
     "images alone": ([(grey(),)], "got a tuple of 1"),
     "one tensor of two images": ([grey(2)], r"got one tensor \(2, 3, 4, 4\)"),
     "a pair, not a list of pairs": ((grey(2), ORDERED[:2]), "got one tensor .* a list of pairs, not a pair"),
-    "a dataset": (Single(), "got int: wrap a dataset in torch.utils.data.DataLoader"),
+    "images one by one": ([(grey()[0], 1)], "got int: wrap a dataset in torch.utils.data.DataLoader"),
     "a dataset with tensors": ([(grey()[0], torch.tensor(1))], r"got \(\): wrap a dataset"),
     "text": (["images"], "got a str"),
     "nothing": ([], "no image"),
@@ -159,7 +148,7 @@ def test_what_is_no_batch_is_refused_in_one_line(name: str, attack: Any) -> None
 MODELS: dict[str, tuple[nn.Module, str]] = {
     "one logit": (
         Returns(lambda z: z[:, :1]),
-        r"got torch.float32 of shape \(8, 1\); of one logit z make two: torch.stack",
+        r"got torch.float32 of shape \(8, 1\); of one logit z make two: meddef.models.Binary",
     ),
     "one logit, flat": (Returns(lambda z: z[:, 0]), r"of shape \(8,\); of one logit"),
     "a tuple": (Returns(lambda z: (z, z)), "got tuple: wrap it in a module"),

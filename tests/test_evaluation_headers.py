@@ -10,7 +10,7 @@ from test_evaluation_images import CLEAN, _here, refused, run, trained  # noqa: 
 from meddef.data import load_splits
 from meddef.errors import InputError
 from meddef.evaluation import describe
-from meddef.evaluation.single import evaluate_weights
+from meddef.evaluation.single import load_model
 from meddef.models import build_model
 from meddef.training import save_weights
 from meddef.training.checkpoint import read_header
@@ -40,10 +40,10 @@ def test_from_python_too(trained: str) -> None:  # noqa: F811
     splits = load_splits(
         "phantom_xray", image_size=32, sizes={"train": 8, "val": 4, "test": 6}, progress=False
     )
-    given = {"rate": 0.0, "images": 4, "batch_size": 4, "device": "cpu"}
     with pytest.raises(InputError, match=r"trained with other images of phantom_xray \(fingerprint"):
-        evaluate_weights(Path(trained), "resnet18", splits, None, **given)  # type: ignore[arg-type]
-    assert evaluate_weights(Path(trained), "resnet18", splits, None, other_data=True, **given).counts.n == 4  # type: ignore[arg-type]
+        load_model(Path(trained), "resnet18", splits, device="cpu")
+    net, _ = load_model(Path(trained), "resnet18", splits, device="cpu", other_data=True)
+    assert not net.training
     with pytest.raises(InputError, match="unknown split 'tests': choose from train, val, test"):
         splits.part("tests")
 

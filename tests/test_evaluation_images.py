@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from meddef.cli import app, main
 from meddef.data import load_splits
-from meddef.evaluation.single import evaluate_weights
+from meddef.evaluation import evaluate
+from meddef.evaluation.cells import batches
+from meddef.evaluation.single import load_model
 from meddef.evaluation.weights_header import describe, settings_in
 from meddef.models import build_model
 from meddef.training import save_weights
@@ -261,8 +263,7 @@ def test_every_image_of_a_split_is_judged_once() -> None:
         build_model("resnet18", 2),
         **describe(splits, variant="resnet18", seed=0, training={}),
     )
-    outcome = evaluate_weights(
-        Path("w.safetensors"), "resnet18", splits, None, rate=0.0, images=100, batch_size=4, device="cpu"
-    )
+    net, layout = load_model(Path("w.safetensors"), "resnet18", splits, device="cpu")
+    outcome = evaluate(net, batches(splits.test, 100, 4, "cpu", layout), None)
     assert sorted(outcome.labels) == sorted(splits.test.labels)
     assert np.bincount(outcome.labels).sum() == 9

@@ -11,7 +11,7 @@ from meddef.attacks.any_model import for_anyone
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.host_checks import Looks
 from meddef.attacks.loop import finish
-from meddef.attacks.losses import LOSSES, Objective, cross_entropy
+from meddef.attacks.losses import Loss, Objective, check_loss, cross_entropy, own_loss
 from meddef.attacks.queries import ask
 from meddef.attacks.randomness import randomness
 from meddef.errors import InputError
@@ -28,7 +28,7 @@ def apgd(
     *,
     eps: float | Tensor,
     steps: int = 100,
-    loss: str = "ce",
+    loss: Loss = "ce",
     targets: int = 0,
     restarts: int = 1,
     generator: torch.Generator | None = None,
@@ -43,7 +43,8 @@ def apgd(
         labels: (N,), the true classes.
         eps: L-infinity radius in pixel units, one number or a tensor (N,).
         steps: gradient evaluations a run, at most; images leave the batch as soon as the model is fooled.
-        loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4).
+        loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4), or a function (logits, labels) -> (N,) that is
+            pushed up from the labels and down at the targets.
         targets: 0 moves away from the label; m > 0 aims at each of the m most likely other classes in turn, at most
             K - 1 (APGD-T).
         restarts: runs from different random starts, for images that resist.
@@ -58,7 +59,7 @@ def apgd(
         InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input.
     """
     labels = contract.check_batch(model, images, labels)
-    contract.check_choice(loss, LOSSES, "loss")
+    check_loss(loss)
     for value, least, name in ((steps, 1, "steps"), (targets, 0, "targets"), (restarts, 1, "restarts")):
         contract.check_at_least(value, least, name)
     radius = contract.per_image(eps, images, "eps", most=1.0)
@@ -119,7 +120,7 @@ def _run(
     ball: LinfBall,
     labels: Tensor,
     target: Tensor | None,
-    loss: str,
+    loss: Loss,
     steps: int,
     x: Tensor,
 ) -> tuple[Tensor, Tensor]:
@@ -199,7 +200,7 @@ def _evaluate(
     x: Tensor,
     labels: Tensor,
     target: Tensor | None,
-    loss: str,
+    loss: Loss,
     highest: int,
     looks: Looks,
     *,
@@ -218,8 +219,10 @@ def _evaluate(
     return value.detach(), gradient, logits.argmax(1) != labels
 
 
-def targeted_loss(logits: Tensor, labels: Tensor, target: Tensor, loss: str) -> Tensor:
+def targeted_loss(logits: Tensor, labels: Tensor, target: Tensor, loss: Loss) -> Tensor:
     """(N,), rising towards ``target``: -CE; z_t - z_y; or that over z_(1) - (z_(3) + z_(4)) / 2 (equation 7)."""
+    if callable(loss):
+        return -own_loss(loss, logits, target)
     if loss == "ce":
         return -cross_entropy(logits, target)
     rows = torch.arange(len(logits), device=logits.device)
@@ -230,7 +233,7 @@ def targeted_loss(logits: Tensor, labels: Tensor, target: Tensor, loss: str) -> 
     return gap / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + 1e-12)
 
 
-def _aims(model: nn.Module, images: Tensor, labels: Tensor, loss: str, targets: int) -> list[Tensor | None]:
+def _aims(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss, targets: int) -> list[Tensor | None]:
     """None (away from the label), or the most likely other classes, one (N,) a run."""
     if not targets:
         return [None]

@@ -15,7 +15,7 @@ from meddef.attacks.balls import NORMS, LinfBall, norm_ball
 from meddef.attacks.capture import climbing
 from meddef.attacks.fast import gradient_source, layout
 from meddef.attacks.loop import ActiveBatch, Trace, finish
-from meddef.attacks.losses import Objective
+from meddef.attacks.losses import Loss, Objective
 from meddef.attacks.queries import ask
 from meddef.attacks.randomness import randomness
 
@@ -31,7 +31,7 @@ def fgsm(
     *,
     eps: float | Tensor | Sequence[float],
     targeted: bool = False,
-    loss: str = "ce",
+    loss: Loss = "ce",
     fast: bool = False,
     precision: str = "float32",
 ) -> Tensor:
@@ -45,7 +45,8 @@ def fgsm(
         eps: radius in pixel units, one number or a tensor (N,); 0 gives back the image bit for bit. A list is a grid:
             one gradient serves them all.
         targeted: towards ``labels`` instead of away from them.
-        loss: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``).
+        loss: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``), or a function (logits (N, K), labels (N,)) ->
+            (N,) that is pushed up or, with ``targeted``, down.
         fast: take gradients from a folded copy of the model (see ``meddef.attacks.fast``).
         precision: "float32" or "bf16", of the pass that gives gradients; success is judged by the model as given.
 
@@ -92,7 +93,7 @@ def bim(
     step_size: float | Tensor,
     steps: int,
     targeted: bool = False,
-    loss: str = "ce",
+    loss: Loss = "ce",
     stop: str = "never",
     fast: bool = False,
     precision: str = "float32",
@@ -145,7 +146,7 @@ def pgd(
     seed: int = 0,
     norm: str = "linf",
     targeted: bool = False,
-    loss: str = "ce",
+    loss: Loss = "ce",
     stop: str = "never",
     fast: bool = False,
     precision: str = "float32",

@@ -1,15 +1,44 @@
 """What an attack pushes up: one number an image, larger the closer the model is to being wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from meddef.attacks.contract import check_choice
+from meddef.attacks import contract
 from meddef.errors import InputError
 
 LOSSES = ("ce", "margin", "dlr")
+Loss = str | Callable[[Tensor, Tensor], Tensor]
+"""One of ``LOSSES``, or a function (logits (N, K), labels (N,)) -> (N,), larger the further answers are from labels."""
+
+
+def check_loss(loss: Loss) -> None:
+    """Refuse what is neither a name nor a function."""
+    if not callable(loss):
+        contract.check_choice(loss, LOSSES, "loss")
+
+
+def own_loss(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor) -> Tensor:
+    """What the caller's function gives, (N,).
+
+    Raises:
+        InputError: it is not one number an image.
+    """
+    value = loss(logits, labels)
+    if not isinstance(value, Tensor) or value.shape != labels.shape or not value.is_floating_point():
+        got = (
+            f"{value.dtype} of shape {tuple(value.shape)}"
+            if isinstance(value, Tensor)
+            else type(value).__name__
+        )
+        raise InputError(
+            f"loss=... must return one floating-point number an image, shape ({len(labels)},), got {got}: of a loss of "
+            "torch take reduction='none'"
+        )
+    return value
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -70,19 +99,21 @@ class Objective:
     """
 
     labels: Tensor
-    loss_name: str = "ce"
+    loss_name: Loss = "ce"
     targeted: bool = False
     highest: int = -1
     recorded: bool = False
 
     def __post_init__(self) -> None:
-        check_choice(self.loss_name, LOSSES, "loss")
+        check_loss(self.loss_name)
         if self.highest < 0 and len(self.labels):
             object.__setattr__(self, "highest", int(self.labels.max()))
 
     def loss(self, logits: Tensor) -> Tensor:
         """(N,), to be maximised."""
-        if self.loss_name == "ce":
+        if callable(self.loss_name):
+            value = own_loss(self.loss_name, logits, self.labels)
+        elif self.loss_name == "ce":
             value = cross_entropy(logits, self.labels, look=not self.recorded)
         else:
             value = (margin if self.loss_name == "margin" else dlr)(logits, self.labels)

@@ -86,7 +86,7 @@ def what_helps(reports: Sequence[Report]) -> str:
         ]
         if told:
             return (
-                f"**{headline(found)}.** {dataset.label} at {dataset.record['image_size']} px, under {{term}}`PGD`: "
+                f"**{headline(found)}.** {dataset.label} at {dataset.px}, under {{term}}`PGD`: "
                 f"{'; '.join(told)}.{_equivalent(found)}{_other_sizes(dataset, reports[1:])}"
             )
     return ""
@@ -97,14 +97,13 @@ def _other_sizes(shown: Dataset, others: Sequence[Report]) -> str:
     told = []
     for report in others:
         for dataset in report.datasets:
-            size = dataset.record["image_size"]
-            if dataset.name != shown.name or size == shown.record["image_size"]:
+            if dataset.name != shown.name or dataset.px == shown.px:
                 continue
             found = controls.effects(report, dataset, EPS).get((controls.ATTACK, EPS))
             if found and not (effect := found[controls.DAAM["adversarial"]]).decides:
                 each = "one training" if effect.trainings == 1 else f"{effect.trainings} trainings"
                 told.append(
-                    f" At {size} px, {each} each, the full model's difference to ResNet18 at ε = {budget(EPS)} is "
+                    f" At {dataset.px}, {each} each, the full model's difference to ResNet18 at ε = {budget(EPS)} is "
                     f"{effect.words()}: no verdict."
                 )
     return "".join(told)

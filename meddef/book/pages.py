@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from meddef.image_size import area
 from meddef.report.ablation import STEPS
 from meddef.report.controls import has_all
 from meddef.report.report import Report
@@ -58,7 +59,7 @@ def _kind(report: Report) -> tuple[bool, bool]:
 
 
 def _size(report: Report) -> int:
-    return max((dataset.record["image_size"] for dataset in report.datasets), default=0)
+    return max((area(dataset.record["image_size"]) for dataset in report.datasets), default=0)
 
 
 def as_read(reports: Iterable[Report]) -> list[Report]:

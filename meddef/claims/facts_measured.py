@@ -15,6 +15,7 @@ from meddef.claims.cells import Cell
 from meddef.claims.measured import Measured
 from meddef.claims.model import PAPER_SIZE
 from meddef.claims.rules import FAILS, HOLDS, OPEN, Outcome, counted
+from meddef.image_size import px
 from meddef.records import Record
 from meddef.report.rates import mean_interval
 from meddef.statistics import FEWEST_TRAININGS
@@ -82,8 +83,8 @@ def stats(source: Measured, given: Given) -> Outcome | None:
         return Outcome(HOLDS, words)
     return Outcome(
         OPEN,
-        f"{words}; depends on preprocessing, here to {record['image_size']} px, and on the files: originals or, as "
-        "those at hand, stretched copies",
+        f"{words}; depends on preprocessing, here to {px(record['image_size'])}, and on the files: originals or, "
+        "as those at hand, stretched copies",
     )
 
 
@@ -144,7 +145,7 @@ def recall(source: Measured, given: Given) -> Outcome | None:
     words += f", difference within [{least:+.1f}, {most:+.1f}]; tested against {low:g} to {high:g} points"
     size = source.dataset.record["image_size"]
     if "within" in given and size != PAPER_SIZE:
-        return Outcome(OPEN, f"{words}; at {size} px")
+        return Outcome(OPEN, f"{words}; at {px(size)}")
     if not ill.decides:
         return Outcome(OPEN, words)
     outside = least > high or most < low

@@ -16,6 +16,7 @@ from meddef.claims.cells import NEAR, Cell, Comparison, Contrast, Level, dataset
 from meddef.claims.index import STANDARDISED, Index, Seeds, collapsed, mean_after, of_class
 from meddef.claims.model import EPS, PAPER_SIZE
 from meddef.claims.rules import ABSENT, FAILS, HOLDS, OPEN, UNDEFINED, Outcome, counted
+from meddef.image_size import px
 from meddef.paper import PROTOCOL
 from meddef.printed.published import Published
 from meddef.report import crossed
@@ -60,7 +61,7 @@ class Measured:
         record, name = self.dataset.record, self.dataset.name
         seeds = {kind: {r["seed"] for r in self.report.of(kind, name)} for kind in ("train", "attack")}
         count = len(seeds["train"] or seeds["attack"])
-        words = [f"{record['image_size']} px"] + ([counted(count, "seed")] if count else [])
+        words = [px(record["image_size"])] + ([counted(count, "seed")] if count else [])
         return ", ".join(words + ["split by patient"] * (record["split_policy"] == "patient"))
 
     def judge(self, comparisons: Sequence[Comparison], terms: int = 0) -> list[Outcome | None]:
@@ -151,7 +152,7 @@ class Measured:
             words = (
                 f"{self._where(levels[i])} {found.value + printed:.1f} %, {points(found)} from {printed:g} %"
             )
-            at = "" if size == PAPER_SIZE else f"; at {size} px"
+            at = "" if size == PAPER_SIZE else f"; at {px(size)}"
             outcomes[i] = Outcome(verdict, f"{words}, n = {found.n}{_short(found)}{at}")
         return outcomes
 

@@ -16,6 +16,7 @@ from meddef.claims.cells import SHORT, Cell
 from meddef.claims.measured import Measured, on_contrast, points
 from meddef.claims.model import PAPER_SIZE, Probe
 from meddef.claims.rules import FAILS, HOLDS, OPEN, UNDEFINED, Outcome, Verdict, counted
+from meddef.image_size import px
 from meddef.report import crossed
 from meddef.report.paired import compare, corrected, same_images
 from meddef.report.probes import MEASURES
@@ -96,7 +97,7 @@ def judge(source: Measured, check: Probe) -> list[Outcome]:
     outcomes = _contrasts(source, check) if check.than else _levels(source, check)
     size = source.dataset.record["image_size"]
     if check.at_paper_size and size != PAPER_SIZE:
-        return [replace(o, verdict=OPEN, words=f"{o.words}; at {size} px") for o in outcomes]
+        return [replace(o, verdict=OPEN, words=f"{o.words}; at {px(size)}") for o in outcomes]
     return outcomes
 
 

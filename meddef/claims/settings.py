@@ -11,6 +11,7 @@ from typing import Any
 
 from meddef.catalogue import PUBLISHED_ATTACKS
 from meddef.claims.rules import FAILS, HOLDS, Outcome, counted
+from meddef.image_size import area
 from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.report import Dataset, Report
@@ -109,7 +110,7 @@ def channels(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
     changed = [r["l0"] for r in _attacks(report, dataset, "fgsm", "ensemble")]
     if not changed:
         return None
-    found = -(-int(max(changed)) // dataset.record["image_size"] ** 2)
+    found = -(-int(max(changed)) // area(dataset.record["image_size"]))
     return Outcome(HOLDS if found == given["number"] else FAILS, f"{found} channels")
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
+
 if TYPE_CHECKING:
     from meddef.data import Splits
 
@@ -20,7 +22,7 @@ DATASETS = "chest_xray, roct, octdl, octdl4, pneumoniamnist, octmnist, phantom_o
 CHECK_SIZE = 32
 """Image size, in pixels, at which ``check`` prepares: enough to decode everything, and quick."""
 
-Dataset = Annotated[str, typer.Option(help=f"One of {DATASETS}, or one of --profile.")]
+Dataset = Annotated[str | None, typer.Option(help=f"One of {DATASETS}, or one of --profile.")]
 Profile = Annotated[
     str | None,
     typer.Option("--profile", "-p", help="A YAML file that holds the card of a dataset of your own."),
@@ -33,7 +35,7 @@ Policy = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Drives the draw of the split, and of phantoms.")]
-Size = Annotated[int, typer.Option(help="Edge of the prepared images, in pixels.")]
+Size = Annotated[str, typer.Option(help="Side of the prepared images in pixels, or height x width: 192x256.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with chest_xray/, roct/, octdl/, medmnist/. [default: MEDDEF_DATA_DIR]"),
@@ -51,8 +53,13 @@ Skip = Annotated[
 
 @app.command()
 def prepare(
-    dataset: Dataset,
-    image_size: Size = 64,
+    dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
+    image_size: Size = "64",
     seed: Seed = 0,
     profile: Profile = None,
     data_dir: DataDir = None,
@@ -61,27 +68,35 @@ def prepare(
 ) -> None:
     """Decode and preprocess a dataset into the cache, so that later commands start at once."""
     from meddef.data import load_splits
+    from meddef.image_size import parse_size, sides
 
-    _read(profile)
+    chosen = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
     policy = "released"  # the cache holds all images, whatever the split
     splits = load_splits(
-        dataset,
-        image_size=image_size,
+        **chosen,
+        image_size=(size := parse_size(image_size)),
         split_policy=policy,
         seed=seed,
-        data_dir=data_dir,
+        needed=(),
         cache_dir=cache_dir,
         skip_unreadable=skip_unreadable,
     )
     found, skipped = splits.report["files_found"], len(splits.report["skipped"])
-    typer.echo(f"{dataset}: {found - skipped:,} images ready at {image_size} x {image_size} pixels")
+    typer.echo(
+        f"{splits.dataset}: {found - skipped:,} images ready at {' x '.join(map(str, sides(size)))} pixels"
+    )
 
 
 @app.command()
 def show(
-    dataset: Dataset,
+    dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
     split_policy: Policy = "paper",
-    image_size: Size = 64,
+    image_size: Size = "64",
     seed: Seed = 0,
     profile: Profile = None,
     data_dir: DataDir = None,
@@ -91,14 +106,14 @@ def show(
 ) -> None:
     """Print images per split and class, duplicates, and patients that are in several splits."""
     from meddef.data import load_splits
+    from meddef.image_size import parse_size
 
-    _read(profile)
     splits = load_splits(
-        dataset,
-        image_size=image_size,
+        **_chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir),
+        image_size=parse_size(image_size),
         split_policy=split_policy,
         seed=seed,
-        data_dir=data_dir,
+        needed=(),
         cache_dir=cache_dir,
         skip_unreadable=skip_unreadable,
     )
@@ -110,7 +125,12 @@ def show(
 
 @app.command()
 def check(
-    dataset: Dataset,
+    dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
     split_policy: Policy = "released",
     seed: Seed = 0,
     profile: Profile = None,
@@ -125,32 +145,45 @@ def check(
     """
     from meddef.data import Preprocessing, load_splits
 
-    _read(profile)
+    chosen = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
     with tempfile.TemporaryDirectory() as cache:
         splits = load_splits(
-            dataset,
+            **chosen,
             image_size=CHECK_SIZE,
             split_policy=split_policy,
             seed=seed,
             preprocessing=Preprocessing(),
-            data_dir=data_dir,
             cache_dir=Path(cache),
             skip_unreadable=True,
+            needed=(),
         )
         findings = find_problems(splits.report)
     if output == "json":
-        typer.echo(json.dumps({"dataset": dataset, "problems": findings, "report": splits.report}, indent=2))
+        typer.echo(
+            json.dumps({"dataset": splits.dataset, "problems": findings, "report": splits.report}, indent=2)
+        )
     else:
         typer.echo("\n".join([*findings, *_remarks(splits)]))
     raise typer.Exit(1 if findings else 0)
 
 
-def _read(profile: str | None) -> None:
-    """The cards of a profile are known once it was read."""
+def _chosen(dataset: str | None, options: Own, profile: str | None, data_dir: Path | None) -> dict[str, Any]:
+    """Name, channels and folder of the images; the cards of a profile are known once it was read."""
+    there = None
     if profile is not None:
         from meddef.settings import load_profile
 
-        load_profile(profile)
+        there = next((each for each in load_profile(profile).datasets if each.name == dataset), None)
+    own = options.images(dataset)
+    if own is not None:
+        return {"dataset": own.card.name, "channels": options.channels or 3, "data_dir": own.data_dir}
+    if dataset is None:
+        raise typer.BadParameter("give --dataset, --data or --csv")
+    return {
+        "dataset": dataset,
+        "channels": options.channels or (there and there.channels),
+        "data_dir": data_dir,
+    }
 
 
 def find_problems(report: dict[str, Any]) -> list[str]:
@@ -173,7 +206,7 @@ def _as_json(splits: Splits) -> dict[str, Any]:
     return {
         "dataset": splits.dataset,
         "card": CARDS[splits.dataset].model_dump(mode="json"),
-        "image_size": splits.train.images.shape[1],
+        "image_size": splits.origin.image_size if splits.origin else None,
         "mean": splits.mean,
         "std": splits.std,
         "fingerprint": splits.fingerprint,
@@ -208,12 +241,13 @@ def _row(counts: dict[str, int]) -> list[str]:
 
 def _remarks(splits: Splits) -> list[str]:
     from meddef.data import CARDS
+    from meddef.data.report import read_as
 
     report, card = splits.report, CARDS[splits.dataset]
     published = sum(sum(classes.values()) for classes in card.published_counts.values())
     of_published = f" of {published:,} published" if published else ""
     lines = [f"files: {report['files_found']:,}{of_published}; skipped: {len(report['skipped'])}"]
-    lines += [f"files {words}: {found:,}" for words, found in report["read_as"].items()]
+    lines += read_as(splits)
     for kind, found in report["duplicates"].items():
         within = ", ".join(f"{split} {count}" for split, count in found["groups_within"].items())
         lines.append(
@@ -224,7 +258,8 @@ def _remarks(splits: Splits) -> list[str]:
         lines.append("near duplicates: not looked for in drawings, which are alike by design")
     lines.append(f"removed from training: {len(report['removed_from_training'])}")
     patients = report["patients"]
-    lines.append(f"patients: {patients['patients']:,}; in several splits: {patients['in_several_splits']}")
+    known = f"{patients['patients']:,}; in several splits: {patients['in_several_splits']}"
+    lines.append(f"patients: {known if patients['patients'] else 'not known'}")
     measured = f"training pixels: mean {splits.mean:.4f}, std {splits.std:.4f}"
     printed = f" (the paper prints {card.mean:.4f} and {card.std:.4f})" if card.mean is not None else ""
     return [*lines, measured + printed, f"fingerprint: {splits.fingerprint}"]

@@ -1,14 +1,13 @@
-"""``meddef evaluate`` (one attack on saved weights) and ``meddef attacks`` (what there is to attack with)."""
+"""``meddef evaluate``: one attack on saved weights, at one ε or along several."""
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from meddef.commands.attacks import parse_grid, parse_settings
 from meddef.commands.judged import (
     Asked,
     Dataset,
@@ -21,29 +20,59 @@ from meddef.commands.judged import (
     Variant,
     Weights,
 )
-from meddef.commands.output import AsJson, Output, check_output, deliver
+from meddef.commands.output import AsJson, Output, check_output, deliver, is_picture
+from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
-from meddef.errors import InputError
+from meddef.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from torch import Tensor
 
-    from meddef.evaluation.metrics import Evaluation
-    from meddef.statistics import Proportion
-
-WORDS = {"true": True, "false": False, "none": None}
+FailUnder = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-under",
+        min=0,
+        max=1,
+        help="Exit with 1 if robust accuracy is lower (of several ε: at the largest; of several labels: the lowest).",
+    ),
+]
+Activation = Annotated[
+    str,
+    typer.Option(
+        "--activation",
+        help="What your model's logits are meant for: softmax (one a class), or sigmoid: one logit, of two classes, or "
+        "one a class, each then attacked and judged alone, against the rest.",
+    ),
+]
 
 
 def evaluate(
     weights: Weights,
     dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
     variant: Variant = None,
     model: OwnModel = None,
+    activation: Activation = "softmax",
     attack: Annotated[
-        str, typer.Option("--attack", help="clean, or one of those that 'meddef attacks' lists.")
+        str,
+        typer.Option(
+            "--attack",
+            help="clean, one of those that 'meddef attacks' lists, or your own, module:function, called as (model, "
+            "images, labels, eps=..., ...), which returns the attacked images.",
+        ),
     ] = "pgd",
     eps: Annotated[
-        str | None, typer.Option("--eps", help="Budget in pixel units: 0.05 or 8/255. Default: the paper's.")
+        str | None,
+        typer.Option(
+            "--eps",
+            help="Budget in pixel units: 0.05 or 8/255; several, 1/255,2/255,4/255, give accuracy against ε and the "
+            "least ε that breaks each image. Default: the paper's.",
+        ),
     ] = None,
     given: Annotated[
         list[str] | None,
@@ -56,6 +85,14 @@ def evaluate(
             help="Of a targeted attack: the class to reach, or 'second' (the likeliest other class) or 'least'.",
         ),
     ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            "--positive",
+            help="Of two classes the one to be found: sensitivity, specificity, F1 and AUROC are its. Default: the "
+            "second.",
+        ),
+    ] = None,
     prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
     images: Annotated[int, typer.Option("--images", min=1, help="How many images.")] = 100,
     split: Split = "test",
@@ -66,60 +103,110 @@ def evaluate(
     data_dir: DataDir = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
+    fail_under: FailUnder = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Attack saved weights and print counts, rates and their 95 % Wilson intervals.
+    """Attack saved weights; print accuracy, attack success, and what a clinician reads, before and after the attack.
 
-    Weights that 'meddef train' wrote say which model they are of and which images were kept aside: they are judged on
-    those. Others are judged on the released test images, prepared as the dataset's card says. Examples:
+    Rates have 95 % Wilson intervals, AUROC, F1 and calibration bootstrap ones, by patient where patients have several
+    images. Weights that 'meddef train' wrote say which model they are of and which images were kept aside: they are
+    judged on those. Others are judged on the released test images, prepared as the dataset's card says. Examples:
 
-        meddef evaluate -w full.safetensors --attack pgd --eps 8/255
+        meddef evaluate -w full.safetensors --attack pgd --eps 8/255 -o result.html --fail-under 0.5
+
+        meddef evaluate -w full.safetensors --eps 1/255,2/255,4/255,8/255 -o curve.png -o curve.json
 
         meddef evaluate -w full.safetensors --set norm=l2 --eps 3 --targets second -o second.json
 
-        meddef evaluate --dataset chest_xray --image-size 224 --model my_models:small_net -w mine.safetensors
+        meddef evaluate --data my_images --image-size 224 --model my_models:small_net -w mine.safetensors
         --attack ensemble --set steps=50
-    """
-    from meddef.evaluation.single import bind_attack, evaluate_weights, targets_named
 
-    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
+        meddef evaluate -w full.safetensors --attack my_attacks:mine --eps 0.03 --set steps=9
+
+        meddef evaluate --dataset chest_xray --model my_models:one_logit --activation sigmoid -w mine.safetensors
+    """
+    from meddef.commands import evaluated
+    from meddef.evaluation.cells import batches, test_order
+    from meddef.evaluation.metrics import evaluate as evaluate_attack
+    from meddef.evaluation.own_model import under_sigmoid
+    from meddef.evaluation.robustness_curve import minimal_eps
+    from meddef.evaluation.single import bind_attack, class_named, load_model, targets_named
+
+    own = Own(data, csv, classes, window, channels)
+    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data, own)
     check_device(device)
-    check_output(output)
+    paths = check_output(output)
+    sigmoid = is_sigmoid(activation)
     settings = parse_settings(given or [])
     targeted = _targeted(settings, targets)
-    radius = None if eps is None else parse_eps(eps, bounded=settings.get("norm", "linf") == "linf")
-    bound = bind_attack(attack, radius, settings, targeted=targeted)
+    grid = parse_grid(eps, bounded=settings.get("norm", "linf") == "linf" and ":" not in attack)
+    if len(grid) > 1 and targeted:
+        raise InputError("--targets is for one --eps: give one, or leave --targets out")
+    radii: list[float | None] = [*grid] or [None]
+    bound = [bind_attack(attack, radius, settings, targeted=targeted) for radius in radii]
     subject = asked.subject(weights)
     splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
-    outcome = evaluate_weights(
-        weights, subject.models[0], splits, bound, rate=prune_rate, images=images,
-        batch_size=subject.profile.batch_size, device=device, part=split, other_data=other_data,
-        targets=None if targets is None else targets_named(targets, splits.classes),
+    if positive is not None and len(splits.classes) > 2:
+        raise InputError(f"--positive is for two classes, and there are {len(splits.classes)}: leave it out")
+    chosen = 1 if positive is None else class_named(positive, splits.classes, "--positive")
+    aims = None if targets is None else targets_named(targets, splits.classes)
+    net, layout = load_model(
+        weights, subject.models[0], splits,
+        device=device, rate=prune_rate, other_data=other_data, sigmoid=sigmoid,
     )  # fmt: skip
-    used = bound.keywords if bound else {}
-    rates = _rates(outcome)
-    if not as_json:
-        shown = used | ({} if targets is None else {"targets": targets})
-        told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
-        title = f"{attack} ({told})" if told else attack
-        _print(rates, f"{title} on {subject.name}, {splits.dataset}, {outcome.counts.n} {split} images")
-        print(f"largest change of a pixel {outcome.linf:.4f}, most features changed {outcome.l0}")
-    for line in subject.told(splits, images):
-        typer.echo(line, err=as_json)
+    views = under_sigmoid(net, splits, device) if sigmoid else {"": net}
+    if len(views) > 1 and (len(grid) > 1 or targeted or positive or any(is_picture(path) for path in paths)):
+        raise InputError(
+            "several labels are attacked one by one, at one --eps, without --targets, --positive and a picture"
+        )
+    part = splits.part(split)
+
+    def loader(label: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in batches(part, images, subject.profile.batch_size, device, layout):
+            yield x, y if label is None else (y == label).long()
+
+    each = [one.keywords if one is not None else {} for one in bound]
+    used = {key: value for key, value in each[-1].items() if all(one.get(key) == value for one in each)}
     about = subject.about(splits) | {
-        "attack": attack, "eps": used.get("eps"), "settings": {k: v for k, v in used.items() if k != "eps"},
-        "targets": targets, "prune_rate": prune_rate, "n": outcome.counts.n,
+        "attack": attack, "eps": grid if len(grid) > 1 else each[-1].get("eps"),
+        "settings": {k: v for k, v in used.items() if k != "eps"}, "targets": targets, "prune_rate": prune_rate,
     }  # fmt: skip
-    headline = {name.replace(" ", "_"): rate.value for name, rate in rates.items()} | {
-        "largest_change": outcome.linf, "most_features_changed": outcome.l0,
-    }  # fmt: skip
-    rows = [
-        {"measure": name, "hits": rate.hits, "of": rate.n, "rate": rate.value}
-        | dict(zip(("low", "high"), rate.interval, strict=True))
-        for name, rate in rates.items()
-    ]
-    deliver(about, headline, rows, called="rates", path=output, as_json=as_json)
+    what = f"{subject.name}, {splits.dataset}"
+    told = evaluated.Told(attack, each[-1].get("eps"), used, what, split, about, subject.told(splits, images))
+    patients = [part.patients[row] for row in test_order(part, images)]
+    if len(grid) > 1:
+        known = {radius: one for radius, one in zip(grid, bound, strict=True) if one is not None}
+        least = minimal_eps(next(iter(views.values())), loader(), lambda radius: known[radius], grid)
+        found = evaluated.curve(least, part, images, told)
+    elif len(views) > 1:
+        outcomes = {
+            name: evaluate_attack(view, loader(label), bound[0])
+            for label, (name, view) in enumerate(views.items())
+        }
+        found = evaluated.labels(outcomes, patients, told)
+    else:
+        outcome = evaluate_attack(next(iter(views.values())), loader(), bound[0], targets=aims)
+        found = evaluated.single(outcome, splits.classes, chosen, patients, told)
+    deliver(found, paths, as_json=as_json)
+    robust = found.headline.get("lowest_robust_accuracy", found.headline["robust_accuracy"])
+    if fault := too_low(robust, fail_under):
+        raise RunFailed(fault)
+
+
+def is_sigmoid(activation: str) -> bool:
+    """Whether --activation says sigmoid, and not softmax."""
+    if activation not in ("softmax", "sigmoid"):
+        raise InputError(f"--activation '{activation}' is unknown: use softmax or sigmoid")
+    return activation == "sigmoid"
+
+
+def too_low(robust: float | None, least: float | None) -> str:
+    """What to say where more than ``robust``, the robust accuracy in [0, 1] (None: not measured), was asked for."""
+    if least is None or (robust is not None and robust >= least):
+        return ""
+    measured = "was not measured" if robust is None else f"is {robust:.3f}"
+    return f"robust accuracy {measured}, and {least:g} was asked for"
 
 
 def _targeted(settings: dict[str, Any], targets: str | None) -> bool:
@@ -138,76 +225,3 @@ def _targeted(settings: dict[str, Any], targets: str | None) -> bool:
     if targets is not None and not asked:
         raise InputError("--targets is given, and --set targeted=false: leave one of them out")
     return asked
-
-
-def _rates(outcome: Evaluation) -> dict[str, Proportion]:
-    rates = {
-        "clean accuracy": outcome.clean_accuracy,
-        "robust accuracy": outcome.robust_accuracy,
-        "attack success rate": outcome.asr,
-    }
-    return rates if outcome.targets is None else rates | {"targeted success": outcome.targeted_success}
-
-
-def _print(rates: Mapping[str, Proportion], title: str) -> None:
-    table = Table(title=title)
-    for column in ("measure", "count", "rate", "95 % interval"):
-        table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, rate in rates.items():
-        low, high = rate.interval
-        table.add_row(name, f"{rate.hits}/{rate.n}", f"{rate.value:.2%}", f"{low:.2%} to {high:.2%}")
-    Console().print(table)
-
-
-def attacks() -> None:
-    """List the attacks with their settings (for --set, with defaults: the paper's, if it has one) and sources."""
-    from meddef.attacks import ATTACKS
-    from meddef.attacks.options import options
-    from meddef.attacks.registry import SOURCES
-
-    table = Table(caption="meddef evaluate --attack NAME --eps 8/255 --set steps=100", show_lines=True)
-    for column in ("attack", "settings and defaults", "source"):
-        table.add_column(column, overflow="fold")
-    for name, attack in ATTACKS.items():
-        eps = [f"eps={attack.keywords['eps']} (--eps)"] if "eps" in attack.keywords else []
-        known = [*eps, *(f"{key}={value}" for key, value in options(name).items())]
-        table.add_row(name, "\n".join(known), SOURCES[name].replace(", https", "\nhttps"))
-    Console().print(table)
-
-
-def parse_eps(text: str, option: str = "--eps", *, bounded: bool = True) -> float:
-    """A perturbation budget written as a number or a fraction: "0.05", "8/255"; ``bounded``: at most 1, as L-inf is."""
-    try:
-        value = float(Fraction(text.replace(" ", "")))
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{option} '{text}' is not a number: write 0.03 or 8/255") from error
-    if value < 0 or (bounded and value > 1):
-        other = ", or for a length in L2 --attack pgd --set norm=l2" if option == "--eps" else ""
-        raise InputError(
-            f"{option} {text} is out of range: images lie in [0, 1], so use 0 <= eps <= 1 (8/255, not 8){other}"
-        )
-    return value
-
-
-def parse_settings(given: list[str]) -> dict[str, Any]:
-    """["steps=100", "step_size=2/255", "fast=true"] as names and values; a name given twice is refused."""
-    found: dict[str, Any] = {}
-    for text in given:
-        name, sign, value = (part.strip() for part in text.partition("="))
-        if not (name and sign and value):
-            raise InputError(f"--set '{text}' is not of the form name=value, such as steps=100")
-        if name in found:
-            raise InputError(f"--set {name} is given twice")
-        found[name] = _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
-    if text.lower() in WORDS:
-        return WORDS[text.lower()]
-    for read in (int, lambda number: float(Fraction(number))):
-        try:
-            return read(text)
-        except (ValueError, ZeroDivisionError):
-            pass
-    return text

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddef.commands.own import Own
 from meddef.commands.run import RUNS
 from meddef.errors import InputError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from meddef.data import Splits
+    from meddef.data.own import OwnImages
     from meddef.settings import DatasetSettings, Profile
 
 Dataset = Annotated[
@@ -36,7 +38,7 @@ OwnModel = Annotated[
     typer.Option(
         "--model",
         help="Instead of --variant a model of your own, module:factory. The factory is called without arguments "
-        "and returns a torch.nn.Module from images (N, 3, H, W) in [0, 1] to logits, one a class.",
+        "and returns a torch.nn.Module from images (N, C, H, W) in [0, 1] to logits, one a class.",
     ),
 ]
 Split = Annotated[str, typer.Option("--split", help="Which images are judged: train, val or test.")]
@@ -50,8 +52,11 @@ SplitPolicy = Annotated[
     ),
 ]
 ImageSize = Annotated[
-    int | None,
-    typer.Option("--image-size", min=28, help="Side in pixels. Default: the weights', else the profile's."),
+    str | None,
+    typer.Option(
+        "--image-size",
+        help="Side in pixels, or height x width: 224 or 192x256. Default: the weights', else the profile's.",
+    ),
 ]
 SettingsFrom = Annotated[
     str | None,
@@ -78,9 +83,10 @@ class Asked:
     model: str | None
     split: str
     split_policy: str | None
-    image_size: int | None
+    image_size: str | None
     profile: str | None
     other_data: bool
+    own: Own = field(default_factory=Own)
 
     def subject(self, *files: Path) -> Subject:
         """Models and settings for weights; the first file says what is not asked for, and all must agree.
@@ -92,10 +98,13 @@ class Asked:
         from meddef.data.policies import check_policy
         from meddef.evaluation.single import check_weights
         from meddef.evaluation.weights_header import check_model, check_settings, data_of
+        from meddef.image_size import parse_size, simplest
         from meddef.settings import load_profile
         from meddef.training.checkpoint import read_header
 
         profile = load_profile(self.profile or "smoke")
+        own = self.own.images(self.dataset)
+        size = None if self.image_size is None else parse_size(self.image_size)
         if self.split not in SPLITS:
             raise InputError(f"--split '{self.split}' is unknown: use one of {', '.join(SPLITS)}")
         if self.split_policy is not None:
@@ -105,26 +114,33 @@ class Asked:
         headers = [read_header(file) for file in files]
         known = headers[0].get("variant") if self.model is None else None
         models = [_model(self.variant or known, self.model) for _ in files]
-        dataset = self.dataset or data_of(headers[0]).get("dataset")
+        dataset = own.card.name if own else self.dataset or data_of(headers[0]).get("dataset")
         if dataset is None:
-            raise InputError(f"{files[0]} does not say which images it was trained with: give --dataset")
+            raise InputError(f"{files[0]} {_unsaid(headers[0])}")
         card = find_card(dataset)
-        chosen = self._settings(dataset, profile, headers[0], files[0])
-        size = self.image_size
+        chosen = self._settings(dataset, own, profile, headers[0], files[0])
         if size is None:
             there = None if self.profile else data_of(headers[0]).get("image_size")
-            size = there if isinstance(there, int) else profile.image_size
+            if there is None and own is not None and self.profile is None:
+                raise InputError(f"{files[0]} does not say at which size it was trained: give --image-size")
+            size = simplest(there) if isinstance(there, int | list) else profile.image_size
         for header, file in zip(headers, files, strict=True):
             check_model(header, file, models[0] if isinstance(models[0], str) else None, card.classes)
             if not self.other_data:
                 check_settings(header, file, chosen, size)
         settings = profile.model_copy(update={"image_size": size})
-        return Subject(self, files, headers, models, chosen, settings)
+        return Subject(self, files, headers, models, chosen, settings, own.data_dir if own else None)
 
     def _settings(
-        self, dataset: str, profile: Profile, header: dict[str, Any], weights: Path
+        self,
+        dataset: str,
+        own: OwnImages | None,
+        profile: Profile,
+        header: dict[str, Any],
+        weights: Path,
     ) -> DatasetSettings:
-        """Those of a profile that was asked for, else the weights', else smoke's, else the released split."""
+        """Those of a profile that was asked for, else the weights', else smoke's, else the released split; of one's own
+        images those of the weights, else as they lie, in colour."""
         from meddef.evaluation.weights_header import settings_in
         from meddef.settings import DatasetSettings
 
@@ -134,8 +150,11 @@ class Asked:
             said = None
         choices = (its, said) if self.profile else (said, its)
         chosen = next((c for c in choices if c is not None), None)
-        chosen = chosen or DatasetSettings(name=dataset, split_policy="released")
-        return chosen.model_copy(update={"split_policy": self.split_policy} if self.split_policy else {})
+        chosen = chosen or DatasetSettings(
+            name=dataset, split_policy="released", channels=3 if own is not None else None
+        )
+        policy = {"split_policy": self.split_policy} if self.split_policy else {}
+        return chosen.model_copy(update=policy | self.own.updates(own))
 
 
 @dataclass(frozen=True)
@@ -148,6 +167,7 @@ class Subject:
     models: list[str | nn.Module]
     dataset: DatasetSettings
     profile: Profile
+    place: Path | None = None  # of one's own images, the folder that holds theirs
 
     @property
     def name(self) -> str:
@@ -159,8 +179,9 @@ class Subject:
         """The prepared images."""
         from meddef.evaluation.plan import RunOptions, splits_of
 
-        options = RunOptions(RUNS / self.profile.name, data_dir, device, skip_unreadable)
-        return splits_of(self.dataset, self.profile, options, progress=True)
+        options = RunOptions(RUNS / self.profile.name, self.place or data_dir, device, skip_unreadable)
+        needed = (self.asked.split,)
+        return splits_of(self.dataset, self.profile, options, progress=True, needed=needed)
 
     def about(self, splits: Splits) -> dict[str, Any]:
         """Model, weights and images, for a file: by what a result can be told from another."""
@@ -175,7 +196,9 @@ class Subject:
     def told(self, splits: Splits, count: int) -> list[str]:
         """Which images were judged, where they came from, and what the weights know of them: lines to be printed."""
         from meddef.data.origin import released_as
+        from meddef.data.report import read_as
         from meddef.evaluation.cells import test_order
+        from meddef.image_size import px
 
         images, origin = splits.part(self.asked.split), splits.origin
         assert origin is not None
@@ -183,11 +206,17 @@ class Subject:
         where = (
             f"{len(order):,} of the {len(images):,} images of split {self.asked.split} of {splits.dataset}"
         )
-        line = f"images: {where} ({origin.split}), {origin.image_size} px"
+        line = f"images: {where} ({origin.split}), {px(origin.image_size)}"
         if origin.place:
             line += f"; in {origin.place}: {released_as(images.names[row] for row in order)}"
+        own = self.place is not None
+        order_of = (
+            [f"classes: {', '.join(f'{i} {name}' for i, name in enumerate(splits.classes))}"] if own else []
+        )
         return [
             line,
+            *order_of,
+            *read_as(splits),
             *(self._of(header, file, splits) for header, file in zip(self.headers, self.files, strict=True)),
         ]
 
@@ -203,6 +232,15 @@ class Subject:
             part, "these kept aside"
         )
         return f"{file}: trained by meddef {header.get('meddef')} with seed {header.get('seed')}, {kept}"
+
+
+def _unsaid(header: dict[str, Any]) -> str:
+    """Why weights do not lead to images, and what to give."""
+    data = header.get("data")
+    name = data.get("dataset") if isinstance(data, dict) else None
+    if name is None:
+        return "does not say which images it was trained with: give --dataset, --data or --csv"
+    return f"was trained with images '{name}', which the package does not have: give --data, --csv or the --profile"
 
 
 def _model(variant: str | None, model: str | None) -> str | nn.Module:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meddef.atomic import write_text
-from meddef.commands.evaluate import parse_eps
+from meddef.commands.attacks import parse_eps
 from meddef.commands.run import RUNS, DataDir, Jobs, RunsDir, given_data_dir
 from meddef.errors import InputError
 

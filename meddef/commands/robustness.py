@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meddef.commands.evaluate import parse_eps
+from meddef.commands.attacks import parse_eps
+from meddef.commands.evaluate import Activation, is_sigmoid, too_low
 from meddef.commands.judged import (
     Asked,
     Dataset,
@@ -20,22 +21,28 @@ from meddef.commands.judged import (
     Variant,
     Weights,
 )
-from meddef.commands.output import AsJson, Output, check_output, deliver
+from meddef.commands.output import AsJson, Found, Output, check_output, deliver
+from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
 from meddef.commands.run import DataDir, Device, Skip, check_device, given_data_dir
 from meddef.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
+    from meddef.report.display import Table
     from meddef.robustness import CheckResult
-
-COLOURS = {"PASS": "green", "FAIL": "red", "N-A": "yellow"}
 
 
 def check_robustness(
     weights: Weights,
     eps: Annotated[str, typer.Option("--eps", help="Radius in pixel units: 0.05 or 8/255.")],
     dataset: Dataset = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
     variant: Variant = None,
     model: OwnModel = None,
+    activation: Activation = "softmax",
     twin_weights: Annotated[
         Path | None,
         typer.Option("--twin-weights", help="Weights of the same model trained without a defence."),
@@ -49,7 +56,11 @@ def check_robustness(
     min_robust: Annotated[
         float | None,
         typer.Option(
-            "--min-robust", min=0, max=1, help="Exit with 1 if worst-case robust accuracy is lower."
+            "--min-robust",
+            "--fail-under",
+            min=0,
+            max=1,
+            help="Exit with 1 if worst-case robust accuracy is lower.",
         ),
     ] = None,
     split: Split = "test",
@@ -74,6 +85,7 @@ def check_robustness(
     """
     from meddef.audit import robustness_report
     from meddef.evaluation.cells import batches
+    from meddef.evaluation.own_model import under_sigmoid
     from meddef.evaluation.single import load_model
     from meddef.progress import progress_bar
     from meddef.robustness import BUDGETS
@@ -81,20 +93,27 @@ def check_robustness(
 
     if fail_on not in ("FAIL", "N-A", "never"):
         raise InputError(f"--fail-on '{fail_on}' is unknown: use FAIL, N-A or never")
-    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data)
+    own = Own(data, csv, classes, window, channels)
+    asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data, own)
     check_device(device)
-    check_output(output)
+    paths = check_output(output, pictures=False)
+    sigmoid = is_sigmoid(activation)
     if budget not in BUDGETS:
         raise InputError(f"--budget '{budget}' is unknown: use one of {', '.join(BUDGETS)}")
     radius = parse_eps(eps)
     files = [weights] if twin_weights is None else [weights, twin_weights]
     subject = asked.subject(*files)
     splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
-    loaded = [
-        load_model(file, net, splits, device=device, other_data=other_data)
-        for file, net in zip(files, subject.models, strict=True)
-    ]
-    (net, layout), twin = loaded[0], loaded[1][0] if len(loaded) > 1 else None
+    nets = []
+    for file, empty in zip(files, subject.models, strict=True):
+        one, layout = load_model(file, empty, splits, device=device, other_data=other_data, sigmoid=sigmoid)
+        views = list(under_sigmoid(one, splits, device).values()) if sigmoid else [one]
+        if len(views) > 1:
+            raise InputError(
+                "check-robustness is for one logit under a sigmoid: several labels, meddef evaluate"
+            )
+        nets += views
+    net, twin = nets[0], nets[1] if len(nets) > 1 else None
     count = BUDGETS[budget].images
     loader = batches(splits.part(split), count, subject.profile.batch_size, device, layout)
     with progress_bar(1, "checks", enabled=not as_json) as bar:
@@ -104,40 +123,33 @@ def check_robustness(
             bar.update()
 
         items = robustness_report(net, loader, eps=radius, budget=budget, twin=twin, progress=report)
-    for line in subject.told(splits, count):
-        typer.echo(line, err=as_json)
     found = headline(items)
-    about = subject.about(splits) | {"eps": radius, "norm": "linf", "budget": budget, "n": found["images"]}
-    rows = [item.as_dict() for item in items]
-    deliver(about, found, rows, called="items", path=output, as_json=as_json)
-    if not as_json:
-        typer.echo(words(found, radius))
-        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")
-        typer.echo(closing(found))
-    if faults := _faults(items, found, fail_on, min_robust):
-        raise RunFailed(faults)
-
-
-def _faults(items: list[CheckResult], found: dict[str, Any], fail_on: str, min_robust: float | None) -> str:
-    """Why a run that was asked to fail does, in a line; nothing where it does not."""
+    deliver(
+        Found(
+            summary=words(found, radius),
+            about=subject.about(splits)
+            | {"eps": radius, "norm": "linf", "budget": budget, "n": found["images"]},
+            headline=found,
+            rows={"items": [item.as_dict() for item in items]},
+            csv=("items",),
+            tables=[_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")],
+            notes=[*subject.told(splits, count), closing(found)],
+        ),
+        paths,
+        as_json=as_json,
+    )
     named = [item.name for item in items if item.verdict == fail_on]
     faults = [f"{fail_on}: {', '.join(named)}"] if named else []
-    robust = found["robust_accuracy"]
-    if min_robust is not None and (robust is None or robust < min_robust):
-        measured = "was not measured" if robust is None else f"is {robust:.3f}"
-        faults.append(f"robust accuracy {measured}, and {min_robust:g} was asked for")
-    return "; ".join(faults)
+    if faults := [*faults, *filter(None, [too_low(found["robust_accuracy"], min_robust)])]:
+        raise RunFailed("; ".join(faults))
 
 
-def _print_table(items: list[CheckResult], title: str) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _table(items: list[CheckResult], title: str) -> Table:
+    import pandas as pd
 
-    table = Table("verdict", "item", title=title, box=SIMPLE)
-    for item in items:
-        also = f"\nIf not the model: {item.also}." if item.verdict == "FAIL" else ""
-        words = Text(item.verdict, style=COLOURS[item.verdict], no_wrap=True)
-        table.add_row(words, Text.assemble((item.name, "bold"), f"\n{item.detail}{also}"))
-    Console().print(table)
+    from meddef.report.display import Table
+
+    also = [f"\nIf not the model: {item.also}." if item.verdict == "FAIL" else "" for item in items]
+    cells = [f"{item.name}\n{item.detail}{more}" for item, more in zip(items, also, strict=True)]
+    frame = pd.DataFrame({"verdict": [item.verdict for item in items], "item": cells})
+    return Table(frame, title, left=("item",))

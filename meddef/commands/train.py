@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
 from meddef.commands.run import (
     RUNS,
     DataDir,
@@ -21,6 +22,7 @@ from meddef.commands.run import (
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
+    from meddef.data.own import OwnImages
     from meddef.evaluation.cell import Cell
     from meddef.evaluation.plan import RunOptions
     from meddef.records import Record
@@ -41,6 +43,15 @@ def train(
         typer.Option(
             "--dataset", help="Such as chest_xray or phantom_oct. Default: the profile's, if it has one."
         ),
+    ] = None,
+    data: DataFolder = None,
+    csv: CsvFile = None,
+    classes: Classes = None,
+    window: Window = None,
+    channels: Channels = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option("--image-size", help="Side in pixels, or height x width. Default: the profile's."),
     ] = None,
     profile: ProfileOption = "smoke",
     seed: Annotated[int, typer.Option("--seed")] = 0,
@@ -64,7 +75,8 @@ def train(
         str | None,
         typer.Option(
             "--split-policy",
-            help="released, paper or patient. Default: the profile's where it names the dataset, else released.",
+            help="released, paper or patient. Default: the profile's where it names the dataset, else released; of "
+            "--data and --csv that do not hold train, val and test: patient where patients are known, else paper.",
         ),
     ] = None,
     output: Annotated[
@@ -87,11 +99,14 @@ def train(
 
         meddef train --dataset phantom_oct --variant full -o full.safetensors
 
+        meddef train --data my_images --variant resnet18 --image-size 224 -o mine.safetensors
+
         meddef train --variant resnet18 --dataset phantom_xray --method trades --epsilon 4/255 --beta 1
     """
     from meddef.evaluation.cells import model_folder
     from meddef.evaluation.distributed_training import train_cell
     from meddef.evaluation.plan import Plan, RunOptions, make_plan
+    from meddef.image_size import parse_size
     from meddef.records import RecordStore
     from meddef.settings import ProbesSettings, load_profile
     from meddef.training.launch import joined
@@ -99,8 +114,12 @@ def train(
     settings = load_profile(profile)
     check_device(device)
     models = _models(settings, variant, method, epsilon, beta, control=control)
+    options_of_own = Own(data, csv, classes, window, channels)
+    own = options_of_own.images(dataset)
+    its = _own(own, split_policy) if own else _dataset(settings, dataset, split_policy)
     chosen: dict[str, Any] = {
-        "datasets": [_dataset(settings, dataset, split_policy)],
+        "datasets": [its.model_copy(update=options_of_own.updates(own))],
+        "image_size": settings.image_size if image_size is None else parse_size(image_size),
         "seeds": [seed],
         "grids": {},
         **dict.fromkeys(("saliency", "curve", "defenses", "universal", "transfer")),
@@ -108,7 +127,8 @@ def train(
         "probes": ProbesSettings(),
     }
     settings = settings.model_copy(update={**models, **chosen})
-    options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
+    place = own.data_dir if own else given_data_dir(data_dir)
+    options = RunOptions(runs_dir / settings.name, place, device, skip_unreadable)
     plan = make_plan(settings, options)
     (cell,) = (cell for cell in plan.cells if cell.kind == "train")
     weights = model_folder(options.folder, cell.key) / "best.safetensors"
@@ -133,8 +153,9 @@ def _models(
     control: bool,
 ) -> dict[str, Any]:
     """The fields of a profile whose only model is ``variant``, trained as asked for."""
-    from meddef.commands.evaluate import parse_eps
-    from meddef.settings import TRAININGS, AdversarialSettings, as_input_error
+    from meddef.commands.attacks import parse_eps
+    from meddef.settings import TRAININGS, AdversarialSettings
+    from meddef.yaml_reader import as_input_error
 
     given = {"epsilon": None if epsilon is None else parse_eps(epsilon, "--epsilon"), "beta": beta}
     given = {name: value for name, value in given.items() if value is not None}
@@ -172,11 +193,30 @@ def _copy(weights: Path, output: Path, cell: Cell, settings: Profile, options: R
 def _told(settings: Profile) -> str:
     """How the images were split, in words."""
     from meddef.data.cards import find_card
+    from meddef.image_size import px
 
     (dataset,) = settings.datasets
     card = find_card(dataset.name)
     how = "split as drawn" if card.kind == "phantom" else f"split policy {dataset.split_policy}"
-    return f"trained on split train of {dataset.name} ({how}, seed {dataset.split_seed}), {settings.image_size} px"
+    size = px(settings.image_size)
+    return f"trained on split train of {dataset.name} ({how}, seed {dataset.split_seed}), {size}"
+
+
+def _own(own: OwnImages, policy: str | None) -> DatasetSettings:
+    """Of one's own images, in colour: as they lie where that is train, val and test, else drawn."""
+    from meddef.data.policies import check_policy
+    from meddef.settings import DatasetSettings
+
+    if policy is not None:
+        check_policy(policy)
+    return DatasetSettings.model_validate(
+        {
+            "name": own.card.name,
+            "card": own.card,
+            "split_policy": policy or own.training_policy,
+            "channels": 3,
+        }
+    )
 
 
 def _dataset(settings: Profile, name: str | None, policy: str | None) -> DatasetSettings:

@@ -28,13 +28,13 @@ from meddef.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MAKES_PIXELS = ("decode.py", "depth.py", "duplicates.py", "pool.py", "preprocessing.py")
+MAKES_PIXELS = ("decode.py", "depth.py", "dicom.py", "duplicates.py", "pool.py", "preprocessing.py")
 """Source files whose change makes every stored pool stale."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """``images`` is a read-only memory map, uint8 (N, size, size), in the order of ``index``."""
+    """``images`` is a read-only memory map, uint8 (N, H, W) or (N, H, W, 3), in the order of ``index``."""
 
     images: np.ndarray
     index: Index

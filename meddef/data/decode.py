@@ -1,4 +1,4 @@
-"""Decode one image file to 8-bit grey, whatever its colours and depth, or say in a few words why not."""
+"""Decode one image file to 8-bit grey or RGB, whatever its colours and depth, or say in a few words why not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from meddef.data.depth import Facts, Window, deep_values, look, to_grey, turned
+from meddef.data.dicom import is_dicom, read_dicom
+from meddef.data.source import UnreadableImage
 
 SMALLEST = 8
 """Shortest side, in pixels, that still counts as an image."""
 
 
-class UnreadableImage(Exception):
-    """The file cannot be used; the message is the reason, without the file's name."""
+COLOUR = 16
+"""Levels of 255 by which the channels of a pixel differ before a file counts as coloured."""
+COLOUR_LOST = "in colour, turned to grey (--channels 3 keeps the colour)"
 
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
@@ -37,29 +40,43 @@ def quiet_decoding() -> Iterator[None]:
         yield
 
 
-def read_grey(path: Path, window: Window | None = None, said: list[str] | None = None) -> np.ndarray:
+def read_image(
+    path: Path, window: Window | None = None, said: list[str] | None = None, colour: bool = False
+) -> np.ndarray:
     """The first frame of an image file as uint8 (H, W), upright as its orientation tag says.
 
-    Colours become luma; transparent parts are laid over black; CMYK goes through RGB; a white 0 is inverted.
-    What is deeper than 8 bits is scaled from ``window`` if given, else from the bits that the file says are used,
-    else from its own percentiles (``meddef.data.depth``). ``said`` gets a line for each of these that is not plain
-    8-bit grey. Raises ``UnreadableImage``.
+    Colours become luma, or with ``colour`` stay: (H, W, 3), of what has any. Transparent parts are laid over black;
+    CMYK goes through RGB; a white 0 is inverted. What is deeper than 8 bits is scaled from ``window`` if given, else
+    from the bits that the file says are used, else from its own percentiles (``meddef.data.depth``). DICOM is read by
+    ``meddef.data.dicom``. ``said`` gets a line for each of these that is not plain 8-bit grey. Raises
+    ``UnreadableImage``.
     """
     if not path.is_file():
         raise UnreadableImage("not a file")
     if path.stat().st_size == 0:
         raise UnreadableImage("empty file")
+    said = [] if said is None else said
+    said.clear()
     try:
+        if is_dicom(path):
+            pixels, lines = read_dicom(path, window)
+            coloured = pixels.ndim == 3 and has_colour(pixels)
+            said += [*lines, *([COLOUR_LOST] if coloured and not colour else [])]
+            return pixels if colour or pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
         # by name, Pillow 13 scrambles uncompressed TIFFs that lie on a side (findings/pillow_tiff_by_name.sh)
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             if min(image.size) < SMALLEST:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, smaller than {SMALLEST}")
             facts = look(image, path)
-            if said is not None:
-                said[:] = facts.words(window)
+            said += facts.words(window)
             image.load()
-            grey = _deep(image, path, facts, window) if facts.deep else _grey(image)
-            return grey if image.format == "TIFF" else turned(grey, facts.turn)  # Pillow turns TIFF itself
+            pixels, coloured = (
+                _deep(image, path, facts, window, colour) if facts.deep else _shallow(image, colour)
+            )
+            said += [COLOUR_LOST] if coloured and not colour else []
+            return (
+                pixels if image.format == "TIFF" else turned(pixels, facts.turn)
+            )  # Pillow turns TIFF itself
     except UnidentifiedImageError:
         raise UnreadableImage("not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -70,17 +87,31 @@ def read_grey(path: Path, window: Window | None = None, said: list[str] | None =
         raise UnreadableImage(f"broken: {error}") from None
 
 
-def _grey(image: Image.Image) -> np.ndarray:
+def has_colour(rgb: np.ndarray) -> bool:
+    """Whether the channels of some pixel of an image (H, W, 3) on the scale of 8 bits differ by more than what JPEG
+    does to grey."""
+    return bool((rgb.max(axis=2).astype(np.float64) - rgb.min(axis=2)).max() > COLOUR)
+
+
+def _shallow(image: Image.Image, colour: bool) -> tuple[np.ndarray, bool]:
+    """Pixels of 8 bits at most, and whether they had colours."""
     if image.mode in ("RGBA", "LA", "PA", "P", "RGBa", "La"):
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "black"), layer)
     elif image.mode == "CMYK":
         image = image.convert("RGB")
-    return np.asarray(image.convert("L"))
+    grey = np.asarray(image.convert("L"))
+    if image.mode in ("L", "1"):
+        return grey, False
+    rgb = np.asarray(image.convert("RGB"))
+    return (rgb if colour else grey), has_colour(rgb)
 
 
-def _deep(image: Image.Image, path: Path, facts: Facts, window: Window | None) -> np.ndarray:
-    values = deep_values(image, path, facts)
+def _deep(
+    image: Image.Image, path: Path, facts: Facts, window: Window | None, colour: bool
+) -> tuple[np.ndarray, bool]:
+    values = deep_values(image, path, facts, colour=colour)
     if not np.isfinite(values).all():
         raise UnreadableImage("holds NaN or infinity")
-    return to_grey(values, facts, window)
+    coloured = facts.colours and has_colour(deep_values(image, path, facts, colour=True) / 257)
+    return to_grey(values, facts, window), coloured

@@ -43,16 +43,14 @@ class Facts(NamedTuple):
         said = ["turned upright as their orientation tag says"] if self.turn != 1 else []
         if self.deep:
             if window:
-                said.append(
-                    f"deeper than 8 bits, read through the card's window {window[0]:g} to {window[1]:g}"
-                )
+                said.append(f"deeper than 8 bits, read through the window {window[0]:g} to {window[1]:g}")
             elif self.bits:
                 said.append(f"deeper than 8 bits, of which the file says that {self.bits} are used")
             else:
                 low, high = PERCENTILES
                 said.append(
                     f"deeper than 8 bits without saying how many are used: each stretched from its percentile {low} "
-                    f"to {high} (a window in the card gives all of them one scale)"
+                    f"to {high} (--window, or a window in the card, gives all of them one scale)"
                 )
         return [*said, "inverted: 0 is white in them"] if self.negative else said
 
@@ -80,31 +78,39 @@ def look(image: Image.Image, path: Path) -> Facts:
 def turned(pixels: np.ndarray, turn: int) -> np.ndarray:
     """Rows and columns as the EXIF orientation ``turn`` says; others than 2 to 8 leave them."""
     if turn in (5, 6, 7, 8):
-        pixels = pixels.T
+        pixels = pixels.swapaxes(0, 1)
     rows = slice(None, None, -1) if turn in (3, 4, 7, 8) else slice(None)
     columns = slice(None, None, -1) if turn in (2, 3, 6, 7) else slice(None)
     return np.ascontiguousarray(pixels[rows, columns])
 
 
-def deep_values(image: Image.Image, path: Path, facts: Facts) -> np.ndarray:
-    """All bits of a deep image as one float64 channel (H, W), transparent parts over black. ``ValueError`` if
-    OpenCV, which decodes deep colours, cannot."""
+def deep_values(image: Image.Image, path: Path, facts: Facts, *, colour: bool = False) -> np.ndarray:
+    """All bits of a deep image as float64: one channel (H, W), or with ``colour`` three of what has them, (H, W, 3).
+    Transparent parts are over black. ``ValueError`` if OpenCV, which decodes deep colours, cannot."""
     if not facts.colours:
         return np.asarray(image).astype(np.float64)
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ValueError("16-bit colours that OpenCV does not read")
-    grey = pixels[..., 2::-1].astype(np.float64) @ np.array(LUMA)
-    return np.rint(grey * (pixels[..., 3] / 65535) if pixels.shape[2] == 4 else grey)
+    rgb = pixels[..., 2::-1].astype(np.float64)
+    values = rgb if colour else (rgb @ np.array(LUMA))[..., None]
+    opaque = np.rint(values * (pixels[..., 3:] / 65535) if pixels.shape[2] == 4 else values)
+    return opaque if colour else opaque[..., 0]
 
 
 def to_grey(values: np.ndarray, facts: Facts, window: Window | None) -> np.ndarray:
-    """Deep values as uint8: from the window, else from the used bits, else from percentiles. Finite values only."""
+    """Deep values, finite, as uint8 of their shape: from the window, else from the used bits, else from percentiles."""
     low, high = window or _range(values, facts)
     if high <= low:
         low, high = float(values.min()), float(values.max())
-    grey = np.rint((np.clip(values, low, high) - low) * (255 / ((high - low) or 1))).astype(np.uint8)
+    grey = through(values, (low, high))
     return 255 - grey if facts.negative else grey
+
+
+def through(values: np.ndarray, window: Window) -> np.ndarray:
+    """Finite values as uint8, those at the ends of ``window`` and beyond as 0 and 255."""
+    low, high = window
+    return np.rint((np.clip(values, low, high) - low) * (255 / ((high - low) or 1))).astype(np.uint8)
 
 
 def _range(values: np.ndarray, facts: Facts) -> Window:

@@ -31,13 +31,13 @@ def pixel_digest(image: np.ndarray) -> str:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """uint8 (32, 32), area-averaged without regard to the aspect ratio."""
+    """uint8 (32, 32) or (32, 32, 3), area-averaged without regard to the aspect ratio."""
     return cv2.resize(image, (EDGE, EDGE), interpolation=cv2.INTER_AREA)
 
 
 def perceptual_hash(small: np.ndarray) -> np.ndarray:
     """The 64 bits of imagehash.phash of a thumbnail, as bool (64,)."""
-    return imagehash.phash(Image.fromarray(small)).hash.ravel()
+    return imagehash.phash(Image.fromarray(small)).hash.ravel()  # of RGB that of luma
 
 
 def exact_groups(digests: list[str]) -> list[list[int]]:
@@ -49,7 +49,8 @@ def exact_groups(digests: list[str]) -> list[list[int]]:
 
 
 def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, block: int = 1024) -> list[tuple[int, int]]:
-    """Pairs (i < j) of near duplicates among N images: ``hashes`` bool (N, 64), ``thumbnails`` uint8 (N, 32, 32).
+    """Pairs (i < j) of near duplicates among N images: ``hashes`` bool (N, 64), ``thumbnails`` uint8 (N, 32, 32)
+    or (N, 32, 32, 3).
 
     Hamming distances come from one matrix product a block of rows: bits as +1 and -1 agree in (64 + product)
     / 2.
@@ -71,7 +72,8 @@ def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, block: int = 1024)
 def thumbnail_differences(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Mean absolute differences of thumbnails, uint8 (P, 32, 32) each, after giving every one mean 0 and
     standard deviation 1; float32 (P,)."""
-    return np.abs(_standardised(ones) - _standardised(others)).mean(axis=(1, 2))
+    differences = np.abs(_standardised(ones) - _standardised(others))
+    return differences.mean(axis=tuple(range(1, differences.ndim)))
 
 
 def merge(groups: list[list[int]]) -> list[list[int]]:
@@ -95,5 +97,6 @@ def merge(groups: list[list[int]]) -> list[list[int]]:
 
 def _standardised(images: np.ndarray) -> np.ndarray:
     values = images.astype(np.float32)
-    spread = values.std(axis=(1, 2), keepdims=True)
-    return (values - values.mean(axis=(1, 2), keepdims=True)) / np.maximum(spread, 1)
+    within = tuple(range(1, values.ndim))
+    spread = values.std(axis=within, keepdims=True)
+    return (values - values.mean(axis=within, keepdims=True)) / np.maximum(spread, 1)

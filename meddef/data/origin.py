@@ -7,20 +7,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from meddef.image_size import Size
+
 
 @dataclass(frozen=True)
 class Origin:
     """What ``load_splits`` was asked for, and ``place``, the folder or file that it read ("" for phantoms).
 
-    ``sizes`` are images a split, for phantoms only; ``preprocessing`` has every step that was applied.
+    ``sizes`` are images a split, for phantoms only; ``preprocessing`` has every step that was applied; ``channels``
+    None is grey as three equal channels.
     """
 
-    image_size: int
+    image_size: Size
     split_policy: str
     split_seed: int
     preprocessing: dict[str, Any]
     sizes: dict[str, int] | None = None
     place: str = ""
+    channels: int | None = None
 
     @property
     def split(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections import Counter
@@ -20,6 +21,7 @@ from meddef.data.decode import UnreadableImage, quiet_decoding
 from meddef.data.preprocessing import Preprocessing
 from meddef.data.source import Source
 from meddef.errors import InputError
+from meddef.image_size import Size, sides
 
 SHOWN = 3
 """Unusable files that an error message names."""
@@ -36,7 +38,7 @@ class Index(BaseModel):
     """What is known about each of the N images of a pool, in their order; groups hold positions.
     ``near`` is None where near duplicates were not looked for. ``read_as`` counts files that are not plain 8-bit grey.
 
-    ``digests`` are SHA-256 of the prepared pixels; ``sums`` and ``squares`` are sums of grey values and of
+    ``digests`` are SHA-256 of the prepared pixels; ``sums`` and ``squares`` are sums of values and of
     their squares, exact integers, from which mean and standard deviation of any subset follow.
     """
 
@@ -68,27 +70,32 @@ def prepare(
     path: Path,
     *,
     dataset: str,
-    image_size: int,
+    image_size: Size,
+    colour: bool = False,
     preprocessing: Preprocessing,
     skip_unreadable: bool,
     progress: bool,
 ) -> Index:
-    """Write the prepared images to ``path`` as .npy, uint8 (N, size, size), and return what is known about them.
+    """Write the prepared images to ``path`` as .npy, uint8 (N, H, W), with ``colour`` (N, H, W, 3), and return what is
+    known about them.
 
     Raises ``InputError`` that counts the unusable files and names the first few, unless ``skip_unreadable``;
     also when nothing is left.
     """
     count = len(source.items)
-    _check_space(path.parent, count * image_size**2)
-    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, image_size, image_size))
+    shape = (count, *sides(image_size), *((3,) if colour else ()))
+    _check_space(path.parent, math.prod(shape))
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
     def prepare_one(index: int) -> _Prepared | Problem:
         try:
-            grey = source.read(index)
+            pixels = source.read(index)
         except UnreadableImage as error:
             return Problem(name=source.items[index].name, reason=str(error))
-        images[index] = preprocessing.apply(grey, image_size)
-        return _describe(grey, images[index], source.how_read(index), with_hash=source.find_near_duplicates)
+        if colour and pixels.ndim == 2:
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        images[index] = preprocessing.apply(pixels, image_size)
+        return _describe(pixels, images[index], source.how_read(index), with_hash=source.find_near_duplicates)
 
     with quiet_decoding(), _pool_of_threads() as threads:
         bar = tqdm(total=count, desc=f"{dataset}: prepare", unit="image", disable=None if progress else True)
@@ -127,11 +134,11 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _describe(grey: np.ndarray, prepared: np.ndarray, how_read: list[str], *, with_hash: bool) -> _Prepared:
-    small = duplicates.thumbnail(grey)
+def _describe(pixels: np.ndarray, prepared: np.ndarray, how_read: list[str], *, with_hash: bool) -> _Prepared:
+    small = duplicates.thumbnail(pixels)
     values = prepared.astype(np.int64)
     return _Prepared(
-        duplicates.pixel_digest(grey),
+        duplicates.pixel_digest(pixels),
         duplicates.pixel_digest(prepared),
         int(values.sum()),
         int((values * values).sum()),

@@ -1,4 +1,4 @@
-"""The paper's preprocessing (section "Preprocessing"), each step a pure function on uint8 grey images.
+"""The paper's preprocessing (section "Preprocessing"), each step a pure function on uint8 images, grey or RGB.
 
 The paper gives the order of its words and few parameters: 224 x 224 with aspect-preserving padding, three
 channels, min-max scaling, CLAHE and brightness for retinal OCT, denoising for chest X-rays. What it leaves
@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from meddef.image_size import Size, sides
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -51,10 +53,10 @@ class Preprocessing(_Settings):
     clahe: Clahe | None = None
     brightness: Positive | None = None
 
-    def apply(self, image: np.ndarray, size: int) -> np.ndarray:
-        """A uint8 image (H, W) as a uint8 image (size, size)."""
+    def apply(self, image: np.ndarray, size: Size) -> np.ndarray:
+        """A uint8 image (H, W) or (H, W, 3) as one of ``size``, a side or height and width."""
         image = resize_area(image, size, keep_aspect=self.pad)
-        image = pad_to_square(image, size)
+        image = pad(image, size)
         if self.denoise is not None:
             image = denoise(image, self.denoise.method, self.denoise.strength)
         if self.min_max:
@@ -66,19 +68,22 @@ class Preprocessing(_Settings):
         return image
 
 
-def resize_area(image: np.ndarray, size: int, *, keep_aspect: bool) -> np.ndarray:
-    """Scale by area averaging until the longer side is ``size`` pixels; without ``keep_aspect`` until both are."""
-    height, width = image.shape
-    scale = size / max(height, width)
-    target = (max(1, round(width * scale)), max(1, round(height * scale))) if keep_aspect else (size, size)
+def resize_area(image: np.ndarray, size: Size, *, keep_aspect: bool) -> np.ndarray:
+    """Scale by area averaging until one side is as ``size`` says and the other no longer; without ``keep_aspect``
+    until both are."""
+    height, width = image.shape[:2]
+    high, wide = sides(size)
+    scale = min(high / height, wide / width)
+    target = (max(1, round(width * scale)), max(1, round(height * scale))) if keep_aspect else (wide, high)
     return cv2.resize(image, target, interpolation=cv2.INTER_AREA)
 
 
-def pad_to_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Centre the image on a black square of ``size`` pixels."""
-    height, width = image.shape
-    top, left = (size - height) // 2, (size - width) // 2
-    bottom, right = size - height - top, size - width - left
+def pad(image: np.ndarray, size: Size) -> np.ndarray:
+    """Centre the image on black of ``size`` pixels."""
+    height, width = image.shape[:2]
+    high, wide = sides(size)
+    top, left = (high - height) // 2, (wide - width) // 2
+    bottom, right = high - height - top, wide - width - left
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)
 
 
@@ -96,7 +101,7 @@ def denoise(image: np.ndarray, method: str, strength: float) -> np.ndarray:
 
 
 def min_max(image: np.ndarray) -> np.ndarray:
-    """Stretch the grey values to 0..255; a constant image stays as it is."""
+    """Stretch the values to 0..255, of all channels alike; a constant image stays as it is."""
     low, high = int(image.min()), int(image.max())
     if low == high:
         return image
@@ -104,10 +109,14 @@ def min_max(image: np.ndarray) -> np.ndarray:
 
 
 def equalise(image: np.ndarray, clip_limit: float, tiles: int) -> np.ndarray:
-    """CLAHE: equalise the histogram of each tile, limited to ``clip_limit`` times the mean bin."""
+    """CLAHE: equalise the histogram of each tile, limited to ``clip_limit`` times the mean bin; of RGB that of luma."""
+    if image.ndim == 3:
+        layers = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
+        layers[..., 0] = equalise(layers[..., 0], clip_limit, tiles)
+        return cv2.cvtColor(layers, cv2.COLOR_YCrCb2RGB)
     return cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles)).apply(image)
 
 
 def brighten(image: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply the grey values by ``factor`` and clip at 255."""
+    """Multiply the values by ``factor`` and clip at 255."""
     return np.rint(np.minimum(image.astype(np.float32) * factor, 255)).astype(np.uint8)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meddef.data.cards import SPLITS
+from meddef.data.cards import CARDS, SPLITS
 from meddef.data.duplicates import merge
 from meddef.data.pool import Index
+
+if TYPE_CHECKING:
+    from meddef.data.splits import Splits
 
 SHOWN = 10
 """Names listed as examples."""
@@ -62,6 +65,15 @@ def patient_report(index: Index, splits: np.ndarray) -> dict[str, Any]:
         "in_train_and_test": sum({"train", "test"} <= found for found in where.values()),
         "examples": shared[:SHOWN],
     }
+
+
+def read_as(splits: Splits) -> list[str]:
+    """How files that are not plain 8-bit grey were read, with their number, a kind a line; and a window of no use."""
+    lines = [f"files {words}: {found:,}" for words, found in splits.report["read_as"].items()]
+    card = CARDS.get(splits.dataset)
+    if card is not None and card.window and not any("the window" in line for line in lines):
+        lines.append("the window was not used: no file is deeper than 8 bits")
+    return lines
 
 
 def make_report(

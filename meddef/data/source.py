@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 
+class UnreadableImage(Exception):
+    """The file cannot be used; the message is the reason, without the file's name."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One image before it is read. ``patient`` is None where the data does not say."""
@@ -20,7 +24,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """``read(i)`` gives item i as uint8 (H, W) or raises ``UnreadableImage``; it must be safe to call from threads.
+    """``read(i)`` gives item i as uint8 (H, W) or (H, W, 3), or raises ``UnreadableImage``; it must be safe to
+    call from threads.
 
     ``how_read(i)`` names, after that, what was done to a file that is not plain 8-bit grey."""
 

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 
 from meddef.data.cards import SPLITS, Card
+from meddef.data.decode import COLOUR_LOST, has_colour
 from meddef.data.source import Item, Source
 from meddef.data.source_folder import find_data_dir
 from meddef.errors import InputError
+from meddef.image_size import Size, sides
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +24,16 @@ OWN_FOLDER = Path(".medmnist")
 """Where the medmnist package keeps its files, below the home folder."""
 
 
-def find_npz(card: Card, image_size: int, data_dir: Path | None) -> Path:
+def find_npz(card: Card, size: Size, data_dir: Path | None) -> Path:
     """The .npz of a dataset: DATA/medmnist/<name>*.npz, else what the medmnist package has or downloads.
 
     Of several sizes (in the name: <name>_64.npz; 28 where there is none) the smallest of at least
-    ``image_size`` is taken, else the largest. ``InputError`` says how to get the file.
+    the longer side of ``size`` is taken, else the largest. ``InputError`` says how to get the file.
     """
+    image_size = max(sides(size))
     base = find_data_dir(card, data_dir)
     for folder in ([base / "medmnist"] if base else []) + [Path.home() / OWN_FOLDER]:
-        if files := sorted(folder.glob(f"{card.name}*.npz")):
+        if files := _files(card, folder):
             best = _best(files, image_size)
             if _size(best) < image_size:
                 logger.warning("%s: %s is enlarged to %d pixels", card.name, best.name, image_size)
@@ -38,8 +41,8 @@ def find_npz(card: Card, image_size: int, data_dir: Path | None) -> Path:
     return _download(card, _best_size(list(SIZES), image_size))
 
 
-def medmnist_source(card: Card, path: Path) -> Source:
-    """All images of an .npz, in the order train, val, test; patients are not known.
+def medmnist_source(card: Card, path: Path, *, colour: bool = False) -> Source:
+    """All images of an .npz, in the order train, val, test; patients are not known. ``colour`` keeps that of RGB.
 
     ``InputError`` for a file that is no .npz, lacks an array, or holds other shapes, types or labels.
     """
@@ -50,9 +53,20 @@ def medmnist_source(card: Card, path: Path) -> Source:
         for split in SPLITS
         for index, label in enumerate(arrays[f"{split}_labels"].ravel())
     ]
-    if images.ndim == 4:
-        return Source(items, lambda index: cv2.cvtColor(images[index], cv2.COLOR_RGB2GRAY))
+    if images.ndim == 4 and not colour:
+        return Source(
+            items,
+            lambda index: cv2.cvtColor(images[index], cv2.COLOR_RGB2GRAY),
+            lambda index: [COLOUR_LOST] if has_colour(images[index]) else [],
+        )
     return Source(items, lambda index: images[index])
+
+
+def _files(card: Card, folder: Path) -> list[Path]:
+    """Those named as MedMNIST does, else any whose name begins so (a second download, "name (1).npz")."""
+    files = sorted(folder.glob(f"{card.name}*.npz"))
+    exact = [path for path in files if re.fullmatch(rf"{card.name}(_\d+)?\.npz", path.name)]
+    return exact or files
 
 
 def _best(files: list[Path], image_size: int) -> Path:
@@ -65,8 +79,12 @@ def _best_size(sizes: list[int], image_size: int) -> int:
 
 
 def _size(path: Path) -> int:
+    return _named_size(path) or SIZES[0]
+
+
+def _named_size(path: Path) -> int | None:
     match = re.search(r"_(64|128|224)(?=[._])", path.name)
-    return int(match.group(1)) if match else SIZES[0]
+    return int(match.group(1)) if match else None
 
 
 def _download(card: Card, size: int) -> Path:
@@ -83,7 +101,7 @@ def _download(card: Card, size: int) -> Path:
         raise InputError(
             f"{card.name}: the medmnist package could not download it; {card.how_to_get}"
         ) from None
-    return _best(sorted(root.glob(f"{card.name}*.npz")), size)
+    return _best(_files(card, root), size)
 
 
 def _read(card: Card, path: Path) -> dict[str, np.ndarray]:
@@ -94,10 +112,30 @@ def _read(card: Card, path: Path) -> dict[str, np.ndarray]:
     except KeyError as error:
         raise InputError(f"{card.name}: {path} has no array {error.args[0]}; get the file again") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{card.name}: {path} is not a readable .npz ({error}); {card.how_to_get}") from None
+        reason = _no_npz(path, error)
+        raise InputError(
+            f"{card.name}: {path} is not a readable .npz ({reason}); {card.how_to_get}"
+        ) from None
+    found, named = arrays["test_images"].shape[1:3], _named_size(path)
+    if named is not None and found != (named, named) and len(found) == 2:
+        sides = " x ".join(map(str, found))
+        raise InputError(
+            f"{card.name}: {path} is named as of {named} pixels and holds {sides}: rename it, or get the file again"
+        )
     for split in SPLITS:
         _check(card, path, split, arrays[f"{split}_images"], arrays[f"{split}_labels"])
     return arrays
+
+
+def _no_npz(path: Path, error: Exception) -> str:
+    """Why it is no .npz of numbers, without NumPy's advice to unpickle it."""
+    with path.open("rb") as file:
+        head = file.read(64).lstrip()
+    if head.startswith(b"<"):
+        return "it is a web page: download the file again"
+    if isinstance(error, ValueError):
+        return "it holds pickled objects, which are not opened" if head[:2] == b"PK" else "it is no archive"
+    return str(error)
 
 
 def _check(card: Card, path: Path, split: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -80,7 +80,7 @@ def train_model(
     torch.manual_seed(seed)
     model = build_model(
         variant, len(splits.classes), mean=splits.mean, std=splits.std,
-        dropout=settings.dropout, pretrained=settings.pretrained,
+        dropout=settings.dropout, pretrained=settings.pretrained, channels=splits.channels,
     )  # fmt: skip
     state = train(
         model, splits.train, splits.val, settings,
@@ -113,6 +113,7 @@ def load_trained(
         mean=splits.mean,
         std=splits.std,
         dropout=settings.dropout,
+        channels=splits.channels,
     )
     load_weights(model_folder(run_folder, train.key) / "best.safetensors", model)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format

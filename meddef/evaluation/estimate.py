@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from meddef.arithmetic import on_threads
 from meddef.evaluation.cell import Cell
+from meddef.image_size import sides
 from meddef.models import build_model
 from meddef.settings import Profile
 
@@ -28,7 +29,7 @@ def seconds_per_pass(profile: Profile, device: str, precision: str = "float32") 
 
 def _seconds_per_pass(profile: Profile, device: str, precision: str) -> float:
     model = build_model("full", 2).to(device).to(memory_format=torch.channels_last).eval()
-    size = (profile.batch_size, 3, profile.image_size, profile.image_size)
+    size = (profile.batch_size, 3, *sides(profile.image_size))
     images = torch.rand(size, device=device).to(memory_format=torch.channels_last).requires_grad_()
     labels = torch.zeros(profile.batch_size, dtype=torch.long, device=device)
     started = 0.0

@@ -19,11 +19,16 @@ Targets = int | Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Judged:
-    """Of a batch, int64 (N,) on its device: labels, answers before and after, targets where there are any."""
+    """Of a batch, int64 (N,) on its device: labels, answers before and after, targets where there are any.
+
+    ``scores_before`` and ``scores_after`` are the softmax of the logits, float32 (N, K).
+    """
 
     labels: Tensor
     before: Tensor
     after: Tensor
+    scores_before: Tensor
+    scores_after: Tensor
     num_classes: int
     targets: Tensor | None = None
 
@@ -65,8 +70,15 @@ def judge(
         raise _bad_pixels(attacked, low, high)
     if not answered:
         raise contract.bad_logits(finite)
+    classes = clean_logits.shape[1]
     before, after = clean_logits.argmax(1), attacked_logits.argmax(1)
-    return Judged(labels, before, after, clean_logits.shape[1], aims), largest, int(features)
+    scores = _probabilities(clean_logits), _probabilities(attacked_logits)
+    return Judged(labels, before, after, *scores, classes, aims), largest, int(features)
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    """Softmax of logits (N, K), float32."""
+    return logits.double().softmax(1).float()
 
 
 def _numbers(*values: Tensor) -> list[float]:

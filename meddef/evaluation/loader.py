@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from meddef.attacks import contract
 from meddef.errors import InputError
 
 PAIRS = "batches must be pairs (images, labels)"
+BATCH = 32
+"""Images of a ``Dataset`` that are judged at once."""
 
 
 def checked_batches(
-    model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]
+    model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]] | Dataset[Any]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images (N, C, H, W), N > 0, floating point in [0, 1], and labels (N,), int64 on their device.
 
     Args:
         model: anything but an ``nn.Module`` is refused.
-        loader: such as a ``torch.utils.data.DataLoader``; a batch of no image is passed over.
+        loader: such as a ``torch.utils.data.DataLoader``; a batch of no image is passed over. A ``Dataset`` of pairs
+            (image, label) is read in its order, in batches of 32, and brought to the model's device.
 
     Raises:
         InputError: one line that says what a batch is and what it should be.
     """
+    if isinstance(loader, Dataset):
+        loader = _in_batches(loader, model)
     try:
         batches = iter(loader)
     except TypeError as error:
@@ -36,6 +43,13 @@ def checked_batches(
         if isinstance(images, Tensor) and images.ndim and not len(images):
             continue
         yield images, contract.check_batch(model, images, labels)
+
+
+def _in_batches(images: Dataset[Any], model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    for batch in DataLoader(images, batch_size=BATCH):
+        some, labels = _pair(batch)
+        yield (some, labels) if weights is None else (some.to(weights.device), labels.to(weights.device))
 
 
 def _pair(batch: object) -> tuple[Tensor, Tensor]:

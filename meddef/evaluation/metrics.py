@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from meddef.attacks.capture import climbing
 from meddef.attacks.targets import check_untargeted
@@ -19,6 +21,7 @@ from meddef.module_state import evaluating
 from meddef.statistics import AttackCounts, Proportion
 
 ARRAYS = ("labels", "before", "after")
+SCORES = ("scores_before", "scores_after")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Evaluation:
         l0: largest number of changed features (pixels times channels) of any image.
         num_classes: K, the number of logits.
         targets: int64 (n,), the classes that a targeted attack was to reach; None for any other.
+        scores_before, scores_after: softmax probabilities, float32 (n, K); None where only answers were kept.
     """
 
     labels: np.ndarray
@@ -40,6 +44,8 @@ class Evaluation:
     l0: int
     num_classes: int
     targets: np.ndarray | None = None
+    scores_before: np.ndarray | None = None
+    scores_after: np.ndarray | None = None
 
     @property
     def counts(self) -> AttackCounts:
@@ -93,7 +99,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 
 def evaluate(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[tuple[Tensor, Tensor]] | Dataset[Any],
     attack: Attack | None,
     *,
     targets: Targets | None = None,
@@ -103,7 +109,8 @@ def evaluate(
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K), K >= 2; judged in evaluation mode, then as it was found,
             module by module. It may write into its input: it is given a copy.
-        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device.
+        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device;
+            or a ``torch.utils.data.Dataset`` of pairs (image, label).
         attack: ``(model, images, labels) -> images`` of the same shape, dtype and device in [0, 1], such as those of
             ``meddef.attacks`` with their settings bound by ``functools.partial``; None evaluates clean images.
         targets: for a targeted attack, which gets them in place of the labels: one class, or a function of the clean
@@ -137,15 +144,17 @@ def evaluate(
             judged.append(part)
     if not judged:
         raise InputError("the loader gave no image: nothing to evaluate")
-    true, before, after = (_joined([getattr(part, name) for part in judged]) for name in ARRAYS)
+    true, before, after, *scores = (
+        _joined([getattr(part, name) for part in judged]) for name in (*ARRAYS, *SCORES)
+    )
     aims = [part.targets for part in judged if part.targets is not None]
     reached = _joined(aims) if aims else None
     if reached is not None and (reached == true).all():
         raise InputError("every target is the true class of its image: there is nothing to reach")
-    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached)
+    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached, *scores)
 
 
 def _joined(parts: list[Tensor]) -> np.ndarray:
-    """int64 (n,), from the batches."""
+    """(n, ...), from the batches."""
     joined: np.ndarray = torch.cat(parts).cpu().numpy()
     return joined

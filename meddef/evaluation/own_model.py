@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
 from inspect import signature
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from meddef.attacks.contract import check_logits
 from meddef.data.splits import Splits
 from meddef.error_source import in_a_line
 from meddef.error_source import place as where
 from meddef.errors import InputError
+from meddef.evaluation.own_code import named
+from meddef.models import Binary
 
 
 def build_own_model(place: str) -> nn.Module:
@@ -24,22 +23,7 @@ def build_own_model(place: str) -> nn.Module:
     Raises:
         InputError: no such module or function, it needs arguments, or it does not return an ``nn.Module``.
     """
-    name, _, attribute = place.partition(":")
-    if not (attribute.isidentifier() and all(part.isidentifier() for part in name.split("."))):
-        raise InputError(f"--model '{place}' is not of the form module:factory, such as my_models:small_net")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InputError(f"--model: no module '{name}' in {here} or among the installed ones") from error
-        raise InputError(f"--model: module '{name}' needs '{error.name}', which is not installed") from error
-    except (Exception, SystemExit) as error:
-        raise InputError(f"--model: importing '{name}' raised {in_a_line(error)}{where(error)}") from error
-    if not hasattr(module, attribute):
-        raise InputError(f"--model: module '{name}' has no '{attribute}'")
-    factory = getattr(module, attribute)
+    factory = named(place, "--model", "module:factory, such as my_models:small_net")
     if isinstance(factory, nn.Module) or not callable(factory):
         kind = type(factory).__name__
         raise InputError(f"--model: '{place}' is a {kind}: give a function that returns the model")
@@ -57,16 +41,43 @@ def build_own_model(place: str) -> nn.Module:
 
 
 def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
-    """Refuse a model in evaluation mode that cannot take one test image or has not one logit a class."""
-    image, _ = splits.test.batch(np.arange(1))
-    try:
-        with torch.no_grad():
-            answer = model(image.to(device))
-    except Exception as error:
-        reason = f"{in_a_line(error)}{where(error)}"
-        raise InputError(f"the model cannot take images of shape {tuple(image.shape)}: {reason}") from error
-    classes = check_logits(answer, torch.zeros(1, dtype=torch.long)).shape[1]
+    """Refuse a model in evaluation mode that cannot take one image or has not one logit a class."""
+    classes = check_logits(_answer(model, splits, device), torch.zeros(1, dtype=torch.long)).shape[1]
     if classes != len(splits.classes):
         raise InputError(
             f"the model has {classes} classes, the data {len(splits.classes)}: {', '.join(splits.classes)}"
         )
+
+
+def under_sigmoid(model: nn.Module, splits: Splits, device: str) -> dict[str, nn.Module]:
+    """A model in evaluation mode whose logits are meant for a sigmoid, as models of two classes (see ``Binary``).
+
+    Returns:
+        One, called after the second class, of a model of one logit and data of two classes; else one a class, which
+        asks for that class against the rest.
+
+    Raises:
+        InputError: it cannot take one image, or has neither one logit nor one a class.
+    """
+    answer = _answer(model, splits, device)
+    names = list(splits.classes)
+    shape = tuple(answer.shape) if isinstance(answer, Tensor) else ()
+    if shape in ((1,), (1, 1)) and len(names) == 2:
+        return {names[1]: Binary(model)}
+    if shape == (1, len(names)):
+        return {name: Binary(model, j, len(names)) for j, name in enumerate(names)}
+    raise InputError(
+        f"--activation sigmoid wants one logit (two classes) or one for each of {', '.join(names)}; the model returned "
+        f"{shape or type(answer).__name__} for one image"
+    )
+
+
+def _answer(model: nn.Module, splits: Splits, device: str) -> object:
+    """To one image."""
+    image, _ = splits.test.batch(np.arange(1))
+    try:
+        with torch.no_grad():
+            return model(image.to(device))
+    except Exception as error:
+        reason = f"{in_a_line(error)}{where(error)}"
+        raise InputError(f"the model cannot take images of shape {tuple(image.shape)}: {reason}") from error

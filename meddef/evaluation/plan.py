@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from meddef import sections
 from meddef.attacks.options import with_step_size
 from meddef.cost_model import curve_passes, grid_runs, passes, probe_passes, saliency_passes, train_passes
+from meddef.data.cards import SPLITS
 from meddef.data.splits import Splits, load_splits
 from meddef.errors import InputError
 from meddef.evaluation.cell import Cell, Extent, attack_settings
@@ -54,18 +55,25 @@ class RunOptions:
 
 
 def splits_of(
-    dataset: DatasetSettings, profile: Profile, options: RunOptions, *, progress: bool = False
+    dataset: DatasetSettings,
+    profile: Profile,
+    options: RunOptions,
+    *,
+    progress: bool = False,
+    needed: Collection[str] = SPLITS,
 ) -> Splits:
-    """The prepared images of one dataset of the profile."""
+    """The prepared images of one dataset of the profile; a split that is not ``needed`` may be empty."""
     return load_splits(
         dataset.name,
         image_size=profile.image_size,
+        channels=dataset.channels,
         split_policy=dataset.split_policy,
         seed=dataset.split_seed,
         preprocessing=dataset.preprocessing,
         data_dir=options.data_dir,
         sizes=dataset.sizes,
         skip_unreadable=options.skip_unreadable,
+        needed=needed,
         progress=progress,
     )
 
@@ -172,7 +180,7 @@ def _grid_cells(
             "eps": eps,
             **attack_settings(attack, given, eps),
         }
-        work = images * passes(attack, given, 3 * profile.image_size**2)
+        work = images * passes(attack, given, profile.features(train.dataset))
         yield Cell("attack", train.dataset, settings, needs=train.key, work=work)
 
 
@@ -228,5 +236,5 @@ def _probe_cells(profile: Profile, train: Cell, test: int, shared: Mapping[str, 
             "rule": rule.model_dump(exclude={"variants", "seeds"}),
             "versions": versions("data", "models", "attacks", "evaluation", "probes"),
         }
-        work = min(rule.images, test) * probe_passes(name, rule, 3 * profile.image_size**2)
+        work = min(rule.images, test) * probe_passes(name, rule, profile.features(train.dataset))
         yield Cell("probe", train.dataset, settings, needs=train.key, work=work)

@@ -16,6 +16,7 @@ from meddef.data.splits import Splits
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import head, test_order
 from meddef.evaluation.plan import RunOptions
+from meddef.image_size import sides
 from meddef.probes import pixels
 from meddef.probes.registry import PROBES
 from meddef.records import CLASS_CHARACTERS, Record
@@ -67,7 +68,7 @@ def probe_images(cell: Cell, splits: Splits, options: RunOptions) -> list[Record
     after, masks = splits.test.images[rows], None
     if cell.dataset in FAMILY:
         before, steps = after, CARDS[CARDS[cell.dataset].stands_for or cell.dataset].preprocessing
-        after = np.stack([steps.apply(image, image.shape[0]) for image in before])
+        after = np.stack([steps.apply(image, image.shape[:2]) for image in before])
         masks = _draw(splits).masks[rows]
     else:
         before = _unprepared(cell, options).test.images[rows]
@@ -80,6 +81,7 @@ def _unprepared(cell: Cell, options: RunOptions) -> Splits:
     return load_splits(
         cell.dataset,
         image_size=cell.settings["image_size"],
+        channels=given.get("channels"),
         split_policy=given["split_policy"],
         seed=given["split_seed"],
         preprocessing=Preprocessing(min_max=False),
@@ -136,7 +138,7 @@ def _draw(splits: Splits, **given: Any) -> Any:
     return draw_phantom_split(
         splits.dataset,
         "test",
-        image_size=origin.image_size,
+        image_size=sides(origin.image_size)[0],
         seed=origin.split_seed,
         sizes=origin.sizes,
         **given,

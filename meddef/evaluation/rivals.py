@@ -114,7 +114,7 @@ def _defense_cells(
             settings |= attack_settings(attack, given, eps) | {"versions": _versions("defenses")}
             draws = chosen.get("draws", 1) if attacker == "adaptive" else 1
             votes = 2 * FORWARD * chosen.get("samples", 0)
-            work = draws * passes(attack, given, 3 * profile.image_size**2) + votes
+            work = draws * passes(attack, given, profile.features(train.dataset)) + votes
             yield _cell("defense", profile, train, extent, images, settings, work)
 
 
@@ -131,7 +131,7 @@ def _transfer_cells(
             for eps in rule.eps:
                 settings = {**shared, "targets": targets, "attack": attack, "eps": eps}
                 settings |= attack_settings(attack, given, eps)
-                work = passes(attack, given, 3 * profile.image_size**2) + 2 * FORWARD * len(targets)
+                work = passes(attack, given, profile.features(source.dataset)) + 2 * FORWARD * len(targets)
                 yield _cell("transfer", profile, source, extent, rule, settings, work)
 
 

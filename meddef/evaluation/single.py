@@ -15,9 +15,8 @@ from meddef.attacks import ATTACKS
 from meddef.attacks.options import check_options, with_step_size
 from meddef.data.splits import Splits
 from meddef.errors import InputError
-from meddef.evaluation.cells import batches
 from meddef.evaluation.judge import Targets
-from meddef.evaluation.metrics import Evaluation, evaluate
+from meddef.evaluation.own_code import own_attack
 from meddef.evaluation.own_model import check_classes
 from meddef.evaluation.weights_header import check_images, check_model
 from meddef.models import build_model
@@ -37,9 +36,13 @@ def bind_attack(
 ) -> partial[Tensor] | None:
     """An attack by name with eps (None: the default) and ``settings`` over those of ``ATTACKS``; None for "clean".
 
+    A name with a colon is the place of the user's own, see ``meddef.evaluation.own_code``.
+
     Raises:
         InputError: unknown attack, an eps or a setting that it does not take; one that cannot be ``targeted``.
     """
+    if ":" in name:
+        return own_attack(name, eps, settings, targeted=targeted)
     able = [known for known, attack in ATTACKS.items() if "targeted" in signature(attack).parameters]
     if targeted and name not in able:
         remedy = ": give --set targets=second, least or all" if name == "jsma" else ""
@@ -49,7 +52,7 @@ def bind_attack(
             raise InputError("attack 'clean' has no --eps and no settings: leave them out")
         return None
     if name not in ATTACKS:
-        raise InputError(f"unknown attack '{name}': use clean, {', '.join(ATTACKS)}")
+        raise InputError(f"unknown attack '{name}': use clean, {', '.join(ATTACKS)}, or module:function")
     check_options(name, settings)
     default = ATTACKS[name].keywords.get("eps")
     if eps is not None and default is None:
@@ -65,12 +68,23 @@ def targets_named(text: str, classes: Sequence[str]) -> Targets:
     Raises:
         InputError: none of these.
     """
-    if text in FROM_LOGITS:
-        return FROM_LOGITS[text]
+    return (
+        FROM_LOGITS[text]
+        if text in FROM_LOGITS
+        else class_named(text, classes, "--targets", tuple(FROM_LOGITS))
+    )
+
+
+def class_named(text: str, classes: Sequence[str], option: str, others: Sequence[str] = ()) -> int:
+    """The place of a class that an ``option`` gave by name or number; ``others`` are words that it takes as well.
+
+    Raises:
+        InputError: no such class.
+    """
     names = {name.casefold(): i for i, name in enumerate(classes)} | {str(i): i for i in range(len(classes))}
     if text.casefold() not in names:
-        numbered = ", ".join(f"{name} or {i}" for i, name in enumerate(classes))
-        raise InputError(f"--targets '{text}' is no class: use second, least, {numbered}")
+        numbered = ", ".join([*others, *(f"{name} or {i}" for i, name in enumerate(classes))])
+        raise InputError(f"{option} '{text}' is no class: use {numbered}")
     return names[text.casefold()]
 
 
@@ -85,43 +99,6 @@ def check_weights(path: Path) -> None:
         raise InputError(f"no weights at {path}: train the model first, or give another file")
 
 
-def evaluate_weights(
-    weights: Path,
-    model: str | nn.Module,
-    splits: Splits,
-    attack: partial[Tensor] | None,
-    *,
-    rate: float,
-    images: int,
-    batch_size: int,
-    device: str,
-    part: str = "test",
-    other_data: bool = False,
-    targets: Targets | None = None,
-) -> Evaluation:
-    """Load, prune and attack a model on the first ``images`` of a seeded order of one split.
-
-    Args:
-        weights: a safetensors file with the names of the model's state.
-        model: a variant of the paper's, or a model of one's own from images (N, 3, H, W) in [0, 1] to logits (N, K).
-        splits: the data; K is its number of classes.
-        attack: from ``bind_attack``.
-        rate: share of the weights to prune first, in [0, 1).
-        images, batch_size: how many images, and how many at once.
-        device: such as "cpu".
-        part: "train", "val" or "test".
-        other_data: also on images that are not those the weights say they were trained with.
-        targets: for a targeted attack, see ``evaluate``.
-
-    Raises:
-        InputError: unknown variant, wrong weights, another number of classes, other images than the weights'.
-    """
-    net, layout = load_model(weights, model, splits, device=device, rate=rate, other_data=other_data)
-    return evaluate(
-        net, batches(splits.part(part), images, batch_size, device, layout), attack, targets=targets
-    )
-
-
 def load_model(
     weights: Path,
     model: str | nn.Module,
@@ -130,8 +107,11 @@ def load_model(
     device: str,
     rate: float = 0.0,
     other_data: bool = False,
+    sigmoid: bool = False,
 ) -> tuple[nn.Module, torch.memory_format]:
     """A variant of the paper, or a model of one's own, with these weights, pruned, in evaluation mode, and its layout.
+
+    With ``sigmoid`` its logits are left to ``own_model.under_sigmoid``, else there must be one a class.
 
     Raises:
         InputError: unknown variant, wrong weights, another number of classes; unless ``other_data``, images that are
@@ -145,10 +125,13 @@ def load_model(
     if isinstance(model, nn.Module):
         net, layout = model, torch.contiguous_format  # its forward() may rely on contiguous tensors (view)
     else:
-        net = build_model(model, len(splits.classes), mean=splits.mean, std=splits.std)
+        net = build_model(
+            model, len(splits.classes), mean=splits.mean, std=splits.std, channels=splits.channels
+        )
     load_weights(weights, net)
     if rate > 0:
         net = prune_l1(net, rate)
     net = net.to(device).to(memory_format=layout).eval()
-    check_classes(net, splits, device)
+    if not sigmoid:
+        check_classes(net, splits, device)
     return net, layout

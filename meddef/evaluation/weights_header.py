@@ -17,7 +17,9 @@ from meddef.data import CARDS
 from meddef.data.source_phantom import check_sizes
 from meddef.data.splits import Splits
 from meddef.errors import InputError
-from meddef.settings import DatasetSettings, faults_of
+from meddef.image_size import Size, simplest
+from meddef.settings import DatasetSettings
+from meddef.yaml_reader import faults_of
 
 WORDS = {
     "dataset": "dataset",
@@ -26,6 +28,7 @@ WORDS = {
     "split_seed": "seed of the split",
     "preprocessing": "preprocessing",
     "sizes": "images a split",
+    "channels": "channels",
 }
 OTHER = "or judge on other images on purpose with --other-data"
 
@@ -34,11 +37,14 @@ def describe(splits: Splits, *, variant: str, seed: int, training: Mapping[str, 
     """The header of weights of ``variant`` that were trained on ``splits`` with ``seed`` and settings ``training``.
 
     It holds no path. JSON-able: variant, classes, seed, training, meddef (the version of the package), data (dataset,
-    fingerprint and, where ``splits.origin`` says so, image_size, split_policy, split_seed, preprocessing, sizes).
+    fingerprint and, where ``splits.origin`` says so, image_size, split_policy, split_seed, preprocessing, sizes, and
+    channels where they are not three equal ones).
     """
     data: dict[str, Any] = {"dataset": splits.dataset, "fingerprint": splits.fingerprint}
     if (origin := splits.origin) is not None:
         data |= {name: getattr(origin, name) for name in WORDS if name != "dataset"}
+        if origin.channels is None:
+            del data["channels"]
     return {
         "variant": variant,
         "classes": list(splits.classes),
@@ -64,7 +70,7 @@ def settings_in(header: Mapping[str, Any], weights: Path) -> DatasetSettings | N
     data = data_of(header)
     if "split_policy" not in data:
         return None
-    names = ("split_policy", "preprocessing", "sizes", "split_seed")
+    names = ("split_policy", "preprocessing", "sizes", "split_seed", "channels")
     given = {name: data[name] for name in names if name in data}
     try:
         return DatasetSettings(name=data["dataset"], **given)
@@ -75,7 +81,7 @@ def settings_in(header: Mapping[str, Any], weights: Path) -> DatasetSettings | N
 
 
 def check_settings(
-    header: Mapping[str, Any], weights: Path, chosen: DatasetSettings, image_size: int
+    header: Mapping[str, Any], weights: Path, chosen: DatasetSettings, image_size: Size
 ) -> None:
     """Refuse settings of images that are not those the weights were trained with.
 
@@ -88,11 +94,12 @@ def check_settings(
         return
     here: dict[str, Any] = {
         "dataset": chosen.name,
-        "image_size": image_size,
+        "image_size": simplest(image_size),
         "split_policy": chosen.split_policy,
         "split_seed": chosen.split_seed,
         "preprocessing": (chosen.preprocessing or card.preprocessing).model_dump(),
         "sizes": chosen.sizes,
+        "channels": chosen.channels,
     }
     drawn = card.kind == "phantom"
     if drawn:
@@ -102,6 +109,8 @@ def check_settings(
         del here["split_seed"]
     if data["dataset"] != chosen.name:
         here = {"dataset": chosen.name}
+    if "split_policy" in data:
+        data = {"channels": None} | data
     told = [
         f"{WORDS[name]} {_short(name, data[name], value)} there, {_short(name, value, data[name])} here"
         for name, value in here.items()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from meddef.catalogue import usual_training
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
+from meddef.image_size import Size, px, sides
 from meddef.models import build_model
 from meddef.report.architecture import BLOCKS, count, parameter_blocks
 from meddef.report.labels import short_label
@@ -42,11 +43,11 @@ class Block:
     reads: list[str] = field(default_factory=list)
 
 
-def module_graph(image_size: int, num_classes: int) -> dict[str, Block]:
+def module_graph(image_size: Size, num_classes: int) -> dict[str, Block]:
     """The full model's blocks in the order of computation; who reads whom is found in the graph of its gradients."""
     model = build_model("full", num_classes).eval()
     modules = dict(model.network.named_modules())
-    image = torch.zeros(1, 3, image_size, image_size, requires_grad=True)
+    image = torch.zeros(1, 3, *sides(image_size), requires_grad=True)
     found = {INPUT: Block(_shape(image), 0)}
     origin: dict[Any, str] = {}
 
@@ -111,7 +112,7 @@ def framework(report: Report) -> SvgFigure:
     panel.set_ylim(min(y for _, y in places.values()) - 0.4, 0.4)
     total = sum(block.parameters for block in graph.values())
     size, classes = record["image_size"], len(record["classes"])
-    panel.set_title(f"Full model for one image of {size} px and K = {classes}: {total:,} parameters")
+    panel.set_title(f"Full model for one image of {px(size)} and K = {classes}: {total:,} parameters")
     shown = [
         {"block": name, "output": b.shape, "parameters": b.parameters, "reads": " ".join(b.reads)}
         for name, b in graph.items()

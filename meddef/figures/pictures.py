@@ -17,6 +17,7 @@ from meddef.data.phantom import Phantoms
 from meddef.data.source_phantom import FAMILY, draw_phantom_split
 from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
+from meddef.image_size import Size
 from meddef.records import Record
 from meddef.report.labels import short_label
 from meddef.report.report import Dataset, Report
@@ -37,8 +38,8 @@ def phantoms_of(dataset: Dataset, split: str = "test") -> Phantoms:
     )  # fmt: skip
 
 
-def stages(preprocessing: Preprocessing, image: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """``image`` after each step that is on, uint8 (size, size), by the step's name."""
+def stages(preprocessing: Preprocessing, image: np.ndarray, size: Size) -> dict[str, np.ndarray]:
+    """``image`` after each step that is on, uint8, by the step's name."""
     done = Preprocessing(pad=preprocessing.pad, min_max=False)
     found = {"padded, resized": done.apply(image, size)}
     for field, name in _STEPS.items():

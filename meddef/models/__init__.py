@@ -1,5 +1,6 @@
 """The five models of the paper, four controls, and a rival's. Images in [0, 1] in, logits out."""
 
+from meddef.models.binary import Binary
 from meddef.models.defense import AFD, MFE, MSF, DefenseModule
 from meddef.models.meddef import (
     CAPACITY_CONTROLS,
@@ -25,6 +26,7 @@ __all__ = [
     "RIVALS",
     "SINGLE",
     "VARIANTS",
+    "Binary",
     "DefenseModule",
     "MedDef",
     "Normalized",

@@ -106,6 +106,7 @@ def build_model(
     std: float | Sequence[float] = 1.0,
     dropout: float = 0.3,
     pretrained: bool = False,
+    channels: int = 3,
 ) -> Normalized:
     """One of the paper's five models, of the two that control for their size, or of the two with one component.
 
@@ -119,12 +120,14 @@ def build_model(
         mean, std: of the training pixels in [0, 1]; one number, or one a channel. Applied inside the model.
         dropout: rate before the head, in [0, 1). The ResNet18 baseline has none, nor has "cbam".
         pretrained: ImageNet weights for the backbone.
+        channels: of the images, 1 or 3. With 1 it begins as the model of three does, given a grey image three times.
 
     Returns:
-        A module from images (N, 3, H, W) in [0, 1], H and W >= 32, to logits (N, K).
+        A module from images (N, channels, H, W) in [0, 1], H and W >= 32, to logits (N, K).
 
     Raises:
-        InputError: unknown variant, K < 2, std not positive, dropout out of range, weights not to be had.
+        InputError: unknown variant, K < 2, other channels, std not positive, dropout out of range, weights not to be
+            had.
     """
     if variant not in KNOWN_VARIANTS:
         raise InputError(f"unknown model variant '{variant}': use one of {', '.join(KNOWN_VARIANTS)}")
@@ -134,6 +137,8 @@ def build_model(
         raise InputError(f"std is {std}: it must be positive")
     if not 0 <= dropout < 1:
         raise InputError(f"dropout is {dropout}: it must lie in [0, 1)")
+    if channels not in (1, 3):
+        raise InputError(f"channels is {channels}: a model takes 1 or 3")
     network: nn.Module
     if variant == "resnet18":
         network = resnet18_backbone(num_classes, pretrained=pretrained)
@@ -143,4 +148,13 @@ def build_model(
         network = PlainCapacity(num_classes, dropout=dropout, pretrained=pretrained)
     else:
         network = MedDef(components_of(variant), num_classes, dropout=dropout, pretrained=pretrained)
+    if channels == 1:
+        _take_grey(network)
     return Normalized(network, mean, std)
+
+
+def _take_grey(network: nn.Module) -> None:
+    """Let the first convolution take one channel for three, with the sum of its kernels."""
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first.in_channels = 1
+    first.weight = nn.Parameter(first.weight.detach().sum(1, keepdim=True))

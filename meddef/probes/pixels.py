@@ -16,12 +16,14 @@ RING = 0.08  # width of the ring around a lesion, of the image's side
 
 
 def measure(before: np.ndarray, after: np.ndarray, masks: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Of images uint8 (N, H, W) and, where lesions are known, masks bool (N, H, W): "noise before", ... (N,) each.
+    """Of images uint8 (N, H, W), or of the luma of (N, H, W, 3), and where lesions are known of masks bool (N, H, W):
+    "noise before", ... (N,) each.
 
     "lesion before" and "lesion after" are NaN for images that show none.
     """
     found = {}
-    for when, images in (("before", before), ("after", after)):
+    for when, given in (("before", before), ("after", after)):
+        images = given if given.ndim == 3 else np.stack([cv2.cvtColor(i, cv2.COLOR_RGB2GRAY) for i in given])
         found[f"brightness {when}"] = images.mean((1, 2))
         found[f"contrast {when}"] = images.std((1, 2))
         found[f"noise {when}"] = np.array([noise(image) for image in images])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from meddef import catalogue
 from meddef.catalogue import variants
+from meddef.image_size import Size, px, sides
 from meddef.models import VARIANTS, Normalized, build_model
 from meddef.paper import PROTOCOL
 from meddef.report.display import DASH, Table, Text
@@ -88,17 +89,19 @@ def conclusion() -> Text:
     )
 
 
-def shapes(image_size: int, num_classes: int) -> Table:
+def shapes(image_size: Size, num_classes: int) -> Table:
     """What goes into and comes out of each block of the full model, for one image."""
     model = build_model("full", num_classes).eval()
     seen: dict[str, tuple[str, str]] = {}
     handles = [module.register_forward_hook(_note(seen, name)) for name, module in _blocks(model)]
     with torch.no_grad():
-        model(torch.zeros(1, 3, image_size, image_size))
+        model(torch.zeros(1, 3, *sides(image_size)))
     for handle in handles:
         handle.remove()
     rows = [{"block": name, "in": shape_in, "out": shape_out} for name, (shape_in, shape_out) in seen.items()]
-    caption = f"The full model, block by block in the order of computation, for one image of {image_size} px."
+    caption = (
+        f"The full model, block by block in the order of computation, for one image of {px(image_size)}."
+    )
     return Table(pd.DataFrame(rows), caption, left=("in", "out"))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from meddef.cost_model import passes, probe_passes, saliency_passes, train_passes
+from meddef.image_size import area
 from meddef.records import Record
 from meddef.report.display import Table
 from meddef.report.labels import attack_name
@@ -61,7 +62,7 @@ def _passes(record: Record, data: Record) -> float:
         if "settings" not in record:  # of a run before more than the maps was measured
             return float(2 * record["n"])
         return saliency_passes(record["n"], SaliencySettings.model_validate(record["settings"]))
-    features = 3 * data["image_size"] ** 2
+    features = (data.get("channels") or 3) * area(data["image_size"])
     if record["kind"] == "probe":
         rule = ProbesSettings.model_validate({record["probe"]: record["settings"]}).chosen()
         return float(record["n"] * probe_passes(record["probe"], rule[record["probe"]], features))

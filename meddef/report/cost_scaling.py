@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from meddef.cost_model import FORWARD, UPDATE
+from meddef.image_size import area
 from meddef.report import cost_measured
 from meddef.report.cost_measured import cost_of_a_pass, halves, in_order, predicted
 from meddef.report.cost_planned import BYTES_A_WEIGHT, IN_TRAINING, Scale, planned, scale, split_sizes
@@ -58,12 +59,12 @@ def passes_explained() -> str:
 
 @dataclass(frozen=True)
 class Load:
-    """Cells, as ``planned`` gives them, each to be done ``times`` times, on images of ``image_size`` pixels."""
+    """Cells, as ``planned`` gives them, each to be done ``times`` times, on images of ``pixels``."""
 
     name: str
     cells: pd.DataFrame
     times: int
-    image_size: int
+    pixels: int
     images: int
 
     @property
@@ -77,7 +78,7 @@ def full_paper() -> Load:
     profile = load_profile("paper").model_copy(update={"seeds": SEEDS})
     models = len(profile.models())
     name = f"the paper: {len(profile.datasets)} datasets × {models} models × {len(SEEDS)} seeds"
-    return Load(name, planned(profile), 1, profile.image_size, _images(profile))
+    return Load(name, planned(profile), 1, area(profile.image_size), _images(profile))
 
 
 def beyond() -> Load:
@@ -86,7 +87,7 @@ def beyond() -> Load:
     copies = BEYOND_DATASETS // len(profile.datasets)
     name = f"beyond: {BEYOND_DATASETS} datasets × {BEYOND_VARIANTS} models × {len(SEEDS)} seeds"
     times = copies * BEYOND_VARIANTS * len(SEEDS)
-    return Load(name, planned(profile), times, profile.image_size, copies * _images(profile))
+    return Load(name, planned(profile), times, area(profile.image_size), copies * _images(profile))
 
 
 def _images(profile: Profile) -> int:
@@ -135,14 +136,14 @@ def _agrees(ratios: Sequence[float]) -> str:
 def time_needed(loads: Sequence[Load], report: Report) -> Table:
     """Passes of each load, and hours at a round rate and at the measured one."""
     rate = 1 / cost_of_a_pass(in_order(report))
-    size = max(dataset.record["image_size"] for dataset in report.datasets)
+    pixels = max(area(dataset.record["image_size"]) for dataset in report.datasets)
     rows = []
     for load in loads:
         kind = np.where(load.cells["section"] == "train", "trainings", "attacks")
         for (dataset, part), cells in load.cells.groupby(["dataset", kind], sort=False):
             whose = f"like {dataset}" if load.times > 1 else dataset
-            rows.append(_hours(load, f"{whose}, {part}", cells, rate * (size / load.image_size) ** 2))
-        rows.append(_hours(load, "all", load.cells, rate * (size / load.image_size) ** 2))
+            rows.append(_hours(load, f"{whose}, {part}", cells, rate * pixels / load.pixels))
+        rows.append(_hours(load, "all", load.cells, rate * pixels / load.pixels))
     caption = (
         f"Hours of one worker at {RATE:,.0f} passes a second (divide by your own thousands), and at the "
         f"{rate:.0f} a second measured here ({report.title}), scaled by the number of pixels."
@@ -205,7 +206,7 @@ def storage(loads: Sequence[Load], report: Report) -> Table:
                 "records and provenance": _bytes(text),
                 "weights": _bytes(models * weights),
                 "checkpoint of a training at work": _bytes(IN_TRAINING * weights),
-                "prepared images": _bytes(load.images * load.image_size**2),
+                "prepared images": _bytes(load.images * load.pixels),
             }
         )
     caption = (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from meddef.image_size import px, sides
 from meddef.paper import CLAIMS, PROTOCOL
 from meddef.records import Record
 from meddef.report.ablation import comparisons
@@ -55,7 +56,9 @@ def ablation(report: Report, eps: float) -> Text:
             f"{attack_name(attack)}: {most.words()} on n = {most.n} ({most.verdict})."
         )
         sentences += _of_one_class(report, dataset, eps)
-    sentences += [_feature_map(size) for size in sorted({d.record["image_size"] for d in report.datasets})]
+    sentences += [
+        _feature_map(size) for size in sorted({sides(d.record["image_size"]) for d in report.datasets})
+    ]
     return bullets(sentences)
 
 
@@ -74,15 +77,15 @@ def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
     ]
 
 
-def _feature_map(size: int) -> str:
+def _feature_map(size: tuple[int, int]) -> str:
     """What the components have to work on: the backbone halves the image five times."""
     printed = PROTOCOL["preprocessing"]["image_size"]
-    here, there = (math.ceil(side / 2**5) for side in (size, printed))
+    here, there = (" × ".join(str(math.ceil(s / 2**5)) for s in sides(each)) for each in (size, printed))
     if here == there:
-        return f"The components work on {here} × {here} positions, as in the paper."
+        return f"The components work on {here} positions, as in the paper."
     return (
-        f"At {size} px the components work on {here} × {here} positions, at the paper's {printed} px on "
-        f"{there} × {there}: what is not seen here may show there."
+        f"At {px(size)} the components work on {here} positions, at the paper's {printed} px on "
+        f"{there}: what is not seen here may show there."
     )
 
 

@@ -111,7 +111,6 @@ def visibility(report: Report) -> Table:
     """How visible the attacks are."""
     rows = []
     for dataset, model, records in _models(report, "visibility"):
-        side = dataset.record["image_size"]
         for attack in ordered_attacks({name.split()[0] for name in records[0]}):
             ssim, l2, l0 = (
                 float(np.median([v[f"{attack} {key}"] for v in records])) for key in ("ssim", "l2", "l0")
@@ -119,7 +118,7 @@ def visibility(report: Report) -> Table:
             rows.append(
                 {
                     "dataset": dataset.label, "model": model, "attack": attack_name(attack), "n": _count(records),
-                    "SSIM": f"{ssim:.3f}", "PSNR (dB)": f"{psnr(l2, 3 * side**2):.1f}", "L2": f"{l2:.2f}",
+                    "SSIM": f"{ssim:.3f}", "PSNR (dB)": f"{psnr(l2, dataset.features):.1f}", "L2": f"{l2:.2f}",
                     "pixels moved (%)": f"{100 * l0:.1f}",
                 }
             )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from meddef.image_size import area, px
 from meddef.records import Record, load_provenance, load_records
 from meddef.report.balanced import balanced_frame
 from meddef.report.labels import VARIANTS, attack_rank, is_control, rank
@@ -57,6 +58,16 @@ class Dataset:
     def short_label(self) -> str:
         """For headings: "OCTDL (for ROCT)" of images titled "OCTDL, the four largest classes"."""
         return self.label.replace(self.title, self.title.partition(",")[0])
+
+    @property
+    def px(self) -> str:
+        """The size of its images: "64 px", "192 x 256 px"."""
+        return px(self.record["image_size"])
+
+    @property
+    def features(self) -> int:
+        """Pixels times channels of an image as a model gets it."""
+        return (self.record.get("channels") or 3) * area(self.record["image_size"])
 
     @property
     def is_drawn(self) -> bool:
@@ -146,7 +157,7 @@ class Report:
     def title(self) -> str:
         """What it is evidence from, for sidebar and headings: "Chest X-Ray, 64 px, split by patient"."""
         if self.datasets and all(dataset.is_drawn for dataset in self.datasets):
-            sizes = dict.fromkeys(f"{dataset.record['image_size']} px" for dataset in self.datasets)
+            sizes = dict.fromkeys(dataset.px for dataset in self.datasets)
             return ", ".join(["Phantoms", *sizes])
         return "; ".join(map(self.title_of, self.datasets))
 
@@ -154,7 +165,7 @@ class Report:
         """``title`` of one of its datasets: images, pixels, a split that is not the paper's, trainings that are not."""
         split = dataset.split if dataset.record["split_policy"] != "paper" else ""
         rivals = ", rival trainings" if self.has_rivals else ""
-        return f"{dataset.short_label}, {dataset.record['image_size']} px{split}{rivals}"
+        return f"{dataset.short_label}, {dataset.px}{split}{rivals}"
 
     def missing(self) -> str:
         """Names the paper's datasets of which it has nothing, in a sentence; empty when it has both."""

@@ -60,7 +60,7 @@ def _trained(report: Report) -> str:
 
 def _images(report: Report, dataset: Dataset) -> str:
     """ "Chest X-Ray, split by patient, 64 px, 879 test images, of which attacks saw the first 200 (JSMA 20)"."""
-    return f"{dataset.label}{dataset.split}, {dataset.record['image_size']} px, {_sizes(report, dataset)}"
+    return f"{dataset.label}{dataset.split}, {dataset.px}, {_sizes(report, dataset)}"
 
 
 def _sizes(report: Report, dataset: Dataset) -> str:

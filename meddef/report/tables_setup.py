@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from meddef.image_size import sides
 from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.display import DASH, Table
@@ -25,7 +26,7 @@ def run(report: Report) -> Table:
         "data fingerprints": "\n".join(
             str(dataset.record["fingerprint"])[:16] for dataset in report.datasets
         ),
-        "image size": _each(f"{d.record['image_size']} px" for d in report.datasets),
+        "image size": _each(d.px for d in report.datasets),
         "seeds": _each(record["seed"] for record in report.of("train")),
         "models trained": str(len(report.of("train"))),
         "attacks run": f"{len(report.of('attack')):,}",
@@ -99,7 +100,7 @@ def preparation(report: Report) -> Table:
 
 _PREPARATION: dict[str, Callable[[Dataset], str]] = {
     "split policy": lambda d: f"{d.record['split_policy']}, seed {d.record['split_seed']}",
-    "size": lambda d: f"{d.record['image_size']} × {d.record['image_size']} px",
+    "size": lambda d: " × ".join(map(str, sides(d.record["image_size"]))) + " px",
     "steps": lambda d: _steps(d.preprocessing.model_dump()),
     "mean, std of training pixels": lambda d: f"{d.record['mean']:.4f}, {d.record['std']:.4f}",
 }

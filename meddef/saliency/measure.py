@@ -47,10 +47,10 @@ def measure_saliency(
     """Grad-CAM of some images of ``test``, and what can be measured about it, in evaluation mode.
 
     Args:
-        model: images (N, 3, H, W) in [0, 1] to logits (N, K); every layer keeps the mode it has.
+        model: images (N, C, H, W) in [0, 1] to logits (N, K); every layer keeps the mode it has.
         test: of which the first ``settings.images`` with a lesion are measured, classes in turn; where no lesion is
             known, the first of a seeded order. Of the latter are the mean maps too.
-        masks: (N, H, H) bool, where the lesion is; None where nobody knows.
+        masks: (N, H, W) bool, where the lesion is; None where nobody knows.
         keep_maps: keep the maps of the first three images. Only for drawn images: a map is a picture of one image.
 
     Returns:
@@ -84,7 +84,7 @@ def measure_saliency(
 
 
 def _places(heats: np.ndarray, masks: np.ndarray | None) -> list[Row]:
-    border = border_mask(heats.shape[-1])
+    border = border_mask(heats.shape[1:])
     return [
         {
             "energy_in_lesion": None if mask is None else energy_in(heat, mask),
@@ -98,7 +98,7 @@ def _places(heats: np.ndarray, masks: np.ndarray | None) -> list[Row]:
 
 def _answers(model: nn.Module, images: Tensor, heats: np.ndarray, settings: SaliencySettings) -> list[Row]:
     predictions = _predictions(model, images)
-    noise = random_maps(len(heats), heats.shape[-1], layer=settings.layer, seed=NOISE_SEED)
+    noise = random_maps(len(heats), heats.shape[1:], layer=settings.layer, seed=NOISE_SEED)
     areas = removal(model, images, heats, noise, predictions, steps=settings.removal_steps)
     return [
         {"prediction": int(prediction)} | {name: _rounded(areas[name][i]) for name in areas}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from meddef.image_size import Size, sides
+
 BORDER = 0.1  # of the image's side: the frame in which "shortcuts" such as markers lie
 
 
@@ -18,9 +20,10 @@ def pointing_hit(heat: np.ndarray, mask: np.ndarray) -> bool:
     return bool(mask.flat[int(heat.argmax())])
 
 
-def border_mask(size: int) -> np.ndarray:
-    """The outer tenth of a square image on every side, bool (size, size)."""
-    width = max(1, round(BORDER * size))
-    mask = np.ones((size, size), dtype=bool)
-    mask[width:-width, width:-width] = False
+def border_mask(size: Size) -> np.ndarray:
+    """The outer tenth of an image on every side, bool (H, W)."""
+    height, width = sides(size)
+    top, left = (max(1, round(BORDER * side)) for side in (height, width))
+    mask = np.ones((height, width), dtype=bool)
+    mask[top:-top, left:-left] = False
     return mask

@@ -22,8 +22,8 @@ BLUR = 0.1  # standard deviation of the blur, as a share of the image's side: no
 
 
 def blurred(images: Tensor) -> Tensor:
-    """``images`` (N, C, H, H) under a Gaussian whose standard deviation is a tenth of their side; dtype is kept."""
-    sigma = BLUR * images.shape[-1]
+    """``images`` (N, C, H, W) under a Gaussian whose deviation is a tenth of their shorter side; dtype is kept."""
+    sigma = BLUR * min(images.shape[-2:])
     return gaussian_blur(images, kernel_size=2 * math.ceil(3 * sigma) + 1, sigma=sigma)
 
 

@@ -26,8 +26,6 @@ from meddef.settings.measures import (
 from meddef.settings.profile import (
     DatasetSettings,
     Profile,
-    as_input_error,
-    faults_of,
     load_profile,
     profile_names,
 )
@@ -69,8 +67,6 @@ __all__ = [
     "TransferSettings",
     "UniversalSettings",
     "VisibilityProbe",
-    "as_input_error",
-    "faults_of",
     "load_profile",
     "profile_names",
     "training_name",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
-    Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
@@ -21,6 +17,7 @@ from meddef.catalogue import VARIANTS, usual_training
 from meddef.data.cards import Card, add_card
 from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
+from meddef.image_size import Size, area, simplest
 from meddef.settings.base import Positive, Settings
 from meddef.settings.measures import (
     CurveSettings,
@@ -32,14 +29,14 @@ from meddef.settings.measures import (
     UniversalSettings,
 )
 from meddef.settings.training import PAPERS_METHOD, AdversarialSettings, Noise, TrainingSettings
-from meddef.yaml_reader import read_yaml
+from meddef.yaml_reader import as_input_error, read_yaml
 
 
 class DatasetSettings(Settings):
     """Which images, how they are split and prepared.
 
-    A dataset of one's own brings its card, which is known from then on. Without a card none is written, so that what
-    was recorded keeps its keys.
+    A dataset of one's own brings its card, which is known from then on. Without a card or channels none are written, so
+    that what was recorded keeps its keys.
     """
 
     name: str
@@ -48,6 +45,7 @@ class DatasetSettings(Settings):
     preprocessing: Preprocessing | None = None  # None: the steps the paper names for this dataset
     sizes: dict[str, int] | None = None  # phantoms only: images per split
     split_seed: int = 0
+    channels: Literal[1, 3] | None = None  # 3 keeps colours, 1 is one of grey; None: grey as three equal ones
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +63,11 @@ class DatasetSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if name != "card" or value is not None}
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name not in ("card", "channels") or value is not None
+        }
 
 
 class Profile(Settings):
@@ -73,7 +75,7 @@ class Profile(Settings):
 
     name: str
     description: str
-    image_size: Annotated[int, Field(ge=28)]
+    image_size: int | list[int]  # side of a square, or height and width; at least 28 pixels
     datasets: list[DatasetSettings]
     variants: list[str]
     seeds: list[int] = [0]
@@ -93,6 +95,16 @@ class Profile(Settings):
     transfer: TransferSettings | None = None
     probes: ProbesSettings = ProbesSettings()
 
+    @field_validator("image_size", mode="plain")
+    @classmethod
+    def _size(cls, given: Any) -> Size:
+        pair = given if isinstance(given, list | tuple) else [given]
+        if len(pair) not in (1, 2) or not all(type(side) is int for side in pair):
+            raise ValueError("must be a side in pixels, or [height, width]")
+        if min(pair) < 28:
+            raise ValueError("Input should be greater than or equal to 28")
+        return simplest((pair[0], pair[-1]))
+
     @field_validator("rivals")
     @classmethod
     def _no_twins(cls, rivals: dict[str, list[AdversarialSettings]]) -> dict[str, list[AdversarialSettings]]:
@@ -103,6 +115,11 @@ class Profile(Settings):
                     f"{variant}: each rival once, and none is the paper's recipe; got {', '.join(names)}"
                 )
         return rivals
+
+    def features(self, dataset: str) -> int:
+        """Pixels times channels of an image of ``dataset`` as a model gets it."""
+        channels = next((each.channels for each in self.datasets if each.name == dataset), None)
+        return (channels or 3) * area(self.image_size)
 
     def models(self) -> list[tuple[str, TrainingSettings]]:
         """Every variant with the settings it is trained with, the controls behind, rivals and those with noise last."""
@@ -150,18 +167,3 @@ def load_profile(name_or_path: str) -> Profile:
         )
     with as_input_error(f"profile '{name_or_path}'"):
         return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
-
-
-@contextmanager
-def as_input_error(place: str) -> Iterator[None]:
-    """What is wrong with settings, all of it in one line that begins with ``place``."""
-    try:
-        yield
-    except ValidationError as error:
-        raise InputError(f"{place}: {faults_of(error)}") from error
-
-
-def faults_of(error: ValidationError) -> str:
-    """Place and message of each fault."""
-    told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-    return "; ".join(": ".join(filter(None, each)) for each in told)

@@ -22,6 +22,7 @@ from meddef.training.augmentation import augment
 from meddef.training.distributed import Together
 from meddef.training.gpu_resident import Resident
 from meddef.training.inner_attack import InnerAttack, Search
+from meddef.training.items import Items
 from meddef.training.methods import objective
 from meddef.training.objective import Passed
 from meddef.training.schedule import training_step
@@ -78,7 +79,7 @@ class Epoch:
         """What the method says about this epoch; None for clean training."""
         return {"epoch": self.number, "ease": self.ease, **self.objective.plan()}
 
-    def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
+    def fit(self, images: ImageSet | Items | Resident) -> dict[str, Any]:
         """Train on every image once; returns mean losses and the accuracy on clean images as seen while training.
 
         What the method does not learn from is None.
@@ -120,7 +121,7 @@ class Epoch:
             "train_accuracy": sum(int(part[2]) for part in parts) / sum(sizes) if learns else None,
         }
 
-    def validate(self, images: ImageSet | Resident) -> dict[str, Any]:
+    def validate(self, images: ImageSet | Items | Resident) -> dict[str, Any]:
         """Clean accuracy on all images; accuracy under PGD on a fixed, seeded 70 % of them; the score."""
         rule = self.settings.adversarial
         generator = torch.Generator().manual_seed(0)

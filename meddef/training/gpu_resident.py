@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meddef.data.images import ImageSet
+from meddef.data.images import ImageSet, as_channels
+from meddef.training.items import Items
 
 logger = logging.getLogger(__name__)
 
@@ -22,22 +23,21 @@ class Resident:
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self.labels, self.device = images.labels, device
-        self._grey = torch.from_numpy(np.array(images.images)).to(device)
+        self._pixels, self._channels = torch.from_numpy(np.array(images.images)).to(device), images.channels
         self._classes = torch.from_numpy(images.labels).to(device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W), float32 in [0, 1], and labels (B,), int64, on the device; fresh copies."""
+        """Images (B, C, H, W), float32 in [0, 1], and labels (B,), int64, on the device; fresh copies."""
         rows = torch.as_tensor(indices, dtype=torch.int64).to(self.device, non_blocking=True)
-        grey = self._grey[rows].to(torch.float32).div_(255)
-        return grey.unsqueeze(1).repeat(1, 3, 1, 1), self._classes[rows]
+        return as_channels(self._pixels[rows], self._channels), self._classes[rows]
 
 
-def resident(images: ImageSet, device: torch.device) -> ImageSet | Resident:
-    """The images on a GPU if they fit; on a CPU, or if they do not, as they are."""
-    if device.type != "cuda":
+def resident(images: ImageSet | Items, device: torch.device) -> ImageSet | Items | Resident:
+    """The images on a GPU if they fit; on a CPU, or if they do not, as they are; so are those of another dataset."""
+    if device.type != "cuda" or isinstance(images, Items):
         return images
     free, _ = torch.cuda.mem_get_info(device)
     if images.images.nbytes > SHARE * free:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from meddef.arithmetic import repeatable, without_tf32
 from meddef.atomic import write_text
@@ -37,6 +38,7 @@ from meddef.training.distributed import Together
 from meddef.training.epoch import Epoch
 from meddef.training.gpu_resident import resident
 from meddef.training.inner_attack import InnerAttack
+from meddef.training.items import Items, trainable
 from meddef.training.process_group import Team
 
 logger = logging.getLogger(__name__)
@@ -56,8 +58,8 @@ class TrainingState:
 
 def train(
     model: nn.Module,
-    train_set: ImageSet,
-    val_set: ImageSet,
+    train_set: ImageSet | Dataset[Any],
+    val_set: ImageSet | Dataset[Any],
     settings: TrainingSettings,
     *,
     seed: int,
@@ -69,6 +71,9 @@ def train(
     look: Callable[[int, nn.Module], Mapping[str, Any]] | None = None,
 ) -> TrainingState:
     """Train ``model`` in place; it ends with the weights of the best epoch.
+
+    ``train_set`` and ``val_set`` are image sets, or any datasets of pairs (image (C, H, W) in [0, 1], class index); of
+    the latter ``folder`` is told apart by the labels alone.
 
     The best epoch is the one with the highest validation score: clean accuracy, or for any adversarial training the
     mean of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives
@@ -86,6 +91,7 @@ def train(
             same checkpoint; the model has a state that no file holds.
     """
     check_savable(model)
+    train_images, val_images = trainable(train_set, "train_set"), trainable(val_set, "val_set")
     team = Team.current()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model.to(device).to(memory_format=layout)
@@ -95,8 +101,8 @@ def train(
     )
     rule = settings.adversarial
     attack = InnerAttack(model, rule.steps, settings.precision) if rule else None
-    train_images, val_images = (resident(images, torch.device(device)) for images in (train_set, val_set))
-    this = _identity(settings, seed, train_set, val_set)
+    this = _identity(settings, seed, train_images, val_images)
+    train_there, val_there = (resident(images, torch.device(device)) for images in (train_images, val_images))
     header = load_checkpoint(folder / "checkpoint.safetensors", model, optimizer) or {}
     _refuse_another(folder, this, header.pop("run", this))  # earlier versions did not write it
     state = TrainingState(**header)
@@ -117,7 +123,7 @@ def train(
             epoch = Epoch(
                 together, optimizer, attack, settings, state.epoch, state.ease, seed, torch.device(device)
             )
-            row = {**epoch.plan(), **epoch.fit(train_images), **epoch.validate(val_images)}
+            row = {**epoch.plan(), **epoch.fit(train_there), **epoch.validate(val_there)}
             if look is not None:
                 row |= look(state.epoch + 1, model)
             logger.info("%s: %s", label, row)
@@ -136,7 +142,7 @@ def train(
 
 
 def _identity(
-    settings: TrainingSettings, seed: int, train_set: ImageSet, val_set: ImageSet
+    settings: TrainingSettings, seed: int, train_set: ImageSet | Items, val_set: ImageSet | Items
 ) -> dict[str, Any]:
     """What tells a training from another one in the same folder, as JSON has it."""
     digest = hashlib.sha256()
