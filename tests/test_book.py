@@ -47,7 +47,7 @@ def executed_notebook(path: Path) -> None:
     ]
     alt = {"mystnb": {"image": {"alt": "Curves of a test."}}}
     code = nbformat.v4.new_code_cell("show()", outputs=outputs, metadata=alt)
-    text = "# A page\n\n$$x^2$$\n\n## Published beside measured"
+    text = "# A page\n\n$$x^2$$\n\n## Published and measured values"
     notebook.cells = [nbformat.v4.new_markdown_cell(text), code]
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
@@ -165,7 +165,7 @@ def test_every_link_between_pages_resolves(html: Path) -> None:
     dead = dead_links(html)
     assert {page: links for page, links in dead.items() if not page.startswith("_static")} == {}
     exhibits = Anchors((html / "exhibits.html").read_text(encoding="utf-8")).links
-    assert sum("#published-beside-measured" in link for link in exhibits) >= 2
+    assert sum("#published-and-measured-values" in link for link in exhibits) >= 2
 
 
 def browse(url: str, folder: Path) -> tuple[str, set[str]]:

@@ -16,7 +16,7 @@ ALLOWED = {
     rf"at {LEVEL} %": "the level of all intervals, a definition",
     r"\(TOST, Schuirmann 1987\) at 5 %": "the level of all tests, a definition",
     r"where the 90 % interval lies": "the level of the interval that two tests at that level make",
-    r"no model is right on more than 5 %": "the floor, a definition (tests.test_null holds it against the code)",
+    r"no model exceeds 5 %": "the floor, a definition (tests.test_null holds it against the code)",
 }
 
 

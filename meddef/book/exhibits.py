@@ -29,11 +29,11 @@ SECTION_OF = {
 }
 HEADINGS = {
     # section, or section and dataset -> the heading of its notebook under which the twin stands
-    "confusion roct": "Measured: ROCT, or what stands for it",
-    "confusion chest_xray": "Measured: Chest X-Ray, or what stands for it",
+    "confusion roct": "Measured: ROCT or its stand-in",
+    "confusion chest_xray": "Measured: Chest X-Ray or its stand-in",
     "saliency": "Measured",
 }
-PUBLISHED = "Published beside measured"
+PUBLISHED = "Published and measured values"
 PICTURES = ("fig1", "fig16", "fig17")  # of the images themselves
 _KEEPS = {"pruning": "pruning", "confusion": "test", "epsilon": "epsilon"}  # section -> its grid of attacks
 Executed = Mapping[str, Sequence[str]]  # profile -> sections that have a page
