@@ -78,7 +78,7 @@ class TestDerived:
         assert 45 <= int(minutes[1]) <= 60
         for part in (
             "After this lab you can",
-            "**What to know.**",
+            "**Background.**",
             "## For discussion",
             "## Further reading",
         ):
