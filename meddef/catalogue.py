@@ -112,7 +112,7 @@ _ATTACKS = (
         defaults={"queries": 5000}, passes=_queries,
     ),
     Attack(
-        "noise", "noise", "no attack: random signs of FGSM's size, the control",
+        "noise", "noise", "baseline without attack: random signs of FGSM's size",
         passes=lambda settings, features: 0.0,
     ),
 )  # fmt: skip
@@ -132,7 +132,7 @@ ATTACKS: dict[str, Attack] = {row.name: row for row in _ATTACKS}
 VARIANTS: dict[str, Variant] = {row.name: row for row in _VARIANTS}
 PUBLISHED_ATTACKS = tuple(row.name for row in _ATTACKS if row.published)
 DEFENDED = tuple(row.name for row in _VARIANTS if row.group == "paper" and row.components is not None)
-"""The variants of MedDef in the paper's tables."""
+"""The variants in the paper's tables."""
 WITHOUT_EPS = tuple(row.name for row in _ATTACKS if row.eps is None)
 
 

@@ -1,4 +1,4 @@
-"""The command line, one module a group of commands (``meddef/commands``). Imports happen inside commands."""
+"""The command line, one module per group of commands (``meddef/commands``). Imports happen inside commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from meddef.error_source import in_a_line, whose
 from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
-    help="The reproducible companion to the MedDef paper: measure every published number again.",
+    help="The reproducible companion to the MedDef paper: re-measure every published number.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -53,7 +53,7 @@ def options(
         bool, typer.Option("--verbose", "-v", help="Log every step, with times, to stderr.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error too; may stand anywhere.")
+        bool, typer.Option("--debug", help="Also show the traceback of an error; may be placed anywhere.")
     ] = False,
 ) -> None:
     """Set up logging for all commands; ``main`` has looked for --debug."""
@@ -87,5 +87,5 @@ def _told(error: Exception) -> str:
     if isinstance(error, RunFailed):
         return str(error)
     if isinstance(error, OSError):  # a full disk, a folder that is read-only: what is recorded is whole
-        return f"{error}: mend that and run the same command again"
+        return f"{error}: fix this and run the same command again"
     return f"{in_a_line(error)}: {whose(error)}; --debug shows the traceback"

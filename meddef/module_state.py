@@ -77,8 +77,8 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
             if live:
                 named = ", ".join(live[:3]) + ", ..." * (len(live) > 3)
                 _warn(
-                    f"the model is in evaluation mode, its {named} in training mode: off here, and put back; to have "
-                    "it on, call F.dropout(x, p, training=True) in forward"
+                    f"the model is in evaluation mode, its {named} in training mode: off here and restored "
+                    "afterwards; to keep it on, call F.dropout(x, p, training=True) in forward"
                 )
         yield
 

@@ -91,7 +91,7 @@ def _check_apart(weights: dict[str, Tensor]) -> None:
     for (_, end, one), (start, _, other) in pairwise(spans):
         if start < end:
             raise InputError(
-                f"'{one}' and '{other}' are two parameters in one memory: make them one parameter"
+                f"'{one}' and '{other}' are two parameters that share memory: make them one parameter"
             )
 
 

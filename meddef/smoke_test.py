@@ -34,7 +34,8 @@ def trial(profile: Profile) -> Profile:
     return profile.model_copy(
         update={
             "name": f"{profile.name}-trial",
-            "description": f"two steps of every kind of cell of {profile.name}, on phantoms: numbers mean nothing",
+            "description": f"two steps of every kind of cell of {profile.name}, on phantoms: the numbers are "
+            "meaningless",
             "datasets": _phantoms(profile),
             "seeds": profile.seeds[:1],
             "batch_size": FEW,

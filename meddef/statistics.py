@@ -85,7 +85,7 @@ class AttackCounts:
             0 <= self.flipped <= self.correct_before <= self.n
             and 0 <= repaired <= self.n - self.correct_before
         ):
-            raise ValueError(f"counts that cannot be: {self}")
+            raise ValueError(f"inconsistent counts: {self}")
 
     @property
     def clean_accuracy(self) -> Proportion:
@@ -107,7 +107,7 @@ class AttackCounts:
 class BalancedAccuracy:
     """The mean over classes of the share of a class's images that is right: each class counts alike, however large.
 
-    ``recalls`` holds a proportion a class, in the order of the classes. A class without images says nothing; it is
+    ``recalls`` holds one proportion per class, in the order of the classes. A class without images says nothing; it is
     left out of the mean and ``absent`` gives its place. One answer for all images has 1 / (classes with images).
     """
 
@@ -168,7 +168,7 @@ def reliability(
 ) -> list[ReliabilityBin]:
     """A reliability diagram as a table (Guo et al. 2017): those of ``bins`` equally wide bins that hold images.
 
-    ``confidences``: in [0, 1], one an image; ``right``: 1 or 0.
+    ``confidences``: in [0, 1], one per image; ``right``: 1 or 0.
     """
     sums = [[0.0] * 3 for _ in range(bins)]
     for confidence, hit in zip(confidences, right, strict=True):

@@ -28,7 +28,7 @@ def save(image: np.ndarray, path: Path) -> Path:
 
 
 def make_chest(folder: Path, *, patients: int = 12) -> Path:
-    """DATA/chest_xray with two images a patient: half NORMAL (IM-...), half PNEUMONIA (person...), all different."""
+    """DATA/chest_xray with two images per patient: half NORMAL (IM-...), half PNEUMONIA (person...), all different."""
     seed = 0
     for number in range(patients):
         split = ("train", "train", "val", "test")[number // 2 % 4]

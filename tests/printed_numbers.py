@@ -123,7 +123,7 @@ def read(report: Report, shown: Any) -> Printed:
 def _figure(figure: SvgFigure) -> Printed:
     frame = pd.read_csv(StringIO(figure.csv()), dtype={"n": str})
     name = figure.function.rpartition(".")[2]
-    if "seed" in frame:  # a row a seed
+    if "seed" in frame:  # one row per seed
         yield from _by_seed(frame)
     elif "condition" in frame:
         yield from _matrices(frame, figure.arguments["eps"])

@@ -1,7 +1,7 @@
 """Check cells of the book's tables from the published predictions alone: python -m tests.recompute [--profile cpu].
 
 Cells are chosen at random; the seed is printed. For each, the counts are made again from the three strings of every
-record behind it (true class, answer before, answer after; one character an image), the interval with scipy instead of
+record behind it (true class, answer before, answer after; one character per image), the interval with scipy instead of
 ``meddef.statistics``, and the text that the table must show is put together from them.
 """
 
@@ -28,7 +28,7 @@ Cell = tuple[str, str, str, str, float, str, float]
 
 
 def cells(report: Report) -> dict[Cell, list[Record]]:
-    """A cell of the tables of budgets or of compression -> the records behind it, one a seed.
+    """A cell of the tables of budgets or of compression -> the records behind it, one per seed.
 
     They may have been run on another grid: of a quantity that several grids measured, the tables show the strongest.
     """

@@ -91,7 +91,7 @@ def attack_record(
     training: str = "adversarial",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Counts follow from the three strings, one character an image."""
+    """Counts follow from the three strings, one character per image."""
     triples = list(zip(labels, before, after, strict=True))
     return {
         **head(dataset, "attack"),

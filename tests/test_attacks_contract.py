@@ -141,7 +141,7 @@ def test_empty_batch(name: str) -> None:
         (lambda x: (x * 255).to(torch.uint8), "got torch.uint8; divide 8-bit by 255"),
         (lambda x: torch.where(torch.arange(6)[:, None, None, None] == 4, torch.nan, x), "image 4 holds NaN"),
         (lambda x: x[0, 0, 0], "images must be a batch"),
-        (lambda x: x[:4], r"labels must have shape \(4,\), one an image; got \(6,\)"),
+        (lambda x: x[:4], r"labels must have shape \(4,\), one per image; got \(6,\)"),
         (lambda x: x.numpy(), "images must be a floating-point tensor"),
     ],
 )

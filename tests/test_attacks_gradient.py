@@ -179,7 +179,7 @@ def test_an_eps_grid_is_the_separate_calls_from_one_gradient() -> None:
 @short
 @pytest.mark.parametrize("attack", [bim, pgd])
 def test_stop_first_is_the_first_success_of_stop_never(attack: Any) -> None:
-    """With one image a batch both runs compute the same thing, so the iterates are the same."""
+    """With one image per batch both runs compute the same thing, so the iterates are the same."""
     model, (x, labels) = trained(4), stripes(12, 4, 28, seed=999)
     settings = {"eps": 0.08, "step_size": 0.014, "steps": 12}
     for i in range(len(x)):

@@ -195,7 +195,7 @@ def test_a_peer_that_is_targeted_by_default_must_be_told() -> None:
     few = {"max_iter": 5, "verbose": False}
     for name in ("BoundaryAttack", "SignOPTAttack"):
         with pytest.raises(
-            InputError, match=f"ART's {name} is targeted unless told otherwise: give targeted=F"
+            InputError, match=f"ART's {name} is targeted by default: give targeted=F"
         ):
             art_attack(model, x, labels, attack=name, **few)
     with warnings.catch_warnings():

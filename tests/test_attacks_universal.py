@@ -49,7 +49,7 @@ def test_fooling_rates_are_those_of_art(classes: int) -> None:
 
 
 def plain(model: nn.Module, x: Tensor, eps: float, step: float, epochs: int) -> Tensor:
-    """ "sgd" written out for 8 images a batch, with the margin by a loop."""
+    """ "sgd" written out for 8 images per batch, with the margin by a loop."""
     order, delta, best, most = torch.Generator().manual_seed(0), torch.zeros_like(x[:1]), None, -1
     answers = model(x).argmax(1)
     for _ in range(epochs):

@@ -140,7 +140,7 @@ def test_the_table_of_budgets_says_them_in_words() -> None:
     assert two.loc["PGD from the image"].tolist() == ["–", "10 steps", "10 steps"]
     assert "APGD, targeted" not in two.index
     again = [{**row, "restarts": 5} if row["member"] == "fab-t" else row for row in RECORD["budgets"]]
-    assert "no restarts" in page.budgets(RECORD["budgets"]).caption
+    assert "No restarts" in page.budgets(RECORD["budgets"]).caption
     assert "up to 5 times" in page.budgets(again).caption
 
 

@@ -35,7 +35,7 @@ def probed(
     seeds: int = 3,
     dataset: str = "chest_xray",
 ) -> Records:
-    """One record a seed; a number stands for one an image, a list for the numbers of each image."""
+    """One record per seed; a number stands for one per image, a list for the numbers of each image."""
     values = {k: v if isinstance(v, list) else [v] * N for k, v in measures.items()}
     return [
         {
@@ -54,7 +54,7 @@ def judged(records: Records, name: str, *, size: int = 224, dataset: str = "ches
 
 
 def around(value: float, spread: float = 0.05) -> list[float]:
-    """Numbers an image whose logarithms are around that of ``value``."""
+    """Numbers per image whose logarithms are around that of ``value``."""
     steps = np.linspace(-1, 1, N)
     return [float(value * np.exp(spread * step)) for step in steps]
 
@@ -192,7 +192,7 @@ def test_phantoms_show_what_they_show_and_decide_nothing(
     records = probed(probe, measures, dataset="phantom_xray")
     found = judged(records, name, dataset="phantom_xray")
     assert found.measured == NOT_DECIDED
-    assert found.why == "lesions are known of phantoms alone"
+    assert found.why == "lesions are known only for phantoms"
     assert found.judged[0].outcome.words.startswith("Phantoms decide nothing; of them: 0 of ")
     assert judged([], name, dataset="phantom_xray").measured == NOT_TESTED
 

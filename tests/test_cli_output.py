@@ -142,7 +142,7 @@ def test_a_targeted_attack_has_its_own_success(targets: str) -> None:
     [
         (
             ["--set", "targeted=true"],
-            "needs the class to reach: give --targets with a class, second or least",
+            "needs a target: give --targets with a class, second or least",
         ),
         (["--set", "targeted=1", "--targets", "1"], "--set targeted=1 must be true or false"),
         (["--set", "targeted=false", "--targets", "1"], "--targets is given, and --set targeted=false"),

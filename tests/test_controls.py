@@ -64,14 +64,14 @@ def test_effects_by_hand(report: Report) -> None:
 
 def test_two_trainings_give_no_verdict(report: Report) -> None:
     text = controls.verdict(report, 0.05)
-    assert "PGD at ε = 0.05, n = 40, 2 seeds: adversarial training moves accuracy by +50.0 points [" in text
+    assert "PGD at ε = 0.05, n = 40, 2 seeds: adversarial training changes accuracy by +50.0 points [" in text
     assert "(these four trainings differ) for ResNet18" in text
-    assert "the full model in place of ResNet18 moves it by +10.0 points [" in text
+    assert "replacing ResNet18 by the full model changes it by +10.0 points [" in text
     assert (
         "ResNet18 and the full model, both trained adversarially: these four trainings are not shown to differ"
         in text
     )
-    assert "With so few nothing follows for the architectures" in text
+    assert "no conclusion about the architectures" in text
     # without attack nothing differs; under the three attacks adversarial training does
     assert (
         "adversarial training, ResNet18: these trainings differ in 3, no difference shown in 1 of 4" in text
@@ -242,7 +242,7 @@ def test_the_results_page_has_a_headline_for_each_real_run_and_calls_stand_ins_s
     assert "Chest X-Ray, split by patient, 32 px, 8 test images, of which attacks saw 8." in text
     assert "Other OCT (for ROCT), split at random as in the paper" in text
     assert "Stand-ins are not the paper's data" in text
-    assert "adversarial training moves accuracy by" in text
+    assert "adversarial training changes accuracy by" in text
     splits = split_policies(reports, (0.031373, 0.05)).frame
     assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2 + ["constant answer"] * 2
     assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2 + ["100.", "50.0"]

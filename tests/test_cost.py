@@ -79,7 +79,7 @@ def test_the_page_holds_the_table_the_picture_and_the_origin_of_every_machine(
     page = cost.cost_page(tmp_path)
     left = {f"cost_growth_{kind}.{ending}" for kind in ("avx2", "avx512") for ending in ENDINGS}
     assert set(page) == {"cost.md"} | left
-    for piece in ("8 images", "Where these numbers come from", "{tab-item}"):
+    for piece in ("8 images", "Provenance", "{tab-item}"):
         assert page["cost.md"].count(piece) >= 2
     assert page["cost.md"].index("AVX2, 2 threads") < page["cost.md"].index("AVX512, 2 threads")
 
@@ -115,15 +115,15 @@ def test_a_gpu_has_tables_of_speed_of_verdicts_and_of_compiling(tmp_path: Path, 
     assert text.startswith("Said of it.")
     rows = pd.DataFrame(gpu_rows())
     assert cost_gpu.workloads(rows).frame.to_dict("records") == [
-        {"workload": "fgsm", "at once": 128, "as it comes": "2,000", "peer": "55.7"},
-        {"workload": "nine prune rates", "at once": 128, "as it comes": "–", "peer": "2,000"},
+        {"workload": "fgsm", "at once": 128, "default": "2,000", "peer": "55.7"},
+        {"workload": "nine prune rates", "at once": 128, "default": "–", "peer": "2,000"},
     ]
     assert cost_gpu.speeds(rows).frame.to_dict("records") == [
         {"model": "MedDef (full)", "batch": 128, "floor": "6,000", "bf16": "5,900"}
     ]
     assert cost_gpu.others(rows).frame["speed"].tolist() == ["2,000 images/s"]
     assert cost_gpu.verdicts(rows).frame.to_dict("records") == [
-        {"ε": 0.02, "float32": "200", "bf16": "201", "judged otherwise in TF32": "1"}
+        {"ε": 0.02, "float32": "200", "bf16": "201", "differently classified in TF32": "1"}
     ]
     assert cost_gpu.compiled(rows).frame["first pass"].tolist() == ["21 s"]
 

@@ -46,7 +46,7 @@ def test_show_prints_counts_duplicates_and_patients(data: Path) -> None:
         line for line in text.splitlines() if line.split("│")[1:2] and line.split("│")[1].strip() == "train"
     )
     assert [cell.strip() for cell in row.split("│")[2:5]] == ["9", "8", "17"]
-    assert "train, repeats removed" in text
+    assert "train, duplicates removed" in text
     assert "files: 25 of 5,856 published; skipped: 0" in text
     assert "exact duplicates: 1 groups, 1 surplus files" in text
     assert "removed from training: 1" in text
@@ -68,7 +68,7 @@ def test_show_says_what_was_not_looked_for(tmp_path: Path) -> None:
     code, text = run("show", "--dataset", "phantom_oct", *cache)
     assert code == 0
     assert "split policy as drawn" in " ".join(text.split())
-    assert "near duplicates: not looked for" in text
+    assert "near duplicates: not searched for" in text
 
 
 def test_prepare_fills_the_cache(data: Path) -> None:

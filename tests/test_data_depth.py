@@ -106,7 +106,7 @@ def test_white_is_zero(tmp_path: Path, bits: int, largest: int | None) -> None:
     exact = bits == 8 or largest
     assert np.corrcoef(got.ravel(), GREY.ravel())[0, 1] > 0.98
     assert not exact or np.abs(got.astype(int) - GREY).max() <= 1
-    assert ("inverted: 0 is white in them" in said) == (bits == 16)
+    assert ("inverted, because 0 is white" in said) == (bits == 16)
 
 
 def test_tiff_colours_with_a_largest_value(tmp_path: Path) -> None:

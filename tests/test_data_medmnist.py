@@ -67,7 +67,7 @@ def test_paper_policy_draws_over_all(folder: Path) -> None:
 def test_patients_are_not_known(folder: Path) -> None:
     np.savez(folder / "pneumoniamnist.npz", **arrays())
     with pytest.raises(
-        InputError, match="does not say which image is of which patient: use split policy released or"
+        InputError, match="has no patient ids: use split policy released or"
     ):
         load(folder, split_policy="patient")
 
@@ -108,8 +108,8 @@ def test_the_nearest_size_that_is_large_enough_is_taken(folder: Path, image_size
         ),
         ({"train_images": np.zeros((0, 28, 28), np.uint8)}, "with N > 0"),
         ({"test_images": np.zeros((6, 28), np.uint8)}, r"must be uint8 \(N, H, W\)"),
-        ({"test_labels": np.zeros(5, np.uint8)}, "must be one integer an image"),
-        ({"test_labels": np.zeros(6, np.float64)}, "must be one integer an image"),
+        ({"test_labels": np.zeros(5, np.uint8)}, "must be one integer per image"),
+        ({"test_labels": np.zeros(6, np.float64)}, "must be one integer per image"),
         ({"test_labels": np.full(6, 2, np.uint8)}, "run from 2 to 2; the classes are 0 to 1"),
         (
             {"test_labels": np.array([{}] * 6, dtype=object)},

@@ -232,7 +232,7 @@ def test_a_killed_process_ends_all_of_them_and_the_same_command_goes_on(
         told = re.findall("meddef: .*", log.read_text())
         assert len(told) == 1
         assert told[0].startswith(f"meddef: process {1 - victim}: {says}")
-        assert told[0].endswith("run the same command again, it goes on after the last whole epoch")
+        assert told[0].endswith("run the same command again to resume after the last complete epoch")
         assert RecordStore(options.folder).keys() == []
     assert epochs_done(model) == 2
     assert finish(train_command(tmp_path / "runs", tmp_path / "log")) == 0
@@ -262,7 +262,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     assert taken == [1]
     with pytest.raises(InputError, match="no GPU: use --nproc-per-node 2 at most"):
         launch._take_gpu("cuda", 2)
-    with pytest.raises(InputError, match="use cuda, each then takes a GPU of its own"):
+    with pytest.raises(InputError, match="use cuda, each process then uses its own GPU"):
         launch._take_gpu("cuda:1", 0)
 
 
@@ -275,7 +275,7 @@ def test_only_a_lost_process_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> 
             launch._ending_together(),
         ):
             raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]")
-        with pytest.raises(RunFailed, match="told to stop"), launch._ending_together():
+        with pytest.raises(RunFailed, match="asked to stop"), launch._ending_together():
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(RuntimeError, match="shapes differ"), launch._ending_together():
             raise RuntimeError("shapes differ")

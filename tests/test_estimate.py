@@ -33,7 +33,7 @@ def test_only_the_precisions_that_are_asked_for_are_timed(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("bf16", "warns"), [(2.0, True), (0.05, False)])
 def test_a_machine_where_bfloat16_does_not_pay_is_told(bf16: float, warns: bool) -> None:
     said = estimate.speed({"float32": 0.1, "bf16": bf16})
-    assert "10 passes a second measured here in float32" in said
+    assert "10 passes per second measured here in float32" in said
     assert ("bf16 is slower here" in said) == warns
 
 

@@ -79,7 +79,7 @@ def test_confusion_matrix_has_true_classes_in_rows() -> None:
     [
         (grey(0.1, 0.4), torch.tensor([[0], [0]]), r"\(2, 1\): give labels\[:, 0\]"),
         (grey(0.1, 0.4), torch.tensor([0.0, 1.0]), "class indices"),
-        (grey(0.1, 0.4), torch.tensor([0]), r"shape \(2,\), one an image; got \(1,\)"),
+        (grey(0.1, 0.4), torch.tensor([0]), r"shape \(2,\), one per image; got \(1,\)"),
         (grey(0.1, 0.4), torch.tensor([0, 3]), "the model has 3 classes"),
         (grey(0.1, 0.4), torch.tensor([-1, 0]), "from 0, got -1"),
         (grey(10.0, 40.0), torch.tensor([0, 0]), r"\[0, 1\]"),

@@ -105,7 +105,7 @@ BATCHES: dict[str, tuple[Loader, str]] = {
     "-1": ([(grey(2), torch.tensor([0, -1]))], "from 0, got -1: leave out images of no class"),
     "K": ([(grey(2), torch.tensor([0, 4]))], "label 4 is out of range: the model has 4 classes"),
     "255": ([(grey(2), torch.tensor([0, 255], dtype=torch.uint8))], "label 255 is out of range"),
-    "too few": ([(grey(3), torch.tensor([0, 1]))], r"shape \(3,\), one an image; got \(2,\)"),
+    "too few": ([(grey(3), torch.tensor([0, 1]))], r"shape \(3,\), one per image; got \(2,\)"),
     "0..255": ([(255 * grey(), ORDERED)], "divide 0-255 images by 255"),
     "uint8 images": ([((255 * grey()).to(torch.uint8), ORDERED)], "got torch.uint8; divide 8-bit by 255"),
     "normalised": ([((grey() - 0.6) / 0.2, ORDERED)], "keep the normalisation inside the model"),
@@ -148,9 +148,9 @@ def test_what_is_no_batch_is_refused_in_one_line(name: str, attack: Any) -> None
 MODELS: dict[str, tuple[nn.Module, str]] = {
     "one logit": (
         Returns(lambda z: z[:, :1]),
-        r"got torch.float32 of shape \(8, 1\); of one logit z make two: meddef.models.Binary",
+        r"got torch.float32 of shape \(8, 1\); turn one logit z into two: torch.stack",
     ),
-    "one logit, flat": (Returns(lambda z: z[:, 0]), r"of shape \(8,\); of one logit"),
+    "one logit, flat": (Returns(lambda z: z[:, 0]), r"of shape \(8,\); turn one logit"),
     "a tuple": (Returns(lambda z: (z, z)), "got tuple: wrap it in a module"),
     "a dict": (Returns(lambda z: {"logits": z}), "got dict: wrap it in a module"),
     "a pixel": (Returns(lambda z: z[:, :, None, None]), r"of shape \(8, 4, 1, 1\)"),

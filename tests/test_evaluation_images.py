@@ -188,7 +188,7 @@ DIFFERENT = {
     ),
     "smoke": (("-p", "smoke", "--dataset", "phantom_xray"), "image size 32 there, 64 here"),
     "its seed": (("-p", "smoke"), "seed of the split 3 there, 0 here"),
-    "its sizes": (("-p", "smoke"), "images a split .* here"),
+    "its sizes": (("-p", "smoke"), "images per split .* here"),
     "dataset": (("--dataset", "chest_xray"), "dataset phantom_xray there, chest_xray here"),
     "variant": (("--variant", "full"), "holds the weights of resnet18, not of full: leave --variant out"),
     "classes": (

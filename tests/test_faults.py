@@ -123,7 +123,7 @@ def test_a_full_disk_keeps_what_is_recorded(
 @pytest.mark.fault(
     "the run folder cannot be written",
     "exit code 1, and the folder is named",
-    says="mend that and run the same command again",
+    says="fix this and run the same command again",
 )
 def test_a_folder_that_cannot_be_written_is_named(folder: Path, says: str) -> None:
     refused = reproduce(folder, Path("/sys/runs"))  # not even root can make a folder there

@@ -66,12 +66,12 @@ def test_the_table_counts_what_the_rules_find(report: Report) -> None:
     found = null.answers(report, report.datasets[0])
     p = np.array([null.pair_p(found, pair) for pair in null.seed_pairs(found["pgd", 0.05])])
     expected = f"{(p[:, 1] < 0.05).sum()} of 12"
-    assert rows["PGD, ε = 0.05"]["seed against seed,\nimages alone"] == expected
+    assert rows["PGD, ε = 0.05"]["seed pairs,\nimages alone"] == expected
     holms = np.array([holm(row) for row in p.tolist()]) < 0.05
     assert rows["any, after correction"]["the same,\ncorrected"] == f"{holms.any(axis=1).sum()} of 12"
     old, today = (
         float(rows["all together"][f"shuffled,\n{rule}"].removesuffix(" %"))
-        for rule in ("images alone", "today's rule")
+        for rule in ("images alone", "current test")
     )
     assert today <= 8 < old
 
@@ -131,9 +131,9 @@ def test_the_page_states_the_power_in_words(report: Report) -> None:
 
 def test_the_pages_margins_are_the_codes() -> None:
     page = " ".join((ROOT / "book" / "definitions.md").read_text(encoding="utf-8").split())
-    assert f"±{MARGIN_CLEAN:g} points of accuracy without attack" in page
-    assert f"±{MARGIN_ATTACKED:g} points under attack" in page
-    assert f"on more than {FLOOR:g} % of the images" in page
+    assert f"±{MARGIN_CLEAN:g} points of clean accuracy" in page
+    assert f"±{MARGIN_ATTACKED:g} points of robust accuracy" in page
+    assert f"no model exceeds {FLOOR:g} % accuracy" in page
 
 
 @pytest.mark.skipif(not (ROOT / "results" / "cpu").is_dir(), reason="results/cpu/ is not there")

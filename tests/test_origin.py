@@ -64,7 +64,7 @@ def test_a_figure_in_the_book_says_folded_where_it_comes_from() -> None:
     explain(notebook, stem="05_epsilon", section="epsilon")
     _, below = notebook.cells[0].outputs
     html = below.data["text/html"]
-    assert html.startswith('<details class="meddef-origin"><summary>Where this figure comes from')
+    assert html.startswith('<details class="meddef-origin"><summary>Provenance of this figure')
     for told in (
         'download="05_epsilon_security_curves.csv"', "figures_code.html#curves.security_curves",
         "_sources/notebooks/tiny/05_epsilon.ipynb", "abababababab, with local changes", "Some CPU, 2 cores",

@@ -74,7 +74,7 @@ def answers(*right: int, n: int = 200) -> list[str]:
 
 
 def pair(first: list[str], second: list[str], attack: str = "pgd") -> Effect:
-    """The full model minus ResNet18, each with a record a seed."""
+    """The full model minus ResNet18, each with one record per seed."""
     labels = "0" * len(first[0])
 
     def trained(variant: str, texts: list[str]) -> dict[int, dict]:

@@ -47,7 +47,7 @@ def test_splits_without_images_are_refused() -> None:
     index = SimpleNamespace(labels=[0, 1], splits=["train", "train"])
     with pytest.raises(InputError, match="leaves val, test without images"):
         _assign(card, index, "released", 0)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="every training image repeats one of val or test"):
+    with pytest.raises(InputError, match="every training image duplicates one of val or test"):
         _splits(card, None, where, [0, 1], {})  # type: ignore[arg-type]
 
 

@@ -151,7 +151,7 @@ def test_records_of_real_images_hold_no_map_of_a_single_image(tmp_path: Path) ->
     splits = Splits("chest_xray", ("NORMAL", "PNEUMONIA"), images, images, images, 0.5, 0.2, "f", {})
     (record,) = run_saliency(cell, train, splits, build_model("resnet18", 2).eval())
     assert record["n"] == 4
-    assert record["class_maps"] == []  # two images a class
+    assert record["class_maps"] == []  # two images per class
     nested = [value for row in record["images"] for value in row.values() if isinstance(value, list | dict)]
     assert nested == []
     assert record["settings"]["pgd"]["eps"] == 0.05

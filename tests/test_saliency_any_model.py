@@ -109,7 +109,7 @@ class Broken(Small):
     [
         (Small, {"layer": "layer3"}, "the model has no layer 'layer3': use features.0, features.3"),
         (Small, {"layer": "features.9"}, "the model has no layer 'features.9': use features.0, features.3"),
-        (Small, {"layer": nn.ReLU()}, "the layer is none of the model's modules"),
+        (Small, {"layer": nn.ReLU()}, "the layer is not a module of the model"),
         (Small, {"layer": "head"}, r"the layer gives \(1, 3\), and Grad-CAM needs maps"),
         (Tokens, {"layer": "mix"}, r"the layer gives \(1, 12, 4\), and Grad-CAM needs maps"),
         (Tokens, {"layer": "unused"}, "the layer is not run as a module"),
@@ -172,5 +172,5 @@ def test_what_cannot_be_explained_is_one_line(model: Small) -> None:
     ):
         with pytest.raises(InputError, match=told):
             grad_cam(model, x, layer="features.3")
-    with pytest.raises(InputError, match=r"the model is scripted, .* give it as it was before"):
+    with pytest.raises(InputError, match=r"the model is scripted, .* give it unscripted"):
         grad_cam(torch.jit.script(model), images(), layer="features.3")

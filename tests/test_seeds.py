@@ -60,8 +60,8 @@ def test_a_cell_of_fewer_seeds_says_so_and_the_caption_explains_the_others(repor
     assert full["Ensemble (worst case)"].endswith("\n1 of 3 seeds")
     assert "±" not in full["Ensemble (worst case)"]
     caption = tables.epsilon(report).caption
-    assert "Means over 3 seeds ± their standard deviation" in caption
-    assert "fewer seeds says so" in caption
+    assert "Means over 3 seeds ± standard deviation" in caption
+    assert "fewer seeds are marked" in caption
 
 
 def test_the_interval_over_seeds_is_not_that_of_three_times_the_images(report: Report) -> None:

@@ -65,7 +65,7 @@ function brush() {
   return { value: BRUSHES[field("brush").value], radius: Number(field("width").value) / 2 };
 }
 
-// One row of pictures a class.
+// One row of pictures per class.
 function offer(data, choose) {
   const rows = data.classes.map((name, label) => {
     const row = document.createElement("div");
@@ -157,7 +157,7 @@ function report(chosen, ways, seconds) {
   const steps = Object.values(ways).reduce((sum, points) => sum + points.length - 1, 0);
   if (chosen.name === "pgd" && steps > 0 && seconds > 0) {
     state.stepsPerSecond = steps / seconds;
-    root.querySelector(".pg-speed").textContent = `${Math.round(steps / seconds)} PGD steps a second in this browser, on one thread.`;
+    root.querySelector(".pg-speed").textContent = `${Math.round(steps / seconds)} PGD steps per second in this browser, on one thread.`;
   }
 }
 

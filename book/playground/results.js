@@ -52,7 +52,7 @@ function percent(share) {
   return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 }
 
-// ways: name -> points. One line a model; a filled dot is a point where the answer is wrong.
+// ways: name -> points. One line per model; a filled dot is a point where the answer is wrong.
 export function showLosses(svg, ways, label) {
   const names = Object.keys(ways);
   const steps = Math.max(1, ...names.map((name) => ways[name].length - 1));

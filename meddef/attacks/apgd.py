@@ -42,9 +42,8 @@ def apgd(
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         labels: (N,), the true classes.
         eps: L-infinity radius in pixel units, one number or a tensor (N,).
-        steps: gradient evaluations a run, at most; images leave the batch as soon as the model is fooled.
-        loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4), or a function (logits, labels) -> (N,) that is
-            pushed up from the labels and down at the targets.
+        steps: gradient evaluations per run, at most; images leave the batch as soon as the model is fooled.
+        loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4).
         targets: 0 moves away from the label; m > 0 aims at each of the m most likely other classes in turn, at most
             K - 1 (APGD-T).
         restarts: runs from different random starts, for images that resist.

@@ -1,4 +1,4 @@
-"""PGD whose steps are recorded as CUDA graphs: no host synchronisation and one launch a step.
+"""PGD whose steps are recorded as CUDA graphs: no host synchronisation and one launch per step.
 
 On an H100 a step of a batch of 11 takes 2 ms as a graph and 25 ms as hundreds of launches between which the host looks
 at values. Recording one costs about four plain steps, so graphs are kept for as long as the surrounding ``climbing``
@@ -23,7 +23,7 @@ from meddef.attacks.recorded import Record, State, Step
 from meddef.attacks.verdicts import Verdicts
 
 WORTH = 8
-"""Steps that pay for recording: fewer are quicker as they come."""
+"""Fewest steps for which recording pays off."""
 EVERY = 4
 """Steps between two looks at who is fooled. A look costs a third of a step or so; without one, a fooled image is
 computed on for two steps on average. The first looks come after 1, 2 and 4 steps, when most images leave."""
@@ -164,7 +164,7 @@ class Captured:
             before = _plain_attributes(active.source)
             made = Step(active, x, n, first=first, record=self.record)
             if _plain_attributes(active.source) != before:
-                raise NotRecordable("its forward pass changes numbers or words kept in its modules")
+                raise NotRecordable("its forward pass changes numbers or strings stored in its modules")
             self.steps[key] = made
         return self.steps[key]
 

@@ -34,8 +34,8 @@ def probable(logits: Tensor) -> Tensor:
 def warn_of_probabilities() -> None:
     """``ProbabilitiesWarning``, where answers are ``probable``."""
     warn(
-        "the model's answers sum to 1 for every image, as probabilities do: behind a softmax the gradient is flat, "
-        "and images survive attacks that are not robust; let forward() return the logits",
+        "the model's outputs sum to 1 for every image, like probabilities: after a softmax the gradient saturates, "
+        "and attacks fail on images that are not robust; let forward() return the logits",
         ProbabilitiesWarning,
     )
 
@@ -84,14 +84,14 @@ def check_labels(labels: Tensor, images: Tensor, name: str) -> Tensor:
         )
     if labels.shape != images.shape[:1]:
         raise InputError(
-            f"{name} must have shape ({len(images)},), one an image; got {tuple(labels.shape)}{_way_out(labels, name)}"
+            f"{name} must have shape ({len(images)},), one per image; got {tuple(labels.shape)}{_way_out(labels, name)}"
         )
     with torch.inference_mode(False):  # a tensor made in inference mode cannot be kept for a backward pass
         labels = labels.to(images.device, torch.int64)
         labels = labels.clone() if labels.is_inference() else labels
     if len(labels) and int(labels.min()) < 0:
         raise InputError(
-            f"{name} must be class indices from 0, got {int(labels.min())}: leave out images of no class"
+            f"{name} must be class indices from 0, got {int(labels.min())}: remove images without class"
         )
     return labels
 
@@ -101,7 +101,7 @@ def _way_out(labels: Tensor, name: str) -> str:
     if labels.ndim == 2 and labels.shape[1] == 1:
         return f": give {name}[:, 0]"
     if labels.ndim == 2:
-        return f": if one class an image is marked, give {name}.argmax(1)"
+        return f": if one class per image is marked, give {name}.argmax(1)"
     return ": wrap a dataset in torch.utils.data.DataLoader" if labels.ndim == 0 else ""
 
 
@@ -142,7 +142,9 @@ def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
         )
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2 or not logits.is_floating_point():
         single = logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1)
-        remedy = "; of one logit z make two: meddef.models.Binary(model), or --activation sigmoid" * single
+        remedy = (
+            "; turn one logit z into two: torch.stack([torch.zeros_like(z), z], 1), z of shape (N,)" * single
+        )
         raise InputError(
             f"the model must return floating-point logits ({count}, K) with K >= 2, "
             f"got {logits.dtype} of shape {tuple(logits.shape)}{remedy}"
@@ -172,8 +174,8 @@ def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float =
     """``value`` as float64 of shape (N, 1, ..., 1): one number for all, or a tensor (N,)."""
     if isinstance(value, list | tuple):
         raise InputError(
-            f"{name} is a list, which is a grid and only fgsm takes: give one number, or a tensor ({len(images)},) of "
-            "one per image"
+            f"{name} is a list, a grid that only fgsm accepts: give one number, or a tensor ({len(images)},) with one "
+            "per image"
         )
     given = torch.as_tensor(value, dtype=torch.float64, device=images.device).detach()
     if given.ndim > 0 and given.shape != images.shape[:1]:
@@ -261,7 +263,7 @@ def warn_of_zeros(zero: int, count: int) -> None:
     """``ZeroGradientWarning`` where ``zero`` of ``count`` images have a gradient that is zero everywhere."""
     if zero:
         warn(
-            f"the input gradient is exactly zero for {zero} of {count} images: a gradient attack cannot "
-            "move them, so their survival says nothing about robustness; try loss='margin' or square",
+            f"the input gradient is exactly zero for {zero} of {count} images: a gradient attack cannot move them, so "
+            "their survival is no evidence of robustness; try loss='margin' or square",
             ZeroGradientWarning,
         )

@@ -38,7 +38,7 @@ def fab(
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         labels: (N,), the true classes.
         eps: pixel units, one number or a tensor (N,); an image leaves once it has an adversarial one that near.
-        steps: gradient evaluations a run, at most.
+        steps: gradient evaluations per run, at most.
         targets: how many of the most likely other classes to try, in turn; None is all K - 1.
         restarts: the first run starts at the image, the others at random within eps / 2 of it.
         generator: source of the random starts of a whole batch; None takes those that belong to (seed, image).

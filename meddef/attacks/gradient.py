@@ -160,7 +160,7 @@ def pgd(
         eps: radius in pixel units (``norm="l2"``: length of the perturbation), one number or a tensor (N,); 0 gives
             back the image bit for bit.
         step_size: pixel units (``norm="l2"``: length of the step), one number or a tensor (N,).
-        steps: gradient evaluations a restart.
+        steps: gradient evaluations per restart.
         random_start: start uniformly in the ball rather than at the image. The start belongs to the image: it comes
             from ``seed`` and the image's pixels, whatever the batch (see ``meddef.attacks.randomness``).
         restarts: an image keeps the restart that fools the model or, failing that, has the highest loss. Every one of

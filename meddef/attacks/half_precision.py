@@ -20,7 +20,7 @@ HALVES = (torch.float16, torch.bfloat16)
 class InHalf(Copying):
     """A model in half precision for float32 images (N, C, H, W): float32 logits (N, K).
 
-    The gradient at the logits is brought to size 1, one factor an image, before it is rounded to the model's format:
+    The gradient at the logits is brought to size 1, one factor per image, before it is rounded to the model's format:
     directions are the loss's, and a loss that is nearly flat does not vanish. A difference of logits has size 1.
     """
 

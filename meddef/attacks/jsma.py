@@ -55,7 +55,7 @@ def jsma(
         features: 2 for pairs, 1 for the single-feature variant.
         unit: "feature" counts as the paper does; "pixel" moves all channels of a pixel together, by the sum of their
             saliency, and n = H W.
-        saliency: "logits" (two backward passes a step) or "softmax" (one, as the probabilities sum to 1).
+        saliency: "logits" (two backward passes per step) or "softmax" (one, as the probabilities sum to 1).
         pairs_per_step: 1 is the published attack; more reuse one Jacobian for several disjoint pairs, which is
             faster and not the same attack.
         max_steps: most moves; None is floor(gamma n / features), the published bound (Algorithm 3). More only helps
@@ -227,7 +227,7 @@ def _move(craft: _Craft, x: Tensor, index: Tensor, found: Tensor) -> Tensor:
 
 
 def _aims(logits: Tensor, labels: Tensor, targets: Tensor | str | None) -> list[tuple[Tensor, Objective]]:
-    """What to aim at and when to stop, one entry an attempt."""
+    """What to aim at and when to stop, one entry per attempt."""
     own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, labels[:, None], True)
     ranked = logits.detach().masked_fill(own, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
     if targets is None:

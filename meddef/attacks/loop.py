@@ -33,7 +33,7 @@ def ascend(ball: Ball, size: Tensor, leaf: Tensor, loss: Tensor) -> tuple[Tensor
 
 @dataclass
 class Trace:
-    """Loss and success of every iterate, one (N,) tensor each: steps + 1 a restart, the starting point first.
+    """Loss and success of every iterate, one (N,) tensor each: steps + 1 per restart, the starting point first.
 
     With ``stop="first"`` an image that has left the batch keeps its last values, and a restart in which all have left
     adds no more rows.

@@ -1,4 +1,4 @@
-"""What an attack pushes up: one number an image, larger the closer the model is to being wrong."""
+"""What an attack pushes up: one number per image, larger the closer the model is to being wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -45,7 +45,7 @@ def check_norm(name: str, bounded: str | None, norm: str) -> None:
     """Refuse a peer that bounds another norm than the one its result is to be held to, or nobody knows which."""
     if bounded is None:
         raise InputError(
-            f"which norm {name} bounds is not known here: leave eps out, the result is held to [0, 1]"
+            f"the norm that {name} bounds is unknown: leave eps out, the result is clamped to [0, 1]"
         )
     if bounded != norm:
         remedy = f"say norm={bounded!r}" if bounded in NORMS else "leave eps out, or use another attack"

@@ -111,7 +111,7 @@ def art_attack(
         check_targets(images, labels)
     elif peer_checks.with_defaults(kind, settings).get("targeted"):
         raise InputError(
-            f"{name} is targeted unless told otherwise: give targeted=False, or targeted=True and classes to reach"
+            f"{name} is targeted by default: give targeted=False, or targeted=True and target classes"
         )
 
     def run(x: Tensor, y: Tensor) -> Tensor:

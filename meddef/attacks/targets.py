@@ -37,7 +37,7 @@ def is_targeted(attack: Callable[..., Any]) -> bool:
 def check_untargeted(attack: Callable[..., Any]) -> None:
     """Refuse an attack that would take the true classes for its targets."""
     if is_targeted(attack):
-        raise InputError(f"the attack is targeted, and would take the true classes for its targets: {REMEDY}")
+        raise InputError(f"the attack is targeted and would take the true classes as its targets: {REMEDY}")
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def universal(
         step_size: pixel units; None takes the share of ``eps`` in ``STEPS``, or what makes all steps 2.5 ``eps``.
             (Hirano et al. took 0.0024 where pixels range from -1 to 1; a step that is too short to change any answer
             leaves their δ at zero.)
-        batch_size: images a step of "sgd" sees together, and that are judged together.
+        batch_size: batch size of "sgd" and of the evaluation.
         generator: of the order of images; None makes one from ``seed``.
 
     Raises:
@@ -61,9 +61,9 @@ def universal(
     contract.check_at_least(batch_size, 1, "batch_size")
     contract.check_batch(model, images, torch.zeros(len(images), dtype=torch.int64))
     if images.dtype not in (torch.float32, torch.float64):
-        raise InputError(f"a universal perturbation is fitted in float32 or float64, got {images.dtype}")
+        raise InputError(f"a universal perturbation is computed in float32 or float64, got {images.dtype}")
     if not len(images):
-        raise InputError("no image to fit a universal perturbation on")
+        raise InputError("no images for a universal perturbation")
     radius = contract.per_image(eps, images[:1], "eps", most=1.0)
     eps = float(radius)
     steps = epochs * (len(images) if method == "hirano" else -(-len(images) // batch_size))

@@ -35,7 +35,7 @@ _FIELDS = {
 
 
 def api_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``: a heading a module, below it one a function or class."""
+    """File name -> content, for ``book/_generated/``: one heading per module, below it one per function or class."""
     here = root if (root / "meddef").is_dir() else Path(__file__).parents[2]
     package = griffe.load(
         "meddef",
@@ -100,7 +100,7 @@ def _signature(member: griffe.Object, module: str) -> str:
 
 
 def _call(function: griffe.Function, name: str = "") -> str:
-    """``name(arguments) -> result``, an argument a line where one line is too narrow; without ``self``."""
+    """``name(arguments) -> result``, one argument per line where one line is too narrow; without ``self``."""
     shown = name or function.name
     signature = function.signature(return_type=not name, name=shown)
     inner, _, result = signature.removeprefix(f"{shown}(").rpartition(") -> " if " -> " in signature else ")")

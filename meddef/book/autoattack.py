@@ -16,7 +16,7 @@ from meddef.report.tables_setup import circumstances
 
 PLACE = Path("results") / "bench" / "autoattack.json"
 MISSED = PLACE.with_name("autoattack_missed.json")
-NOTHING = "No comparison is published: `python -m tests.bench.autoattack` makes one.\n"
+NOTHING = "No comparison is stored: run `python -m tests.bench.autoattack`.\n"
 PUBLIC = "autoattack"
 WHO = {
     PUBLIC: "AutoAttack, standard",
@@ -60,7 +60,7 @@ def autoattack_page(root: Path) -> dict[str, str]:
 
 
 def budgets(rows: list[Row]) -> Table:
-    """What either side may spend on an image: a row an attack, for two classes and for more."""
+    """What either side may spend on an image: one row per attack, for two classes and for more."""
     shown = [who for who in WHO if who != "same_budget"]
     found = []
     for classes, group in ((2, "two classes"), (4, "four classes or more")):
@@ -74,9 +74,9 @@ def budgets(rows: list[Row]) -> Table:
                 found.append({"classes": group, "attack": kind, **line})
     most = max(row.get("restarts", 1) for row in rows)
     caption = (
-        "What either side spends on an image that resists, attacks in the ensemble's order. "
-        + ("One start each, no restarts. " if most == 1 else f"Attacks start up to {most} times. ")
-        + "K is the number of classes; where it leaves AutoAttack fewer targets than here, it gets K − 1."
+        "Budget of each side for an image that resists, attacks in the ensemble's order. "
+        + ("No restarts. " if most == 1 else f"Attacks start up to {most} times. ")
+        + "K is the number of classes; where AutoAttack would have fewer targets than the ensemble, it gets K − 1."
     )
     return Table(pd.DataFrame(found), caption, header=2, left=tuple(WHO[who] for who in shown))
 
@@ -128,7 +128,7 @@ def summary(rows: list[Row]) -> str:
                 f"the {name} misses {missed} that AutoAttack fools and fools {extra} that AutoAttack misses"
             )
     return (
-        f"Both were run on the same models ({models}) and images ({where}), {verdicts} verdicts in all: "
+        f"Both were run on the same models ({models}) and images ({where}), {verdicts} verdicts in total: "
         f"{'; '.join(told)}."
     )
 
@@ -143,17 +143,17 @@ def why_missed(rows: list[Row]) -> str:
             some = [row for row in rows if row["steps"] == steps and row["fast"] == fast]
             counts[fast] = f"{sum(row['fallen'] for row in some)} of {sum(row['starts'] for row in some)}"
         told.append(
-            f"with {steps} steps they fall from {counts[True]} random starts if gradients come from the faster "
-            f"copy and from {counts[False]} if they come from the model"
+            f"with {steps} steps the attack succeeds from {counts[True]} random starts with gradients of the faster "
+            f"copy and from {counts[False]} with those of the model"
         )
     return (
-        f"The images that AutoAttack alone fools against the first edition's settings ({len(images)}) were attacked "
-        f"again by PGD and APGD: {'; '.join(told)}."
+        f"The images on which only AutoAttack succeeds, compared with the first edition's settings, ({len(images)}) "
+        f"were re-attacked by PGD and APGD: {'; '.join(told)}."
     )
 
 
 def comparison(rows: list[Row]) -> Table:
-    """One row a condition and contestant: what is left right, the images judged otherwise, and who fooled how many."""
+    """One row per condition and contestant: accuracy, disagreements, and successes of each attack."""
     found = []
     for (dataset, eps), by_who in conditions(rows).items():
         for who, name in WHO.items():
@@ -172,8 +172,9 @@ def comparison(rows: list[Row]) -> Table:
                     }
                 )
     caption = (
-        "The same images of the same models, verdict by verdict. Attacks see the images that those before them left; "
-        "one run each, seed 0; with two classes AutoAttack runs without its targeted APGD, whose loss needs four."
+        "The same images of the same models, image by image. Each attack sees the images that survived the previous "
+        "ones; one run each, seed 0; with two classes AutoAttack runs without targeted APGD, whose loss needs four "
+        "classes."
     )
     return Table(pd.DataFrame(found), caption, header=2, left=("fooled by",))
 
@@ -191,7 +192,7 @@ def origin(provenance: Row) -> str:
     return (
         f"Measured with {values['versions']} on {values['hardware']}, one thread each, "
         f"{values['computed']}, commit {values['git commit']}; models of the profile {provenance['profile']}. "
-        "pyautoattack holds AutoAttack's own code, packed for pip."
+        "pyautoattack is AutoAttack's own code, packaged for pip."
     )
 
 

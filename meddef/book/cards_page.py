@@ -23,7 +23,7 @@ KINDS = {
 
 
 def cards_page(reports: Sequence[Report], budgets: Sequence[float]) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``: a heading a dataset, and the table of trained models."""
+    """File name -> content, for ``book/_generated/``: one heading per dataset, and the table of trained models."""
     own = {d.name: d.record["card"] for report in reports for d in report.datasets if d.record.get("card")}
     cards = package_cards() | {name: Card.model_validate(card) for name, card in own.items()}
     datasets = "\n\n".join(
@@ -47,7 +47,7 @@ def dataset_card(card: Card) -> Table:
         "citation": card.citation,
         "how to get it": card.how_to_get,
         "stands for": PAPER_DATASETS.get(card.stands_for or "", DASH),
-        "patients": "read from file names" if card.patient_id else "not told by file names",
+        "patients": "read from file names" if card.patient_id else "not given by file names",
         "preparation": _steps(card),
         "mean, std in the paper": DASH if card.mean is None else f"{card.mean}, {card.std}",
     }
@@ -56,7 +56,7 @@ def dataset_card(card: Card) -> Table:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return f"{', '.join(f'{name} {n:,}' for name, n in counts.items())}; {sum(counts.values()):,} in all"
+    return f"{', '.join(f'{name} {n:,}' for name, n in counts.items())}; {sum(counts.values()):,} in total"
 
 
 def _steps(card: Card) -> str:
@@ -84,7 +84,7 @@ def models(reports: Sequence[Report], budgets: Sequence[float]) -> Table:
                         "model": model_label(*model),
                         "parameters": f"{records[0]['parameters']:,}",
                         "training": f"{_training(records)}\n{_seeds(records)}",
-                        "no attack (%)": _clean(clean, model),
+                        "clean (%)": _clean(clean, model),
                         **{
                             _heading(eps): _worst(found.get(model), len(records))
                             for eps, found in worst.items()
@@ -92,8 +92,8 @@ def models(reports: Sequence[Report], budgets: Sequence[float]) -> Table:
                     }
                 )
     caption = (
-        "The models of the published runs; in the worst case an image counts as right if it is right after all attacks "
-        f"that are named. {NOTE} Weights are not published; the command of each page makes them."
+        "The models of the stored runs; in the worst case an image counts as correct if it is correct under all "
+        f"named attacks. {NOTE} Weights are not distributed; the command on each page produces them."
     )
     return Table(pd.DataFrame(rows), caption, header=2, left=("training",))
 
@@ -120,7 +120,7 @@ def _clean(frame: pd.DataFrame, model: tuple[str, str]) -> str:
 
 
 def _worst(found: Left | None, trained: int) -> str:
-    """What is left, and of a constant answer; then attacks, n and seeds, a line each."""
+    """What is left, and of a constant answer; then attacks, n and seeds, one per line."""
     if found is None:
         return DASH
     constant = f"constant {100 * found.constant.accuracy.value:.1f}"

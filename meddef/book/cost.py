@@ -18,8 +18,8 @@ from meddef.figures.pages import PageFigure, Source, digests
 from meddef.report.display import DASH, Table
 from meddef.report.tables_setup import circumstances
 
-PLACE, PATTERN = Path("results") / "bench", "attacks_*.json"  # one a kind of machine
-NOTHING = "No measurement is published: `make bench` makes one."
+PLACE, PATTERN = Path("results") / "bench", "attacks_*.json"  # one per kind of machine
+NOTHING = "No measurement is stored: run `make bench`."
 MODES: dict[str, dict[str, Any]] = {
     "floor": {"color": style.PUBLISHED, "linestyle": "--", "marker": "none"},
     "torchattacks": {"color": style.OTHER, "marker": "v"},
@@ -27,16 +27,17 @@ MODES: dict[str, dict[str, Any]] = {
     "fast": {"color": "#0072B2", "marker": "s"},
     "fast bf16": {"color": "#D55E00", "marker": "D"},
 }
-AXES = {"batch": "images in the batch", "size": "image size (px)", "steps": "steps"}
+AXES = {"batch": "batch size", "size": "image size (px)", "steps": "steps"}
 ALT = (
-    "Milliseconds an image of BIM against batch size, image size and steps: this package in three modes, torchattacks, "
-    "and the floor, the passes through the model that no such attack can avoid."
+    "Milliseconds per image of BIM against batch size, image size and steps: this package in three modes, "
+    "torchattacks, "
+    "and the lower bound, the passes that the attack cannot avoid."
 )
 Bench = dict[str, Any]
 
 
 def cost_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``: a tab a machine; says so where nothing was measured."""
+    """File name -> content, for ``book/_generated/``: one tab per machine; says so where nothing was measured."""
     benches = {
         path: json.loads(path.read_text(encoding="utf-8")) for path in sorted((root / PLACE).glob(PATTERN))
     }
@@ -70,7 +71,7 @@ def together(benches: Iterable[Bench]) -> str:
     some = [name for name, met in verdicts.items() if met == {True, False}]
     never = [name for name, met in verdicts.items() if met == {False}]
     always = len(verdicts) - len(some) - len(never)
-    sentences = [f"Of {len(verdicts)} bounds, {always} are met on every machine that measured them."]
+    sentences = [f"Of {len(verdicts)} targets, {always} are met on every machine that measured them."]
     sentences += [f"Met on one and missed on another: {'; '.join(some)}."] if some else []
     sentences.append(f"Met on none: {'; '.join(never)}." if never else "None is missed on all of them.")
     return " ".join(sentences)
@@ -87,7 +88,7 @@ def summary(bench: Bench) -> str:
     asked = [row for row in bench["rows"] if row["verdict"] != DASH]
     verdicts = Counter(row["verdict"].lower() for row in asked)
     others = [f"{count} {verdict}" for verdict, count in sorted(verdicts.items()) if verdict != "pass"]
-    return ", ".join([f"{verdicts['pass']} of {len(asked)} bounds are met", *others]) + "."
+    return ", ".join([f"{verdicts['pass']} of {len(asked)} targets are met", *others]) + "."
 
 
 def table(bench: Bench) -> Table:
@@ -121,12 +122,12 @@ def origin(bench: Bench) -> Table:
     values["hardware"] += f", {origin['hardware']['instructions']}"
     rows = {"threads": str(origin["threads"])} | {k: v for k, v in values.items() if k != "cells"}
     frame = pd.DataFrame({"": list(rows), "value": list(rows.values())})
-    return Table(frame, "Where these numbers come from.", left=("value",))
+    return Table(frame, "Provenance.", left=("value",))
 
 
 @styled
 def growth(bench: Bench) -> SvgFigure:
-    """Milliseconds an image of BIM against batch size, image size and steps, one panel each, both axes logarithmic."""
+    """Milliseconds per image of BIM against batch size, image size and steps, one panel each, both axes logarithmic."""
     points = pd.DataFrame(bench["growth"])
     figure, axes = style.grid(1, len(AXES), width=2.5, height=2.5, sharey=False)
     for panel, (axis, label) in zip(axes[0], AXES.items(), strict=True):
@@ -142,7 +143,7 @@ def growth(bench: Bench) -> SvgFigure:
         panel.yaxis.set_major_formatter("{x:g}")
         panel.minorticks_off()
         panel.set_xlabel(label)
-    axes[0][0].set_ylabel("milliseconds an image")
+    axes[0][0].set_ylabel("milliseconds per image")
     measured = set(points["mode"])
     style.legend_below(
         figure, [Line2D([], [], label=mode, **look) for mode, look in MODES.items() if mode in measured]

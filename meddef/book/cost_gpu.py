@@ -13,13 +13,13 @@ from meddef.report.display import Table
 from meddef.report.labels import model_label
 
 PLACE, ROUNDED = (Path("results") / "bench" / name for name in ("gpu.json", "tf32.json"))
-NOTHING = "Speeds on a GPU were not measured: `python -m tests.bench.bench_gpu` makes the table."
+NOTHING = "Speeds on a GPU were not measured: run `python -m tests.bench.bench_gpu`."
 COLUMNS = {
     "workload": "workload",
     "n": "at once",
     "floor": "bare passes",
     "float32": "float32",
-    "TF32": "as it comes",
+    "TF32": "default",
     "bf16": "bf16",
     "fast": "fast",
     "fast bf16": "fast, bf16",
@@ -54,21 +54,22 @@ def rounded(bench: dict[str, Any]) -> Table:
             "model": [model_label(v, t) for v, t in zip(rows["variant"], rows["training"], strict=True)],
             "ε": [f"{eps:.2g}" for eps in rows["eps"]],
             "images": rows["n"].astype(str),
-            "right in float32": rows["right"].astype(str),
-            "right in TF32": rows["right_tf32"].astype(str),
+            "correct in float32": rows["right"].astype(str),
+            "correct in TF32": rows["right_tf32"].astype(str),
             "judged otherwise": rows["otherwise"].astype(str),
         }
     )
     caption = (
-        f"Would TF32 change verdicts? Models of profile {bench['provenance']['profile']} on images after PGD (made in "
-        f"float32), judged in float32 and with the operands of convolutions rounded as TF32 does, emulated on a CPU: "
-        f"{rows['otherwise'].sum()} of {rows['n'].sum():,} verdicts differ."
+        f"Does TF32 change predictions? Models of profile {bench['provenance']['profile']} on images after PGD (made "
+        "in "
+        f"float32), evaluated in float32 and with the operands of convolutions rounded as in TF32, emulated on a CPU: "
+        f"{rows['otherwise'].sum()} of {rows['n'].sum():,} predictions differ."
     )
     return Table(frame, caption, header=2)
 
 
 def workloads(rows: pd.DataFrame) -> Table:
-    """The CPU's table in absolute numbers, a column each arithmetic."""
+    """The CPU's table in absolute numbers, one column per arithmetic."""
     found = rows[rows["what"] == "table"]
     if found.empty:
         return Table(found, "")
@@ -79,24 +80,24 @@ def workloads(rows: pd.DataFrame) -> Table:
     )
     frame = shown.reset_index()[[name for name in COLUMNS if name in ("workload", "n", *wide)]]
     caption = (
-        "The workloads of the CPU's table in images a second (pruning: models a second), ResNet18, 224 px and two "
-        "classes where a row names nothing else; as it comes: float32 with TF32 convolutions, which is what PyTorch "
-        "does unless told otherwise; bare passes: in TF32, an image forward and backward a step and nothing else; "
-        "peer: torchattacks in TF32, and for pruning deep copies with torch's own."
+        "The workloads of the CPU's table in images per second (pruning: models per second), ResNet18, 224 px and two "
+        "classes unless stated otherwise; default: float32 with TF32 convolutions, PyTorch's default; bare passes: in "
+        "TF32, one image forward and backward per step and nothing else; peer: torchattacks in TF32, and for pruning "
+        "torch's own on deep copies."
     )
     return Table(frame.rename(columns=COLUMNS), caption)
 
 
 def speeds(rows: pd.DataFrame) -> Table:
-    """Image-steps a second of PGD, a column each arithmetic."""
+    """Image-steps per second of PGD, one column per arithmetic."""
     found = rows[rows["what"] == "PGD"]
     found = found.assign(batch=found["batch"].astype(int))
     wide = found.pivot_table(index=["model", "batch"], columns="mode", values="value", sort=False)
     frame = wide.map(lambda value: f"{value:,.0f}").reset_index()
     frame["model"] = frame["model"].map(NAMES)
     caption = (
-        "PGD at 224 px, image-steps a second (an image forward and backward, and the step); floor: the bare passes, as "
-        "PyTorch does them unless told otherwise (TF32: operands of convolutions rounded to 10 bits of mantissa)."
+        "PGD at 224 px, image-steps per second (an image forward and backward, and the step); floor: the bare passes "
+        "with PyTorch's default arithmetic (TF32: operands of convolutions rounded to 10 bits of mantissa)."
     )
     return Table(frame, caption, header=2)
 
@@ -108,7 +109,7 @@ def others(rows: pd.DataFrame) -> Table:
         {
             "work": found["what"],
             "model": found["model"].map(NAMES),
-            "images in the batch": found["batch"].astype(int),
+            "batch size": found["batch"].astype(int),
             "arithmetic": found["mode"],
             "speed": [f"{row.value:,.0f} {row.unit}" for row in found.itertuples()],
         }
@@ -119,18 +120,21 @@ def others(rows: pd.DataFrame) -> Table:
 
 
 def verdicts(rows: pd.DataFrame) -> Table:
-    """How many images resist in each arithmetic, and how many are judged otherwise in TF32."""
+    """Number of images that resist in each arithmetic, and of disagreements with TF32."""
     found = rows[rows["what"] == "verdicts"]
     if found.empty:
         return Table(found, "")
     wide = found.pivot_table(index="eps", columns="mode", values="robust", sort=False).astype(int)
     frame = wide.astype(str)
-    frame["judged otherwise in TF32"] = found.groupby("eps")["other_in_tf32"].sum().astype(int).astype(str)
+    frame["differently classified in TF32"] = (
+        found.groupby("eps")["other_in_tf32"].sum().astype(int).astype(str)
+    )
     frame = frame.reset_index().rename(columns={"eps": "ε"})
     caption = (
-        f"Does cheaper arithmetic change verdicts? Images of {int(found['n'].iloc[0])} that an adversarially trained "
-        "ResNet18 (64 px) has right after PGD-40 whose gradients are computed so, judged in float32 proper; the last "
-        f"column counts all {len(wide.columns)} attacks' images that TF32 would judge otherwise."
+        f"Does cheaper arithmetic change results? Images of {int(found['n'].iloc[0])} that an adversarially trained "
+        "ResNet18 (64 px) classifies correctly after PGD-40 with gradients in each arithmetic, evaluated in full "
+        f"float32; the last column counts the images of all {len(wide.columns)} attacks that TF32 would classify "
+        "differently."
     )
     return Table(frame, caption)
 
@@ -143,10 +147,12 @@ def compiled(rows: pd.DataFrame) -> Table:
     frame = pd.DataFrame(
         {
             "model": found["model"].map(NAMES),
-            "images in the batch": found["batch"].astype(int),
+            "batch size": found["batch"].astype(int),
             "passes": found["mode"],
             "image-steps/s": found["value"].map("{:,.0f}".format),
             "first pass": found["first"].map("{:.0f} s".format),
         }
     )
-    return Table(frame, "Does `torch.compile` pay? Bare passes at 224 px, and what compiling costs first.", 2)
+    return Table(
+        frame, "Does `torch.compile` pay off? Bare passes at 224 px, and the cost of compilation.", 2
+    )

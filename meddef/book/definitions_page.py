@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from meddef.report import null, power
 from meddef.report.report import Report
 
-NONE = "No published profile has three trainings of each of its models, so this cannot be computed.\n"
+NONE = "No stored profile has three trainings of each model, so this cannot be computed.\n"
 
 
 def definitions_page(reports: Sequence[Report]) -> dict[str, str]:

@@ -110,15 +110,15 @@ def absence(exhibit: Exhibit, found: list[tuple[Report, list[Dataset]]]) -> str:
 
 def _why(exhibit: Exhibit, name: str) -> str:
     section, title = section_of(exhibit), PAPER_DATASETS[name]
-    images = f'<a href="cards.html#{make_id(name)}">the images</a>'
+    images = f'<a href="cards.html#{make_id(name)}">images</a>'
     if _whole(exhibit) in PICTURES:
-        own = f"{images}, once you have them, are files to open"
+        own = f"{images}, once downloaded, can be viewed as files"
         if section == "saliency":
-            own = '<a href="api.html#grad-cam">grad_cam</a> gives the map of an image of yours'
+            own = '<a href="api.html#grad-cam">grad_cam</a> computes the map of your own image'
         command = f"<code>meddef reproduce --profile smoke --only {section}</code>"
-        return f"{title}: patients are never pictured here, phantoms stand for them ({command}); {own}"
+        return f"{title}: images of patients are not shown, phantoms replace them ({command}); {own}"
     command = f"<code>meddef reproduce --profile paper --only {section} --data-dir DATA</code>"
-    return f"{title}: not made on the paper's own images. With {images}: {command}"
+    return f"{title}: not computed on the paper's own images. With {images}: {command}"
 
 
 def exhibits_page(reports: Sequence[Report], executed: Executed) -> dict[str, str]:
@@ -133,8 +133,8 @@ def exhibits_page(reports: Sequence[Report], executed: Executed) -> dict[str, st
     ]
     back = "".join(_page_row(*page) for page in pages)
     return {
-        "exhibits.md": _table(("exhibit", "what it shows", "its twins here"), rows, "Exhibit to page."),
-        "exhibit_pages.md": _table(("page", "exhibits"), back, "Page to exhibit."),
+        "exhibits.md": _table(("exhibit", "caption", "counterparts"), rows, "From the paper to this book."),
+        "exhibit_pages.md": _table(("page", "images", "exhibits"), back, "From this book to the paper."),
     }
 
 

@@ -21,8 +21,8 @@ from meddef.report.tables_setup import short_reach
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
 OTHER_SIZES = {"chest_xray": 1114}  # a test set of which accuracies in the table are whole numbers of images
 MEANINGS = {
-    "mixed": "holds on some runs or readings, not on all",
-    "shown absent": "smaller than the margin, by an equivalence test",
+    "mixed": "holds on some runs or readings, but not all",
+    "shown absent": "smaller than the margin (equivalence test)",
     "open": "neither shown",
 }
 
@@ -52,11 +52,11 @@ def score(counts: Score) -> str:
         f"*{name}*: {meaning}" for name, meaning in MEANINGS.items() if counts.testable[name]
     )
     return (
-        f"Of **{counts.total} testable claims** of the paper, by our runs on its own images:\n\n"
+        f"Of **{counts.total} testable claims** of the paper, from our runs on the paper's own images:\n\n"
         f"::::{{grid}} 3 3 {len(shown)} {len(shown)}\n:gutter: 2\n\n{cards}\n\n::::\n\n"
         f"{explained[:1].upper()}{explained[1:]}. "
-        "[Every claim with both verdicts, and the rule](results.md). Asked of the paper's own printed numbers instead, "
-        f"{counts.printed['holds']} distinct claims hold and {counts.printed['does_not_hold']} do not "
+        "[Every claim with both verdicts, and the rule](results.md). Checked against the paper's own printed "
+        f"numbers, {counts.printed['holds']} distinct claims hold and {counts.printed['does_not_hold']} do not "
         "([arithmetic](trust_arithmetic.md))."
     )
 
@@ -78,9 +78,9 @@ def what_helps(reports: Sequence[Report]) -> str:
     for dataset in report.datasets:
         found = controls.effects(report, dataset, EPS)
         told = [
-            f"at ε = {budget(eps)} adversarial training moves the accuracy of the full model by "
-            f"{controls.judgement(each[controls.TRAINING['full']])}, the full model in place of an equally trained "
-            f"ResNet18 by {controls.judgement(each[controls.DAAM['adversarial']])}"
+            f"at ε = {budget(eps)} adversarial training changes the accuracy of the full model by "
+            f"{controls.judgement(each[controls.TRAINING['full']])}, replacing an equally trained ResNet18 by the "
+            f"full model by {controls.judgement(each[controls.DAAM['adversarial']])}"
             for eps in BUDGETS
             if (each := found.get((controls.ATTACK, eps)))
         ]
@@ -103,7 +103,8 @@ def _other_sizes(shown: Dataset, others: Sequence[Report]) -> str:
             if found and not (effect := found[controls.DAAM["adversarial"]]).decides:
                 each = "one training" if effect.trainings == 1 else f"{effect.trainings} trainings"
                 told.append(
-                    f" At {dataset.px}, {each} each, the full model's difference to ResNet18 at ε = {budget(EPS)} is "
+                    f" At {size} px, {each} each, the difference between the full model and ResNet18 at ε = "
+                    f"{budget(EPS)} is "
                     f"{effect.words()}: no verdict."
                 )
     return "".join(told)
@@ -121,7 +122,7 @@ def _equivalent(found: dict[controls.Condition, dict[str, controls.Effect]]) -> 
         return ""
     margins = f"±{clean.margin:g} and ±{at_eps[max(shown)].margin:g} points"
     return (
-        f" Without attack and up to ε = {budget(max(shown))} the two architectures are shown to be equally accurate "
+        f" On clean images and up to ε = {budget(max(shown))} the two architectures are shown to be equally accurate "
         f"([within {margins}](definitions.md); {clean.trainings} trainings each)."
     )
 
@@ -147,7 +148,7 @@ def what_is_left(report: Report) -> str:
         ]
         if told:
             return (
-                f"**What attacks leave.** {dataset.label}: {model_label(*model)} keeps {'; '.join(told)}."
+                f"**Robust accuracy.** {dataset.label}: {model_label(*model)} keeps {'; '.join(told)}."
                 f"{_attack_by_attack(report, dataset, model)}"
             )
     return ""
@@ -177,8 +178,8 @@ def other_test_set(printed: Published, dataset: str) -> str:
     of_full = sum(bool(grim.hits(value, other)) for value in full)
     table = place(EPSILON_TABLE[dataset])
     return (
-        f"**Counted on other images.** The accuracies of the three ablated models in {table} "
-        f"({PAPER_DATASETS[dataset]}) are whole numbers out of {other:,} images ({fits[other]} of {len(values)} "
+        f"**Test-set size.** The accuracies of the three ablated models in {table} "
+        f"({PAPER_DATASETS[dataset]}) are whole numbers of {other:,} images ({fits[other]} of {len(values)} "
         f"distinct values; {_found_by_search(fits[other], len(values), other)}), and {of_full} of {len(full)} of "
         f"the full model's; out of the stated {stated} test images it is {fits[stated]} of {len(values)} "
         "([arithmetic](trust_arithmetic.md))."

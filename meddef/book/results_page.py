@@ -14,9 +14,8 @@ from meddef.report.tables_split import split_policies
 
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
 ALT = (
-    "Accuracy of each model without attack and under each attack: measured values with their 95 % intervals beside "
-    "the published ones, and a line at what one answer for all images gets; below it the same for balanced accuracy. "
-    "The table below holds the same numbers."
+    "Clean and robust accuracy of each model: measured values with their 95 % intervals beside the published ones, "
+    "and a line at the constant answer; below, the same for balanced accuracy. The table has the same numbers."
 )
 
 

@@ -25,7 +25,7 @@ def pruned(report: Report) -> tuple[str, Rows]:
     rows = {r["prune_rate"]: r for r in bench.of("compression") if "dense_ms" in r} if bench else {}
     titles = {"phantom_xray": "X-ray phantoms", "phantom_oct": "OCT phantoms"}
     names = dict.fromkeys(titles.get(str(row["dataset"]), str(row["dataset"])) for row in rows.values())
-    return f"bench: {', '.join(names)}, one model, one thread of CPU, one run", rows
+    return f"bench: {', '.join(names)}, one model, one CPU thread, one run", rows
 
 
 def overhead(rows: Rows, given: Given) -> Outcome | None:
@@ -47,7 +47,8 @@ def overhead(rows: Rows, given: Given) -> Outcome | None:
     words = f"{change} at {at} pruning, dense or sparse, whichever is faster; tested against {least} saved"
     if low >= 0:
         return Outcome(
-            FAILS, f"no faster: {words}; zeros leave the operations the same; timing noise not excluded"
+            FAILS,
+            f"no faster: {words}; zeros do not reduce the number of operations; timing noise not excluded",
         )
     held = high <= -max(given["least"], NOISE)
     return Outcome(HOLDS if held else OPEN, words + ("" if held else "; timing noise not excluded"))

@@ -95,7 +95,9 @@ def duplicates(source: Measured, given: Given) -> Outcome | None:
     found = record["report"].get("duplicates", {}).get("exact")
     if not found:
         return None
-    words = f"{found['surplus_files']} files repeat another one, in {found['groups']} groups, printed {given['number']}"
+    words = (
+        f"{found['surplus_files']} duplicate files, in {found['groups']} groups, printed {given['number']}"
+    )
     return _of(found["surplus_files"] == given["number"], words)
 
 

@@ -134,7 +134,7 @@ def phase(published: Published, given: Given) -> Outcome | None:
     words = f"the phase before ends at ε = {before}; the bound afterwards is {given['eps_max']}"
     if before <= given["eps_max"]:
         return Outcome(HOLDS, words)
-    return Outcome(OPEN, f"{words}: a drop at the border, or a cap, is not a contradiction")
+    return Outcome(OPEN, f"{words}: a drop at the boundary, or a cap, is not a contradiction")
 
 
 def confusion(published: Published, given: Given) -> Outcome:
@@ -182,7 +182,7 @@ def up_to(published: Published, given: Given) -> Outcome:
     rest = [value for value in printed if value == str(100 - stated)]
     table = EPSILON_TABLE[best[0]].replace("table", "Table ")
     words = (
-        f"the highest is {cells[best]} % ({table}, {attack_words(best[1])}, ε = {best[2]:.2f}); {stated} % stands in "
+        f"the highest is {cells[best]} % ({table}, {attack_words(best[1])}, ε = {best[2]:.2f}); {stated} % occurs in "
         f"{list(cells.values()).count(stated)} cells of the full model"
     )
     if rest:

@@ -91,7 +91,7 @@ def focus(source: Measured, given: Given) -> Outcome | None:
             return None
         shares[model] = 100 * float(np.nanmean(np.array(values, dtype=float)))
     told = " and ".join(f"{share:.1f} % of {model}" for model, share in shares.items())
-    return Outcome(OPEN, f"heat in the lesions: {told}")
+    return Outcome(OPEN, f"saliency in the lesions: {told}")
 
 
 FACTS: dict[str, Callable[[Measured, Given], Outcome | None]] = {

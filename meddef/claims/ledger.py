@@ -24,7 +24,7 @@ from meddef.report.report import PAPER_DATASETS, Report
 ON_FINDINGS: Mapping[str, FindingVerdict] = {
     HOLDS: FINDING_HOLDS, FAILS: DOES_NOT_HOLD, ABSENT: DOES_NOT_HOLD,
 }  # fmt: skip
-NOT_PRINTED = "no printed number decides it"
+NOT_PRINTED = "no printed number bears on it"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _measured(rule: str, wanted: Sequence[Comparison], source: Measured, terms: 
         return None
     words = outcome.words
     if any(isinstance(c, Contrast) and any(cell.metric == "asr" for _, cell in c.terms) for c in wanted):
-        words += " In accuracy under attack, on the same images."
+        words += " In robust accuracy, on the same images."
     subjects = {c: _subject(c) for c in wanted if not _of_jsma(c)} or {c: _subject(c) for c in wanted}
     seen = {subjects[c] for c, o in zip(wanted, judged, strict=True) if o and c in subjects}
     not_run = len(set(subjects.values()) - seen)
@@ -207,17 +207,17 @@ def decides(name: str) -> Callable[..., Any]:
 
 
 UNJUDGED = {
-    "picture": "it is about a picture, which the LaTeX source does not hold",
-    "other work": "it is about other work or files elsewhere",
-    "arrangement": "it says how the paper or its method is arranged",
-    "printed table": "it is about the printed table itself, which no run can judge",
+    "picture": "it concerns a figure that is not in the LaTeX source",
+    "other work": "it concerns other work or external files",
+    "arrangement": "it concerns the organisation of the paper or method",
+    "printed table": "it concerns the printed table itself, which no run can judge",
 }
 
 
 def reason(claim: Claim) -> str:
     """Why no printed number decides a claim."""
     if claim.is_setting:
-        return "it says how something was done; the paper prints nothing to compare it with"
+        return "it describes a procedure; the paper prints nothing to compare it with"
     return UNJUDGED.get(claim.unjudged or "", NOT_PRINTED)
 
 
@@ -233,7 +233,7 @@ def on_phantoms(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
     kept = []
     for source in found if claim.on_phantoms else ():
         if outcome := by_measured(claim, source):
-            words = f"Phantoms decide nothing; of them: {outcome.words}"
+            words = f"Phantoms do not decide; on them: {outcome.words}"
             kept.append(
                 Judged(source.images, source.report.profile, "", Outcome(OPEN, words), "", source.run)
             )

@@ -20,7 +20,7 @@ Side = Literal["printed", "measured"]
 ATTACKS = PUBLISHED_ATTACKS
 DATASETS = ("roct", "chest_xray")
 WORST = "worst"  # each image after all attacks that were run at its ε on this model; the paper prints none
-PAPER_SIZE = int(PROTOCOL["preprocessing"]["image_size"])  # pixels a side
+PAPER_SIZE = int(PROTOCOL["preprocessing"]["image_size"])  # pixels per side
 EPS = float(PROTOCOL["attacks"]["pgd"]["eps"])
 GRID = tuple(float(eps) for eps in PROTOCOL["attacks"]["eps_grid"])
 RATES = tuple(round(0.1 * step, 1) for step in range(9))
@@ -179,7 +179,7 @@ class Fact(Check):
 
 
 class Probe(Check):
-    """What a probe measured (``meddef.probes``), a number an image: its mean lies within bounds, or exceeds another
+    """What a probe measured (``meddef.probes``), one number per image: its mean lies within bounds, or exceeds another
     model's on the same images.
 
     Attributes:

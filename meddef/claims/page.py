@@ -1,4 +1,4 @@
-"""The page of claims: a row a claim in the paper's order, verdict first, the numbers folded under it."""
+"""The page of claims: one row per claim in the paper's order, verdict first, the numbers folded under it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _row(row: Row) -> str:
     claim, name = row.claim, row.claim.id
     below = row.how if row.measured == DEVIATES else row.why
     verdict = row.measured + (f"<br><small>{escape(below)}</small>" if below else "")
-    again = f'<br><small>says again <a href="#claim-{claim.same_as}">{claim.same_as}</a></small>' * bool(
+    again = f'<br><small>repeats <a href="#claim-{claim.same_as}">{claim.same_as}</a></small>' * bool(
         claim.same_as
     )
     printed = _folded(PRINTED[row.printed.verdict], [escape(row.printed.detail)])
@@ -85,7 +85,7 @@ def _outcome(judged: Judged, row: Row) -> str:
     words = SETTINGS if row.claim.is_setting else BUILT_SO if built else OUTCOMES
     so_far = judged.outcome.so_far
     if judged.reading and so_far and so_far != judged.outcome.verdict:
-        return f"{words[so_far]} as far as it was run"
+        return f"{words[so_far]} as far as was run"
     return words.get(judged.outcome.verdict, OUTCOMES[judged.outcome.verdict])
 
 
@@ -107,6 +107,6 @@ def in_short(score: Score) -> str:
     )
     others = ", ".join(f"{count} {name}" for name, count in score.others.most_common())
     return (
-        f"Of {score.total} testable claims: {counts}. Settings: {settings}. Beside these: {others}. "
-        f"{score.repeats} more sentences say one of these again and are not counted."
+        f"Of {score.total} testable claims: {counts}. Settings: {settings}. In addition: {others}. {score.repeats} "
+        "further sentences repeat one of these and are not counted."
     )

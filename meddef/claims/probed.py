@@ -1,6 +1,6 @@
 """Checks of kind "probe", judged by what one profile's probes measured on one dataset.
 
-A probe gives a number an image and training, so trainings and images are crossed as accuracies are
+A probe gives one number per image and training, so trainings and images are crossed as accuracies are
 (``meddef.report.crossed``), and fewer than ``FEWEST_TRAININGS`` trainings decide nothing.
 """
 
@@ -53,7 +53,7 @@ class Mean:
 def scores(
     source: Measured, model: str, probe: str, of: Callable[[dict[str, np.ndarray]], np.ndarray]
 ) -> np.ndarray | None:
-    """What ``of`` makes of a model's measures, a row a training and a column an image, (k, n): None where the probe
+    """What ``of`` makes of a model's measures, one row per training and one column per image, (k, n): None where the probe
     was not run. ``model``: as in ``Ordering``; NaN where an image has no number."""
     cell = Cell(source.dataset.name, model, "clean", "clean", 0.0, 0.0)
     found = [

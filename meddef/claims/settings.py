@@ -270,8 +270,7 @@ def architecture(report: Report, dataset: Dataset, given: Given) -> Outcome | No
         return None
     same = {name: f"{count / 1e6:.2f}" == printed[name] for name, count in found.items()}
     words = (
-        f"{sum(same.values())} of {len(same)} models have the printed number of parameters, built so that the printed "
-        "parameter counts come out"
+        f"{sum(same.values())} of {len(same)} models have the printed number of parameters, by construction"
     )
     return Outcome(HOLDS if all(same.values()) else FAILS, words)
 

@@ -1,4 +1,4 @@
-"""One verdict a claim over all profiles and readings, and how many claims have each."""
+"""One verdict per claim over all profiles and readings, and how many claims have each."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ SHOWN_ABSENT, NOT_DECIDED, NOT_TESTED = "shown absent", "open", "not tested"
 VERDICTS = (REPRODUCED, MIXED, NOT_REPRODUCED, SHOWN_ABSENT, NOT_DECIDED, NOT_TESTED)
 FOLLOWED, DEVIATES, NOT_RECORDED = "followed", "deviates", "not recorded"
 BY_CONSTRUCTION = "by construction"
-BUILT = "The companion was built so: it can neither confirm nor refute it."
+BUILT = "Built into the companion, which can neither confirm nor refute it."
 UNJUDGED = {
-    "picture": "about a picture", "other work": "about other work", "arrangement": "about the arrangement of the text",
+    "picture": "about a figure", "other work": "about other work", "arrangement": "about the arrangement of the text",
     "printed table": "about the printed table",
 }  # fmt: skip
 RULE = (
-    f"A comparison takes {FEWEST_TRAININGS} trainings of each model. Difference: it holds if clear (5 %, Holm) and as "
-    "claimed; where the claim says “maintains”, if the loss is shown to be less than the margin; where it says "
-    f"“stable”, if the change is (margin: {MARGIN_CLEAN:g} points without attack, {MARGIN_ATTACKED:g} under attack). "
-    "Bound: it holds if the whole interval (Bonferroni over the conditions of the claim) lies within it, and fails "
-    "if all of it lies outside. Printed value: it holds if equal within the margin, and fails if clearly different, "
-    "in a two-sample test with the paper's number of images, at the paper's image size. Of a claim's comparisons all "
-    "must hold, or one where it says “can”, or more than half where it says “most”. It is shown absent only if all "
-    "differences that it speaks of are shown to be smaller than the margin; not reproduced if a comparison is clear "
-    "and the contrary, or some hold and others are shown absent; mixed if profiles, or the two units of ε, disagree; "
-    "else open."
+    f"A comparison requires {FEWEST_TRAININGS} trainings of each model. Difference: holds if significant (5 %, Holm) "
+    "and in the claimed direction; for “maintains”, if the loss is shown to be less than the margin; for “stable”, "
+    f"if the change is (margin: {MARGIN_CLEAN:g} points of clean, {MARGIN_ATTACKED:g} of robust accuracy). "
+    "Bound: holds if the whole interval (Bonferroni over the conditions of the claim) lies within it, and fails if "
+    "all of it lies outside. Printed value: holds if equal within the margin, and fails if significantly different, "
+    "in a two-sample test with the paper's number of images, at the paper's image size. All comparisons of a claim "
+    "must hold, one for “can”, more than half for “most”. A claim is shown absent only if all its differences are "
+    "shown to be smaller than the margin; not reproduced if a comparison is significant in the opposite direction, or "
+    "some hold and others are shown absent; mixed if profiles, or the two units of ε, disagree; otherwise open."
 )
 
 
@@ -70,7 +69,7 @@ class Row:
 
 
 def rows(reports: Sequence[Report], published: Published | None = None) -> list[Row]:
-    """A row a claim, in the paper's order."""
+    """One row per claim, in the paper's order."""
     found, phantoms = sources(reports), drawn(reports)
     printed = {finding.id: finding for finding in printed_findings(published or Published())}
     return [
@@ -92,7 +91,7 @@ def _row(claim: Claim, printed: Finding, judged: Sequence[Judged]) -> Row:
     if claim.both_datasets and measured == REPRODUCED and (not_run := _not_run(judged)):
         measured, why = NOT_DECIDED, f"{not_run} not run"
     if claim.on_phantoms and measured == NOT_DECIDED:
-        why = "lesions are known of phantoms alone"
+        why = "lesions are known only for phantoms"
     return Row(claim, printed, measured, tuple(judged), why)
 
 

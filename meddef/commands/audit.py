@@ -35,7 +35,7 @@ def audit(
         Path,
         typer.Option(
             "--results",
-            help="Folder of records; their largest gap between BIM and PGD is told beside the paper's.",
+            help="Folder of records; reports their largest gap between BIM and PGD beside the paper's.",
         ),
     ] = Path("results"),
 ) -> None:
@@ -58,7 +58,7 @@ def as_json(found: Sequence[Finding]) -> str:
 
 
 def as_csv(found: Sequence[Finding]) -> str:
-    """A header and one line a finding; None is an empty field."""
+    """A header and one line per finding; None is an empty field."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
     writer.writeheader()

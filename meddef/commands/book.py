@@ -29,7 +29,9 @@ def book(
         list[str] | None,
         typer.Option("--parameter", help="name=value for the notebooks, such as eps=0.1; may be repeated."),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Notebooks run at once.")] = 2,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Number of notebooks run in parallel.")
+    ] = 2,
     pdf: Annotated[
         bool,
         typer.Option("--pdf", help="Also print the whole book into _build/meddef.pdf (needs Chromium)."),

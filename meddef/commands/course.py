@@ -9,14 +9,14 @@ import typer
 
 from meddef.errors import InputError
 
-app = typer.Typer(help="Eight labs on attacks and defences that mark themselves.", no_args_is_help=True)
+app = typer.Typer(help="Eight labs on attacks and defences, marked automatically.", no_args_is_help=True)
 
 Lab = Annotated[list[str] | None, typer.Option("--lab", help="Only this lab, such as lab2; may be repeated.")]
 
 
 @app.command()
 def start(
-    folder: Annotated[Path, typer.Argument(help="Folder for the notebooks; made if it is not there.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the notebooks; created if missing.")],
     lab: Lab = None,
 ) -> None:
     """Put the labs' notebooks into a folder to work in; existing files are never overwritten."""
@@ -41,7 +41,7 @@ def grade(
         int, typer.Option(min=1, help="CPU time for one cell, or one call by a check.")
     ] = 60,
     memory_mb: Annotated[
-        int, typer.Option(min=64, help="Memory for one submission, beside the libraries'.")
+        int, typer.Option(min=64, help="Memory for one submission, in addition to the libraries'.")
     ] = 2048,
 ) -> None:
     """Mark submissions: each runs in a confined process of its own, the checks run outside it. Example:

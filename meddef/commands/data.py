@@ -20,34 +20,34 @@ app = typer.Typer(
 
 DATASETS = "chest_xray, roct, octdl, octdl4, pneumoniamnist, octmnist, phantom_oct, phantom_xray"
 CHECK_SIZE = 32
-"""Image size, in pixels, at which ``check`` prepares: enough to decode everything, and quick."""
+"""Image size, in pixels, at which ``check`` preprocesses: enough to decode everything quickly."""
 
 Dataset = Annotated[str | None, typer.Option(help=f"One of {DATASETS}, or one of --profile.")]
 Profile = Annotated[
     str | None,
-    typer.Option("--profile", "-p", help="A YAML file that holds the card of a dataset of your own."),
+    typer.Option("--profile", "-p", help="A YAML file with the card of your own dataset."),
 ]
 Policy = Annotated[
     str,
     typer.Option(
-        help="released: the folders as they are. paper: 70/15/15 within each class. "
+        help="released: the folders as distributed. paper: 70/15/15 within each class. "
         "patient: 70/15/15 with every patient in one split. Phantoms are split as drawn."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Drives the draw of the split, and of phantoms.")]
-Size = Annotated[str, typer.Option(help="Side of the prepared images in pixels, or height x width: 192x256.")]
+Seed = Annotated[int, typer.Option(help="Seed of the split, and of phantoms.")]
+Size = Annotated[int, typer.Option(help="Side of the preprocessed images, in pixels.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with chest_xray/, roct/, octdl/, medmnist/. [default: MEDDEF_DATA_DIR]"),
 ]
 CacheDir = Annotated[
     Path | None,
-    typer.Option(help="Where prepared images are kept. [default: MEDDEF_CACHE_DIR, else ~/.cache/meddef]"),
+    typer.Option(help="Cache of preprocessed images. [default: MEDDEF_CACHE_DIR, else ~/.cache/meddef]"),
 ]
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="What to print.")]
 Skip = Annotated[
     bool,
-    typer.Option("--skip-unreadable", help="List unusable files and leave them out instead of stopping."),
+    typer.Option("--skip-unreadable", help="List unusable files and skip them instead of stopping."),
 ]
 
 
@@ -230,7 +230,7 @@ def _print_table(splits: Splits) -> None:
         table.add_row(split, *_row(counts))
     table.add_row("all", *_row({name: sum(c[name] for c in before.values()) for name in splits.classes}))
     if report["removed_from_training"]:
-        table.add_row("train, repeats removed", *_row(report["counts"]["train"]), style="bold")
+        table.add_row("train, duplicates removed", *_row(report["counts"]["train"]), style="bold")
     Console().print(table)
     typer.echo("\n".join(_remarks(splits)))
 
@@ -255,7 +255,7 @@ def _remarks(splits: Splits) -> list[str]:
             f"(groups within {within}; across splits {found['groups_across']})"
         )
     if "near" not in report["duplicates"]:
-        lines.append("near duplicates: not looked for in drawings, which are alike by design")
+        lines.append("near duplicates: not searched for in phantoms, which are similar by design")
     lines.append(f"removed from training: {len(report['removed_from_training'])}")
     patients = report["patients"]
     known = f"{patients['patients']:,}; in several splits: {patients['in_several_splits']}"

@@ -12,7 +12,7 @@ from meddef.commands.run import Device, ProfileOption, check_device
 def estimate(
     profile: ProfileOption = "paper",
     device: Device = "cpu",
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="How many share the work.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Number of workers.")] = 1,
     passes_a_second: Annotated[
         float | None,
         typer.Option(
@@ -39,5 +39,5 @@ def estimate(
 
         check_device(device)
         passes_a_second = 1 / seconds_per_pass(settings, device, settings.training.precision)
-        print(f"{passes_a_second:.0f} passes a second measured on {device}")
+        print(f"{passes_a_second:.0f} passes per second measured on {device}")
     print(estimate(settings, passes_a_second, workers))

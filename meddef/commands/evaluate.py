@@ -59,12 +59,7 @@ def evaluate(
     model: OwnModel = None,
     activation: Activation = "softmax",
     attack: Annotated[
-        str,
-        typer.Option(
-            "--attack",
-            help="clean, one of those that 'meddef attacks' lists, or your own, module:function, called as (model, "
-            "images, labels, eps=..., ...), which returns the attacked images.",
-        ),
+        str, typer.Option("--attack", help="clean, or one of those listed by 'meddef attacks'.")
     ] = "pgd",
     eps: Annotated[
         str | None,
@@ -76,13 +71,13 @@ def evaluate(
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of the attack, name=value; may be given several times."),
+        typer.Option("--set", help="A setting of the attack, name=value; may be repeated."),
     ] = None,
     targets: Annotated[
         str | None,
         typer.Option(
             "--targets",
-            help="Of a targeted attack: the class to reach, or 'second' (the likeliest other class) or 'least'.",
+            help="Target of a targeted attack: a class, or 'second' (the likeliest other class) or 'least'.",
         ),
     ] = None,
     positive: Annotated[
@@ -94,7 +89,7 @@ def evaluate(
         ),
     ] = None,
     prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many images.")] = 100,
+    images: Annotated[int, typer.Option("--images", min=1, help="Number of images.")] = 100,
     split: Split = "test",
     split_policy: SplitPolicy = None,
     image_size: ImageSize = None,
@@ -219,9 +214,7 @@ def _targeted(settings: dict[str, Any], targets: str | None) -> bool:
     if not isinstance(asked, bool):
         raise InputError(f"--set targeted={asked} must be true or false")
     if asked and targets is None:
-        raise InputError(
-            "--set targeted=true needs the class to reach: give --targets with a class, second or least"
-        )
+        raise InputError("--set targeted=true needs a target: give --targets with a class, second or least")
     if targets is not None and not asked:
         raise InputError("--targets is given, and --set targeted=false: leave one of them out")
     return asked

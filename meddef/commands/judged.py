@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Dataset = Annotated[
     str | None,
-    typer.Option("--dataset", help="Such as chest_xray or phantom_oct. Default: what the weights say."),
+    typer.Option("--dataset", help="Such as chest_xray or phantom_oct. Default: from the weights' header."),
 ]
 Weights = Annotated[
     Path, typer.Option("--weights", "-w", help="A .safetensors file, such as 'meddef train' writes.")
@@ -30,7 +30,7 @@ Weights = Annotated[
 Variant = Annotated[
     str | None,
     typer.Option(
-        "--variant", help="The model of the paper that the weights belong to. Default: what they say."
+        "--variant", help="The paper's model that the weights belong to. Default: from the weights' header."
     ),
 ]
 OwnModel = Annotated[
@@ -38,17 +38,17 @@ OwnModel = Annotated[
     typer.Option(
         "--model",
         help="Instead of --variant a model of your own, module:factory. The factory is called without arguments "
-        "and returns a torch.nn.Module from images (N, C, H, W) in [0, 1] to logits, one a class.",
+        "and returns a torch.nn.Module from images (N, 3, H, W) in [0, 1] to one logit per class.",
     ),
 ]
-Split = Annotated[str, typer.Option("--split", help="Which images are judged: train, val or test.")]
+Split = Annotated[str, typer.Option("--split", help="Images to evaluate: train, val or test.")]
 SplitPolicy = Annotated[
     str | None,
     typer.Option(
         "--split-policy",
-        help="released: train, val and test as they lie. paper: 70/15/15 within each class, drawn from all of them. "
-        "patient: the same with every patient in one split. Default: what the weights say, else the profile's where it "
-        "names the dataset, else released.",
+        help="released: train, val and test as distributed. paper: 70/15/15 within each class, drawn from all of "
+        "them. patient: the same with every patient in one split. Default: from the weights' header, else the "
+        "profile's for this dataset, else released.",
     ),
 ]
 ImageSize = Annotated[
@@ -63,14 +63,12 @@ SettingsFrom = Annotated[
     typer.Option(
         "--profile",
         "-p",
-        help="Where the image size and the dataset's settings come from. Default: what the weights say, else smoke.",
+        help="Source of the image size and the dataset's settings. Default: from the weights' header, else smoke.",
     ),
 ]
 OtherData = Annotated[
     bool,
-    typer.Option(
-        "--other-data", help="Judge on other images than those the weights say they were trained with."
-    ),
+    typer.Option("--other-data", help="Evaluate on images other than those named in the weights' header."),
 ]
 
 
@@ -116,7 +114,7 @@ class Asked:
         models = [_model(self.variant or known, self.model) for _ in files]
         dataset = own.card.name if own else self.dataset or data_of(headers[0]).get("dataset")
         if dataset is None:
-            raise InputError(f"{files[0]} {_unsaid(headers[0])}")
+            raise InputError(f"{files[0]} does not name the images it was trained with: give --dataset")
         card = find_card(dataset)
         chosen = self._settings(dataset, own, profile, headers[0], files[0])
         if size is None:
@@ -225,11 +223,11 @@ class Subject:
 
         data, part = data_of(header), self.asked.split
         if data.get("fingerprint") is None:
-            return f"{file}: does not say what it was trained on; if on some of these images, the rates mean nothing"
+            return f"{file}: unknown training data; if it includes these images, the rates are meaningless"
         if data["fingerprint"] != splits.fingerprint:
             return f"{file}: trained on other images, of {data['dataset']} (fingerprint {data['fingerprint'][:12]})"
-        kept = {"train": "trained on these", "val": "its best epoch was chosen on these"}.get(
-            part, "these kept aside"
+        kept = {"train": "trained on these", "val": "its best epoch was chosen on these images"}.get(
+            part, "these images held out"
         )
         return f"{file}: trained by meddef {header.get('meddef')} with seed {header.get('seed')}, {kept}"
 

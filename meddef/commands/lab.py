@@ -39,19 +39,19 @@ def lab(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--profile", "-p", help="Instead: robustness reports of the models this profile has trained."
+            "--profile", "-p", help="Instead: robustness reports on the trained models of this profile."
         ),
     ] = None,
     eps: Annotated[
         list[str] | None,
         typer.Option(
             "--eps",
-            help="Of the profile's reports, 0.05 or 8/255; may be repeated. Default: what its training ends with.",
+            help="ε of the profile's reports, 0.05 or 8/255; may be repeated. Default: the final ε of its training.",
         ),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option("--budget", help="Of the profile's reports: brief, quick (default) or standard."),
+        typer.Option("--budget", help="Budget of the profile's reports: brief, quick (default) or standard."),
     ] = None,
     runs_dir: RunsDir = RUNS,
     data_dir: DataDir = None,

@@ -37,8 +37,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Write the result as well: .json (headline, rows, and what they are of), .csv (one line a row), .html or "
-        ".md (headline and tables), .png, .pdf or .svg (a picture). May be given several times.",
+        help="Also write a .json file (headline, rows and metadata) or a .csv file (one line per row).",
     ),
 ]
 AsJson = Annotated[
@@ -117,32 +116,9 @@ def deliver(found: Found, paths: Sequence[Path], *, as_json: bool) -> None:
         typer.echo(f"written: {path}", err=as_json)
 
 
-def show(table: Table) -> None:
-    """A table on the terminal."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table as Rich
-    from rich.text import Text
-
-    made = Rich(title=table.caption, box=SIMPLE, title_justify="left")
-    for place, name in enumerate(table.frame.columns):
-        words = place < table.header or name in table.left
-        made.add_column(name, justify="left" if words else "right", no_wrap=place == 0)
-    for cells in table.frame.itertuples(index=False):
-        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in map(str, cells)))
-    Console().print(made)
-
-
-def _draw(found: Found, path: Path) -> None:
-    assert found.picture is not None, "a command that draws none refuses pictures before it begins"
-    with replacing(path) as temporary:
-        found.picture().savefig(temporary, format=path.suffix[1:].lower(), dpi=200)
-
-
-def _csv(found: Found, whole: Mapping[str, Any]) -> str:
-    """One line a row, with what it is of and the plain numbers of the headline beside it; deeper values as JSON."""
-    rows = [row for name in found.csv for row in whole[name]]
-    beside = {key: whole[key] for key in found.about}
+def _csv(whole: dict[str, Any], called: str) -> str:
+    """One line per row, with what it is of and the plain numbers of the headline beside it; deeper values as JSON."""
+    beside = {key: value for key, value in whole.items() if key not in ("versions", "headline", called)}
     beside |= {f"{name}_version": number for name, number in whole["versions"].items()}
     beside |= {key: value for key, value in whole["headline"].items() if not isinstance(value, dict | list)}
     columns = dict.fromkeys(key for row in rows for key in row)

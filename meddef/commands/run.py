@@ -31,12 +31,10 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder with chest_xray/, roct/, ... (default: $MEDDEF_DATA_DIR)."),
 ]
-RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Where records and weights go.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0 is one a core.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder for records and weights.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0: one per core.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
-Skip = Annotated[
-    bool, typer.Option("--skip-unreadable", help="List and leave out images that cannot be read.")
-]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="List unreadable images and skip them.")]
 
 
 def reproduce(
@@ -53,9 +51,7 @@ def reproduce(
     jobs: Jobs = 0,
     scheduler: Annotated[
         str | None,
-        typer.Option(
-            "--scheduler", help="Address of a Dask scheduler whose workers run the cells, not this machine."
-        ),
+        typer.Option("--scheduler", help="Address of a Dask scheduler whose workers run the cells."),
     ] = None,
     device: Device = "cpu",
     skip_unreadable: Skip = False,
@@ -66,13 +62,13 @@ def reproduce(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate of time; run nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan and a time estimate; run nothing.")
     ] = False,
     trial: Annotated[
         bool,
         typer.Option(
             "--trial",
-            help="Two steps of every kind of cell, on phantoms, no report: does the profile run here?",
+            help="Two steps of each kind of cell, on phantoms, without report: a test that the profile runs here.",
         ),
     ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Build the report afterwards.")] = True,

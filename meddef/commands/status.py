@@ -37,13 +37,13 @@ def status(
     options = RunOptions(runs_dir / settings.name, given_data_dir(data_dir), device, skip_unreadable)
     found = run_status(make_plan(settings, options), options.folder)
     table = Table(title=f"profile {settings.name} in {options.folder}")
-    for column in ("dataset", "part", "done", "damaged", "missing", "stale, because of"):
+    for column in ("dataset", "part", "done", "damaged", "missing", "stale because of"):
         table.add_column(column, justify="right" if column in ("done", "damaged", "missing") else "left")
     for part in found.parts:
         why = "; ".join(f"{count}: {reason}" for reason, count in sorted(part.stale.items()))
         table.add_row(part.dataset, part.part, str(part.done), str(part.damaged), str(part.missing), why)
     Console().print(table)
-    print("a run is going on in this folder" if found.running else "no run is going on in this folder")
+    print("a run is active in this folder" if found.running else "no run is active in this folder")
     for label, epochs in found.training.items():
         print(f"{label}: {epochs} epochs finished")
     for label, images in found.attacking.items():

@@ -56,17 +56,18 @@ def train(
     profile: ProfileOption = "smoke",
     seed: Annotated[int, typer.Option("--seed")] = 0,
     control: Annotated[
-        bool, typer.Option("--control", help="Train it the other way: cleanly, or ResNet18 adversarially.")
+        bool, typer.Option("--control", help="Train the control: cleanly, or ResNet18 adversarially.")
     ] = False,
     method: Annotated[
         str | None,
         typer.Option(
             "--method",
-            help="clean, meddef (the paper's recipe), madry, fast or trades. Default: as the profile trains it.",
+            help="clean, meddef (the paper's recipe), madry, fast or trades. Default: the profile's.",
         ),
     ] = None,
     epsilon: Annotated[
-        str | None, typer.Option("--epsilon", help="Of madry, fast and trades: 8/255 (the default) or 0.03.")
+        str | None,
+        typer.Option("--epsilon", help="Training ε of madry, fast and trades: 8/255 (default) or 0.03."),
     ] = None,
     beta: Annotated[
         float | None, typer.Option("--beta", help="Weight of the divergence in trades. Default: 6.")
@@ -161,11 +162,11 @@ def _models(
     given = {name: value for name, value in given.items() if value is not None}
     found: dict[str, Any] = {"variants": [], "controls": [], "rivals": {}}
     if given and method in (None, "clean"):
-        raise InputError(f"--{next(iter(given))} is for --method madry, fast or trades: give one of them")
+        raise InputError(f"--{next(iter(given))} requires --method madry, fast or trades")
     if method is None:
         return found | {"controls" if control else "variants": [variant]}
     if control:
-        raise InputError("--control and --method both say how to train: leave --control out")
+        raise InputError("--control and --method exclude each other: leave --control out")
     shared = settings.training.adversarial or AdversarialSettings()
     alike = {name: getattr(shared, name) for name in ("steps", "validation_share")}
     if method != "clean":

@@ -79,7 +79,7 @@ def judge(name: str, answer: Any) -> str:
     if name not in known:
         raise InputError(f"unknown exercise '{name}': use one of {', '.join(known)}")
     if answer is ...:
-        raise Wrong(f"{name}: not answered yet. Put your answer in place of the three dots.")
+        raise Wrong(f"{name}: not answered yet. Replace the three dots by your answer.")
     try:
         return CHECKS[name](answer)
     except Wrong as wrong:
@@ -112,7 +112,7 @@ def call(student: Any, *args: Any, **kwargs: Any) -> Any:
     for value, old in zip(given, before, strict=True):
         if value.shape != old.shape or not torch.equal(value.detach(), old):
             raise Wrong(
-                "your function changed a tensor that it was given. Work on a copy (`x = images.clone()`), and avoid "
+                "your function changed an input tensor. Work on a copy (`x = images.clone()`), and avoid "
                 "`+=` and methods that end in an underscore."
             )
     return answer
@@ -153,7 +153,7 @@ def tensor(answer: Any, shape: Sequence[int], what: str = "your function") -> Te
     if isinstance(answer, np.ndarray):
         answer = torch.from_numpy(answer)
     if not isinstance(answer, Tensor):
-        raise Wrong(f"{what} returned {_a(answer)}; a tensor of shape {tuple(shape)} is asked for.")
+        raise Wrong(f"{what} returned {_a(answer)}; a tensor of shape {tuple(shape)} is required.")
     if tuple(answer.shape) != tuple(shape):
         raise Wrong(f"{what} returned shape {tuple(answer.shape)}; {tuple(shape)} is asked for.")
     answer = answer.detach()
@@ -170,7 +170,7 @@ def number(answer: Any, what: str = "your function") -> float:
     """``answer`` as a float."""
     answer = _item(answer)
     if isinstance(answer, bool) or not isinstance(answer, int | float | np.number):
-        raise Wrong(f"{what} returned {_a(answer)}; one number is asked for.")
+        raise Wrong(f"{what} returned {_a(answer)}; one number is required.")
     return float(answer)
 
 
@@ -184,14 +184,14 @@ def truth(answer: Any, what: str = "your function") -> bool:
     """``answer`` as True or False."""
     answer = _item(answer)
     if not isinstance(answer, bool | np.bool_):
-        raise Wrong(f"{what} returned {_a(answer)}; True or False is asked for.")
+        raise Wrong(f"{what} returned {_a(answer)}; True or False is required.")
     return bool(answer)
 
 
 def rows(answer: Any, width: int, what: str = "your answer") -> set[tuple[Any, ...]]:
     """``answer``, a list or set of tuples of ``width`` entries, as a set."""
     if not isinstance(answer, list | set | tuple | frozenset):
-        raise Wrong(f"{what} is {_a(answer)}; a list of tuples is asked for.")
+        raise Wrong(f"{what} is {_a(answer)}; a list of tuples is required.")
     found = set()
     for row in answer:
         if not isinstance(row, list | tuple) or len(row) != width:

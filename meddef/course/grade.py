@@ -170,7 +170,7 @@ class Remote:
                 if isinstance(model, Watched):
                     model.seen = list(seen)
         except Exception:  # a submission may send anything; whatever does not fit is a wrong answer
-            raise Wrong("the model that came back is not the one that was given.") from None
+            raise Wrong("the returned model is not the original one.") from None
         return reply["value"]
 
 

@@ -27,7 +27,7 @@ Window = tuple[float, float]
 class Facts(NamedTuple):
     """``turn``: EXIF orientation 1 to 8. ``bits``: that are used of a deep image, None where the file does not say.
 
-    ``colours``: deep with several samples a pixel, of which Pillow keeps the top byte. ``negative``: 0 is white.
+    ``colours``: deep with several samples per pixel, of which Pillow keeps the top byte. ``negative``: 0 is white.
     ``png``: used bits belong at the top of the sample.
     """
 
@@ -45,14 +45,14 @@ class Facts(NamedTuple):
             if window:
                 said.append(f"deeper than 8 bits, read through the window {window[0]:g} to {window[1]:g}")
             elif self.bits:
-                said.append(f"deeper than 8 bits, of which the file says that {self.bits} are used")
+                said.append(f"deeper than 8 bits, of which {self.bits} are used according to the file")
             else:
                 low, high = PERCENTILES
                 said.append(
-                    f"deeper than 8 bits without saying how many are used: each stretched from its percentile {low} "
-                    f"to {high} (--window, or a window in the card, gives all of them one scale)"
+                    f"deeper than 8 bits of unknown depth: each stretched from percentile {low} to {high} (a window "
+                    "in the card gives all of them one scale)"
                 )
-        return [*said, "inverted: 0 is white in them"] if self.negative else said
+        return [*said, "inverted, because 0 is white"] if self.negative else said
 
 
 def look(image: Image.Image, path: Path) -> Facts:

@@ -14,8 +14,7 @@ from meddef.image_size import Size
 class Origin:
     """What ``load_splits`` was asked for, and ``place``, the folder or file that it read ("" for phantoms).
 
-    ``sizes`` are images a split, for phantoms only; ``preprocessing`` has every step that was applied; ``channels``
-    None is grey as three equal channels.
+    ``sizes`` are images per split, for phantoms only; ``preprocessing`` has every step that was applied.
     """
 
     image_size: Size

@@ -188,7 +188,7 @@ def _keep_rows(images: np.ndarray, kept: list[int], path: Path) -> None:
 
 @contextmanager
 def _pool_of_threads() -> Iterator[ThreadPoolExecutor]:
-    """One thread a core; what has not started when the block is left by an error is not started any more."""
+    """One thread per core; what has not started when the block is left by an error is not started any more."""
     threads = ThreadPoolExecutor(os.cpu_count())
     try:
         yield threads

@@ -148,7 +148,7 @@ def _check(card: Card, path: Path, split: str, images: np.ndarray, labels: np.nd
     if labels.size != len(images) or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
             f"{card.name}: {split}_labels in {path} is {labels.dtype} {labels.shape}; "
-            f"it must be one integer an image ({len(images)})"
+            f"it must be one integer per image ({len(images)})"
         )
     if labels.min() < 0 or labels.max() >= len(card.classes):
         raise InputError(

@@ -15,7 +15,7 @@ SIZES = {"train": 400, "val": 100, "test": 200}
 
 
 def check_sizes(sizes: dict[str, int] | None) -> dict[str, int]:
-    """Images a split, in the order train, val, test; ``InputError`` for another split name or a size below 1."""
+    """Images per split, in the order train, val, test; ``InputError`` for another split name or a size below 1."""
     if sizes is None:
         return SIZES
     if unknown := sorted(set(sizes) - set(SPLITS)):

@@ -89,7 +89,7 @@ def load_splits(
 
     ``split_policy``: "released" keeps the folders or files as they are, "paper" draws 70/15/15 within each
     class, "patient" draws 70/15/15 with every patient in one split; ``seed`` drives the draw. Phantoms are
-    drawn in their splits, from patients of their own: ``seed`` and ``sizes`` (images a split) drive that, and
+    drawn in their splits, from patients of their own: ``seed`` and ``sizes`` (images per split) drive that, and
     every policy gives the same. ``preprocessing`` None takes the steps on the dataset's card.
 
     With ``drop_duplicates``, training images that repeat another image of training, val or test (exactly or nearly)
@@ -154,7 +154,7 @@ def _check_arguments(
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
     if sizes is not None and card.kind != "phantom":
-        raise InputError(f"sizes is for phantoms only; {card.name} has the images it has")
+        raise InputError(f"sizes is for phantoms only; the images of {card.name} are fixed")
 
 
 def _find_source(
@@ -199,16 +199,12 @@ def _assign(card: Card, index: Index, policy: str, seed: int, needed: Collection
     elif policy == "paper":
         where = paper_split(labels, seed)
     elif all(patient is None for patient in index.patients):
-        raise InputError(
-            f"{card.name} does not say which image is of which patient: use split policy released or paper"
-        )
+        raise InputError(f"{card.name} has no patient ids: use split policy released or paper")
     else:
         groups = patient_groups(_patients(index), index.exact + (index.near or []))
         where = patient_split(labels, groups, seed)
-    if empty := [split for split in SPLITS if split in needed and not np.any(where == split)]:
-        raise InputError(
-            f"{card.name}: split policy {policy} leaves {', '.join(empty)} without images; add images"
-        )
+    if empty := [split for split in SPLITS if not np.any(where == split)]:
+        raise InputError(f"{card.name}: split policy {policy} leaves {', '.join(empty)} empty; add images")
     return where
 
 
@@ -217,7 +213,7 @@ def _log(dataset: str, report: dict[str, Any]) -> None:
         names = ", ".join(f"{problem['name']} ({problem['reason']})" for problem in skipped)
         logger.warning("%s: skipped %d unusable files: %s", dataset, len(skipped), names)
     if removed := report["removed_from_training"]:
-        logger.warning("%s: %d training images repeat another image and were left out", dataset, len(removed))
+        logger.warning("%s: %d duplicate training images were removed", dataset, len(removed))
     for split, classes in report["classes_without_images"].items():
         if len(classes) == len(report["counts"][split]):
             continue  # an empty split, which the caller did not need
@@ -236,11 +232,11 @@ def _splits(
     kept = np.ones(len(where), dtype=bool)
     kept[removed] = False
     rows = {split: np.flatnonzero((where == split) & kept) for split in SPLITS}
-    if not len(rows["train"]) and "train" in needed:
-        raise InputError(f"{card.name}: every training image repeats one of val or test; add images")
-    sets = {split: _image_set(pool, rows[split], channels or 3) for split in SPLITS}
-    mean, std = _mean_and_std(pool, rows["train"] if len(rows["train"]) else np.arange(len(where)))
-    fingerprint = _fingerprint(card, pool.index, rows, channels)
+    if not len(rows["train"]):
+        raise InputError(f"{card.name}: every training image duplicates one of val or test; add images")
+    sets = {split: _image_set(pool, rows[split]) for split in SPLITS}
+    mean, std = _mean_and_std(pool, rows["train"])
+    fingerprint = _fingerprint(card, pool.index, rows)
     return Splits(
         card.name, card.classes, sets["train"], sets["val"], sets["test"], mean, std, fingerprint, report
     )

@@ -79,6 +79,6 @@ def build_defense(
     fitted: dict[str, Any] = {}
     if is_fitted(name):
         if training is None:
-            raise InputError(f"defence '{name}' learns from training images: give training=(images, labels)")
+            raise InputError(f"defence '{name}' is fitted on training images: give training=(images, labels)")
         fitted = dict(zip(_FITTED, training, strict=True))
     return DEFENSES[name](classifier, **fitted, **(settings or {}))

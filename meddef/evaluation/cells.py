@@ -280,7 +280,7 @@ def batches(
 
 
 def predictions(outcome: Evaluation) -> dict[str, str]:
-    """One character an image and row, so that paired comparisons stay possible: class 0 is "0", class 10 is "a"."""
+    """One character per image and row, so that paired comparisons stay possible: class 0 is "0", class 10 is "a"."""
     digits = np.array(list(CLASS_CHARACTERS))
     rows = (("labels", outcome.labels), ("before", outcome.before), ("after", outcome.after))
     return {name: "".join(digits[values]) for name, values in rows}

@@ -19,9 +19,7 @@ def train_cell(plan: Plan, options: RunOptions, team: Team) -> Record:
     """
     (cell,) = plan.cells
     if not team.agrees(cell.key):
-        raise InputError(
-            "the processes have other images, code or settings: make them the same on all machines"
-        )
+        raise InputError("the processes differ in images, code or settings: make them equal on all machines")
     if team.leads:
         return run_plan(plan, options, DirectExecutor(), inside=True, export=False)[0]
     for lacking in missing(plan, RecordStore(options.folder)):

@@ -60,10 +60,10 @@ def sharing(workers: int, device: str, scheduler: str | None) -> int:
 def speed(per_pass: Mapping[str, float]) -> str:
     """What was measured, in words, with a warning where bfloat16 does not pay (some CPUs emulate it)."""
     found = ", ".join(
-        f"{1 / seconds:.0f} passes a second measured here in {p}" for p, seconds in per_pass.items()
+        f"{1 / seconds:.0f} passes per second measured here in {p}" for p, seconds in per_pass.items()
     )
     if per_pass.get("bf16", 0) > per_pass.get("float32", float("inf")):
-        found += "; bf16 is slower here: a copy of the profile with float32 in its place is faster"
+        found += "; bf16 is slower here: use a copy of the profile with float32"
     return found
 
 

@@ -117,7 +117,7 @@ def _answer(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
                 raise
             its = " and ".join(sorted(map(str, formats)))
             raise InputError(
-                f"the images are {images.dtype}, the model's parameters {its}: give images.to(...) or model.to(...)"
+                f"the images are {images.dtype}, the model's parameters {its}: use images.to(...) or model.to(...)"
             ) from error
         return contract.check_logits_shape(answer, len(labels), -1)
 

@@ -138,20 +138,18 @@ def evaluate(
             part, change, changed = judge(model, images, labels, attack, targets)
             if judged and part.num_classes != judged[0].num_classes:
                 raise InputError(
-                    f"the model answers {part.num_classes} classes here and {judged[0].num_classes} before"
+                    f"the model returns {part.num_classes} classes here and {judged[0].num_classes} before"
                 )
             linf, l0 = max(linf, change), max(l0, changed)
             judged.append(part)
     if not judged:
-        raise InputError("the loader gave no image: nothing to evaluate")
-    true, before, after, *scores = (
-        _joined([getattr(part, name) for part in judged]) for name in (*ARRAYS, *SCORES)
-    )
+        raise InputError("the loader is empty: nothing to evaluate")
+    true, before, after = (_joined([getattr(part, name) for part in judged]) for name in ARRAYS)
     aims = [part.targets for part in judged if part.targets is not None]
     reached = _joined(aims) if aims else None
     if reached is not None and (reached == true).all():
-        raise InputError("every target is the true class of its image: there is nothing to reach")
-    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached, *scores)
+        raise InputError("every target is the true class of its image: no attack is possible")
+    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached)
 
 
 def _joined(parts: list[Tensor]) -> np.ndarray:

@@ -121,7 +121,7 @@ def _defense_cells(
 def _transfer_cells(
     profile: Profile, trains: Sequence[Cell], extent: Extent, shared: Mapping[str, Any]
 ) -> Iterator[Cell]:
-    """A cell a source, attack and ε, which asks every target; sources and targets are of one seed."""
+    """One cell per source, attack and ε, which asks every target; sources and targets are of one seed."""
     assert profile.transfer is not None
     rule = profile.transfer
     there = [train for train in trains if _covers(rule, train, rule.trainings)]
@@ -250,7 +250,7 @@ def _run_transfer(
     run_folder: Path,
     run: Any,
 ) -> list[Record]:
-    """Attacked images of one source before each target, a record a target."""
+    """Attacked images of one source before each target, one record per target."""
     bound = bound_attack(cell.settings)
     assert bound is not None
     attack, found = _Once(made_on(model, bound)), []

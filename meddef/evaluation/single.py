@@ -92,8 +92,8 @@ def check_weights(path: Path) -> None:
     """Refuse a file that is not there, or that only unpickling could read: unpickling runs what is in it."""
     if path.suffix.lower() in PICKLED:
         raise InputError(
-            f"{path} looks pickled and is not opened, since that could run foreign code: "
-            "save it anew with safetensors.torch.save_file(model.state_dict(), 'x.safetensors')"
+            f"{path} looks pickled and is not opened, since that could execute arbitrary code: save it with "
+            "safetensors.torch.save_file(model.state_dict(), 'x.safetensors')"
         )
     if not path.is_file():
         raise InputError(f"no weights at {path}: train the model first, or give another file")

@@ -27,8 +27,7 @@ WORDS = {
     "split_policy": "split policy",
     "split_seed": "seed of the split",
     "preprocessing": "preprocessing",
-    "sizes": "images a split",
-    "channels": "channels",
+    "sizes": "images per split",
 }
 OTHER = "or judge on other images on purpose with --other-data"
 
@@ -75,9 +74,7 @@ def settings_in(header: Mapping[str, Any], weights: Path) -> DatasetSettings | N
     try:
         return DatasetSettings(name=data["dataset"], **given)
     except ValidationError as error:
-        raise InputError(
-            f"{weights} says of its images what cannot be ({faults_of(error)}): train it again"
-        ) from error
+        raise InputError(f"{weights} has an invalid header ({faults_of(error)}): train it again") from error
 
 
 def check_settings(
@@ -144,8 +141,8 @@ def check_images(header: Mapping[str, Any], weights: Path, splits: Splits) -> No
     if there is not None and there != splits.fingerprint:
         raise InputError(
             f"{weights} was trained with other images of {data_of(header)['dataset']} (fingerprint {str(there)[:12]} "
-            f"there, {splits.fingerprint[:12]} here), so that images to test with may be among them: give the "
-            f"--data-dir it was trained on, {OTHER}"
+            f"there, {splits.fingerprint[:12]} here), which may include test images: give the --data-dir it was "
+            f"trained on, {OTHER}"
         )
 
 

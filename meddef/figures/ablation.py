@@ -19,14 +19,14 @@ CLEAR, UNCLEAR = "#D55E00", "#555555"
 
 @styled
 def paired_differences(report: Report, eps: float) -> SvgFigure:
-    """Accuracy with a component minus accuracy without it, on the same images: a panel a dataset, a row a comparison.
+    """Accuracy with a component minus accuracy without it, on the same images, by dataset (panel) and comparison (row).
 
     Bars are 95 % bootstrap intervals; coloured marks are clear after Holm's correction. n and p stand at the right.
     """
     found = {d.name: comparisons(report, d, eps) for d in report.datasets}
     datasets = [dataset for dataset in report.datasets if found[dataset.name]]
     if not datasets:
-        return style.message("This profile does not hold two models that differ in one component.")
+        return style.message("This profile has no two models that differ in one component.")
     rows = max(len(found[dataset.name]) for dataset in datasets)
     figure, axes = style.grid(
         1, len(datasets), width=max(4.2, 7.6 / len(datasets)), height=0.6 + 0.17 * rows, sharex=True

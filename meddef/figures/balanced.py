@@ -1,4 +1,4 @@
-"""Balanced accuracy against epsilon: all models of a profile in one panel an attack."""
+"""Balanced accuracy against epsilon: all models of a profile in one panel per attack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TICKS = (0, 0.005, 0.02, 0.05, 0.1)
 
 @styled
 def balanced_curves(report: Report) -> SvgFigure:
-    """Balanced accuracy against ε: a row a dataset, a panel an attack that was run at several ε, a line a model.
+    """Balanced accuracy against ε: one row per dataset, one panel per attack that was run at several ε, one line per model.
 
     Means over seeds, with their 95 % intervals as bands; the dotted line is what one answer for all images gets. At
     ε = 0 stands balanced accuracy without attack, which may be of more images.

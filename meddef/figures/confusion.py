@@ -21,7 +21,7 @@ DARKEST = 160  # percent, beyond what occurs: black digits stay readable on ever
 def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
     """Counts, true class by row, for the datasets that are or stand for ``twin`` ("roct" or "chest_xray").
 
-    A column a model, a row a condition: no attack, then each attack at ``eps``. Shades and percentages are
+    One column per model, one row per condition: no attack, then each attack at ``eps``. Shades and percentages are
     shares of the true class.
     """
     datasets = [dataset for dataset in report.datasets if dataset.twin == twin]
@@ -57,7 +57,7 @@ def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
 def _cells(
     dataset: str, classes: list[str], model: tuple[str, str], condition: str, counts: np.ndarray
 ) -> list[dict[str, Any]]:
-    """A row a cell of one matrix."""
+    """One row per cell of one matrix."""
     variant, training = model
     head = {"dataset": dataset, "variant": variant, "training": training, "condition": condition}
     return [

@@ -26,12 +26,12 @@ DASHES = {"adversarial": "-", "clean": (0, (3, 1.5))}
 
 @styled
 def two_by_two(report: Report) -> SvgFigure:
-    """Two rows a dataset, accuracy and balanced accuracy, and a panel an attack: means over seeds as lines, 95 % bands,
+    """Accuracy and balanced accuracy by dataset (row) and attack (panel): means over seeds as lines, 95 % bands,
     the seeds as thin lines; dotted: one answer for all of the images."""
     shown = {d.name: points(report, d) for d in report.datasets if has_all(report, d)}
     datasets = [dataset for dataset in report.datasets if dataset.name in shown]
     if not datasets:
-        return style.message("This profile does not train both architectures both ways.")
+        return style.message("This profile does not train both architectures cleanly and adversarially.")
     attacks = sorted(
         ordered_attacks(attack for frame in shown.values() for attack in frame["attack"]),
         key=lambda attack: attack != ATTACK,
@@ -60,7 +60,7 @@ def two_by_two(report: Report) -> SvgFigure:
 
 
 def points(report: Report, dataset: Dataset) -> pd.DataFrame:
-    """Accuracy of the four models under each attack that was run at several budgets, a row a seed and epsilon.
+    """Accuracy of the four models under each attack that was run at several budgets, one row per seed and epsilon.
 
     Columns: variant, training, seed, attack, eps, n, and as shares robust and balanced (accuracy), each with ``_low``
     and ``_high`` (95 %), constant and constant_balanced (of one answer for all of the images). At epsilon 0 stands the

@@ -1,4 +1,4 @@
-"""Charts of attack records, one function a figure: published points (hollow, grey) beside measured ones (filled, with
+"""Charts of attack records, one function per figure: published points (hollow, grey) beside measured ones (filled, with
 95 % Wilson intervals). Data, models and training are in ``meddef.figures.setup``, pictures of images in
 ``meddef.figures.pictures``.
 
@@ -77,7 +77,7 @@ def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
 
 @styled
 def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
-    """Accuracy against epsilon: a row a dataset, a column a model, a line an attack; hollow: Tables 1 and 2.
+    """Accuracy against epsilon: one row per dataset, one column per model, one line per attack; hollow: Tables 1 and 2.
 
     JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is
     what one answer for all of the images gets. The grid "small_epsilon" holds other budgets, most of them smaller.
@@ -90,7 +90,7 @@ def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
 
 @styled
 def asr_against_pruning(report: Report, eps: float) -> SvgFigure:
-    """Attack success rate at ``eps`` against the pruning rate: a row a dataset, a column a model.
+    """Attack success rate at ``eps`` against the pruning rate: one row per dataset, one column per model.
 
     Hollow: Tables 3 and 4, at the epsilon of the paper's evaluation.
     """
@@ -153,7 +153,7 @@ def _small_multiples(
 
 
 def _panels(rows: int, models: int) -> tuple[SvgFigure, list[list[Axes]]]:
-    """A panel a model in each of ``rows`` blocks of one line or two."""
+    """One panel per model in each of ``rows`` blocks of one line or two."""
     columns = _columns(models)
     lines = math.ceil(models / columns)
     width = max(1.5, 7.5 / columns)
@@ -209,7 +209,7 @@ def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
 
 @styled
 def accuracy_against_pruning(report: Report) -> SvgFigure:
-    """Accuracy without attack against the pruning rate, a panel a dataset, a colour a model; dotted: one answer for all
+    """Clean accuracy against the pruning rate, one panel per dataset, one colour per model; dotted: the constant answer on all
     images, to which a model comes down that pruning has left with a single class."""
     shown = report.attacks("pruning").query("attack == 'clean'")
     datasets = [d for d in report.datasets if (shown["dataset"] == d.name).any()]
@@ -224,7 +224,7 @@ def accuracy_against_pruning(report: Report) -> SvgFigure:
         panel.set_title(f"{dataset.label}, {n_text(frame)}")
         panel.set_xlabel("share of weights pruned")
         style.percent_axis(panel)
-    axes[0][0].set_ylabel("accuracy without attack (%)")
+    axes[0][0].set_ylabel("clean accuracy (%)")
     models = dict.fromkeys(zip(shown["variant"], shown["training"], strict=True))
     style.legend_below(figure, style.model_patches(models))
     return figure.showing(report, numbers.measured(shown, "clean"), report.behind("pruning", shown))

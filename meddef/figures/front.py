@@ -20,8 +20,8 @@ from meddef.report.report import Dataset, Report
 
 WIDTH, HEIGHT = 10.2, 2.6
 ALT = (
-    "Accuracy under PGD against ε: ResNet18 and the full model, each trained cleanly and adversarially where that was "
-    "done, what the paper prints for the same attack, and a line at what one answer for all images gets."
+    "Accuracy under PGD against ε: ResNet18 and the full model, each trained cleanly and adversarially where "
+    "available, the paper's values for the same attack, and a line at the constant answer."
 )
 
 
@@ -111,6 +111,6 @@ def _legend(models: list[tuple[str, str]], printed: pd.DataFrame) -> list[Line2D
     if len(printed):
         hollow = Line2D([], [], color=style.PUBLISHED, markerfacecolor="white", marker=style.marker(ATTACK))
         hollow.set_linestyle((0, (1, 2)))
-        hollow.set_label("as the paper prints it (its colour)")
+        hollow.set_label("the paper's values (same colour)")
         handles.append(hollow)
     return handles

@@ -55,7 +55,7 @@ class Twin:
 
 
 def security_curves(report: Report, eps: float = 0.05) -> Twin:
-    """Accuracy against ε, a choice a dataset and attack, a line a model; the slider reads all models at one ε."""
+    """Accuracy against ε, one choice per dataset and attack, one line per model; the slider sets ε."""
     choices: list[Json] = []
     frame = report.attacks("epsilon")
     for dataset in report.datasets:
@@ -79,7 +79,7 @@ def security_curves(report: Report, eps: float = 0.05) -> Twin:
 
 
 def _lines(rows: pd.DataFrame) -> list[Json]:
-    """A trace a model, with a sentence a point."""
+    """One trace per model, with one sentence per point."""
     traces = []
     for (variant, training), line in rows.groupby(["variant", "training"], sort=False):
         line = line.sort_values("eps")
@@ -114,7 +114,7 @@ def _constant(rows: pd.DataFrame) -> Json:
         "y": [round(float(share), 2) for share, _, _ in most],
         "line": {"color": COLOUR, "dash": "dot", "width": 1.5},
         "mode": "lines",
-        "text": [f"constant answer {name}: {share:.1f} % right, n = {n}" for share, name, n in most],
+        "text": [f"constant answer {name}: {share:.1f} % correct, n = {n}" for share, name, n in most],
         "hovertemplate": "%{text}<extra></extra>",
     }
 
@@ -125,11 +125,11 @@ def _counts(row: dict[Any, Any]) -> str:
     interval += f", balanced {row['balanced']:.1f} %"
     if row["seeds"] > 1 or not str(row["n"]).isdigit():
         return f"{interval}, mean of {row['seeds']} seeds, n = {row['n']}"
-    return f"{round(row['robust'] * int(row['n']) / 100)} of {row['n']} images right, {interval}"
+    return f"{round(row['robust'] * int(row['n']) / 100)} of {row['n']} images correct, {interval}"
 
 
 def _printed(twin: str | None, attack: str, rows: pd.DataFrame) -> list[Json]:
-    """The paper's values for the models in ``rows``, hollow, one trace a model."""
+    """The paper's values for the models in ``rows``, hollow, one trace per model."""
     table = epsilon_table()
     table = table[(table["dataset"] == twin) & (table["attack"] == attack)]
     traces = []
@@ -158,7 +158,7 @@ def _printed(twin: str | None, attack: str, rows: pd.DataFrame) -> list[Json]:
 
 
 def pruned_confusion(report: Report, eps: float) -> Twin:
-    """Confusion matrix against the pruned share: a choice a dataset, model and attack, at ``eps``."""
+    """Confusion matrix against the pruned share: one choice per dataset, model and attack, at ``eps``."""
     choices: list[Json] = []
     frame = at_epsilon(report.attacks("pruning"), eps)
     records: dict[tuple[Any, ...], list[Json]] = {}

@@ -1,4 +1,4 @@
-"""Charts of the models themselves: the graph of the full one (the paper's Fig. 2) and parameters a block. Needs torch.
+"""Charts of the models themselves: the graph of the full one (the paper's Fig. 2) and parameters per block. Needs torch.
 
 Nothing here comes from records: the graph is read off a forward pass, the counts off the modules.
 """
@@ -164,7 +164,7 @@ SHADES = (
 
 @styled
 def parameters(report: Report) -> SvgFigure:
-    """Parameters a block of each model, in millions, stacked, with a mark at the paper's total; for K = 4 classes."""
+    """Parameters per block of each model, in millions, stacked, with a mark at the paper's total; for K = 4 classes."""
     table = parameter_blocks(4)
     figure = style.new_figure(7.4, 3.0)
     panel = figure.subplots()

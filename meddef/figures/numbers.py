@@ -1,4 +1,4 @@
-"""The numbers under a chart of attacks as one tidy table, a row a mark: measured and published."""
+"""The numbers under a chart of attacks as one tidy table, one row per mark: measured and published."""
 
 from __future__ import annotations
 

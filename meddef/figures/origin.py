@@ -102,7 +102,7 @@ def details(
     }
     body = "".join(f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in rows.items())
     return (
-        f'<details class="meddef-origin"><summary>Where this figure comes from</summary>'
+        f'<details class="meddef-origin"><summary>Provenance of this figure</summary>'
         f"<table><tbody>{body}</tbody></table></details>"
     )
 
@@ -110,7 +110,7 @@ def details(
 def _rows(figure: Mapping[str, Any]) -> dict[str, str]:
     """The lines on what it was computed from, and in which circumstances; one line where it was from nothing."""
     if "files" not in figure and not figure["records"]["count"]:
-        return {"Records": "none: it follows from the code of the package"}
+        return {"Records": "none: computed from the package alone"}
     commits = (
         f"{c['commit'][:12]}{', clean tree' if c['clean'] else ', with local changes'}{_counted(figure, c)}"
         for c in figure["commits"]

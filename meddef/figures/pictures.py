@@ -26,7 +26,7 @@ A_CLASS = 4
 MEASURES = (
     "index", "label", "prediction", "energy_in_lesion", "lesion_share", "pointing_hit", "border_share",
 )  # fmt: skip
-NO_PHANTOMS = "This profile uses no phantoms; pictures of people are not shown."
+NO_PHANTOMS = "This profile uses no phantoms; images of patients are not shown."
 
 
 def phantoms_of(dataset: Dataset, split: str = "test") -> Phantoms:
@@ -89,7 +89,7 @@ def samples(report: Report) -> SvgFigure:
     sizes = " and ".join(f"{dataset.size('test'):,}" for dataset in datasets)
     figure.suptitle(
         f"as drawn (left) and with the outline of the lesion (right); "
-        f"the first {A_CLASS} a class of n = {sizes} test images",
+        f"the first {A_CLASS} per class of n = {sizes} test images",
         fontsize=9,
     )
     return figure.showing(report, pd.DataFrame(shown), _data_records(datasets))

@@ -13,7 +13,7 @@ from meddef.records import Record
 from meddef.report.labels import short_label
 from meddef.report.report import Report
 
-NOT_MEASURED = "No measurement lies beside these records: python -m tests.bench.compression makes one."
+NOT_MEASURED = "No measurement is stored with these records: run python -m tests.bench.compression."
 COMMAND = "python -m tests.bench.compression --weights full.safetensors"
 MEGA = 1e6
 
@@ -47,9 +47,9 @@ def weights(report: Report) -> SvgFigure:
     right.set_xlabel(f"convolution or linear layer, in order (n = {len(layers)})")
     right.set_ylabel("zeros in the layer (%)")
     right.set_ylim(0, 103)
-    right.set_title("sparsity a layer after global pruning")
+    right.set_title("sparsity per layer after global pruning")
     figure.legend(
-        loc="outside lower center", ncols=len(rows), frameon=False, title="pruned share of all weights",
+        loc="outside lower center", ncols=len(rows), frameon=False, title="pruning rate",
         columnspacing=1.0, handlelength=1.2,
     )  # fmt: skip
     return figure.showing(bench, _weights_drawn(shape, rows, edges), bench.records, command=COMMAND)
@@ -60,7 +60,7 @@ def _shades(count: int) -> list[tuple[float, ...]]:
 
 
 def _weights_drawn(shape: Record, rows: list[Record], edges: np.ndarray) -> pd.DataFrame:
-    """What is drawn, in long form: bins of the histogram, cuts, and zeros a layer in percent."""
+    """What is drawn, in long form: bins of the histogram, cuts, and zeros per layer in percent."""
     bins = [
         {"what": "weights", "from": low, "to": high, "value": count}
         for low, high, count in zip(edges, edges[1:], shape["histogram"], strict=False)
@@ -92,9 +92,9 @@ def benefits(report: Report) -> SvgFigure:
     disk.set_ylabel("size on disk (MB)")
     for name, label in (("dense", "dense kernels"), ("sparse", "sparse kernels")):
         _line(time, frame, frame[f"{name}_ms"], name, label)
-    time.set_ylabel("time an image (ms)")
+    time.set_ylabel("time per image (ms)")
     for panel in axes[0]:
-        panel.set_xlabel("pruned share of weights (%)")
+        panel.set_xlabel("pruning rate (%)")
         panel.set_ylim(0, None)
         panel.legend(frameon=False, loc="best")
     threads = bench.provenance[0]["threads"]

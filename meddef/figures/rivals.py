@@ -19,11 +19,11 @@ POINTS = 41  # radii of a curve
 
 @styled
 def fooling(report: Report) -> SvgFigure:
-    """A panel a dataset: share of answers that one perturbation changes against ε, a line a model, dotted for random
+    """One panel per dataset: share of predictions changed by a universal perturbation against ε, one line per model, dotted for random
     signs of the same size; means over seeds, 95 % bars."""
     fooled = [(place, given["fooled"]) for place, given in rates(report).items()]
     if not fooled:
-        return style.message("This profile fits no universal perturbation.")
+        return style.message("This profile computes no universal perturbation.")
     rows = [place._asdict() | {"fooled": r.value, "low": r.low, "high": r.high} for place, r in fooled]
     numbers = pd.DataFrame(rows)
     figure, panels = _panels(report, numbers, "fooled (%)", "ε")
@@ -41,7 +41,7 @@ def fooling(report: Report) -> SvgFigure:
 
 @styled
 def certified(report: Report) -> SvgFigure:
-    """A panel a dataset: share of images that are certified right against the L2 radius, a line a smoothed model and
+    """One panel per dataset: certified accuracy against the L2 radius, one line per smoothed model and
     seed; points with 95 % bars are what is right under the adaptive attack of that radius."""
     rows: list[dict[str, Any]] = []
     for record, attacks in certificates(report):

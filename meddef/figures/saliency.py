@@ -16,9 +16,9 @@ from meddef.report.report import Dataset, Report, by_model
 from meddef.report.saliency_measures import estimates
 
 PLACES = {
-    "energy": "heat inside\nthe lesion (%)",
+    "energy": "saliency inside\nthe lesion (%)",
     "pointing": "maximum in\nthe lesion (%)",
-    "border": "heat in\nthe border (%)",
+    "border": "saliency in\nthe border (%)",
 }
 REMOVAL = {
     "deletion": "deletion less\nrandom (points)",
@@ -26,7 +26,7 @@ REMOVAL = {
 }
 AGREEMENT = {
     "correlation": "rank correlation\nbefore, after attack",
-    "overlap": "overlap of the hottest\nfifth (%)",
+    "overlap": "overlap of the top\nfifth (%)",
 }
 LEVELS = np.linspace(0, 1, 11)
 NOTHING = "This profile holds no records for it."
@@ -35,7 +35,7 @@ Models = list[tuple[str, str]]
 
 @styled
 def measures(report: Report) -> SvgFigure:
-    """Heat in the lesion, pointing game and heat in the border: a row a dataset, a mark a model.
+    """Saliency in the lesion, pointing game and saliency in the border: one row per dataset, one mark per model.
 
     Bars are 95 % intervals over images (Wilson for the pointing game, Student's t for shares). Dashes: what an even map
     would give. Where no lesion is known, its panels are empty or left out.
@@ -45,7 +45,7 @@ def measures(report: Report) -> SvgFigure:
 
 @styled
 def removal(report: Report) -> SvgFigure:
-    """Areas under deletion and insertion, less those of a random order (dashes): a row a dataset, a mark a model.
+    """Areas under deletion and insertion minus those of a random order (dashes): one row per dataset, one mark per model.
 
     Bars are 95 % intervals over images (Student's t).
     """
@@ -54,7 +54,7 @@ def removal(report: Report) -> SvgFigure:
 
 @styled
 def agreement(report: Report) -> SvgFigure:
-    """How alike the maps before and after the attack are: a row a dataset, two marks a model.
+    """How alike the maps before and after the attack are: one row per dataset, two marks per model.
 
     Filled: images whose prediction the attack kept; hollow: those whose prediction it changed. Bars are 95 % intervals
     over images (Student's t). Dashes: the maps of two different images.
@@ -96,7 +96,7 @@ def _datasets(report: Report) -> list[Dataset]:
 
 
 def _counts(report: Report, dataset: Dataset, rows: pd.DataFrame, name: str) -> str:
-    """ "n = 24": all images that were looked at, also those whose map holds no heat."""
+    """ "n = 24": all images, including those whose map is zero."""
     known = rows["measure"].str.startswith(name).any()
     return f"n = {report.of('saliency', dataset.name)[0]['n']}" if known else "no lesion is known"
 
@@ -131,9 +131,9 @@ def _mark(panel: Axes, row: dict[Any, Any], place: int, *, hollow: bool, beside:
 
 @styled
 def class_means(report: Report) -> SvgFigure:
-    """The mean Grad-CAM map of each true class, 16 x 16: a row a class, a column a model. It shows no single image.
+    """The mean Grad-CAM map of each true class, 16 x 16: one row per class, one column per model. No single image is shown.
 
-    Each map is scaled to [0, 1] before the mean. Lines of equal heat are drawn, no pixels.
+    Each map is scaled to [0, 1] before the mean. Contour lines are drawn, no pixels.
     """
     datasets = _datasets(report)
     means = {dataset.name: _means(report, dataset) for dataset in datasets}
@@ -164,7 +164,7 @@ def class_means(report: Report) -> SvgFigure:
     for panel, model in zip(axes[0], models, strict=True):
         panel.set_title(style.stacked(*model, lines=3).replace("w/o ", "w/o\n"), fontsize=7)
     bar = figure.colorbar(filled, ax=axes, shrink=0.8, ticks=[0, 0.5, 1])
-    bar.set_label("mean heat (1: maximum)")
+    bar.set_label("mean saliency (1: maximum)")
     return figure.showing(report, pd.DataFrame(drawn), report.of("saliency"))
 
 
@@ -186,7 +186,7 @@ def _mean_of(seeds: list[list[dict[str, Any]]], label: int) -> dict[str, Any]:
 def _rows(
     dataset: Dataset, label: int, model: tuple[str, str], found: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """One row of numbers a row of the map, from the top; columns 0 to 15 from the left."""
+    """One row of numbers per row of the map, from the top; columns 0 to 15 from the left."""
     head = {"dataset": dataset.name, "class": dataset.classes[label], "n": found["n"]}
     model_name = {"variant": model[0], "training": model[1]}
     return [

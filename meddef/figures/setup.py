@@ -1,4 +1,4 @@
-"""Charts of the data: classes a split, and what another way of splitting would give."""
+"""Charts of the data: classes per split, and what another way of splitting would give."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ POLICIES = ("released", "paper", "patient")
 def split_policies(report: Report) -> SvgFigure:
     """Class counts of training, validation and test under each way of splitting, with what lies in several splits.
 
-    A row a dataset, a column a policy; under the title: patients, and groups of equal images, in more than one split.
+    One row per dataset, one column per policy; under the title: patients and groups of equal images in several splits.
     """
     bench = report.bench("splits")
     names = [dataset.name for dataset in report.datasets]
@@ -91,7 +91,7 @@ def split_policies(report: Report) -> SvgFigure:
             "dataset": row["dataset"], "policy": row["policy"], "split": split, "class": name, "images": count,
             "patients": row["patients"], "patients in several splits": row["patients_in_several_splits"],
             "groups of equal images across splits": row["duplicates_across"]["exact"],
-            "left out of training": row["removed_from_training"],
+            "removed from training": row["removed_from_training"],
         }
         for row in rows
         for split in SPLITS
@@ -109,7 +109,7 @@ CLASS_SHADES = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00"
 
 
 def _policy(panel: Axes, row: Record) -> None:
-    """Bars a split, classes side by side, with their counts."""
+    """Bars per split, classes side by side, with their counts."""
     classes = list(row["counts"]["train"])
     width = 0.8 / len(classes)
     for i, (name, shade) in enumerate(zip(classes, CLASS_SHADES, strict=False)):

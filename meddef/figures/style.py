@@ -1,4 +1,4 @@
-"""The one visual language of all figures: a colour a model, a marker and a line style an attack.
+"""The one visual language of all figures: one colour per model, one marker and line style per attack.
 
 The colours are those of Okabe and Ito (2008), told apart with every common colour blindness. Measured points are
 filled and carry their 95 % Wilson interval; published points are hollow and grey.

@@ -24,16 +24,16 @@ SCHEDULED = {
     "step_size": "PGD step\n(pixel units)",
 }
 MEASURED = {
-    "val_clean": "validation accuracy\nwithout attack (%)",
+    "val_clean": "clean validation\naccuracy (%)",
     "val_adversarial": "validation accuracy\nunder PGD (%)",
 }
 
 
 @styled
 def schedule(report: Report) -> SvgFigure:
-    """ε, adversarial weight and step size by epoch, and validation accuracy under them: a column a dataset.
+    """ε, adversarial weight and step size by epoch, and validation accuracy under them: one column per dataset.
 
-    Coloured: what each model was trained with, a line a seed; hollow and dashed: the paper's phases. Epochs are
+    Coloured: what each model was trained with, one line per seed; hollow and dashed: the paper's phases. Epochs are
     stretched to the paper's number; the label says how many were run. Dotted: the share of the largest class among the
     validation images.
     """
@@ -75,7 +75,7 @@ def schedule(report: Report) -> SvgFigure:
 
 
 def _history(record: Record) -> pd.DataFrame:
-    """A row an epoch: what is drawn of one training."""
+    """One row per epoch: what is drawn of one training."""
     head = ("dataset", "variant", "training", "seed")
     history = pd.DataFrame(record["history"])[["epoch", *SCHEDULED, *MEASURED]]
     return history.assign(**{name: record[name] for name in head})[[*head, *history.columns]]

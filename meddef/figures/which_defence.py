@@ -22,9 +22,9 @@ NONE = "This profile holds no attacks at 4/255 or 8/255."
 
 @styled
 def plane(report: Report) -> SvgFigure:
-    """A row a dataset, a panel an ε: accuracy in the worst case over attacks against accuracy without attack.
+    """One row per dataset, one panel per ε: accuracy in the worst case over attacks against accuracy without attack.
 
-    A mark a training: mean over seeds with both 95 % intervals. The dotted line is what one answer for all of the
+    One mark per training: mean over seeds with both 95 % intervals. The dotted line is what one answer for all of the
     attacked images gets: below it, a training is worth less than none.
     """
     found = {dataset.name: own for dataset in report.datasets if (own := choices(report, dataset))}
@@ -38,7 +38,7 @@ def plane(report: Report) -> SvgFigure:
             rows += _panel(panel, dataset, [each for each in found[dataset.name] if eps in each.kept], eps)
         line[0].set_ylabel(f"{style.wrapped(dataset.label)}\nworst case (%)")
     for panel in axes[-1]:
-        panel.set_xlabel("without attack (%)")
+        panel.set_xlabel("clean accuracy (%)")
     handles = [
         Line2D([], [], color=style.model_colour(*each.model), marker="o", linestyle="none", label=each.label)
         for each in {each.model: each for own in found.values() for each in own}.values()

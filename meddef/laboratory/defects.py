@@ -22,80 +22,86 @@ class Defect:
     how: str
 
 
-SOUND = Defect("sound", (), "Nothing: attacks in pixel space on the model itself.", "")
+SOUND = Defect("sound", (), "None: attacks in pixel space on the model itself.", "")
 DEFECTS = (
     Defect(
         "clamp_normalised",
         GRADIENT,
         "Attacked images are clamped to [0, 1] after standardisation.",
-        "A loader that standardises, followed by an attack written for pixels: all below the mean becomes the mean.",
+        "A loader that standardises, followed by an attack written for pixels: all values below the mean become the "
+        "mean.",
     ),
     Defect(
         "eps_normalised",
         GRADIENT,
-        "ε counts in standardised units, so that it is smaller in pixels by the standard deviation.",
-        "The same loader with a clamp that fits it.",
+        "ε is applied in standardised units, which makes it smaller in pixels by the factor of the standard deviation.",
+        "The same loader with a matching clamp.",
     ),
-    Defect("descend", GRADIENT, "The loss is descended instead of ascended.", "A sign: x − step · sign(g)."),
+    Defect(
+        "descend",
+        GRADIENT,
+        "The attack descends the loss instead of ascending it.",
+        "A sign error: x − step · sign(g).",
+    ),
     Defect(
         "train_mode",
         GRADIENT,
         "Attacks and predictions use the model in training mode.",
-        "No model.eval(): BatchNorm uses the batch, dropout is on.",
+        "A missing model.eval(): BatchNorm uses batch statistics, dropout is on.",
     ),
     Defect(
         "transfer",
         COLUMNS,
-        "Images are made on another model.",
-        "Attacked images kept from another run, trained from another seed without defence.",
+        "Images are computed on another model.",
+        "Attacked images reused from another run with another seed and without defence.",
     ),
     Defect(
         "early",
         COLUMNS,
-        "Images are made on the same model before its training ended.",
+        "Images are computed on the same model before the end of its training.",
         "Attacked images computed once, after the first epoch.",
     ),
     Defect(
         "short_reach",
         ("pgd", "bim"),
         "PGD and BIM take five steps of 0.003, which move a pixel by 0.015, however large ε is.",
-        "The step of a run of 40 steps, kept when the steps are cut. This project's first edition trained so.",
+        "The step size of a 40-step run, kept when the number of steps is reduced, as in this project's first edition.",
     ),
     Defect(
         "exception",
         COLUMNS,
         "An attack that raises returns the clean image.",
-        "A try around the attack that logs and goes on.",
+        "A try block around the attack that logs and continues.",
     ),
     Defect(
         "sign_steps_as_jsma",
         ("jsma",),
         "JSMA takes small sign steps on the whole image, within ε.",
-        "A simplified JSMA that drops the saliency map's search.",
+        "A simplified JSMA without the saliency-map search.",
     ),
     Defect(
         "one_label",
         GRADIENT,
-        "The loss is that of the smallest class, whatever the image shows.",
-        "Labels that are lost or mapped to one class on the way to the attack.",
+        "The loss is that of the smallest class for every image.",
+        "Labels that are lost or mapped to one class before the attack.",
     ),
     Defect(
         "batch_average",
         COLUMNS,
-        "Accuracies of batches are averaged, the last, smaller batch with the same weight.",
+        "Per-batch accuracies are averaged, with equal weight for the smaller last batch.",
         "A mean of per-batch means.",
     ),
     Defect(
         "other_images",
         COLUMNS,
-        "Attacked accuracy is that of other images, here of training images.",
+        "Robust accuracy is measured on other images, here training images.",
         "The wrong loader in the attacked part of an evaluation.",
     ),
     Defect(
         "collapse",
         ("clean", *COLUMNS),
-        "The model always answers the largest class.",
-        "Training that diverged, or pruning that removed what mattered.",
+        "The model always predicts the largest class.",
+        "Training that diverged, or pruning that removed essential weights.",
     ),
 )
 BY_NAME = {defect.name: defect for defect in (SOUND, *DEFECTS)}

@@ -1,4 +1,4 @@
-"""Every defect on every subject: from images to records, one row a cell of an ε-table."""
+"""Every defect on every subject: from images to records, one row per cell of an ε-table."""
 
 from __future__ import annotations
 

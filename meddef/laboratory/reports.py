@@ -103,7 +103,7 @@ def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
 
 
 def rows(head: Record, items: Iterable[CheckResult]) -> Iterator[Record]:
-    """One record an item: kind "robustness", ``head``, and the fields of the ``CheckResult``.
+    """One record per check: kind "robustness", ``head``, and the fields of the ``CheckResult``.
 
     head: source_of_models, dataset, model, twin (the undefended model beside it or None), eps, budget, and of a
     profile's models the seed.

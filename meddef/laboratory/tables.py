@@ -41,7 +41,7 @@ def cases() -> list[Case]:
             alone = ("pgd", defect.name)
             found.append(Case((alone,), f"{defect.name}: PGD alone"))
             found.append(
-                Case((alone, ("jsma", steps.name)), f"{defect.name}: PGD alone, beside sign steps as JSMA")
+                Case((alone, ("jsma", steps.name)), f"{defect.name}: PGD alone, with sign steps as JSMA")
             )
     return found
 

@@ -48,7 +48,7 @@ def distinct(claims: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def epsilon_table() -> pd.DataFrame:
-    """Tables 1 (ROCT) and 2 (chest): accuracy in percent, one row a cell, 150 rows.
+    """Tables 1 (ROCT) and 2 (chest): accuracy in percent, one row per cell, 150 rows.
 
     Columns: exhibit, dataset, eps, variant, params_m (M, as printed), attack (clean, fgsm, pgd, bim, jsma),
     accuracy (float, percent), printed (the same as text), bold.
@@ -59,7 +59,7 @@ def epsilon_table() -> pd.DataFrame:
 
 
 def compression_table() -> pd.DataFrame:
-    """Tables 3 (ROCT) and 4 (chest): attack success rate in percent, one row a cell, 120 rows.
+    """Tables 3 (ROCT) and 4 (chest): attack success rate in percent, one row per cell, 120 rows.
 
     Columns: exhibit, dataset, prune_rate (0.3, 0.7, 0.8), variant, attack (fgsm, pgd, bim, jsma),
     asr (float, percent), printed (the same as text), bold.

@@ -10,9 +10,9 @@ FAMILY = "oct"
 SIZE = 64
 SEED = 0
 SPLITS = {"train": 1600, "val": 240, "test": 240}
-"""Images a split; no patient is in two."""
+"""Images per split; no patient is in two."""
 SHOWN = 3
-"""Images a class on the page: the first of the test split."""
+"""Images per class on the page: the first of the test split."""
 
 
 def draw_split(name: str, count: int | None = None) -> Phantoms:

@@ -22,7 +22,7 @@ SOURCE = Path("book") / "playground"
 TARGET = Path("book") / "_extra" / "playground"
 MODULES = ("numbers", "pairs", "attacks", "engine", "pictures", "sketch", "results", "reach", "app")
 """The page's scripts, each after those that it imports."""
-NAMES = {"undefended": "trained on clean images", "defended": "trained on attacked images too"}
+NAMES = {"undefended": "trained on clean images", "defended": "trained also on attacked images"}
 TITLES = {"noise": "noise", "fgsm": "FGSM", "pgd": "PGD"}
 VERBS = ("train on", "choose the best epoch", "test on")
 
@@ -84,7 +84,7 @@ def _table(records: dict[str, Any]) -> Table:
             clean = _cell(next(iter(here.values())).clean_accuracy)
             rows.append({"model": f"{name}, {meaning}", "ε": f"{eps:g}", "no attack": clean, **cells})
     n = records["defended"]["measured"][0]["n"]
-    caption = f"Accuracy in percent on {n} phantoms of patients not trained on, with 95 % Wilson intervals."
+    caption = f"Accuracy in percent on {n} phantoms of held-out patients, with 95 % Wilson intervals."
     return Table(pd.DataFrame(rows), caption, header=2)
 
 
@@ -117,8 +117,7 @@ def _origin(records: dict[str, Any]) -> str:
     images = ", ".join(f"{count:,} to {verb}" for verb, count in zip(VERBS, SPLITS.values(), strict=True))
     return (
         f"Phantoms: {images}; no patient is in two of these. PGD takes {records['defended']['steps']} steps of "
-        "ε/5 from a random point. `python -m meddef.playground` makes the models again.\n\n"
-        + "\n".join(lines)
+        "ε/5 from a random point. `python -m meddef.playground` rebuilds the models.\n\n" + "\n".join(lines)
     )
 
 

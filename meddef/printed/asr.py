@@ -56,7 +56,7 @@ def _row(published: Published, dataset: str, variant: str, rate: float, row: tup
         larger = next(iter(grim.fitting_sizes(row, n + 1)), None)
         detail += (
             f"The next denominator above n that fits is {larger}; a larger test set, ASR over other images than those "
-            "correct before, or a slip in copying would also explain it. "
+            "correct before, or a copying error would also explain it. "
             f"{explanations.asr_sentence(values, n)} "
         )
     correct = [

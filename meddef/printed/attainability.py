@@ -124,9 +124,9 @@ def group(published: Published, dataset: str, name: str, words: str, values: lis
     if not holds:
         detail += (
             f"At n = {stated}, {explanations.group_sentence(values, stated, batch_size)}. "
-            "Another or a second test set, or slips in copying, would also explain misses. "
+            "Another or a second test set, or copying errors, would also explain misses. "
         )
-    detail += "Chance takes values as independent and uniform over 0.00 to 100.00."
+    detail += "The chance assumes independent values, uniform over 0.00 to 100.00."
     exhibit = EPSILON_TABLE[dataset]
     return Finding(f"group:{exhibit}:{name}", "consistency", exhibit, None, None, verdict_of(holds), detail)
 

@@ -21,13 +21,12 @@ def clean_above_prior(published: Published) -> Iterator[Finding]:
             clean = published.clean(dataset, variant)
             same = largest in grim.hits(str(clean), n)
             detail = (
-                f"{VARIANT_LABELS[variant]}: clean accuracy {clean} %; always the largest class is {largest}/{n} = "
+                f"{VARIANT_LABELS[variant]}: clean accuracy {clean} %; always predicting the largest class gives "
+                f"{largest}/{n} = "
                 f"{100 * largest / n:.2f} %."
             )
             if same:
-                detail += (
-                    " They agree: a constant classifier would print this; so would a model that happens to."
-                )
+                detail += " They agree: a constant classifier would give this value; another model could by coincidence."
             yield _finding("clean_above_prior", EPSILON_TABLE[dataset], variant, not same, detail)
 
 
@@ -43,10 +42,12 @@ def repeated_value(published: Published) -> Iterator[Finding]:
             f"n = {n}: {grim.hits(printed, n)[0] if grim.hits(printed, n) else 'no k'}"
             for n in test_sizes(published, dataset)
         )
-        detail = f"{printed} % stands in {len(where)} of {len(cells)} cells; models that have it: {models} ({sizes})."
+        detail = (
+            f"{printed} % occurs in {len(where)} of {len(cells)} cells, of the models {models} ({sizes})."
+        )
         if models > 1:
             detail += (
-                " Models that all give one class under attack would print the share of that class; so would one result "
+                " Models that predict a single class under attack would give that class's share; so would one result "
                 "copied to several cells."
             )
         yield _finding("repeated_value", EPSILON_TABLE[dataset], printed, models == 1, detail)
@@ -63,7 +64,7 @@ def some_attack_succeeds(published: Published) -> Iterator[Finding]:
                 if not holds:
                     detail += (
                         " A model that has collapsed to one class cannot be attacked; the clean accuracy at this "
-                        "rate, which would tell it from a robust one, is not printed."
+                        "rate, which would distinguish it from a robust model, is not printed."
                     )
                 name = f"{rate:.1f}:{variant}"
                 yield _finding("some_attack_succeeds", COMPRESSION_TABLE[dataset], name, holds, detail)

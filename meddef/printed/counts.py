@@ -37,8 +37,9 @@ def duplicates(published: Published) -> Iterator[Finding]:
         total = sum(card["splits"].values())
         detail = (
             f"{removed} duplicates are said to be removed; the splits sum to {total:,} and the dataset is given as "
-            f"{card['total']:,}. Removal from {card['total']:,} would leave {card['total'] - removed:,}; before a "
-            f"removal that left {card['total']:,} there were {card['total'] + removed:,}. One number is given."
+            f"{card['total']:,}. Removal from {card['total']:,} would leave {card['total'] - removed:,}; if "
+            f"{card['total']:,} remained after removal, there were {card['total'] + removed:,} before. Only one "
+            "number is given."
         )
         yield _finding(f"duplicates:{dataset}", "III-A2", CANNOT_BE_CHECKED, detail)
 
@@ -123,7 +124,7 @@ def parameters(published: Published) -> Iterator[Finding]:
         detail = " → ".join(f"{VARIANT_LABELS[v]} {m} M" for v, m in zip(DEFENDED, order, strict=True)) + "."
         if order != sorted(order):
             detail += (
-                " A removed part replaced by a plain block would explain a larger model with fewer parts."
+                " Replacing a removed part by a plain block would explain a larger model with fewer parts."
             )
         yield _finding(f"parameters_order:{dataset}", EPSILON_TABLE[dataset], order == sorted(order), detail)
 

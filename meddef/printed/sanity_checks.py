@@ -1,8 +1,8 @@
 """What the columns of Tables 1 and 2 should do if each attack finds the worst case it may: the usual sanity checks.
 
 Carlini et al. 2019, "On evaluating adversarial robustness": iterative attacks beat single-step ones, a larger ε never
-helps the defender, and accuracy under attack is no higher than without one. None is a law for an attack that stops
-short of the worst case; a table that breaks them is an upper bound on robustness and no more.
+helps the defender, and accuracy under attack is no higher than clean accuracy. None is a law for an attack that
+stops short of the worst case; a table that breaks them is an upper bound on robustness and no more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def rises_with_epsilon(published: Published) -> Iterator[Finding]:
                 detail = f"{VARIANT_LABELS[variant]}, {attack}, ε 0.01 → 0.05 → 0.10: accuracy {_series(values)} %."
                 if not holds:
                     detail += (
-                        " The images allowed at a smaller ε are allowed at a larger one. A fixed step from which the "
-                        "attack overshoots would also explain it."
+                        " The ball of a smaller ε lies within that of a larger one. A fixed step size that overshoots "
+                        "would also explain it."
                     )
                 yield _finding("rises_with_epsilon", dataset, f"{variant}:{attack}", holds, detail)
 
@@ -54,7 +54,7 @@ def above_clean(published: Published) -> Iterator[Finding]:
                 if not holds:
                     repaired = (max(values) - clean) / (100 - clean)
                     detail += (
-                        f" At least {repaired:.0%} of the images that were wrong are right after the attack."
+                        f" At least {repaired:.0%} of the misclassified images are correct after the attack."
                         f" {WEAK_ATTACK} So would another test set for the attacked column."
                     )
                 yield _finding("above_clean", dataset, f"{variant}:{attack}", holds, detail)
@@ -85,7 +85,7 @@ def iterative_beats_single_step(published: Published) -> Iterator[Finding]:
 
 
 def jsma_ignores_epsilon(published: Published) -> Iterator[Finding]:
-    """JSMA's settings (threshold, distortion) hold no ε, so its accuracy should be one number a model."""
+    """JSMA's settings (threshold, distortion) hold no ε, so its accuracy should be one number per model."""
     for dataset in DATASETS:
         for variant in VARIANT_LABELS:
             values = [published.accuracy(dataset, variant, "jsma", eps) for eps in EPSILONS]
@@ -98,7 +98,7 @@ def jsma_ignores_epsilon(published: Published) -> Iterator[Finding]:
             if not holds:
                 detail += (
                     f" It stays within {max(gaps)} points of FGSM. A JSMA whose step or bound is ε would explain the "
-                    "change; the text does not say so."
+                    "change; the text does not mention one."
                 )
             yield _finding("jsma_ignores_epsilon", dataset, variant, holds, detail)
 

@@ -1,1 +1,1 @@
-"""Probes: what the attacks on whole models leave open, one measurement a file, each a number an image."""
+"""Probes: measurements beyond whole-image attacks, one per file, each with one number per image."""

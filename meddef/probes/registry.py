@@ -18,7 +18,7 @@ class Probe:
 
     Attributes:
         measure: of a model, images (N, 3, H, W), labels (N,), the settings, and what else is known of the images by
-            name; a number an image by name, (N,), NaN where there is none.
+            name; one number per image by name, (N,), NaN where there is none.
         rule: what its settings are.
         on_phantoms: it needs to know what was drawn.
     """

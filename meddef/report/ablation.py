@@ -43,7 +43,7 @@ def comparisons(report: Report, dataset: Dataset, eps: float) -> dict[tuple[str,
 
 
 def paired_differences(report: Report, eps: float) -> Table:
-    """Every step of the ablation, clean and under each attack at ``eps``, one row a dataset, step and condition."""
+    """Every step of the ablation, clean and under each attack at ``eps``, one row per dataset, step and condition."""
     rows = [
         {
             "dataset": dataset.label,
@@ -58,8 +58,8 @@ def paired_differences(report: Report, eps: float) -> Table:
         for (step, attack), found in comparisons(report, dataset, eps).items()
     ]
     caption = (
-        f"Two models that differ in one component, on the same images, at ε = {eps:g}: accuracy with it minus accuracy "
-        f"without it. {METHOD}"
+        f"Two models that differ in one component, on the same images, at ε = {eps:g}: accuracy with the component "
+        f"minus accuracy without it. {METHOD}"
     )
     return Table(pd.DataFrame(rows), caption, header=3)
 
@@ -97,6 +97,6 @@ def published_steps() -> Table:
     ]
     return Table(
         pd.DataFrame(rows),
-        "What the paper's tables print for the models that its ablation compares, in percent.",
+        "The paper's printed values for the models that its ablation compares, in percent.",
         left=("number",),
     )

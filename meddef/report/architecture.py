@@ -1,4 +1,4 @@
-"""The five models taken apart: parameters a block, tensor shapes. The only part of the report that needs torch."""
+"""The five models taken apart: parameters per block, tensor shapes. The only part of the report that needs torch."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ def parameters() -> Table:
                     "equal": DASH if printed == DASH else "yes" if f"{total / 1e6:.2f}" == printed else "no",
                 }
             )
-    return Table(
-        pd.DataFrame(rows), "Parameters in millions, to the two decimals that the paper prints.", header=2
-    )
+    return Table(pd.DataFrame(rows), "Parameters in millions, to the paper's two decimals.", header=2)
 
 
 def conclusion() -> Text:
@@ -84,9 +82,7 @@ def conclusion() -> Text:
     table = parameters().frame
     table = table[table["equal"] != DASH]
     met = int((table["equal"] == "yes").sum())
-    return Text(
-        f"{met} of {len(table)} published parameter counts are met to the two decimals that are printed."
-    )
+    return Text(f"{met} of {len(table)} published parameter counts are matched to the two printed decimals.")
 
 
 def shapes(image_size: Size, num_classes: int) -> Table:

@@ -18,15 +18,15 @@ TRAINED = "adversarial"
 # The question: the model with more, and the model with less.
 QUESTIONS = {
     "size alone": ("plain_capacity", "resnet18"),
-    "what the full model has beyond its size": ("full", "plain_capacity"),
+    "effect beyond size": ("full", "plain_capacity"),
     "self-attention alone": ("attention_only", "resnet18"),
-    "what the full model has beyond self-attention": ("full", "attention_only"),
+    "effect beyond self-attention": ("full", "attention_only"),
 }
 PARTS: dict[str, Parts] = {
     name: [(1, (more, TRAINED)), (-1, (less, TRAINED))] for name, (more, less) in QUESTIONS.items()
 }
 MODELS = tuple(dict.fromkeys(variant for pair in QUESTIONS.values() for variant in pair))
-NONE = "The two controls for the full model's size were not trained here, so this evidence has no answer."
+NONE = "This profile does not train the two controls for the full model's size; `cpu` does."
 
 
 def has_all(report: Report, dataset: Dataset) -> bool:
@@ -35,7 +35,7 @@ def has_all(report: Report, dataset: Dataset) -> bool:
 
 
 def table(report: Report, eps: float) -> Table:
-    """Differences of accuracy in percentage points, a row a condition, a column a question."""
+    """Differences of accuracy in percentage points, one row per condition, one column per question."""
     rows = []
     for dataset in report.datasets:
         for condition, found in effects(report, dataset, eps, PARTS).items():
@@ -65,7 +65,7 @@ def verdict(report: Report, eps: float) -> Text:
             tallies = "; ".join(
                 f"{name}: {tally(each[name] for each in found.values())}" for name in QUESTIONS
             )
-            sentences.append(f"{dataset.label}, without attack and under attacks: {tallies}.")
+            sentences.append(f"{dataset.label}, on clean images and under attacks: {tallies}.")
     return Text("\n".join(f"- {sentence}" for sentence in sentences) or NONE)
 
 

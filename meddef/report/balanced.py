@@ -17,8 +17,8 @@ from meddef.records import CLASS_CHARACTERS, Record, attack_frame
 from meddef.statistics import BalancedAccuracy, Proportion
 
 NOTE = (
-    "Balanced: the mean over classes of each class's accuracy. Constant answer: the largest class of the very images "
-    "attacked, given to all of them."
+    "Balanced: the mean of the per-class accuracies. Constant answer: the largest class of the attacked images, "
+    "predicted for all of them."
 )
 
 
@@ -45,7 +45,7 @@ def balanced_accuracy(record: Record, which: str = "after") -> BalancedAccuracy:
 def constant_answer(record: Record) -> ConstantAnswer:
     """Of the images of an attack record; of classes of one size the first. Raises ValueError where there are none."""
     if not record["labels"]:
-        raise ValueError("no images, so no answer is right")
+        raise ValueError("no images, so no constant answer")
     size: Counter[str] = Counter(record["labels"])
     most = max(sorted(size), key=lambda label: size[label])
     share = Proportion(size[most], len(record["labels"]))

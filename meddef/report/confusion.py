@@ -49,7 +49,7 @@ def _sizes(records: list[Record]) -> str:
 
 
 def clean_records(report: Report, dataset: Dataset) -> list[Record]:
-    """Predictions on the whole test split without attack, a record a model and seed."""
+    """Predictions on the whole test split without attack, one record per model and seed."""
     return [record for record in report.grid("test", dataset.name) if record["attack"] == "clean"]
 
 
@@ -63,14 +63,14 @@ def attacked_records(report: Report, dataset: Dataset, eps: float) -> list[Recor
 
 
 def per_class(report: Report) -> Table:
-    """Sensitivity and specificity of every class on the whole clean test split, a row a class and model."""
-    caption = "Sensitivity and specificity (%) of each class without attack, with 95 % intervals."
+    """Sensitivity and specificity of every class on the whole clean test split, one row per class and model."""
+    caption = "Sensitivity and specificity (%) of each class on clean images, with 95 % intervals."
     return _per_class([(d, clean_records(report, d)) for d in report.datasets], caption)
 
 
 def per_class_attacked(report: Report, attack: str, eps: float) -> Table:
     """``per_class`` under ``attack`` at ``eps``, on the images of the epsilon grid."""
-    caption = f"The same under {attack_name(attack)}, ε = {eps:g}, on the images that were attacked."
+    caption = f"The same under {attack_name(attack)}, ε = {eps:g}, on the attacked images."
     found = [
         (d, [r for r in attacked_records(report, d, eps) if r["attack"] == attack]) for d in report.datasets
     ]
@@ -150,7 +150,7 @@ def published_entries(report: Report) -> Table:
                     "here": _entry(counts, dataset.classes, true, predicted),
                 }
             )
-    caption = "Full DAAM without attack: the entries named in the paper's text, and ours."
+    caption = "Full DAAM on clean images: the entries named in the paper's text, and ours."
     if max(seeds, default=0) > 1:
         caption += f" Our counts are means over {max(seeds)} seeds."
     return Table(pd.DataFrame(rows), caption, header=2)

@@ -41,9 +41,9 @@ HEADINGS = {
     TRAINING["full"]: "adversarial\ntraining,\nFull DAAM",
     INTERACTION: "interaction",
 }
-IN_PLACE = "The full model in place of ResNet18 adds DAAM, self-attention and their fusion"
+IN_PLACE = "Replacing ResNet18 by the full model adds DAAM, self-attention and their fusion"
 NONE = (
-    "This profile does not train ResNet18 and the full model both ways, so it has no answer; profiles that list "
+    "This profile does not train both ResNet18 and the full model cleanly and adversarially; profiles that list "
     "`controls` do."
 )
 Condition = tuple[str, float | None]  # attack, epsilon
@@ -108,7 +108,7 @@ def _in_sequence(condition: Condition) -> bool:
 
 
 def table(report: Report, eps: float) -> Table:
-    """The effects of architecture and of training, a row a condition."""
+    """The effects of architecture and of training, one row per condition."""
     rows = []
     for dataset in report.datasets:
         for condition, found in effects(report, dataset, eps).items():
@@ -123,10 +123,11 @@ def table(report: Report, eps: float) -> Table:
                 }
             )
     caption = (
-        "What moves accuracy, in percentage points: the full model in place of ResNet18 under each training, "
-        "adversarial in place of clean training of each architecture, and how much more the architecture changes where "
-        f"training is adversarial than where it is clean (interaction). {IN_PLACE}{_sizes(report)}. {METHOD} "
-        "Equivalences without attack and under PGD are tested in the order of ε, until one fails."
+        "Effects on accuracy, in percentage points: replacing ResNet18 by the full model under each training, "
+        "replacing clean by adversarial training for each architecture, and the difference between the "
+        f"architecture's effects under adversarial and clean training (interaction). {IN_PLACE}{_sizes(report)}. "
+        f"{METHOD} "
+        "Equivalence on clean images and under PGD is tested in the order of ε, until one test fails."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
@@ -166,9 +167,9 @@ def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
     training = " and ".join(f"{judgement(found[TRAINING[v]])} for {plain_label(v)}" for v in ARCHITECTURES)
     adversarial, clean = (judgement(found[DAAM[training]]) for training in ("adversarial", "clean"))
     return (
-        f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training moves "
-        f"accuracy by {training}; the full model in place of ResNet18 moves it by {adversarial} where training is "
-        f"adversarial and by {clean} where it is clean."
+        f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training changes "
+        f"accuracy by {training}; replacing ResNet18 by the full model changes it by {adversarial} under adversarial "
+        f"and by {clean} under clean training."
     )
 
 
@@ -183,8 +184,8 @@ def _of_one_class(attacked: Mapping[tuple[str, str], Mapping[int, Record]]) -> s
     shares = " and ".join(f"{s.largest} of {s.right} for {plain_label(v)}" for v, s in found.items())
     first = found[ARCHITECTURES[0]]
     return (
-        f"Of the images that stay right with adversarial training, {shares} show {first.name}, as "
-        f"{100 * first.share:.0f} % of all do; {WHY}."
+        f"Of the images that stay correct with adversarial training, {shares} show {first.name}, as do "
+        f"{100 * first.share:.0f} % of all; {WHY}."
     )
 
 
@@ -196,8 +197,8 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
         differ = "; ".join(condition_words(c) for c, each in few if each.these_differ)
         return (
             f"ResNet18 and the full model, both trained adversarially: {few[0][1].these} "
-            f"{f'differ ({differ})' if differ else 'are not shown to differ'}. With so few nothing follows for the "
-            "architectures, neither that they differ nor that they do not."
+            f"{f'differ ({differ})' if differ else 'are not shown to differ'}. So few allow no conclusion about the "
+            "architectures, either way."
         )
     shown = [c for c, each in ours.items() if each.is_equivalent]
     left = [
@@ -207,8 +208,8 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
     ]
     if not shown:
         return (
-            "ResNet18 and the full model, both trained adversarially, are under no condition shown to be equally "
-            f"accurate ({'; '.join(left)})."
+            "ResNet18 and the full model, both trained adversarially, are not shown to be equally accurate under any "
+            f"condition ({'; '.join(left)})."
         )
     margins = " and ".join(
         f"±{margin:g} points {where}"
@@ -239,6 +240,6 @@ def _over_all(found: dict[Condition, dict[str, Effect]]) -> str:
     of_full = {condition: each[DAAM["adversarial"]] for condition, each in found.items()}
     condition, most = max(of_full.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
     return (
-        f"Without attack and under attacks, by effect: {told}. The largest effect of the full model in place of "
-        f"ResNet18 with adversarial training: {judgement(most)}, {condition_words(condition)}, n = {most.n}."
+        f"On clean images and under attacks, by effect: {told}. The largest effect of replacing ResNet18 by the full "
+        f"model under adversarial training: {judgement(most)}, {condition_words(condition)}, n = {most.n}."
     )

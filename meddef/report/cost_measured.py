@@ -21,7 +21,7 @@ COLUMNS = [*MODEL, "section", "part", "passes", "seconds"]
 
 
 def effort(report: Report) -> pd.DataFrame:
-    """One row a cell of training, attack, saliency or a probe of a model.
+    """One row per cell of training, attack, saliency or a probe of a model.
 
     Columns: dataset, variant, training, seed, section (the grid of an attack, else the kind), part (the attack, or how
     the model was trained), passes (``meddef.cost_model``, of images that resist to the end), seconds (of one worker).
@@ -114,9 +114,9 @@ def table(report: Report) -> Table:
         for (section, part), row in found.iterrows()
     ]
     caption = (
-        f"{report.title}: {duration(found['seconds'].sum())} of one worker. A thousand passes took "
-        f"{1000 * cost_of_a_pass(cells):.1f} s in all; a pass of the dearest part took {each.max() / each.min():.1f} "
-        "times as long as one of the cheapest."
+        f"Profile {report.profile}: {duration(found['seconds'].sum())} of one worker. A thousand passes took "
+        f"{1000 * cost_of_a_pass(cells):.1f} s overall; a pass of the most expensive part took "
+        f"{each.max() / each.min():.1f} times as long as one of the cheapest."
     )
     return Table(pd.DataFrame(rows), caption, header=1, left=("part",))
 

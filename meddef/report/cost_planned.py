@@ -33,7 +33,7 @@ def split_sizes(dataset: DatasetSettings) -> Mapping[str, int]:
     card = CARDS.get(dataset.name)
     if card is None or not card.published_counts:
         raise InputError(
-            f"nobody says how many images '{dataset.name}' has: "
+            f"it is unknown how many images '{dataset.name}' has: "
             "use a dataset with a card, or phantoms with sizes in the profile"
         )
     released = {split: sum(counts.values()) for split, counts in card.published_counts.items()}
@@ -45,7 +45,7 @@ def split_sizes(dataset: DatasetSettings) -> Mapping[str, int]:
 
 
 def planned(profile: Profile) -> pd.DataFrame:
-    """One row a cell, as ``make_plan`` would have it with ``split_sizes`` images.
+    """One row per cell, as ``make_plan`` would have it with ``split_sizes`` images.
 
     Columns: dataset, variant, training, seed, section (as ``Cell.section``), task (cells of one model that have the
     same value run on one worker in turn), n (images attacked), passes. Cells of kind "data" are left out.

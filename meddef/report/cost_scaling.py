@@ -25,8 +25,8 @@ SEEDS = [0, 1, 2]
 BEYOND_VARIANTS, BEYOND_DATASETS = 100, 10
 AGREEMENT = 0.30  # how far a predicted time may be from the measured one
 ENGINE = Path("results") / "bench" / "engine.json"
-NOTHING = "No measurement is published: `python -m tests.bench.bench_plan` makes one.\n"
-RATE = 1000.0  # passes a second that the reader can divide by his own
+NOTHING = "No measurement is stored: run `python -m tests.bench.bench_plan`.\n"
+RATE = 1000.0  # passes per second that the reader can divide by his own
 
 
 def pages(reports: Sequence[Report], root: Path) -> dict[str, str]:
@@ -52,8 +52,8 @@ def pages(reports: Sequence[Report], root: Path) -> dict[str, str]:
 def passes_explained() -> str:
     """The unit of work, in a sentence."""
     return (
-        "Work is counted in *passes*: one image forward and backward through the full model. A forward pass alone is "
-        f"{FORWARD:g} passes, an image in a training step {UPDATE:g}, a step of PGD on it one."
+        "Work is counted in *passes*: one image forward and backward through the full model. A forward pass alone "
+        f"counts {FORWARD:g}, an image in a training step {UPDATE:g}, a PGD step on it one."
     )
 
 
@@ -95,7 +95,7 @@ def _images(profile: Profile) -> int:
 
 
 def throughput(reports: Sequence[Report]) -> Table:
-    """Passes a second of each measured run, and how well one part of it predicts another."""
+    """Passes per second of each measured run, and how well one part of it predicts another."""
     rows = []
     for report in reports:
         cells = in_order(report)
@@ -110,19 +110,19 @@ def throughput(reports: Sequence[Report]) -> Table:
                 {
                     "run": report.title,
                     "device": " ".join(sorted({row["device"] for row in report.provenance})),
-                    "passes a second": f"{1 / cost_of_a_pass(cells):.0f}",
+                    "passes per second": f"{1 / cost_of_a_pass(cells):.0f}",
                     "workers": f"{at_once(report.provenance):.1f}",
                     "calibrated on": name,
                     "predicted / measured, the rest": f"{ratios[0]:.2f}" if ratios else DASH,
-                    "the other way round": f"{ratios[1]:.2f}" if ratios else DASH,
+                    "predicted / measured, vice versa": f"{ratios[1]:.2f}" if ratios else DASH,
                     f"within {100 * AGREEMENT:.0f} %": _agrees(ratios),
                 }
             )
     caption = (
-        "One worker of each published run, and how many were at work on average (those of a GPU share it). A part of "
-        "the run gives the seconds of a pass, from which the time of the rest is predicted: every second model the "
-        "others, and the trainings the attacks. Attacks that end when an image falls (ensemble, JSMA) count as if "
-        "every image resisted: an upper bound."
+        "One worker of each stored run, and the average number at work (those of a GPU share it). The seconds per "
+        "pass of one part of the run predict the time of the rest: every second model predicts the others, and "
+        "trainings predict attacks. Attacks that stop at success (ensemble, JSMA) count as if every image resisted: "
+        "an upper bound."
     )
     return Table(pd.DataFrame(rows), caption, header=4)
 
@@ -145,8 +145,8 @@ def time_needed(loads: Sequence[Load], report: Report) -> Table:
             rows.append(_hours(load, f"{whose}, {part}", cells, rate * pixels / load.pixels))
         rows.append(_hours(load, "all", load.cells, rate * pixels / load.pixels))
     caption = (
-        f"Hours of one worker at {RATE:,.0f} passes a second (divide by your own thousands), and at the "
-        f"{rate:.0f} a second measured here ({report.title}), scaled by the number of pixels."
+        f"Hours of one worker at {RATE:,.0f} passes per second (scale to your own rate), and at the {rate:.0f} per "
+        f"second of profile {report.profile}, scaled from {size} px by the number of pixels."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
@@ -177,8 +177,8 @@ def limits(loads: Sequence[Load]) -> Table:
             row[f"{workers:,}"] = f"{found.passes(workers) / RATE / 3600:,.0f} h"
         rows.append(row)
     caption = (
-        f"Hours at best with so many workers of {RATE:,.0f} passes a second each. The longest chain is a training and "
-        "the longest group of attacks on its model; past the useful workers, more of them change nothing."
+        f"Lower bound in hours by number of workers, of {RATE:,.0f} passes per second each. The longest chain is a "
+        "training and the longest group of attacks on its model; beyond the useful number, more workers change nothing."
     )
     return Table(pd.DataFrame(rows), caption)
 
@@ -202,17 +202,17 @@ def storage(loads: Sequence[Load], report: Report) -> Table:
         rows.append(
             {
                 "load": load.name,
-                "files of cells": f"{load.times * len(load.cells):,}",
+                "cell files": f"{load.times * len(load.cells):,}",
                 "records and provenance": _bytes(text),
                 "weights": _bytes(models * weights),
-                "checkpoint of a training at work": _bytes(IN_TRAINING * weights),
-                "prepared images": _bytes(load.images * load.pixels),
+                "checkpoint of a running training": _bytes(IN_TRAINING * weights),
+                "prepared images": _bytes(load.images * load.image_size**2),
             }
         )
     caption = (
-        f"From the records of {report.title}: {head:.0f} bytes for an attack and 3 more for each image, "
-        f"{epoch:.0f} for an epoch, {origin:.0f} for the circumstances of a cell, {_bytes(weights)} for a model; the "
-        "files of the cells in the run folder hold the text once more. Images are one byte a pixel."
+        f"From profile {report.profile}: {head:.0f} bytes per attack plus 3 per image, {epoch:.0f} per epoch, "
+        f"{origin:.0f} for the provenance of a cell, {_bytes(weights)} per model; the cell files in the run folder "
+        "hold the text a second time. Images take one byte per pixel."
     )
     return Table(pd.DataFrame(rows), caption)
 
@@ -232,7 +232,7 @@ def engine(bench: dict[str, Any]) -> Table:
     ]
     origin = bench["provenance"]
     caption = (
-        f"CPU time of one process for each cell; {origin['hardware']['cpu']}, commit {origin['commit'][:12]}."
+        f"CPU time of one process per cell; {origin['hardware']['cpu']}, commit {origin['commit'][:12]}."
     )
     return Table(pd.DataFrame(rows), caption)
 
@@ -246,7 +246,7 @@ def _bytes(count: Any) -> str:
 
 
 def estimate(profile: Profile, passes_a_second: float, workers: int) -> Table:
-    """Cells, passes and time of a profile, without its data, with ``workers`` that do so many passes a second each."""
+    """Cells, passes and time of a profile, without its data, with ``workers`` of ``passes_a_second`` each."""
     cells = planned(profile)
     rows = [
         {
@@ -261,7 +261,7 @@ def estimate(profile: Profile, passes_a_second: float, workers: int) -> Table:
     found = scale(cells)
     caption = (
         f"Profile {profile.name}: {len(cells):,} cells, {found.total:,.0f} passes. With {workers} worker(s) of "
-        f"{passes_a_second:.0f} passes a second: {duration(found.passes(workers) / passes_a_second)} at best; "
-        f"more than {found.useful} do not help."
+        f"{passes_a_second:.0f} passes per second: {duration(found.passes(workers) / passes_a_second)} at least; more "
+        f"than {found.useful} do not help."
     )
     return Table(pd.DataFrame(rows), caption, header=1, left=("part",))

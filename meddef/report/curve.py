@@ -10,7 +10,7 @@ from meddef.report.display import Table, Text
 from meddef.report.labels import short_label
 from meddef.report.report import Report
 
-NONE = "This profile has no long training with looks at test images on the way; `cpu` has two."
+NONE = "This profile has no long training that is evaluated on test images along the way; `cpu` has two."
 
 
 def points(report: Report) -> pd.DataFrame:
@@ -52,9 +52,9 @@ def table(report: Report) -> Table | Text:
         rows.append(row | {"images lost, won": f"{lost}, {won}", "p": f"{p:.2g}"})
     look, n = records[0]["look"], records[0]["n"]
     caption = (
-        f"Trained adversarially for {records[0]['epochs']} epochs. Accuracy (%) on {n} test images, without attack and "
-        f"under PGD ({look['steps']} steps, ε = {look['eps']:.3g}). Lost, won: images that are right under PGD at the "
-        "best epoch only, at the last only; p: exact McNemar, of two sets of weights of one training."
+        f"Trained adversarially for {records[0]['epochs']} epochs. Accuracy (%) on {n} test images, clean and under "
+        f"PGD ({look['steps']} steps, ε = {look['eps']:.3g}). Lost, won: images that are correct under PGD at the "
+        "best epoch only, at the last only; p: exact McNemar, between two sets of weights of one training."
     )
     return Table(pd.DataFrame(rows), caption)
 

@@ -21,7 +21,7 @@ from meddef.statistics import FEWEST_TRAININGS
 
 FOLDER = Path("results") / "decisions"
 COMMAND = "python -m meddef.laboratory.decisions"
-NOTHING = f"The readings were not run: `{COMMAND}` does."
+NOTHING = f"The readings were not run: run `{COMMAND}`."
 ONE_TRAINING = ("pruning", "epsilon_space")  # decisions whose two readings are of the same trained models
 Condition = tuple[str, float, float]  # attack, ε, share pruned
 
@@ -104,10 +104,10 @@ def summary(records: list[Record]) -> str:
     sizes = {CARDS[r["dataset"]].title: r["n"] for r in records}
     images = "; ".join(f"{title}, n = {n} test images" for title, n in sizes.items())
     few = seeds < FEWEST_TRAININGS
-    luck = " With so few trainings a difference may be the luck of one of them, and no verdict on a reading follows."
+    luck = " With so few trainings a difference may be due to chance, and no verdict on a reading follows."
     return (
-        f"The full model, trained small on phantoms for each reading, {seeds} seed{'s' * (seeds > 1)}. {images}. Small "
-        f"models on drawings show whether a reading can matter, not what it does at full size.{luck * few}"
+        f"The full model, trained small on phantoms for each reading, {seeds} seed{'s' * (seeds > 1)}. {images}. "
+        f"Small models on phantoms show whether a reading can matter, not its effect at full size.{luck * few}"
         f"{_collapsed(records)}"
     )
 
@@ -130,8 +130,8 @@ def _collapsed(records: list[Record]) -> str:
     if not low:
         return ""
     return (
-        f" In {low} of the {len(conditions)} conditions below neither reading has more right than one answer for all "
-        "images would: there is little left in which the readings could differ."
+        f" In {low} of the {len(conditions)} conditions below neither reading exceeds the constant answer, which "
+        "leaves little room for a difference."
     )
 
 
@@ -218,4 +218,4 @@ def origin_of(origin: list[Record]) -> Table:
         f"{in_plain_words(name)} {value:g}" for name, value in origin[0]["settings"]["pgd"].items()
     )
     frame = pd.DataFrame({"": list(rows), "value": list(rows.values())})
-    return Table(frame, "Where these numbers come from.", left=("value",))
+    return Table(frame, "Provenance.", left=("value",))

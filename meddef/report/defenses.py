@@ -1,7 +1,7 @@
 """Defences around a trained model, each under a naive, an adaptive and a transfer attack, and certificates.
 
 from meddef.report import defenses
-defenses.table(report)  # three attackers side by side, a row a model and defence
+defenses.table(report)  # three attackers side by side, one row per model and defence
 defenses.verdict(report)  # which defence holds, which only breaks gradients
 defenses.certified(report)  # accuracy that is proven at a radius beside what an attack leaves
 """
@@ -64,16 +64,16 @@ def table(report: Report) -> Table:
         }
         rows.append({**_named(report, place), **cells, "n": str(next(iter(first.values()))["n"])})
     caption = (
-        "Accuracy in percent with its 95 % interval. The naive attacker has the gradients that the defence hands out "
-        "(none through a codec, a rounding or a classifier without gradients; one draw of the noise), the adaptive one "
-        "goes around it (straight through, or the mean over draws), transfer attacks the model without the defence. "
-        "Strongest is the worst of the three for each image: what a defence is worth."
+        "Accuracy in percent with its 95 % interval. The naive attacker uses the defence's own gradients (none "
+        "through a codec, a rounding or a classifier without gradients; one draw of the noise), the adaptive one "
+        "bypasses the defence (straight-through, or the mean over draws), the transfer attacker attacks the bare "
+        "model. Strongest is the worst of the three for each image, by which a defence is rated."
     )
     return Table(pd.DataFrame(rows), caption, header=2, left=("defence",))
 
 
 def verdict(report: Report) -> Text:
-    """A sentence a defence and ε: whether it holds, and how much of it the naive attack made up."""
+    """One sentence per defence and ε: whether it holds, and how much of it the naive attack made up."""
     sentences = []
     for place, attackers in by_attacker(report).items():
         rates = {name: mean_interval(records, "robust") for name, records in attackers.items()}
@@ -82,10 +82,10 @@ def verdict(report: Report) -> Text:
             continue
         named = _named(report, place)
         gap = naive.value - strongest.value
-        said = "broken gradients made up the difference" if gap >= BROKEN else "gradients hide little"
+        said = "broken gradients account for the difference" if gap >= BROKEN else "gradients hide little"
         sentences.append(
             f"{named['dataset']}, {named['model']}, {place.defense}, {attack_name(place.attack)} at ε = "
-            f"{budget(place.eps)}: {naive.words()} right under the naive attacker, {strongest.words()} under the "
+            f"{budget(place.eps)}: {naive.words()} correct under the naive attacker, {strongest.words()} under the "
             f"strongest of three: {said}."
         )
     return bullets(sentences)
@@ -102,16 +102,16 @@ def certified(report: Report) -> Table:
             cells = {
                 "L2 radius": f"{radius:g}",
                 "certified right": _share(certified_right(record, radius), record["n"]),
-                "right under attack": _share(under["correct_after"], under["n"]) if under else DASH,
+                "correct under attack": _share(under["correct_after"], under["n"]) if under else DASH,
                 "abstains": f"{100 * record['certified'].count(NO_CERTIFICATE) / record['n']:.1f}",
                 "n": str(record["n"]),
                 "seed": str(record["seed"]),
             }
             rows.append(_named(report, place) | cells)
     caption = (
-        "Randomized smoothing: share of test images, in percent, whose answer is right and proven to stay within the "
-        "L2 radius (by the Clopper-Pearson bound), and what is right under PGD of that radius through the mean over "
-        "draws of noise. Radius 0 is a right answer without abstention."
+        "Randomized smoothing: share of test images, in percent, with a correct prediction that is certified within "
+        "the L2 radius (Clopper-Pearson bound), and accuracy under PGD of that radius through the mean over draws of "
+        "noise. Radius 0 is a correct prediction without abstention."
     )
     return Table(pd.DataFrame(rows), caption, header=2, left=("defence",))
 

@@ -142,10 +142,10 @@ def seeds_note(seeds: Iterable[int]) -> str:
     counts = sorted(set(seeds))
     if not counts or counts[-1] == 1:
         return ""
-    fewer = " A cell computed with fewer seeds says so." if len(counts) > 1 else ""
+    fewer = " Cells with fewer seeds are marked." if len(counts) > 1 else ""
     return (
-        f" Means over {counts[-1]} seeds ± their standard deviation, the spread of training; the interval, that of one "
-        f"seed averaged, is for the choice of images, which seeds share.{fewer}"
+        f" Means over {counts[-1]} seeds ± standard deviation over seeds; the interval, averaged over seeds, is for "
+        f"the choice of images, which the seeds share.{fewer}"
     )
 
 

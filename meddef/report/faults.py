@@ -15,7 +15,7 @@ import pandas as pd
 
 from meddef.report.display import Table
 
-NOTHING = "The tests do not lie beside this book, so there is nothing to show."
+NOTHING = "The tests are not part of this installation, so there is nothing to show."
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def table(found: list[Fault]) -> Table:
         {
             "fault": fault.tried,
             "what happens": fault.outcome,
-            "the message holds": f"“{fault.says}”" if fault.says else None,
+            "the message contains": f"“{fault.says}”" if fault.says else None,
             "test": fault.test.replace("::", "\n"),
         }
         for fault in found
     ]
-    caption = f"{len(found)} faults, each committed by a test that checks the outcome and the words."
-    left = ("what happens", "the message holds", "test")
+    caption = f"{len(found)} faults, each injected by a test that checks the outcome and the message."
+    left = ("what happens", "the message contains", "test")
     return Table(pd.DataFrame(rows), caption, left=left)

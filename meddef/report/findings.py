@@ -33,7 +33,7 @@ def data(report: Report) -> Text:
         sizes = " / ".join(f"{dataset.size(split):,}" for split in ("train", "val", "test"))
         sentences.append(
             f"{dataset.label}: {sizes} images for training / validation / test, "
-            f"{removed} training images left out because they repeat another image."
+            f"{removed} training images removed as duplicates."
         )
     return bullets(sentences)
 
@@ -52,7 +52,7 @@ def ablation(report: Report, eps: float) -> Text:
         )
         (step, attack), most = max(found.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
         sentences.append(
-            f"{dataset.label}, what adding a component changes: {told}. The largest difference is {step} under "
+            f"{dataset.label}, effect of adding a component: {told}. The largest difference is {step} under "
             f"{attack_name(attack)}: {most.words()} on n = {most.n} ({most.verdict})."
         )
         sentences += _of_one_class(report, dataset, eps)
@@ -72,7 +72,7 @@ def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
     low, high = (f"{100 * end(s.largest / s.right for s in found):.0f}" for end in (min, max))
     shares = low if low == high else f"{low} to {high}"
     return [
-        f"{dataset.label}: of the images that stay right under PGD where training is adversarial, by model, {shares} % "
+        f"{dataset.label}: of the images that stay correct under PGD with adversarial training, by model, {shares} % "
         f"show {found[0].name}, against {100 * found[0].share:.0f} % of all images; {WHY}."
     ]
 
@@ -84,8 +84,8 @@ def _feature_map(size: tuple[int, int]) -> str:
     if here == there:
         return f"The components work on {here} positions, as in the paper."
     return (
-        f"At {px(size)} the components work on {here} positions, at the paper's {printed} px on "
-        f"{there}: what is not seen here may show there."
+        f"At {size} px the components work on {here} × {here} positions, at the paper's {printed} px on "
+        f"{there} × {there}: effects not seen here may appear there."
     )
 
 
@@ -104,12 +104,12 @@ def epsilon(report: Report) -> Text:
 def _agreement(pairs: pd.DataFrame, rate: str) -> str:
     both = pairs.dropna(subset=["published", rate])
     if both.empty:
-        return "no measured value has a published twin."
+        return "no measured value has a published counterpart."
     inside = (both["published"] >= both[f"{rate}_low"]) & (both["published"] <= both[f"{rate}_high"])
     width = both[f"{rate}_high"] - both[f"{rate}_low"]
     gap = (both["published"] - both[rate]).abs()
     return (
-        f"of {len(both)} measured values with a published twin, {int(inside.sum())} have it within their 95 % "
+        f"of {len(both)} measured values with a published counterpart, {int(inside.sum())} have it within their 95 % "
         f"interval; the median difference is {gap.median():.1f} points, the largest {gap.max():.1f}. The intervals are "
         f"{width.min():.0f} to {width.max():.0f} points wide."
     )
@@ -126,7 +126,7 @@ def _above_clean(pairs: pd.DataFrame) -> str:
     known = joined.dropna(subset=["published", "published_clean"])
     printed = int((known["published"] > known["published_clean"]).sum())
     return (
-        f"Accuracy under PGD lies above accuracy without attack in {printed} of {len(known)} published rows "
+        f"Accuracy under PGD exceeds clean accuracy in {printed} of {len(known)} published rows "
         f"and in {measured} of {len(joined)} measured ones."
     )
 
@@ -163,8 +163,8 @@ def pruning(report: Report, eps: float) -> Text:
                 f"and at most {in_words(best, 'clean')}, at {100 * best['prune_rate']:.0f} %, n = {best['n']}"
             )
             sentences.append(
-                f"{model_label('full', 'adversarial')} without attack: "
-                f"{in_words(start, 'clean')} at {100 * start['prune_rate']:.0f} % pruned, n = {start['n']}, "
+                f"{model_label('full', 'adversarial')} on clean images: {in_words(start, 'clean')} at "
+                f"{100 * start['prune_rate']:.0f} % pruned, n = {start['n']}, "
                 f"{'no less than at any other rate' if best['clean'] == start['clean'] else most}."
             )
     return bullets(sentences)
@@ -201,13 +201,13 @@ def comparison(report: Report) -> Text:
         seeds = max((row["seeds"] for row in rows), default=0)
         if told:
             sentences.append(
-                f"{dataset.label}: of the {right} images that the unpruned full model had right, PGD succeeds on "
-                f"{told}{f' (means of {seeds} seeds)' if seeds > 1 else ''}."
+                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {in_words(row, 'asr')} of the "
+                f"{row['right']} images that the unpruned full model classified correctly{several}."
             )
     return bullets(sentences)
 
 
 def quotes(*ids: str) -> Text:
-    """What the paper says, in its words, from the ledger of claims: a bullet a claim, with its place."""
+    """What the paper says, in its words, from the ledger of claims: one bullet per claim, with its place."""
     known = {claim["id"]: claim for claim in CLAIMS}
     return Text("\n".join(f"- “{known[name]['quote']}” ({place(known[name]['section'])})" for name in ids))

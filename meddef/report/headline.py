@@ -30,7 +30,7 @@ class Left:
     """What attacks together leave of one model: an image is right only if it is right after every one of ``attacks``.
 
     ``rates`` holds "robust" and "balanced" with ``_low``, ``_high`` and ``_spread``, in percent, means over ``seeds``
-    trainings of the ``n`` images that all the attacks saw. ``records`` are the worst cases, one a seed.
+    trainings of the ``n`` images that all the attacks saw. ``records`` are the worst cases, one per seed.
     """
 
     attacks: tuple[str, ...]

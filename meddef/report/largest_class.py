@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from meddef.records import Record
 
-WHY = "a model that answers nothing else gets those right under any attack"
+WHY = "a model that predicts only this class is correct on those under any attack"
 
 
 @dataclass(frozen=True)

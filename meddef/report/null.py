@@ -1,7 +1,7 @@
-"""What "clear" is worth: comparisons in which nothing differs but the training's luck, under two rules.
+"""False positives of the verdict "clear" where models differ only by the randomness of training, for two tests.
 
-Seeds of one model against each other, and trainings of one way with their labels shuffled. The old rule drew images
-anew and held trainings fixed; today's draws both.
+Seeds of one model are compared with each other, and trainings of one kind with their labels shuffled. The earlier test
+treated only images as random; the current one treats trainings and images as random.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def seed_pairs(trainings: Iterable[Training]) -> list[tuple[Training, Training]]
 
 
 def shuffles(trainings: Iterable[Training]) -> list[tuple[list[Training], list[Training]]]:
-    """``DRAWS`` ways to take three against three of the trainings made the ``SHUFFLED`` way, whatever the model."""
+    """``DRAWS`` ways to take three against three of the ``SHUFFLED`` trainings, regardless of the model."""
     pool = sorted(training for training in trainings if training[1] == SHUFFLED)
     random = np.random.default_rng(0)
     drawn = [random.permutation(len(pool))[: 2 * FEWEST_TRAININGS] for _ in range(DRAWS)]
@@ -59,7 +59,7 @@ def pair_p(found: Answers, pair: tuple[Training, Training]) -> list[float]:
 
 
 def draw_p(found: Answers, sides: tuple[list[Training], list[Training]]) -> tuple[list[float], list[float]]:
-    """A condition each: p of images alone, 1 where the seeds' signs differ as the old rule had it, and p of today."""
+    """Per condition: p of images alone (1 where the seeds' signs differ, as earlier), and p of the current test."""
     old, today = [], []
     for ours in found.values():
         first, second = (np.array([ours[training] for training in side]) for side in sides)
@@ -79,15 +79,15 @@ def table(report: Report) -> Table | None:
 
 
 def enough(found: Answers) -> bool:
-    """Whether trainings can be set against each other, seed against seed and three against three."""
+    """Whether there are enough trainings to compare, in pairs of seeds and three with three."""
     trainings = next(iter(found.values()), {})
     same = [training for training in trainings if training[1] == SHUFFLED]
     return bool(seed_pairs(trainings)) and len(same) >= 2 * FEWEST_TRAININGS
 
 
 def rates(found: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """p of seed against seed by images alone (pairs, conditions), and of the ``shuffles`` by the old rule and by
-    today's (draws, conditions each)."""
+    """p of seed pairs by images alone (pairs, conditions), and of the ``shuffles`` by the earlier and the current test
+    (draws, conditions each)."""
     trainings = next(iter(found.values()))
     pairs = np.array([pair_p(found, pair) for pair in seed_pairs(trainings)])
     drawn = [draw_p(found, sides) for sides in shuffles(trainings)]
@@ -110,14 +110,15 @@ def _table(found: Answers, where: str) -> Table:
     trainings = next(iter(found.values()))
     pairs, pool = len(kinds[0]), sum(training[1] == SHUFFLED for training in trainings)
     caption = (
-        f"How often a rule calls different what only the luck of training tells apart; 5 % would be right. {where}. "
-        f"Seed against seed: all {pairs} pairs of seeds of {len({t[:2] for t in trainings})} models, McNemar's test "
-        f"over images, after correction for the {len(names)} conditions of a pair (Holm) too. Shuffled: {DRAWS} random "
-        f"draws of three against three of the {pool} trainings with {SHUFFLED} training, whatever the model, by the "
-        "old rule (images alone, one sign for all seeds) and by today's (trainings and images), before correction. "
-        "The last row counts pairs and draws with at least one difference after it. Below 5 % today's rule is timid, "
-        'and its price is that "open" is a common answer. The draws take the same trainings over and over, so that '
-        "their number does not tell how far the shares would move with other trainings."
+        "False positive rate of each test where models differ only by the randomness of training; nominal: 5 %. "
+        f"{where}. "
+        f"Seed pairs: all {pairs} pairs of seeds of {len({t[:2] for t in trainings})} models, McNemar's test over "
+        f"images, also Holm-corrected for the {len(names)} conditions of a pair. Shuffled: {DRAWS} random "
+        f"draws of three against three of the {pool} trainings with {SHUFFLED} training, regardless of the model, by "
+        "the earlier test (images alone, one sign for all seeds) and by the current one (trainings and images), "
+        "uncorrected. The last row counts pairs and draws with at least one difference after correction. Below 5 % the "
+        'current test is conservative, at the price that "open" is a common outcome. The draws reuse the same '
+        "trainings, so their number does not indicate how much the shares would vary with other trainings."
     )
     return Table(pd.DataFrame(rows), caption)
 
@@ -127,8 +128,8 @@ def _row(name: str, n: str, clear: list[np.ndarray], corrected: np.ndarray) -> M
     return {
         "condition": name,
         "n": n,
-        "seed against seed,\nimages alone": f"{pairs.sum()} of {pairs.size}",
+        "seed pairs,\nimages alone": f"{pairs.sum()} of {pairs.size}",
         "the same,\ncorrected": f"{corrected.sum()} of {corrected.size}",
         "shuffled,\nimages alone": f"{100 * old.mean():.1f} %",
-        "shuffled,\ntoday's rule": f"{100 * today.mean():.1f} %",
+        "shuffled,\ncurrent test": f"{100 * today.mean():.1f} %",
     }

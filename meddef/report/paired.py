@@ -22,12 +22,11 @@ from meddef.statistics import FEWEST_TRAININGS, FLOOR, holm, margin
 
 K = TypeVar("K")
 METHOD = (
-    "Below a difference stand its 95 % interval and the range over seeds. With three seeds or more, trainings and "
-    "images are both random (t-test, corrected for the conditions under which one question is asked; beside it, not "
-    "corrected, Welch's test over seeds and, from four seeds on, the permutation of whole trainings), and a verdict "
-    "follows: clear, smaller than the margin (equivalence test), or open. With fewer it is said whether these "
-    "trainings differ (McNemar's exact test over images), which says nothing about architecture or training. More "
-    "under Definitions."
+    "Below a difference: its 95 % interval and the range over seeds. With three or more seeds, trainings and images "
+    "are both random (t-test, corrected for the conditions of one question; uncorrected for comparison: Welch's test "
+    "over seeds and, with four or more, the permutation of whole trainings), and the verdict is clear (significant), "
+    "smaller than the margin (equivalence test), or open. With fewer, the text states whether these trainings differ "
+    "(McNemar's exact test over images), without conclusion about architecture or training. See Definitions."
 )
 CLEAR, OPEN, AT_FLOOR = "clear", "open", "at the floor"
 LINE = 16  # characters of a verdict beside each other in a table
@@ -132,7 +131,7 @@ class Effect:
         return ", ".join(found) or OPEN
 
     def cell(self) -> str:
-        """For tables, a line each: "+4.5", "[+1.2, +7.9]" and, with several seeds, "+3.0 to +6.0"."""
+        """For tables, one per line: "+4.5", "[+1.2, +7.9]" and, with several seeds, "+3.0 to +6.0"."""
         seeds = f"\n{min(self.by_seed):+z.1f} to {max(self.by_seed):+z.1f}"
         several = seeds if len(self.by_seed) > 1 else ""
         return f"{self.value:+z.1f}\n[{self.low:+z.1f}, {self.high:+z.1f}]{several}"
@@ -171,7 +170,7 @@ def right(record: Record) -> np.ndarray:
 def same_images(records: Sequence[Record]) -> None:
     """Raises ValueError when the records do not hold the same images (their labels or fingerprints differ)."""
     if len({(record["labels"], record["data_fingerprint"]) for record in records}) > 1:
-        raise ValueError("the records hold different images and cannot be paired")
+        raise ValueError("the records are of different images and cannot be paired")
 
 
 def corrected(effects: Mapping[K, Effect]) -> dict[K, Effect]:
@@ -258,7 +257,7 @@ def compare(scores: Sequence[np.ndarray], margin: float) -> Effect:
 
 
 def sign_flip_p(scores: Iterable[int]) -> float:
-    """Exact two-sided p of the sum of ``scores``, one an image, when each is as likely to have the other sign.
+    """Exact two-sided p of the sum of ``scores``, one per image, when each is as likely to have the other sign.
 
     This is Pitman's test (1937) for pairs; with scores of -1, 0 and 1 it is McNemar's exact test. The sum's
     distribution is the convolution of one binomial for each size that occurs. Trainings are held fixed.

@@ -1,4 +1,4 @@
-"""What a few trainings can show: how far trainings lie apart in the records, and the power that leaves."""
+"""Power with few trainings, from the spread between trainings in the records."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def sentence(report: Report) -> Text:
     chances = " and ".join(f"{power(POINTS, seeds, found):.2f} with {seeds}" for seeds in SEEDS)
     attack, eps = STATED
     return Text(
-        f"Under {attack_name(attack)} at ε = {eps:g} trainings of one model lie {found.trainings:.1f} points (standard "
-        f"deviation) apart. A difference of {POINTS:g} points between two models is then called clear with a chance of "
-        f"{chances} trainings of each (n = {n}, one comparison)."
+        f"Under {attack_name(attack)} at ε = {eps:g} trainings of one model have a standard deviation of "
+        f"{found.trainings:.1f} points. A difference of {POINTS:g} points between two models is then detected with "
+        f"probability {chances} trainings of each (n = {n}, one comparison)."
     )
 
 
 def table(report: Report) -> Table:
-    """A row a condition: the spread between trainings, the power at ``POINTS`` points, and what has a power of 80 %."""
+    """One row per condition: spread between trainings, power at ``POINTS`` points, difference with a power of 80 %."""
     rows = [
         {
             "condition": attack_name(attack) + (f", ε = {eps:.2g}" if eps else ""),
@@ -108,19 +108,19 @@ def table(report: Report) -> Table:
                 f"power at {POINTS:g} points,\n{seeds} trainings": f"{power(POINTS, seeds, found):.2f}"
                 for seeds in SEEDS
             },
-            f"seen with 80 %,\n{SEEDS[0]} trainings": f"{least(SEEDS[0], found):.1f}",
+            f"detected with 80 %,\n{SEEDS[0]} trainings": f"{least(SEEDS[0], found):.1f}",
             "margin\n(points)": f"±{margin(attack):g}",
             **{
-                f"absence shown,\n{seeds} trainings": f"{absence(seeds, found, margin(attack)):.2f}"
+                f"equivalence shown,\n{seeds} trainings": f"{absence(seeds, found, margin(attack)):.2f}"
                 for seeds in SEEDS
             },
         }
         for (attack, eps), (n, found) in spreads(report).items()
     ]
     caption = (
-        f"What a few trainings can show ({report.title}, models with {SHUFFLED} training): the standard "
-        f"deviation between trainings of one model; the chance that a difference of {POINTS:g} points is clear; the "
-        "difference, in points, that is clear in 8 of 10 experiments; and, where there is no difference, the chance "
-        "that it is shown to be smaller than the margin. For one comparison, before correction."
+        f"Power with few trainings (profile {report.profile}, models with {SHUFFLED} training): the standard "
+        f"deviation between trainings of one model; the power at a difference of {POINTS:g} points; the difference, "
+        "in points, detected with a power of 80 %; and, for no difference, the probability of showing equivalence "
+        "within the margin. For one comparison, before correction."
     )
     return Table(pd.DataFrame(rows), caption)

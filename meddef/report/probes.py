@@ -1,4 +1,4 @@
-"""Tables of what the probes found (``meddef.probes``), a function a probe."""
+"""Tables of what the probes found (``meddef.probes``), one function per probe."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Row = dict[str, Any]
 Values = dict[str, np.ndarray]
 FEATURES = ("afd", "mfe", "msf", "daam")
 MEASURES = {  # names in records -> in words
-    "in": "its input", "in high": "that of its input", "daam": "perturbation behind DAAM",
-    **{name: f"perturbation behind {name.upper()}" for name in FEATURES[:3]},
-    "afd high": "high-frequency share behind AFD",
-    "clean": "without attack", "inside": "right, PGD in the lesion", "outside": "right, PGD outside the lesion",
-    **{str(n): f"right, PGD in squares of {n} px" for n in (2, 4, 8, 16)}, "1": "right, PGD in single pixels",
-    "border": "answers that change without border", "letter removed": "answers that change without letter",
-    "letter moved": "answers that change with the letter moved", "jsma ssim": "SSIM after JSMA",
+    "in": "its input", "in high": "that of its input", "daam": "perturbation after DAAM",
+    **{name: f"perturbation after {name.upper()}" for name in FEATURES[:3]},
+    "afd high": "high-frequency share after AFD",
+    "clean": "without attack", "inside": "correct, PGD in the lesion", "outside": "correct, PGD outside the lesion",
+    **{str(n): f"correct, PGD in squares of {n} px" for n in (2, 4, 8, 16)}, "1": "correct, PGD in single pixels",
+    "border": "predictions changed without border", "letter removed": "predictions changed without letter",
+    "letter moved": "predictions changed with the letter moved", "jsma ssim": "SSIM after JSMA",
 }  # fmt: skip
-RATE = "Below a share stands its 95 % Wilson interval, that of one seed averaged over seeds where there are several."
-UNATTACKED = "these images, no attack"  # few of those that other pages judge
+RATE = "Below a share: its 95 % Wilson interval, averaged over seeds."
+UNATTACKED = "these images, clean"  # few of those that other pages judge
 
 
 def components(report: Report) -> Table:
@@ -39,10 +39,10 @@ def components(report: Report) -> Table:
         }
 
     caption = (
-        f"Perturbation of the feature maps that {_attack(report, 'components')} leaves, as a share of the map (medians "
-        "over images), before the DefenseModule and behind each component and the whole of it; × is the median of its "
-        "ratio to the input, below 1 where noise is suppressed relative to the signal; high is the mean share of the "
-        "perturbation's power above half the Nyquist frequency, of a map whose side is the image's over 32."
+        f"Perturbation of the feature maps under {_attack(report, 'components')}, relative to the map (medians over "
+        "images), before the DefenseModule, after each component and after the whole module; ×: median ratio to the "
+        "input, below 1 where noise is suppressed relative to the signal; high: mean share of the perturbation's "
+        "power above half the Nyquist frequency. The map's side is 1/32 of the image's."
     )
     return _table(report, "components", cells, caption)
 
@@ -55,8 +55,8 @@ def bands(report: Report) -> Table:
         return {UNATTACKED: _share(records, "clean")} | {f"{n} px": _share(records, n) for n in scales}
 
     caption = (
-        f"Accuracy (%) under {_attack(report, 'bands')} whose perturbation is constant over squares of so many pixels; "
-        f"1 px is any perturbation. {RATE}"
+        f"Accuracy (%) under {_attack(report, 'bands')} with a perturbation that is constant over squares of the "
+        f"given size; 1 px is unrestricted. {RATE}"
     )
     return _table(report, "bands", cells, caption)
 
@@ -78,7 +78,7 @@ def regions(report: Report) -> Table:
 
     caption = (
         f"Accuracy (%) under {_attack(report, 'regions')} confined to the lesion or to its surroundings, on images "
-        "that show one. An attack on few pixels can do less, whatever these show: the lesion's area stands beside. "
+        "with a lesion. An attack on fewer pixels is weaker whatever they show: compare the lesion's area. "
         f"{RATE}"
     )
     return _table(report, "regions", cells, caption)
@@ -91,7 +91,7 @@ def calibration(report: Report) -> Table:
         found = {}
         for when, end in (("no attack", ""), ("attacked", " attacked")):
             pairs = [(v[f"confidence{end}"], v[f"right{end}"]) for v in records]
-            found[f"{when}: right (%)"] = _mean([100 * right.mean() for _, right in pairs], 1)
+            found[f"{when}: correct (%)"] = _mean([100 * right.mean() for _, right in pairs], 1)
             found[f"{when}: confidence (%)"] = _mean([100 * sure.mean() for sure, _ in pairs], 1)
             found[f"{when}: ECE (%)"] = _mean(
                 [100 * calibration_error(sure.tolist(), right.tolist()) for sure, right in pairs], 1
@@ -100,9 +100,9 @@ def calibration(report: Report) -> Table:
         return found
 
     caption = (
-        f"Share of right answers and mean confidence, without attack and under {_attack(report, 'calibration')}; "
-        "expected calibration error over 15 bins (Guo et al. 2017), which few images make larger; Brier score, from 0 "
-        "to 2, half of it for an even guess between two classes."
+        f"Accuracy and mean confidence, clean and under {_attack(report, 'calibration')}; expected calibration error "
+        "over 15 bins (Guo et al. 2017), which is biased upwards for few images; Brier score, from 0 to 2, 0.5 for an "
+        "even guess between two classes."
     )
     return _table(report, "calibration", cells, caption)
 
@@ -118,13 +118,13 @@ def visibility(report: Report) -> Table:
             rows.append(
                 {
                     "dataset": dataset.label, "model": model, "attack": attack_name(attack), "n": _count(records),
-                    "SSIM": f"{ssim:.3f}", "PSNR (dB)": f"{psnr(l2, dataset.features):.1f}", "L2": f"{l2:.2f}",
-                    "pixels moved (%)": f"{100 * l0:.1f}",
+                    "SSIM": f"{ssim:.3f}", "PSNR (dB)": f"{psnr(l2, 3 * side**2):.1f}", "L2": f"{l2:.2f}",
+                    "pixels changed (%)": f"{100 * l0:.1f}",
                 }
             )  # fmt: skip
     caption = (
-        "How far attacked images are from the images: structural similarity (Wang et al. 2004; 1 is no difference), "
-        "peak signal-to-noise ratio, length of the change and share of pixels that moved; medians over images. FGSM "
+        "Distance between attacked and original images: structural similarity (Wang et al. 2004; 1 is no difference), "
+        "peak signal-to-noise ratio, norm of the perturbation and share of changed pixels; medians over images. FGSM "
         f"and {_attack(report, 'visibility')}; JSMA has no ε."
     )
     return Table(pd.DataFrame(rows), caption, header=3)
@@ -139,9 +139,9 @@ def shortcuts(report: Report) -> Table:
         return {"border blanked" if name == "border" else name: cell for name, cell in found.items()}
 
     caption = (
-        "Share of answers (%) that change when the letter beside the chest is taken out or put on the other side, when "
-        "the outer tenth of the image is blanked, and when the lesion is taken out of the same phantom; of the images "
-        f"that have it. {RATE}"
+        "Share of predictions (%) that change when the letter beside the chest is removed or moved to the other "
+        "side, when the outer tenth of the image is blanked, and when the lesion is removed from the same phantom; "
+        f"of the images that have it. {RATE}"
     )
     return _table(report, "shortcuts", cells, caption)
 
@@ -162,15 +162,15 @@ def pixels(report: Report) -> Table:
                 rows.append(row)
     caption = (
         "Grey levels (of 255) of test images, mean ± standard deviation over images: mean of the pixels, their "
-        "standard deviation, and noise (Immerkær 1996, which takes fine structure for noise). Lesion: the median of "
-        "its contrast to its surroundings over the noise, where lesions are known. Phantoms, which are not prepared "
-        "for training, are prepared here as the images that they stand for."
+        "standard deviation, and noise (Immerkær 1996, which counts fine structure as noise). Lesion: the median "
+        "ratio of its contrast to the noise, where lesions are known. Phantoms, not preprocessed for training, are "
+        "preprocessed here like the images that they represent."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
 
 def _table(report: Report, probe: str, cells: Callable[[Sequence[Values]], Row], caption: str) -> Table:
-    """A row a model."""
+    """One row per model."""
     rows = [
         {"dataset": dataset.label, "model": model, "n": _count(records)} | cells(records)
         for dataset, model, records in _models(report, probe)
@@ -191,7 +191,7 @@ def _of(report: Report, probe: str, dataset: Dataset | None = None) -> list[Reco
 
 
 def _values(record: Record) -> Values:
-    """Name -> a number an image, NaN where there is none."""
+    """Name -> one number per image, NaN where there is none."""
     return {name: np.array(values, dtype=float) for name, values in record["measures"].items()}
 
 

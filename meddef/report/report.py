@@ -114,7 +114,7 @@ class Report:
         return cls(profile, *read, Path(results_dir))
 
     def bench(self, name: str) -> Report | None:
-        """What ``bench/<name>.json`` beside this report's records holds, a record a row; None where there is none."""
+        """``bench/<name>.json`` beside this report's records, one record per row; None where there is none."""
         path = self.folder / "bench" / f"{name}.json" if self.folder else None
         if path is None or not path.is_file():
             return None
@@ -285,7 +285,7 @@ def _model_order(record: Record) -> tuple[bool, int, int]:
 
 
 def by_model(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
-    """(variant, training) -> its records, one a seed, in the order given."""
+    """(variant, training) -> its records, one per seed, in the order given."""
     found: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         found.setdefault((record["variant"], record["training"]), []).append(record)

@@ -14,7 +14,7 @@ from meddef.report.display import DASH, Table, Text
 from meddef.report.labels import METHOD_NAMES, training_label
 from meddef.report.report import Report
 
-NONE = "No measurement is published: `python -m tests.bench.bench_rivals` makes one."
+NONE = "No measurement is stored: run `python -m tests.bench.bench_rivals`."
 MOST = 2.5  # times the time of clean training that Fast-AT may take
 COLLAPSED = 20.0  # points of FGSM's accuracy that PGD takes away: such a model resists FGSM and not its like
 
@@ -37,24 +37,24 @@ def speed(report: Report) -> Table | Text:
         {
             "training": [_name(row["training"]) for row in rows],
             "images/s": [f"{row['images_per_s']:.1f}" for row in rows],
-            "ms an image and attack step": [
+            "ms per image and attack step": [
                 DASH if row["attack_ms"] is None else f"{row['attack_ms']:.2f}" for row in rows
             ],
-            "an epoch, s": [f"{row['epoch_s']:.0f}" for row in rows],
+            "s per epoch": [f"{row['epoch_s']:.0f}" for row in rows],
             "times clean training": [f"{row['epoch_s'] / clean['epoch_s']:.1f}" for row in rows],
         }
     )
     fast = next(row for row in rows if row["training"] == "fast")["epoch_s"] / clean["epoch_s"]
     caption = (
-        f"ResNet18 at 64 px, trained as the rivals are, one thread of {cpu}, medians of runs in turns, seconds of the "
-        "processor. An epoch is one of the chest X-rays, validation included, which is the same for all that attack. "
-        f"Fast-AT takes {fast:.1f} times as long as clean training; at most {MOST:g} was wanted."
+        f"ResNet18 at 64 px as in profile rivals, one thread of {cpu}, medians of alternating runs, CPU seconds. An "
+        "epoch is one pass over the chest X-rays, including validation, which is the same for all methods that attack. "
+        f"Fast-AT takes {fast:.1f} times as long as clean training; the target was at most {MOST:g}."
     )
     return Table(frame, caption)
 
 
 def properties(report: Report) -> Table | Text:
-    """Means over seeds of the small runs, a row a training and ε."""
+    """Means over seeds of the small runs, one row per training and ε."""
     rows, _ = _rows(report, "property")
     if not rows:
         return Text(NONE)
@@ -92,8 +92,9 @@ def findings(rows: Sequence[Record]) -> str:
             for start in (True, False)
         }
         sentences.append(
-            f"At ε = {large:g} PGD takes {gaps[False]:.0f} points from what FGSM leaves of Fast-AT without a random "
-            f"start{' (catastrophic overfitting)' if gaps[False] >= COLLAPSED else ''}, with one {gaps[True]:.0f}."
+            f"At ε = {large:g} accuracy under PGD is {gaps[False]:.0f} points below that under FGSM for Fast-AT "
+            f"without a random start{' (catastrophic overfitting)' if gaps[False] >= COLLAPSED else ''}, "
+            f"{gaps[True]:.0f} with one."
         )
     trades: dict[float, list[Record]] = {}
     for row in rows:
@@ -103,8 +104,8 @@ def findings(rows: Sequence[Record]) -> str:
         low, high = min(trades), max(trades)
         change = {n: 100 * (_value(trades[high], n) - _value(trades[low], n)) for n in ("clean", "pgd")}
         sentences.append(
-            f"TRADES from β = {low:g} to {high:g}: {change['clean']:+.1f} points without attack, {change['pgd']:+.1f} "
-            "under PGD."
+            f"TRADES from β = {low:g} to {high:g}: {change['clean']:+.1f} points of clean accuracy, "
+            f"{change['pgd']:+.1f} under PGD."
         )
     return " ".join(sentences)
 

@@ -15,7 +15,7 @@ from meddef.report.saliency_measures import estimates
 from meddef.statistics import CONFIDENCE
 
 INTERVALS = (
-    f"Below a value stands its {100 * CONFIDENCE:.0f} % interval over images: Wilson's for shares of images, "
+    f"Below a value: its {100 * CONFIDENCE:.0f} % interval over images: Wilson's for shares of images, "
     "Student's t for means."
 )
 Cells = dict[str, dict[str, Any]]  # measure -> its estimate
@@ -52,7 +52,7 @@ def _chance(found: dict[str, Any] | None, digits: int = 1) -> str:
 def _images(cells: Cells) -> str:
     """How many images, and of how many the map holds any heat where that is not all: means of maps are over these."""
     every, heated = str((cells.get("changed") or cells["pointing"])["n"]), str(cells["border"]["n"])
-    return every if every == heated else f"{every}\n{heated} with heat"
+    return every if every == heated else f"{every}\n{heated} non-zero"
 
 
 def places(report: Report) -> Table:
@@ -62,16 +62,16 @@ def places(report: Report) -> Table:
             "dataset": dataset.label,
             "model": model,
             "n": _images(cells),
-            "heat in the lesion (%)": _cell(cells.get("energy")),
+            "saliency in the lesion (%)": _cell(cells.get("energy")),
             "lesion's area (%)": _chance(cells.get("energy")),
             "maximum in the lesion (%)": _cell(cells.get("pointing")),
-            "heat in the border (%)": _cell(cells["border"]),
+            "saliency in the border (%)": _cell(cells["border"]),
             "border's area (%)": _chance(cells["border"]),
         }
         for dataset in report.datasets
         for model, cells in _by_model(report, dataset).items()
     ]
-    caption = f"Where the heat lies; the area is what heat spread evenly would give. {INTERVALS}"
+    caption = f"Location of saliency; the area is the value of a uniform map. {INTERVALS}"
     return Table(pd.DataFrame(rows), caption + seeds_note(_seeds(report)), header=2)
 
 
@@ -93,10 +93,10 @@ def removal(report: Report) -> Table:
         if "deletion" in cells
     ]
     caption = (
-        "Area under the probability of the predicted class while pixels are blurred (deletion) or put back "
-        "(insertion), hottest first, less the area for a random order of the same coarseness. Deletion below zero and "
-        "insertion above it: the heat matters to the model. Last columns: the probability of that class for the whole "
-        f"and the blurred image, between which the curves run. {INTERVALS}"
+        "Area under the probability of the predicted class while pixels are blurred (deletion) or restored "
+        "(insertion) in order of saliency, minus the area for a random order of the same coarseness. Deletion below "
+        "zero and insertion above it: the map is faithful to the model. Last columns: the probability of that class "
+        f"for the original and the blurred image, between which the curves run. {INTERVALS}"
     )
     return Table(pd.DataFrame(rows), caption + seeds_note(_seeds(report)), header=2)
 
@@ -115,7 +115,7 @@ def agreement(report: Report) -> Table:
                     "dataset": dataset.label,
                     "model": model,
                     "n": _images(cells),
-                    "answer changed (%)": _cell(cells["changed"]),
+                    "prediction changed (%)": _cell(cells["changed"]),
                     "ρ, kept": _counted(kept),
                     "ρ, changed": _counted(changed),
                     "ρ, other image": _chance(either, 2),
@@ -127,9 +127,9 @@ def agreement(report: Report) -> Table:
                 }
             )
     caption = (
-        f"Maps of the same image before and after {_attack(report)}: Spearman's ρ of the heat, and overlap "
-        "of the hottest fifth, for images whose prediction the attack kept or changed. Other image: the same for the "
-        f"maps of two different images, what unrelated maps score. {INTERVALS}"
+        f"Maps of the same image before and after {_attack(report)}: Spearman's ρ, and overlap of the top fifth, for "
+        "images whose prediction the attack kept or changed. Other image: the same for the maps of two different "
+        f"images, as a baseline. {INTERVALS}"
     )
     return Table(pd.DataFrame(rows), caption + seeds_note(_seeds(report)), header=2)
 
@@ -164,14 +164,15 @@ def _lesion(dataset: Dataset, models: dict[str, Cells]) -> str:
     border = [cells["border"] for cells in models.values()]
     if not gains:
         return (
-            f"{dataset.label}, n = {border[0]['n']} images: no lesion mask is known, so heat in the lesion was not "
-            f"measured; heat in the border is {_range(border, 1)} % of all, an even map would give "
-            f"{border[0]['chance']:.1f} %."
+            f"{dataset.label}, n = {border[0]['n']} images: no lesion mask is known, so saliency in the lesion not "
+            f"measured; {_range(border, 1)} % of the saliency lies in the border, {border[0]['chance']:.1f} % for "
+            "a uniform map."
         )
     order = sorted(gains, key=lambda name: gains[name], reverse=True)
     n = next(iter(models.values()))["energy"]["n"]
     return (
-        f"{dataset.label}, n = {n} images: heat in the lesion over the lesion's area, from most to least: "
+        f"{dataset.label}, n = {n} images: share of saliency in the lesion over the lesion's share of the area, in "
+        "decreasing order: "
         f"{', '.join(f'{name} {gains[name]:.1f}' for name in order)} (1 is chance)."
     )
 
@@ -180,8 +181,8 @@ def _matters(dataset: Dataset, models: dict[str, Cells]) -> str:
     deletion = sum(cells["deletion"]["high"] < 0 for cells in models.values())
     insertion = sum(cells["insertion"]["low"] > 0 for cells in models.values())
     return (
-        f"{dataset.label}: with the hottest pixels first, deletion is clearly below the random order for {deletion} of "
-        f"{len(models)} models, insertion clearly above it for {insertion} (the interval leaves out zero)."
+        f"{dataset.label}: in order of saliency, deletion is clearly below the random order for {deletion} of "
+        f"{len(models)} models, insertion clearly above it for {insertion} (the interval excludes zero)."
     )
 
 

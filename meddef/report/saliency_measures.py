@@ -23,7 +23,7 @@ COLUMNS = ["dataset", "variant", "training", "measure", "n", "value", "low", "hi
 
 @dataclass(frozen=True)
 class Measure:
-    """One number an image: how to get it and its chance level from the images of a record, and where it must lie."""
+    """One number per image: how to get it and its chance level from the images of a record, and where it must lie."""
 
     values: Callable[[pd.DataFrame], pd.Series]
     chance: Callable[[pd.DataFrame], float]
@@ -68,7 +68,7 @@ COUNTED = ("pointing", "changed")  # yes or no an image
 
 
 def estimates(report: Report) -> pd.DataFrame:
-    """One row a model and measure: the mean over images, its interval, and what chance would give.
+    """One row per model and measure: the mean over images, its interval, and what chance would give.
 
     Columns: dataset, variant, training, measure (of ``MEASURES``), n (images; text, "5 to 7" where seeds differ),
     value, low, high, chance (NaN where there is none). Correlations are in [-1, 1], deletion and insertion in points of
@@ -88,7 +88,7 @@ def estimates(report: Report) -> pd.DataFrame:
 
 
 def _numbers(record: Record) -> pd.DataFrame:
-    """The images of a record, a row each, the columns ``INPUTS``, float; what was not measured is NaN."""
+    """The images of a record, one per row, the columns ``INPUTS``, float; missing values are NaN."""
     return pd.DataFrame(record["images"]).reindex(columns=INPUTS).astype(float)
 
 

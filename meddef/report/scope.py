@@ -12,8 +12,8 @@ from meddef.report.report import Dataset, Report
 from meddef.report.tables_setup import circumstances, short_reach
 
 PHANTOM_NOTE = (
-    "Stand-ins are not the paper's data: here the comparison shows how the method behaves, "
-    "not whether the paper's numbers hold."
+    "Stand-ins are not the paper's data: the comparison shows how the method behaves, not whether the paper's numbers "
+    "hold."
 )
 
 

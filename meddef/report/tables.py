@@ -21,8 +21,8 @@ from meddef.report.tables_constant import balanced_note, constant_cells, constan
 from meddef.report.worst_case import DEFINITION, ENSEMBLE
 
 MARKED = (
-    "* the best model of its group and attack, measured and as printed, ties included; not where seeds are fewer than "
-    "in other columns."
+    "* marks the best model of its group and attack, measured and printed, ties included; not where it has fewer "
+    "seeds than other columns."
 )
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
@@ -33,7 +33,7 @@ HEADS = {"robust": "n", "asr": "correct before"}  # the head of the column that 
 
 def epsilon_pairs(report: Report, *grids: str) -> pd.DataFrame:
     """Every measured accuracy of ``grids`` of epsilons ("epsilon" where none is named) with what Table 1 or 2 prints
-    for it, one row a cell.
+    for it, one row per cell.
 
     Columns of ``Report.attacks``, ``eps`` filled in for attacks that have none (once for each epsilon), and
     ``printed`` (text as in the paper, or None), ``published`` (percent, or NaN).
@@ -74,9 +74,9 @@ def _with_published(frame: pd.DataFrame, table: pd.DataFrame, keys: list[str], v
 def epsilon(report: Report, grid: str = "epsilon") -> Table:
     """Tables 1 and 2, published and measured in each cell, or a grid of other epsilons."""
     pairs = epsilon_pairs(report, grid)
-    caption = f"Accuracy under attack by ε. {NOTE}"
+    caption = f"Robust accuracy by ε. {NOTE}"
     if grid == "epsilon":
-        caption += " JSMA has no ε: its one value stands in every group."
+        caption += " JSMA has no ε: its value is repeated in every group."
     caption += _worst_case_note(pairs) + balanced_note(pairs) + seeds_note(pairs["seeds"])
     return _layout(report, pairs, "eps", "ε", "robust", caption)
 
@@ -91,8 +91,8 @@ def compression(report: Report, eps: float) -> Table:
     rates = paper.PROTOCOL["pruning"]["tabulated_rates"]
     pairs = pairs[pairs["prune_rate"].isin([0.0, *rates])]
     caption = (
-        f"Attack success rate at ε = {eps:g} by pruned share. {NOTE} The rate is a share of the "
-        "images that were right before the attack, counted as correct before. The paper's tables begin at 0.3."
+        f"Attack success rate at ε = {eps:g} by pruning rate. {NOTE} The rate is a share of the images that were "
+        "correct before the attack. The paper's tables begin at 0.3."
         f"{_own_grid(report)}{_seeds_pruned(report)}{seeds_note(pairs['seeds'])}"
     )
     return _layout(report, pairs, "prune_rate", "pruned", "asr", caption)
@@ -102,7 +102,7 @@ def _own_grid(report: Report) -> str:
     """That unpruned models stand here as the pruning grid attacked them, and by how many steps."""
     steps = {record["settings"].get("steps") for record in report.grid("pruning")} - {None}
     told = f" (PGD and BIM of {_several(steps)} steps)" if steps else ""
-    return f" All rates, 0 where it was run too, are of the pruning grid{told}."
+    return f" All rates, including 0 where it was run, come from the pruning grid{told}."
 
 
 def _seeds_pruned(report: Report) -> str:
@@ -194,7 +194,7 @@ def front(report: Report, budgets: float | Iterable[float]) -> Table:
     pairs = pairs[pairs["eps"].isin(wanted)]
     at = " and ".join(budget(eps) for eps in wanted)
     notes = _worst_case_note(pairs) + balanced_note(pairs) + seeds_note(pairs["seeds"])
-    caption = f"Accuracy (%) without attack and at ε = {at}. {NOTE}{notes}"
+    caption = f"Accuracy (%), clean and at ε = {at}. {NOTE}{notes}"
     table = _layout(report, pairs, "eps", "ε", "robust", caption)
     if len(wanted) > 1:
         return table

@@ -32,9 +32,9 @@ def comparison(report: Report) -> Table:
         )
     columns = ("defence", "dataset", "metric, as printed", "which is", "measured here: PGD ASR")
     caption = (
-        "Other defences, as the paper's Table 5 prints them. Rows of different quantities cannot be ranked; rows of "
-        "the same one were measured on other images, with another ε or one that is not printed. Along the pruning rate "
-        "all points are of the pruning grid, whose PGD has fewer steps and images than the strongest one has."
+        "Other defences as printed in the paper's Table 5. Rows of different quantities cannot be ranked; rows of the "
+        "same quantity were measured on other images, with another or an unstated ε. Along the pruning rate all "
+        "points come from the pruning grid, whose PGD has fewer steps and images than the strongest one."
     )
     return Table(pd.DataFrame(rows), caption, left=columns)
 
@@ -43,7 +43,7 @@ def _quantity(metric: str) -> str:
     """What kind of quantity a printed metric is."""
     kinds = {
         "ASR": "attack success rate of PGD",
-        "pruning": "share pruned without harm; a correlation",
+        "pruning": "share pruned without loss; a correlation",
         "accuracy": "accuracy, before and after an attack",
     }
     numbers = any(character.isdigit() for character in metric)
@@ -51,7 +51,7 @@ def _quantity(metric: str) -> str:
 
 
 def full_pgd(report: Report, dataset: Dataset, grid: str = "epsilon") -> pd.DataFrame:
-    """``Report.attacks`` of the full model under PGD, a row an ε and pruning rate: of the grid of ε as its strongest
+    """``Report.attacks`` of the full model under PGD, one row per ε and pruning rate: of the grid of ε as its strongest
     record has it and of all seeds there are, along the pruning rate of "pruning" alone."""
     rows = report.attacks(grid, dataset.name)
     full = rows.query("variant == 'full' and training == 'adversarial' and attack == 'pgd'")

@@ -57,5 +57,5 @@ def balanced_note(cells: pd.DataFrame) -> str:
     told = ""
     for absent, sizes in missing.items():
         where = ", ".join(f"{attack_name(attack)}, n = {sizes[attack]}" for attack in ordered_attacks(sizes))
-        told += f" No image shows {absent} ({where}): balanced is over the other classes."
+        told += f" No image shows {absent} ({where}): balanced accuracy is over the other classes."
     return f" {NOTE}{told}"

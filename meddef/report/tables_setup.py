@@ -30,11 +30,11 @@ def run(report: Report) -> Table:
         "seeds": _each(record["seed"] for record in report.of("train")),
         "models trained": str(len(report.of("train"))),
         "attacks run": f"{len(report.of('attack')):,}",
-        "test images an attack": _each(sorted({record["n"] for record in report.of("attack")})),
+        "test images per attack": _each(sorted({record["n"] for record in report.of("attack")})),
         **circumstances(report.provenance),
     }
     frame = pd.DataFrame({"": list(rows), "value": list(rows.values())})
-    return Table(frame, "Where the measured numbers come from.", left=("value",))
+    return Table(frame, "Provenance of the measured numbers.", left=("value",))
 
 
 def circumstances(provenance: list[Record]) -> dict[str, str]:
@@ -62,7 +62,7 @@ def _hardware(hardware: Record) -> str:
 
 
 def _each(values: Any) -> str:
-    """Every distinct value once, a line each."""
+    """Every distinct value once, one per line."""
     return "\n".join(dict.fromkeys(str(value) for value in values)) or DASH
 
 
@@ -84,7 +84,7 @@ def counts(report: Report) -> Table:
                         "the paper": f"{paper:,}" if paper is not None else DASH,
                     }
                 )
-    caption = "Images by split and class, after repeated images were taken out of training; – : not printed."
+    caption = "Images by split and class, after removal of duplicates from training; –: not printed."
     return Table(pd.DataFrame(rows), caption, header=3)
 
 
@@ -95,7 +95,7 @@ def preparation(report: Report) -> Table:
         values = [read(dataset) for read in _PREPARATION.values()]
         values += [_look_up(dataset.record["report"], path) for path in _FINDINGS.values()]
         columns[dataset.label] = values
-    return Table(pd.DataFrame(columns), "Preparation, and what the checks found.", left=tuple(columns))
+    return Table(pd.DataFrame(columns), "Preprocessing and data checks.", left=tuple(columns))
 
 
 _PREPARATION: dict[str, Callable[[Dataset], str]] = {
@@ -106,17 +106,17 @@ _PREPARATION: dict[str, Callable[[Dataset], str]] = {
 }
 _FINDINGS = {
     "groups of exact duplicates": ("duplicates", "exact", "groups"),
-    "of them across splits": ("duplicates", "exact", "groups_across"),
+    "of these, across splits": ("duplicates", "exact", "groups_across"),
     "groups of near duplicates": ("duplicates", "near", "groups"),
-    "left out of training": ("removed_from_training",),
+    "removed from training": ("removed_from_training",),
     "patients": ("patients", "patients"),
     "patients in several splits": ("patients", "in_several_splits"),
-    "files that could not be read": ("skipped",),
+    "unreadable files": ("skipped",),
 }
 
 
 def _steps(preprocessing: Record) -> str:
-    """The steps that are on, with their parameters, a line each."""
+    """The steps that are on, with their parameters, one per line."""
     lines = []
     for name, setting in preprocessing.items():
         if isinstance(setting, dict):
@@ -218,7 +218,7 @@ def training(report: Report) -> Table:
                     "ε eased to": f"{100 * min(row['ease'] for row in record['history']):.0f} %",
                 }
             )
-    caption = "Each model keeps the weights of its best epoch; 100 % means that ε was never eased."
+    caption = "Each model keeps the weights of its best epoch; 100 %: ε was never eased."
     return Table(pd.DataFrame(rows), f"{caption} {short_reach(report)}".rstrip(), header=2)
 
 
@@ -229,9 +229,10 @@ def short_reach(report: Report) -> str:
         reach = rule["steps"] * last["step_size"] if rule else 0
         if rule and reach < 2 * last["epsilon"] * (1 - 1e-6):
             return (
-                f"PGD of {rule['steps']} steps of {last['step_size']:g} in training moves a pixel by at most {reach:g} "
-                f"from its random start, and the ball of ε = {last['epsilon']:g} is {2 * last['epsilon']:g} wide: "
-                "these models were trained against less than ε, and accuracy under that attack overstates robustness."
+                f"PGD of {rule['steps']} steps of {last['step_size']:g} in training moves a pixel by at most "
+                f"{reach:g} from its random start, but the ball of ε = {last['epsilon']:g} is {2 * last['epsilon']:g} "
+                "wide: these models were trained against less than ε, and accuracy under that attack overstates "
+                "robustness."
             )
     return ""
 

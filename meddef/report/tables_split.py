@@ -53,7 +53,7 @@ def comparable(reports: Iterable[Report]) -> list[Run]:
 
 
 def split_policies(reports: Iterable[Report], budgets: Iterable[float]) -> Table:
-    """Accuracy without attack and under PGD at each of ``budgets``, a row a model and split; empty where no two runs
+    """Clean accuracy and accuracy under PGD at each of ``budgets``, one row per model and split; empty if no two runs
     differ in their split alone (``way``)."""
     runs = comparable(reports)
     rows: list[dict[str, Any]] = []
@@ -72,15 +72,15 @@ def split_policies(reports: Iterable[Report], budgets: Iterable[float]) -> Table
     order = list(dict.fromkeys(row["model"] for row in rows))
     rows = sorted((row for row in rows if row["model"] in twice), key=lambda row: order.index(row["model"]))
     caption = (
-        "Accuracy (%) of models trained in the same way on the same images, split differently; below it the 95 % "
-        "interval and balanced accuracy. Test images differ between splits, so they are not compared image by image; "
-        f"images of one patient on both sides may make the task easier.{_else(runs)}"
+        "Accuracy (%) of models trained with the same settings on different splits of the same images, with 95 % "
+        "interval and balanced accuracy. Test images differ between splits, so models are not compared image by "
+        f"image; patients in both training and test may make the task easier.{_else(runs)}"
     )
     return Table(pd.DataFrame([*rows, *constants] if rows else []), caption, header=2)
 
 
 def _columns(report: Report, dataset: Dataset, budgets: Iterable[float]) -> dict[str, pd.DataFrame]:
-    """Heading -> rows of ``Report.attacks``, a row a model."""
+    """Heading -> rows of ``Report.attacks``, one row per model."""
     clean = report.attacks("test", dataset.name).query("attack == 'clean'")
     found = {"no attack": clean}
     grids = [report.attacks(grid, dataset.name) for grid in ("epsilon", "small_epsilon")]
@@ -122,7 +122,7 @@ def _else(runs: list[Run]) -> str:
     ]
     if not names:
         return ""
-    return f" The runs differ in besides: {'; '.join(_told(name, told) for name in names)}."
+    return f" The runs also differ in: {'; '.join(_told(name, told) for name in names)}."
 
 
 def _told(name: str, told: Mapping[str, Mapping[str, str]]) -> str:

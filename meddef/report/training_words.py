@@ -21,7 +21,7 @@ def schedule(report: Report) -> Text:
     if not told:
         return Text("No model was trained adversarially here.")
     paper = PROTOCOL["training"]["epochs"]
-    return bullets([f"{epochs} epochs for the paper's {paper}: {phases}." for epochs, phases in told])
+    return bullets([f"{epochs} epochs instead of the paper's {paper}: {phases}." for epochs, phases in told])
 
 
 def _phases(record: Record) -> str:
@@ -54,13 +54,15 @@ def easing(report: Report) -> Text:
     """The rule by which this run eases adversarial training, where the paper gives none."""
     rules = [record["settings"]["adversarial"] for record in defended(report)]
     told = {
-        f"after {rule['patience']} epochs in a row whose validation score lies more than {100 * rule['tolerance']:g} "
+        f"after {rule['patience']} consecutive epochs with a validation score more than {100 * rule['tolerance']:g} "
         f"points below the best, ε and w are multiplied by {rule['ease_factor']:g}"
         for rule in rules
     }
-    text = "The paper speaks of automatic adjustments when validation degrades and gives no rule"
+    text = "The paper mentions automatic adjustments when validation degrades, without a rule"
     return Text(
-        f"{text}. Here: {'; or '.join(sorted(told))}." if told else f"{text}; no model was trained so here."
+        f"{text}. Here: {'; or '.join(sorted(told))}."
+        if told
+        else f"{text}; no model was trained this way here."
     )
 
 
@@ -73,7 +75,7 @@ def training(report: Report) -> Text:
             continue
         clean = (record["history"][record["best_epoch"]]["val_clean"] for record in trained)
         sentences.append(
-            f"{dataset.label}: validation accuracy without attack is {_range(clean)}{_validated(report, dataset)}."
+            f"{dataset.label}: clean validation accuracy is {_range(clean)}{_validated(report, dataset)}."
             f"{_tested(report, dataset)}"
         )
     return bullets(sentences)
@@ -87,7 +89,7 @@ def _validated(report: Report, dataset: Dataset) -> str:
     eased = sum(min(row["ease"] for row in record["history"]) < 1 for record in ours)
     under = " or ".join(sorted({training_attack(record) for record in ours}))
     return (
-        f"; under the attack of their own training ({under}) the adversarially trained models have {_range(best)} in "
+        f"; under their own training attack ({under}) the adversarially trained models reach {_range(best)} in "
         f"validation; the easing rule acted in {eased} of these {len(ours)} trainings"
     )
 
@@ -116,9 +118,7 @@ def _tested(report: Report, dataset: Dataset) -> str:
     )
     n = " or ".join(map(str, sorted({record["n"] for record in ours})))
     kept = _range(record["correct_after"] / record["n"] for record in ours)
-    return (
-        f" On test images PGD at ε = {budget(nearest)}, here of {steps} steps, leaves them {kept} (n = {n})."
-    )
+    return f" On test images, under PGD at ε = {budget(nearest)} with {steps} steps, they reach {kept} (n = {n})."
 
 
 def _range(values: Iterable[float]) -> str:

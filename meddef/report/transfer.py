@@ -55,8 +55,8 @@ def table(report: Report, eps: float) -> Table:
                     row[short_label(*target)] = rate_cell(mean_interval(records, "robust"))
                 rows.append(row)
     caption = (
-        f"Accuracy in percent, with its 95 % interval, of the model at the top on images attacked at ε = {budget(eps)} "
-        "on the model at the left. Where both are the same model the attack has its gradients; elsewhere it is "
-        f"a black-box attack by transfer.{seeds_note(seeds)}"
+        "Accuracy in percent, with its 95 % interval, of the target model (column) on images attacked at ε = "
+        f"{budget(eps)} on the source model (row). On the diagonal the attack is white-box, elsewhere a black-box "
+        f"transfer attack.{seeds_note(seeds)}"
     )
     return Table(pd.DataFrame(rows), caption, header=2)

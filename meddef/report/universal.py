@@ -19,8 +19,8 @@ from meddef.report.report import Report
 
 CONTROL = "random signs"
 PRINTED = (
-    "Hirano et al. 2021 (https://doi.org/10.1186/s12880-020-00530-y) print more than 80 % for almost imperceptible "
-    "ones, on other networks, images and sizes of the perturbation."
+    "Hirano et al. 2021 (https://doi.org/10.1186/s12880-020-00530-y) report more than 80 % for almost imperceptible "
+    "ones, on other networks, images and perturbation sizes."
 )
 
 
@@ -74,10 +74,10 @@ def table(report: Report) -> Table:
             "n": f"{ours['fooled'].n:.0f}",
         })  # fmt: skip
     caption = (
-        "One perturbation for all images, fitted on training images without their labels: share of test images, in "
-        "percent, whose answer it changes (fooled), beside what random signs of its size change, and accuracy with and "
-        "without it. One that drives every answer to a single class fools as many images as had another: with two "
-        f"classes at most the share of the larger. {PRINTED}{seeds_note(seeds)}"
+        "Universal perturbation, computed on training images without their labels: share of test images, in percent, "
+        "whose prediction it changes (fooled), compared with random signs of the same size, and accuracy with and "
+        "without it. A perturbation that drives all predictions to one class fools the images predicted otherwise: "
+        f"with two classes at most the share of the larger. {PRINTED}{seeds_note(seeds)}"
     )
     return Table(pd.DataFrame(rows), caption, header=3)
 

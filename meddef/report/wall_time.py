@@ -36,4 +36,7 @@ def computing_time(provenance: list[Record]) -> str:
     total = duration(sum(cell["seconds"] for cell in provenance))
     if len(provenance) < 2 or (beside := at_once(provenance)) < 1.05:
         return total
-    return f"{total}, added up over cells that ran {beside:.1f} at a time: {duration(busy(provenance))} by the clock"
+    return (
+        f"{total}, summed over cells, {beside:.1f} of which ran at a time: {duration(busy(provenance))} of "
+        "wall-clock time"
+    )

@@ -1,7 +1,7 @@
 """Which defence? Trainings of one profile beside each other: what they keep, what they cost.
 
 from meddef.report import which_defence
-which_defence.table(report)  # a row a model: accuracy without attack and in the worst case, minutes, parameters
+which_defence.table(report)  # one row per model: accuracy without attack and in the worst case, minutes, parameters
 which_defence.advice(report)  # a sentence to act on
 """
 
@@ -92,10 +92,10 @@ def table(report: Report) -> Table:
         if found:
             rows.append({"dataset": dataset.label, **_constant(found)})
     if not rows:
-        return Table(pd.DataFrame(), "Trainings beside each other at 4/255 and 8/255.")
+        return Table(pd.DataFrame(), "Comparison of training methods at 4/255 and 8/255.")
     caption = (
-        "Accuracy in percent with its 95 % interval; minutes of one training, of the machine it ran on. Worst case: an "
-        f"image is right only if it is right after every attack ({'; '.join(dict.fromkeys(where))}).{seeds_note(seeds)}"
+        "Accuracy in percent with its 95 % interval; minutes per training, on its machine. Worst case: an image is "
+        f"correct only if it is correct under every attack ({'; '.join(dict.fromkeys(where))}).{seeds_note(seeds)}"
         f" {NOTE}"
     )
     return Table(pd.DataFrame(rows), caption, header=2, left=("training",))
@@ -150,7 +150,7 @@ def _difference(one: Left, other: Left) -> Effect | None:
 
 
 def advice(report: Report, eps: float = LEFT) -> Text:
-    """Which training to take at ``eps``, in a sentence a dataset, computed from the records.
+    """Which training to take at ``eps``, in one sentence per dataset, computed from the records.
 
     The best in the worst case, if it keeps clearly more than one answer for all images; of those that are not clearly
     worse than it, the cheapest.
@@ -168,14 +168,14 @@ def _advice(report: Report, dataset: Dataset, eps: float) -> str:
     words = f"{best.label} keeps {most.what_remains()}"
     if most.rates["robust_low"] <= chance:
         return (
-            f"{at}: take none of them on this evidence. {_capital(words)}, not clearly more than the constant "
+            f"{at}: none of them is recommended on this evidence. {_capital(words)}, not clearly above the constant "
             f"answer {most.constant.name} with {chance:.1f} %."
         )
     equal = [each for each in found if each is best or not _clearly_less(each, best, eps)]
     cheap = min(equal, key=lambda each: float("inf") if each.minutes is None else each.minutes)
     others = [each.label for each in equal if each is not cheap]
     told = (
-        f" {' and '.join(others)} {'is' if len(others) == 1 else 'are'} not told apart from it."
+        f" {' and '.join(others)} {'is' if len(others) == 1 else 'are'} not distinguishable from it."
         if others
         else ""
     )
@@ -183,7 +183,9 @@ def _advice(report: Report, dataset: Dataset, eps: float) -> str:
         words += f"; {cheap.label} keeps {cheap.kept[eps].what_remains()}"
     if cheap.minutes is not None:
         words += f" and takes {cheap.minutes:.1f} minutes"
-    return f"{at}: take {cheap.label}. {_capital(words)}.{told}{_recipe(report, dataset, cheap, eps)}"
+    return (
+        f"{at}: {cheap.label} is recommended. {_capital(words)}.{told}{_recipe(report, dataset, cheap, eps)}"
+    )
 
 
 def _clearly_less(each: Choice, best: Choice, eps: float) -> bool:
@@ -198,7 +200,7 @@ def _recipe(report: Report, dataset: Dataset, chosen: Choice, eps: float) -> str
     if difference is None:
         return ""
     return (
-        f" Against the paper's recipe: {difference.value:+z.1f} points [{difference.low:+z.1f}, "
+        f" Compared with the paper's recipe: {difference.value:+z.1f} points [{difference.low:+z.1f}, "
         f"{difference.high:+z.1f}], {difference.verdict}."
     )
 

@@ -11,15 +11,15 @@ from meddef.report.strongest import model_of
 
 ENSEMBLE = "ensemble"
 DEFINITION = (
-    "Ensemble (worst case): an image counts as right if it is right after the ensemble and after every other attack "
-    "with that ε on the same model; the paper has no such column."
+    "Ensemble (worst case): an image counts as correct only if it is correct under the ensemble and every other "
+    "attack with that ε on the same model; the paper has no such column."
 )
 
 
 def with_worst_case(records: Iterable[Record]) -> list[Record]:
     """``records`` with each of the ensemble replaced by the worst case over it and the other attacks at its ε.
 
-    They are attacks on the same model with the same images and bound, one record an attack. JSMA bounds another thing,
+    They are attacks on the same model with the same images and bound, one record per attack. JSMA bounds another thing,
     the number of changed features, has no ε and is not among them.
     """
     found = list(records)
@@ -45,7 +45,7 @@ def worst_case(first: Record, others: Iterable[Record]) -> Record:
     n = min(record["n"] for record in records)
     labels, before = first["labels"][:n], first["before"][:n]
     if any(not record["labels"].startswith(labels) for record in records):
-        raise ValueError("the records hold different images and have no worst case together")
+        raise ValueError("the records are of different images and have no joint worst case")
     answers = [record["after"][:n] for record in records]
     after = "".join(
         next((answer for answer in said if answer != label), label)

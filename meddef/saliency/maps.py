@@ -35,7 +35,7 @@ def target_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     """
     if isinstance(layer, nn.Module):
         if not any(layer is module for module in model.modules()):
-            raise InputError("the layer is none of the model's modules")
+            raise InputError("the layer is not a module of the model")
         return layer
     network = model.network if isinstance(model, Normalized) else model
     backbone = getattr(network, "backbone", network)
@@ -83,9 +83,7 @@ def grad_cam(
     contract.check_batch(model, images, torch.zeros(len(images), dtype=torch.int64))
     chosen = target_layer(model, layer)
     if isinstance(chosen, torch.jit.ScriptModule):
-        raise InputError(
-            "the model is scripted, and its layers cannot be looked at: give it as it was before"
-        )
+        raise InputError("the model is scripted, and its layers cannot be inspected: give it unscripted")
     if not len(images):
         return np.zeros((0, *images.shape[2:]), np.float32)
     with evaluating(model), torch.inference_mode(False), torch.enable_grad():
@@ -155,7 +153,7 @@ def class_means(heats: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
         heats: (N, H, W) in [0, 1], of which maps without heat count as they are; labels: (N,), the true classes.
 
     Returns:
-        One row a class: label, n, and the mean as ``small`` gives it.
+        One row per class: label, n, and the mean as ``small`` gives it.
     """
     counts = {int(label): int((labels == label).sum()) for label in np.unique(labels)}
     return [

@@ -1,4 +1,4 @@
-"""All that is recorded of one model's maps: a row an image of numbers, and one mean map a class."""
+"""All that is recorded of one model's maps: one row per image of numbers, and one mean map per class."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def measure_saliency(
         keep_maps: keep the maps of the first three images. Only for drawn images: a map is a picture of one image.
 
     Returns:
-        "class_maps", as ``class_means`` gives them, and "images", one row an image: index, label, prediction;
+        "class_maps", as ``class_means`` gives them, and "images", one row per image: index, label, prediction;
         energy_in_lesion, lesion_share (chance), pointing_hit (None without masks), border_share; what ``removal`` gives
         for the predicted class; attacked_prediction, and correlation and overlap of its map with that of the image
         under PGD; other_correlation and other_overlap with that of the next image, the control; map, where kept.
@@ -67,7 +67,7 @@ def measure_saliency(
     if masks is not None:
         measured = in_turn(test.labels, np.flatnonzero(masks.any(axis=(1, 2))))[: settings.images]
         if len(measured) == 0:
-            raise InputError("no image shows a lesion: with masks, saliency needs images with a known lesion")
+            raise InputError("no image shows a lesion: saliency with masks needs images with a known lesion")
     images, labels = (part.to(device) for part in test.batch(measured))
     heats = grad_cam(model, images, layer=settings.layer)
     rows: list[Row] = [{"index": int(index), "label": int(test.labels[index])} for index in measured]

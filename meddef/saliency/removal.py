@@ -28,7 +28,7 @@ def blurred(images: Tensor) -> Tensor:
 
 
 def probabilities(model: nn.Module, images: Tensor, classes: Tensor) -> np.ndarray:
-    """Softmax probability of one class an image: images (N, C, H, W), classes (N,) -> float64 (N,).
+    """Softmax probability of one class per image: images (N, C, H, W), classes (N,) -> float64 (N,).
 
     In evaluation mode; the modes of the model's layers are left as they were found.
     """

@@ -112,7 +112,7 @@ class Profile(Settings):
             names = [rule.name for rule in rules]
             if PAPERS_METHOD in [rule.method for rule in rules] or len(set(names)) < len(names):
                 raise ValueError(
-                    f"{variant}: each rival once, and none is the paper's recipe; got {', '.join(names)}"
+                    f"{variant}: list each competing method once, without the paper's recipe; got {', '.join(names)}"
                 )
         return rivals
 

@@ -94,7 +94,7 @@ class Epoch:
             torch.manual_seed(self.seed)  # dropout
             for indices in torch.randperm(len(images), generator=generator).split(self.settings.batch_size):
                 if len(indices) < 2:
-                    continue  # BatchNorm needs two values a channel
+                    continue  # BatchNorm needs two values per channel
                 clean, labels = images.batch(indices)
                 clean = augment(clean, self.settings.augmentation, generator)
                 adversarial = self._attack_share(clean, labels)

@@ -41,6 +41,8 @@ def resident(images: ImageSet | Items, device: torch.device) -> ImageSet | Items
         return images
     free, _ = torch.cuda.mem_get_info(device)
     if images.images.nbytes > SHARE * free:
-        logger.info("images stay in main memory: %d bytes on a GPU with %d free", images.images.nbytes, free)
+        logger.info(
+            "images stay in main memory: they need %d bytes, the GPU has %d free", images.images.nbytes, free
+        )
         return images
     return Resident(images, device)

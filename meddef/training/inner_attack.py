@@ -128,7 +128,7 @@ class InnerAttack:
             self._source.refresh()
             if isinstance(self._source, Surrogate) and self._due() and not self._source.agrees(images[:1]):
                 logger.warning(
-                    "the copy that the attack in training uses is no longer the model: it attacks the model"
+                    "the training attack's copy no longer matches the model: it attacks the model itself"
                 )
                 self._source = gradient_source(self.model, images, fast=False, precision=self.precision)
         elif self._source is None:
@@ -149,8 +149,8 @@ class InnerAttack:
         ):  # what the model itself cannot compute, others will notice
             return shadow
         logger.warning(
-            "the copy that the attack in training uses is no longer the model: its loss is off by %.3g, and rounding "
-            "explains %.3g; from now on it attacks the model, which is slower",
+            "the training attack's copy no longer matches the model: its loss differs by %.3g, more than rounding "
+            "(%.3g); it now attacks the model itself, which is slower",
             apart,
             most,
         )

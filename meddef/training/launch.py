@@ -25,7 +25,7 @@ LOST = ("gloo", "nccl", "connection", "timed out")  # what the messages of a bro
 
 @contextmanager
 def joined(device: str) -> Iterator[Team]:
-    """The team of this process until the block ends: gloo on CPUs, NCCL on GPUs, one GPU a process.
+    """The team of this process until the block ends: gloo on CPUs, NCCL on GPUs, one GPU per process.
 
     Without torchrun it is a team of one. Raises:
         InputError: ``device`` names one GPU for all processes, or there are more processes than GPUs.
@@ -46,7 +46,7 @@ def _take_gpu(device: str, number: int) -> None:
     """Make "cuda" mean the GPU of this process."""
     if device != "cuda":
         raise InputError(
-            f"--device {device} with several processes: use cuda, each then takes a GPU of its own"
+            f"--device {device} with several processes: use cuda, each process then uses its own GPU"
         )
     if number >= (count := torch.cuda.device_count()):
         raise InputError(f"process {number} of this machine has no GPU: use --nproc-per-node {count} at most")
@@ -72,12 +72,12 @@ def _ending_together() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _failure("told to stop")
+    raise _failure("asked to stop")
 
 
 def _failure(reason: str) -> RunFailed:
     rank = os.environ["RANK"]
     return RunFailed(
-        f"process {rank}: another process of this training has ended ({reason}): "
-        "run the same command again, it goes on after the last whole epoch"
+        f"process {rank}: another process of this training has ended ({reason}): run the same command again to resume "
+        "after the last complete epoch"
     )

@@ -1,6 +1,6 @@
 """What a training minimises: which images of a batch are attacked, how, and the loss. Clean training is the base.
 
-A method of adversarial training is a subclass, a file each; ``meddef.training.methods`` lists them.
+A method of adversarial training is a subclass in its own file; ``meddef.training.methods`` lists them.
 """
 
 from __future__ import annotations

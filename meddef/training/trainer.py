@@ -172,7 +172,7 @@ def _refuse_another(folder: Path, this: Mapping[str, Any], found: Mapping[str, A
         )
         name, old, new = next(((n, a, b) for n, a, b in pairs if a != b), (part, there, wanted))
         raise InputError(
-            f"{folder} holds another training ({name}: {old}, now {new}): give another folder, or delete this one"
+            f"{folder} contains another training ({name}: {old}, now {new}): give another folder, or delete this one"
         )
 
 

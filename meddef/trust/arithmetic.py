@@ -39,7 +39,7 @@ FIRST = (
 )
 
 
-STATED, TRIED = "the stated test sets", "sizes that were tried and the paper does not state for its tables"
+STATED, TRIED = "the stated test sets", "sizes not stated in the paper"
 
 
 @cache
@@ -105,11 +105,11 @@ def counts(found: tuple[Finding, ...]) -> str:
             rows += (
                 f'<tr><th class="left" scope="row">{name}</th><td class="left">{question}</td>{cells}</tr>'
             )
-    heads = '<th class="left" scope="col">check</th><th class="left" scope="col">it holds if</th>'
+    heads = '<th class="left" scope="col">check</th><th class="left" scope="col">holds if</th>'
     heads += "".join(f'<th scope="col">{name}</th>' for name in VERDICTS.values())
     return (
-        '<div class="meddef-scroll" tabindex="0"><table class="meddef"><caption>The checks, and how many of their '
-        f"findings have each verdict; a name shows them below.</caption><thead><tr>{heads}</tr></thead><tbody>{rows}"
+        '<div class="meddef-scroll" tabindex="0"><table class="meddef"><caption>The checks and the number of '
+        f"findings per verdict; click a name to show them below.</caption><thead><tr>{heads}</tr></thead><tbody>{rows}"
         "</tbody></table></div>"
     )
 

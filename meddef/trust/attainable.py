@@ -21,15 +21,14 @@ from meddef.report.report import PAPER_DATASETS
 GREYS = ("#333333", "#8a8a8a", "#c8c8c8", "#0072B2", "#D55E00")
 COLUMNS = ["dataset", "variant", "n", "size", "attainable", "distinct values", "share (%)", "by chance (%)"]
 ALT = (
-    "Bars: of each model's distinct accuracies in Tables 1 and 2, the share that is a whole number of images out of n, "
-    "for each n in question; a line across each bar is the share expected by chance. The findings named group hold the "
-    "same numbers."
+    "Bars: of each model's distinct accuracies in Tables 1 and 2, the share that is a whole number of n images, for each "
+    "candidate n; the line across each bar is the share expected by chance. The findings “group” contain the same numbers."
 )
 
 
 @styled
 def attainable(published: Published) -> SvgFigure:
-    """One panel a dataset, one group of bars a model, one bar a test-set size."""
+    """One panel per dataset, one group of bars per model, one bar per test-set size."""
     figure = style.new_figure(7.4, 5.4)
     panels = figure.subplots(len(DATASETS), 1)
     drawn = []

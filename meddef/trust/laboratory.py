@@ -22,7 +22,7 @@ from meddef.trust.laboratory_figures import MATRIX_ALT, PATTERNS_ALT, matrix, pa
 from meddef.trust.sources import PAPER, of_laboratory
 
 PAGE = "trust_laboratory"
-NOTHING = "The laboratory was not run: `meddef lab` makes its records."
+NOTHING = "The laboratory was not run: run `meddef lab`."
 CLOSE = 0.05  # cases within this of the most similar one fit about as well
 FLAT = 0.5  # points: a smaller change is none
 TITLES = {
@@ -122,7 +122,7 @@ def missing(records: list[Record]) -> list[str]:
     """A sentence for each dataset that was run before a defect was added."""
     return [
         f"Not run yet on {TITLES.get(dataset, dataset)}: {', '.join(map(in_plain_words, lacking))}. "
-        f"`meddef lab --dataset {dataset}` computes it."
+        f"Run `meddef lab --dataset {dataset}`."
         for dataset in dict.fromkeys(name for name, _ in subjects(records))
         if (lacking := [d.name for d in DEFECTS if d.name not in recorded(records, dataset)])
     ]
@@ -153,7 +153,7 @@ def models(records: list[Record]) -> Table:
         for r in clean
         if r["defect"] == SOUND.name
     ]
-    return Table(pd.DataFrame(rows), "The models under test, without attack.", header=2)
+    return Table(pd.DataFrame(rows), "The models under test, on clean images.", header=2)
 
 
 def defects() -> Table:
@@ -161,13 +161,13 @@ def defects() -> Table:
     rows = [
         {
             "defect": in_plain_words(d.name),
-            "what is wrong": d.what,
-            "how it comes about": d.how,
+            "defect": d.what,
+            "cause": d.how,
             "columns": ", ".join(attack_name(column) for column in d.columns),
         }
         for d in DEFECTS
     ]
-    return Table(pd.DataFrame(rows), "The defects.", left=("what is wrong", "how it comes about", "columns"))
+    return Table(pd.DataFrame(rows), "The defects.", left=("defect", "cause", "columns"))
 
 
 def questions() -> Table:
@@ -175,15 +175,15 @@ def questions() -> Table:
     rows = [
         {
             "signature": in_plain_words(s.__name__),
-            "asked of a table": " ".join((s.__doc__ or "").split()),
-            "fixed": "before the first run" if s in FIRST else "later",
+            "question": " ".join((s.__doc__ or "").split()),
+            "fixed": "fixed beforehand" if s in FIRST else "later",
         }
         for s in SIGNATURES
     ]
     return Table(
         pd.DataFrame(rows),
         f'The signatures; "clearly" is {POINTS:g} points.',
-        left=("asked of a table", "fixed"),
+        left=("question", "fixed"),
     )
 
 
@@ -201,8 +201,8 @@ def changes(bench: Bench) -> Table:
         rows.append(row)
     return Table(
         pd.DataFrame(rows),
-        f"On {bench.images}: mean accuracy without attack (%), and how many points accuracy under each attack changes "
-        "from ε = 0.01 to 0.10.",
+        f"On {bench.images}: mean clean accuracy (%), and the change of accuracy under each attack, in points, from ε "
+        "= 0.01 to 0.10.",
     )
 
 
@@ -271,6 +271,6 @@ def _sentence(bench: Bench, dataset: str, paper: list[EpsilonTable], value: Mapp
     return (
         f"- {PAPER_DATASETS[dataset]}, by {bench.images}: nearest is *{nearest}* ({value[best]:.2f}); "
         f"{len(near)} of {len(value)} cases {lie} within {CLOSE:g} of it; sound attacks are at {sound:.2f}. "
-        f"It does not explain: {', '.join(missed) or 'nothing that was asked'}. By the {len(FIRST)} questions "
-        f"alone that were fixed before the first run, nearest is *{in_plain_words(first.label)}* ({before[first]:.2f})."
+        f"It does not explain: {', '.join(missed) or 'nothing'}. By the {len(FIRST)} questions fixed before the first "
+        f"run alone, nearest is *{in_plain_words(first.label)}* ({before[first]:.2f})."
     )

@@ -22,10 +22,10 @@ from meddef.report.report import PAPER_DATASETS
 ACROSS = 4
 MATRIX_ALT = (
     "Shares of tables that show each signature: the paper's two datasets above, the laboratory's cases below, one "
-    "panel for each sort of images. The table of similarities sums it up."
+    "panel per kind of images. The table of similarities summarises it."
 )
 PATTERNS_ALT = (
-    "Mean accuracy under each attack against ε, one panel a table: the paper's, sound attacks, and each defect. The "
+    "Mean accuracy under each attack against ε, one panel per table: the paper's, sound attacks, and each defect. The "
     "table below says which column rises and which falls."
 )
 
@@ -97,7 +97,7 @@ def matrix(
     paper: Mapping[str, list[EpsilonTable]],
     order: Sequence[Case],
 ) -> SvgFigure:
-    """Rows: the paper, then the cases in ``order``; columns: signatures; grey: share of tables; a panel a bench."""
+    """Rows: the paper, then the cases in ``order``; columns: signatures; grey: share of tables; one panel per bench."""
     labels = [f"paper, {PAPER_DATASETS[d]}" for d in paper] + [in_plain_words(case.label) for case in order]
     figure = style.new_figure(2.7 + 2.9 * len(benches), 0.185 * len(labels) + 1.9)
     panels = figure.subplots(1, len(benches), squeeze=False)[0]

@@ -16,32 +16,30 @@ from meddef.trust.robustness_figures import ALT, strengths
 from meddef.trust.sources import name_of, of_laboratory
 
 PAGE = "trust_robustness"
-NO_PROFILE = (
-    "No report on a profile's models is published: `meddef lab --profile NAME` makes it from a run's weights."
-)
+NO_PROFILE = "No report on a profile's models is stored: run `meddef lab --profile NAME` on a run's weights."
 # What each item asks, in the order of the report.
 QUESTIONS = {
-    "better_than_one_class": "Does the model do better than one answer for all images?",
-    "deterministic": "Does it answer the same when asked twice?",
-    "gradient_exists": "Is there a gradient to follow, and is it not zero all over an image?",
+    "better_than_one_class": "Is the model better than a constant answer?",
+    "deterministic": "Are its predictions deterministic?",
+    "gradient_exists": "Is there a gradient that is not zero throughout an image?",
     "gradient_does_not_vanish": "Does the loss keep its gradient, or has the softmax saturated?",
-    "gradient_agrees": "Does a small step change the output as the gradient says?",
+    "gradient_agrees": "Does a small step change the output as the gradient predicts?",
     "gradient_beats_random_directions": "Does the loss rise higher along the gradient than along random directions?",
-    "attack_stays_in_bounds": "Does the attack keep to its budget?",
-    "attack_moves": "Does the attack move images at all?",
-    "attack_reaches": "Do the attack's steps add up to the radius, from a random start to twice that?",
-    "loss_rises": "Are images that resist nearer to being wrong than before?",
-    "success_is_returned": "If an adversarial image was found on the way, is it given back?",
+    "attack_stays_in_bounds": "Does the attack respect its budget?",
+    "attack_moves": "Does the attack change the images at all?",
+    "attack_reaches": "Do the attack's steps add up to the radius (twice that from a random start)?",
+    "loss_rises": "Are images that resist closer to the decision boundary than before?",
+    "success_is_returned": "If an intermediate iterate was adversarial, is it returned?",
     "iterative_beats_single_step": "Do many steps break at least as much as one?",
     "rises_with_epsilon": "Does a larger ε break at least as much?",
-    "everything_falls": "With every image allowed, does every image fall?",
+    "everything_falls": "With an unlimited budget, does the attack succeed on every image?",
     "chance_at_large_epsilon": "At ε = 0.5, where all images may become the same grey, is accuracy down to chance?",
-    "converged": "Do more steps, restarts and another loss break little more?",
-    "noise_does_little": "Does random noise of the same size break far less than the attack?",
-    "gradient_free_does_not_win": "Does an attack without gradients break no more?",
-    "worst_case_is_near": "Image by image, do several attacks together break little more than the one?",
-    "finds_planted": "Does the attack find adversarial images that are known to be there?",
-    "transfer_does_not_win": "Do images made on an undefended model break no more?",
+    "converged": "Do more steps, restarts and another loss succeed on few further images?",
+    "noise_does_little": "Does random noise of the same size succeed far less often than the attack?",
+    "gradient_free_does_not_win": "Does a gradient-free attack succeed no more often?",
+    "worst_case_is_near": "Image by image, do several attacks together succeed on few further images?",
+    "finds_planted": "Does the attack find adversarial examples that are known to exist?",
+    "transfer_does_not_win": "Do examples transferred from an undefended model succeed no more often?",
     "twin_falls": "Does the attack work on an undefended model?",
 }  # fmt: skip
 
@@ -127,7 +125,7 @@ def sources(records: list[Record]) -> Table:
 
 
 def verdicts(records: list[Record]) -> Table:
-    """One row an item, one column a model; PASS is a dot, so that the rest stands out. Accuracies, and the
+    """One row per item, one column per model; PASS is a dot, so that the rest stands out. Accuracies, and the
     largest class's share of the images, first and last."""
     models = list(dict.fromkeys(record["model"] for record in records))
     found = {(record["name"], record["model"]): record for record in records}
@@ -136,14 +134,14 @@ def verdicts(records: list[Record]) -> Table:
         | {_short(model): found[name, model]["verdict"].replace("PASS", "·") for model in models}
         for name in _asked(records)
     ]
-    first = {"item": "right without attack"}
-    constant = {"item": "right with one answer for all"}
-    last = {"item": "right in the worst case"}
+    first = {"item": "clean accuracy"}
+    constant = {"item": "constant answer"}
+    last = {"item": "worst case"}
     for model in models:
         first[_short(model)] = _percent(found["better_than_one_class", model], "accuracy")
         constant[_short(model)] = _percent(found["better_than_one_class", model], "largest_class")
         last[_short(model)] = _percent(found["worst_case_is_near", model], "robust_accuracy")
-    caption = "· is PASS; N-A: something the item needs is missing. Worst case: image by image, over several attacks."
+    caption = "· is PASS; N-A: a requirement is missing. Worst case: image by image, over several attacks."
     return Table(pd.DataFrame([first, constant, *rows, last]), caption)
 
 
@@ -163,14 +161,16 @@ def failures(records: list[Record]) -> str:
         {
             "model": record["model"],
             "item": in_plain_words(record["name"]),
-            "what was measured": record["detail"],
+            "measurement": record["detail"],
         }
         for record in records
         if record["verdict"] == "FAIL"
     ]
     if not rows:
         return "Nothing failed."
-    table = Table(pd.DataFrame(rows), "What failed, and by how much.", header=2, left=("what was measured",))
+    table = Table(
+        pd.DataFrame(rows), "The failed checks, with the measured values.", header=2, left=("measurement",)
+    )
     return table._repr_html_()
 
 

@@ -17,8 +17,8 @@ from meddef.report.labels import model_label
 from meddef.report.worst_case import ENSEMBLE
 
 ALT = (
-    "Left: one row a model; a mark for each attack, at the share that it breaks of the images that were right. Right: "
-    "share broken by the attack under test against ε, one line a model. The tables hold the verdicts."
+    "Left: one row per model; one mark per attack, at its success rate. "
+    "Right: success rate of the attack under test against ε, one line per model. The tables give the verdicts."
 )
 # Label -> its mark, the item with the count, and the count's name.
 BROKEN = {
@@ -66,7 +66,7 @@ def strengths(records: list[Record]) -> SvgFigure:
     for tick, model, colour in zip(left.get_yticklabels(), by_model, cycle(COLOURS), strict=False):
         tick.set_color(KNOWN.get(model, colour))
     left.set_xlim(-3, 103)
-    left.set_xlabel("broken (% of those right before)")
+    left.set_xlabel("attack success rate (%)")
     right.set_xscale("log")
     right.set_xlabel("ε of the attack under test")
     right.axvline(records[0]["eps"], color=style.PUBLISHED, linestyle=":")

@@ -60,7 +60,7 @@ def ensembles() -> dict[str, tuple[Attacks, dict[str, Any]]]:
 
 
 def budgets() -> list[dict[str, Any]]:
-    """One row a contestant, number of classes and attack: what it may spend, from the code of either side.
+    """One row per contestant, number of classes and attack: what it may spend, from the code of either side.
 
     ``targets`` is None for all other classes, 0 for none; ``classes`` is None where nothing depends on it.
     """
@@ -91,7 +91,7 @@ def _spent(attack: Any) -> dict[str, Any]:
 def contest(
     model: nn.Module, x: Tensor, labels: Tensor, classes: int, eps: float
 ) -> Iterator[dict[str, Any]]:
-    """One row a contestant: who of its attacks fooled the model first, a character an image, and how long it took."""
+    """One row per contestant: the first of its attacks to succeed, one character per image, and the time taken."""
     theirs: Attacks = lambda _: standard(model, classes, eps, SEED)  # noqa: E731
     for who, (attacks, cheaper) in {"autoattack": (theirs, {}), **ensembles()}.items():
         started = time.perf_counter()

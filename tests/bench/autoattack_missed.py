@@ -39,7 +39,7 @@ def climbing(classes: int, steps: int) -> dict[str, Attack]:
 
 
 def rows(runs_dir: Path) -> Iterator[dict[str, Any]]:
-    """One row an image, number of steps and kind of gradient: from how many of the random starts it falls."""
+    """One row per image, number of steps and kind of gradient: from how many of the random starts it falls."""
     steps = {
         who: max(r["steps"] for r in budgets_of(who, ensembles()[who][0]) if "apgd" in r["member"])
         for who in ("first_edition", "default")

@@ -102,7 +102,7 @@ def modes(call: Callable[..., object]) -> Calls:
 def compared(
     workload_name: str, seconds: dict[str, float], work: float, unit: str, least: float | None
 ) -> Iterator[Row]:
-    """A row a mode, in work a second, and how many times faster the best of now is than the best of before."""
+    """One row per mode, in work per second, and how many times faster the best of now is than the best of before."""
     for mode, value in seconds.items():
         yield Row(f"{workload_name}; {mode}", work / value, unit)
     best = {

@@ -1,7 +1,7 @@
 """What a GPU does, in absolute numbers: python -m tests.bench.bench_gpu [FOLDER].
 
-The workloads of the CPU's table at the paper's 224 px, images a second in each arithmetic and by torchattacks where it
-is installed; image-steps a second of PGD beside the floor (bare forward and input-gradient passes); training images a
+The workloads of the CPU's table at the paper's 224 px, images per second in each arithmetic and by torchattacks if
+installed; image-steps per second of PGD beside the floor (bare forward and input-gradient passes); training images per
 second; and whether the cheaper arithmetic changes verdicts.
 """
 
@@ -112,7 +112,7 @@ def jsma_small() -> Iterator[dict[str, Any]]:
 
 
 def pruned() -> Iterator[dict[str, Any]]:
-    """Models a second, pruned at nine rates."""
+    """Models per second, pruned at nine rates."""
     runs = bench_pruning.calls(build_model("resnet18", 4).to(DEVICE))
     for mode, seconds in medians({"TF32": runs["meddef"], "torch": runs["torch"]}).items():
         yield done("nine prune rates", mode, len(bench_pruning.RATES), seconds)
@@ -161,7 +161,7 @@ def training_speed() -> Iterator[dict[str, Any]]:
 
 
 def jsma_speed() -> Iterator[dict[str, Any]]:
-    """Moves of JSMA, each a pair of features an image; so small that no image is fooled and leaves."""
+    """Moves of JSMA, each a pair of features per image; so small that no image is fooled and leaves."""
     x, _ = batch_of(8)
     for variant in ("resnet18", "full"):
         model = network(variant)

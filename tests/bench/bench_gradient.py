@@ -122,7 +122,7 @@ def _bare(model: nn.Module, x: Tensor, labels: Tensor, passes: Passes) -> None:
 def _at_most(times: Mapping[str, float], passes: Passes, images: int) -> str:
     """What ``stop="first"`` would gain if its passes were all it did."""
     made, derived = sum(n for n, _ in passes), sum(n for n, derived in passes if derived)
-    counted = f"{made / images:.1f} forward passes an image, {derived / images:.1f} of them for a gradient"
+    counted = f"{made / images:.1f} forward passes per image, {derived / images:.1f} of them for a gradient"
     if "torchattacks" not in times:
         return counted
     most = times["torchattacks"] / times["passes"]

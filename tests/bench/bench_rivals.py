@@ -51,7 +51,7 @@ Row = dict[str, Any]
 
 
 def speed(repeats: int, batches: int) -> Iterator[Row]:
-    """One row a method: images a second of training, and milliseconds of its attack for one image and step."""
+    """One row per method: images per second of training, and milliseconds of its attack for one image and step."""
     profile = load_profile(PROFILE)
     models = [training for _, training in profile.models()]
     size, batch = profile.image_size, profile.training.batch_size

@@ -1,6 +1,6 @@
 """What pruning does to a trained model's weights, and buys: python -m tests.bench.compression --weights FILE.
 
-Non-zero weights, sparsity a layer, bytes on disk, and milliseconds an image with dense kernels and with sparse ones
+Non-zero weights, sparsity per layer, bytes on disk, and milliseconds per image with dense kernels and with sparse ones
 (PyTorch's compressed rows, MKL), side by side in one process. FILE is what this leaves:
 
     meddef train --profile smoke --dataset phantom_xray --variant full -o FILE
@@ -85,7 +85,7 @@ def measured(model: nn.Module) -> dict[str, Any]:
 
 
 def rows(weights: Path) -> list[dict[str, Any]]:
-    """A row a pruning rate, and one with the histogram of all prunable weights and the cut at each rate."""
+    """One row per pruning rate, and one with the histogram of all prunable weights and the cut at each rate."""
     model = build_model("full", 2)
     header = load_weights(weights, model)
     model.eval()

@@ -16,7 +16,7 @@ Point = dict[str, str | int | float]
 
 
 def points(scale: Scale) -> Iterator[Point]:
-    """One entry a mode at each value of what grows: axis, value, mode, and ms, milliseconds an image for the call."""
+    """One entry per mode and value of the axis: axis, value, mode, and ms (milliseconds per image)."""
     small = (8, scale.size, 3)
     for axis, values in (("batch", BATCHES), ("size", SIZES), ("steps", STEPS)):
         say(f"growth with {axis}")

@@ -22,7 +22,7 @@ SIZE = 32  # enough to decode every image and to find those that are the same
 
 
 def rows(data_dir: Path) -> Iterator[dict[str, Any]]:
-    """One row a dataset and policy."""
+    """One row per dataset and policy."""
     with tempfile.TemporaryDirectory() as cache:
         for dataset in DATASETS:
             for policy in POLICIES:

@@ -45,7 +45,7 @@ def in_tf32(model: nn.Module) -> nn.Module:
 
 
 def rows(profile: str, runs_dir: Path, data_dir: Path) -> Iterator[dict[str, Any]]:
-    """One row a model and ε: images right in float32 and in TF32, and those on which the two disagree."""
+    """One row per model and ε: images right in float32 and in TF32, and those on which the two disagree."""
     settings = load_profile(profile)
     options = RunOptions(runs_dir / settings.name, data_dir)
     plan = make_plan(settings, options)

@@ -69,7 +69,7 @@ WRONG = {
         (fgsm(lambda g, eps: eps * g.sign(), clamp=False), "leave [0, 1]"),
         (fgsm(lambda g, eps: eps / 255 * g.sign()), "divided by 255"),
         (fgsm(lambda g, eps: eps * g / g.flatten(1).norm(dim=1).view(-1, 1, 1, 1)), "bounded in L2"),
-        (in_place, "changed a tensor that it was given"),
+        (in_place, "changed an input tensor"),
         (fgsm(lambda g, eps: g.sign()), "more than ε"),
         (
             lambda model, images, labels, eps: eps * gradient(model, images, labels).sign(),

@@ -102,6 +102,6 @@ WRONG = {
         ([row for row in cells(lambda d: abs(d) > 90) if row[0] == "roct"], "cell(s) are missing"),
         ([("table1", "resnet18", 0.01)], "is no cell of the tables"),
         (["resnet18"], "must be a tuple of 3"),
-        (7, "a list of tuples is asked for"),
+        (7, "a list of tuples is required"),
     ],
 }

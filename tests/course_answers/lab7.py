@@ -71,7 +71,7 @@ WRONG = {
         ),
         (lambda answers: False, "every answer is class 1, so"),
         (lambda answers: True, "both classes are answered"),
-        (lambda answers: 0.99, "True or False is asked for"),
+        (lambda answers: 0.99, "True or False is required"),
     ],
     "lab7.zero_rows": [
         (list(WIDE.index[(WIDE == 0).any(axis=1)]), "rows with *any* 0"),

@@ -73,7 +73,7 @@ WRONG = {
         (rounded(), "cut decimals off"),
         (near(0.1), "tolerance is too wide"),
         (lambda printed, n: bool(either_at_two(printed, n)), "as many decimals as are printed"),
-        (lambda printed, n: grim.hits(printed, n), "True or False is asked for"),
+        (lambda printed, n: grim.hits(printed, n), "True or False is required"),
     ],
     "lab8.wilson": [
         (wald, "textbook (Wald)"),
@@ -88,6 +88,6 @@ WRONG = {
         (lambda values: 24 if "12.50" in values else 1173, "begin at 100"),
         (lambda values: 100, "*All* values must fit one size"),
         (lambda values: 2400, "not the smallest"),
-        (lambda values: None, "one number is asked for"),
+        (lambda values: None, "one number is required"),
     ],
 }

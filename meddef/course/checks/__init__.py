@@ -1,1 +1,1 @@
-"""The checks, one module a lab; ``meddef.course.answers`` imports the one it needs."""
+"""The checks, one module per lab; ``meddef.course.answers`` imports the one it needs."""

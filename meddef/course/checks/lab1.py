@@ -61,7 +61,7 @@ def input_gradient(student: Any) -> str:
             "which would "
             "leak into the next training step. Ask for one gradient only: `torch.autograd.grad(loss, x)`."
         )
-    return f"{COUNT} gradients, one an image, and the model is as it was."
+    return f"{COUNT} gradients, one per image, and the model is as it was."
 
 
 @exercise("lab1.fgsm")

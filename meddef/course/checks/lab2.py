@@ -99,7 +99,7 @@ def pgd(student: Any) -> str:
         raise Wrong(f"the attack must begin at `start`, and yours begins {at}.")
     _follow([*iterates, answer], images)
     if len(iterates) < STEPS:
-        raise Wrong(f"you took {len(iterates)} gradient(s) where steps = {STEPS}: one a step.")
+        raise Wrong(f"you took {len(iterates)} gradient(s) where steps = {STEPS}: one per step.")
     if all(close(x, start) for x in iterates):
         raise Wrong(
             "every gradient was taken at the starting point. After each step, take it at the new iterate."
