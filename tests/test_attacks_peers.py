@@ -194,9 +194,7 @@ def test_a_peer_that_is_targeted_by_default_must_be_told() -> None:
     model, (x, labels) = trained(3), stripes(4, 3, 28, seed=3)
     few = {"max_iter": 5, "verbose": False}
     for name in ("BoundaryAttack", "SignOPTAttack"):
-        with pytest.raises(
-            InputError, match=f"ART's {name} is targeted by default: give targeted=F"
-        ):
+        with pytest.raises(InputError, match=f"ART's {name} is targeted by default: give targeted=F"):
             art_attack(model, x, labels, attack=name, **few)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -66,9 +66,7 @@ def test_paper_policy_draws_over_all(folder: Path) -> None:
 
 def test_patients_are_not_known(folder: Path) -> None:
     np.savez(folder / "pneumoniamnist.npz", **arrays())
-    with pytest.raises(
-        InputError, match="has no patient ids: use split policy released or"
-    ):
+    with pytest.raises(InputError, match="has no patient ids: use split policy released or"):
         load(folder, split_policy="patient")
 
 

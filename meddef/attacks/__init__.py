@@ -1,4 +1,4 @@
-"""Attacks in pixel space under one contract: batch in, batch out, the model left as found."""
+"""Attacks in pixel space under one contract: batch in, batch out, the model left unchanged."""
 
 from meddef.attacks.apgd import apgd
 from meddef.attacks.capture import NotCapturedWarning, climbing

@@ -1,4 +1,4 @@
-"""What makes an attack written for float32 and well-behaved models right for other people's."""
+"""Adapts attacks written for float32 and well-behaved models to arbitrary models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Attack = Callable[Concatenate[nn.Module, Tensor, Tensor, P], Tensor]
 def for_anyone(attack: Attack[P]) -> Attack[P]:
     """The attack for half precision (see ``meddef.attacks.half_precision``) and models that write into their input.
 
-    Of those the attack begins again with ``Copying``, as if it had not begun: random numbers and a trace are put back,
-    ``progress`` is told from 0. For any other model it costs a look at the images.
+    For the latter the attack restarts with ``Copying``: random numbers and a trace are reset, ``progress`` restarts at
+    0. For other models it costs one check of the images.
     """
 
     @wraps(attack)

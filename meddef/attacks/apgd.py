@@ -38,24 +38,24 @@ def apgd(
     """Momentum, a step of 2 eps halved where progress stalls, each halving resumed from the best point so far.
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left as it was found.
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left unchanged.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         labels: (N,), the true classes.
         eps: L-infinity radius in pixel units, one number or a tensor (N,).
-        steps: gradient evaluations per run, at most; images leave the batch as soon as the model is fooled.
+        steps: gradient evaluations per run, at most; successful examples are dropped from the batch.
         loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4).
         targets: 0 moves away from the label; m > 0 aims at each of the m most likely other classes in turn, at most
             K - 1 (APGD-T).
         restarts: runs from different random starts, for images that resist.
-        generator: source of the random starts of a whole batch; None takes those that belong to (seed, image).
+        generator: generator of the random starts of a whole batch; None derives them from (seed, image).
         seed: see ``meddef.attacks.randomness``.
-        progress: called with (runs done, runs in all).
+        progress: called with (runs done, total runs).
 
     Returns:
         Images within ``eps`` and [0, 1] exactly: fooling ones, or those of highest loss in the last run.
 
     Raises:
-        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input.
+        InputError: invalid input, NaN or infinite logits, a model whose output does not depend on its input.
     """
     labels = contract.check_batch(model, images, labels)
     check_loss(loss)
@@ -89,7 +89,7 @@ def apgd(
 class _State:
     """The images still in a run, (m, ...) each; ``rises`` counts steps with a rising loss since the last check.
 
-    ``caught`` images fool the model and leave at the next look.
+    ``caught`` images fool the model and are dropped at the next check.
     """
 
     images: Tensor

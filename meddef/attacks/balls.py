@@ -42,7 +42,7 @@ class Ball(ABC):
         return replace(self, images=self.images[keep], eps=self.eps[keep])
 
     def take(self, other: Self) -> None:
-        """Become ``other``, of the same shape, in the memory that is there: a recorded step reads it again."""
+        """Take the values of ``other``, of the same shape, in place: a recorded step reads this memory again."""
         self.images.copy_(other.images)
         self.eps.copy_(other.eps)
 
@@ -90,7 +90,7 @@ class LinfBall(Ball):
             _corner(*part)
 
     def _blocks(self, *given: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Images, eps and what is given: on a CPU a few images at a time, elsewhere all at once."""
+        """Images, eps and the other tensors: on a CPU a few images at a time, elsewhere all at once."""
         some = max(1, _BLOCK // max(1, self.images[:1].numel()))
         count = some if self.images.device.type == "cpu" else max(1, len(self.images))
         return zip(*(x.split(count) for x in (self.images, self.eps, *given)), strict=True)
@@ -169,7 +169,7 @@ def _norm(x: Tensor, least: float = 1e-12) -> Tensor:
 
 
 def _direction(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient (N, ...) and its norm (N, 1, ..., 1), both divided by something where the norm is no usual number.
+    """The gradient (N, ...) and its norm (N, 1, ..., 1), both divided by something where the norm under- or overflows.
 
     Their ratio has length 1; it is 0 where the gradient is exactly zero. Nothing is read on the host.
     """

@@ -24,7 +24,7 @@ class _Tracer(fx.Tracer):
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside means that a model which answers by itself has no copy for ``fast=True``."""
+    """Turns any error inside into the message that this (working) model has no copy for ``fast=True``."""
     try:
         yield
     except (InputError, torch.OutOfMemoryError):
@@ -37,8 +37,8 @@ def refusing(what: str) -> Iterator[None]:
 def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
     """A private copy with the graph rewritten, and name of each convolution -> name of the BatchNorm it must take in.
 
-    The weights are still those of the convolutions alone; those that had no bias have one of zeros. A BatchNorm stays
-    where its convolution has hooks, or weights that are computed, or that another module has too.
+    The weights are still those of the convolutions alone; a missing bias is zero. A BatchNorm stays where its
+    convolution has hooks, or computed or shared weights.
 
     Raises:
         InputError: the model cannot be copied, or ``torch.fx`` cannot trace it.
@@ -74,8 +74,8 @@ def without_batch_norm(model: nn.Module) -> tuple[fx.GraphModule, dict[str, str]
 
 
 def plain(module: nn.Module) -> bool:
-    """Whether nothing but the module's own ``forward`` and parameters decides what a call gives: no hooks, and a weight
-    that is not computed from others (old ``weight_norm``, ``torch.nn.utils.prune``)."""
+    """Whether the output depends only on the module's own ``forward`` and parameters: no hooks, no computed weight (old
+    ``weight_norm``, ``torch.nn.utils.prune``)."""
     hooks = (
         module._forward_hooks,
         module._forward_pre_hooks,
@@ -86,7 +86,7 @@ def plain(module: nn.Module) -> bool:
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers under every name they have: a copy may know a shared one by another of them first."""
+    """Parameters and buffers under all their names: a copy may list a shared one under another name first."""
     parameters, buffers = (
         find(remove_duplicate=False) for find in (model.named_parameters, model.named_buffers)
     )

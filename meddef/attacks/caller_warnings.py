@@ -1,4 +1,4 @@
-"""Warnings that point at the line which called an attack, however many functions of this folder lie between."""
+"""Warnings that point at the line which called an attack, outside this folder."""
 
 import sys
 import warnings

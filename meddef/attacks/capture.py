@@ -1,8 +1,8 @@
 """PGD whose steps are recorded as CUDA graphs: no host synchronisation and one launch per step.
 
-On an H100 a step of a batch of 11 takes 2 ms as a graph and 25 ms as hundreds of launches between which the host looks
-at values. Recording one costs about four plain steps, so graphs are kept for as long as the surrounding ``climbing``
-lives: around one attack if nobody opened it earlier, around a whole evaluation or training otherwise.
+On an H100 a step of a batch of 11 takes 2 ms as a graph and 25 ms as hundreds of launches with host checks in between.
+Recording costs about four plain steps, so graphs are kept for the lifetime of the surrounding ``climbing``: a whole
+evaluation or training, or else a single attack.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from meddef.attacks.verdicts import Verdicts
 WORTH = 8
 """Fewest steps for which recording pays off."""
 EVERY = 4
-"""Steps between two looks at who is fooled. A look costs a third of a step or so; without one, a fooled image is
-computed on for two steps on average. The first looks come after 1, 2 and 4 steps, when most images leave."""
+"""Steps between two checks for success. A check costs about a third of a step; between checks, a successful example is
+kept for two steps on average. The first checks come after 1, 2 and 4 steps, when most attacks succeed."""
 SMALLEST = 8
-"""Images in a bucket: with fewer a step takes as long."""
+"""Images in a bucket: a step takes as long with fewer."""
 
 T = TypeVar("T")
 
 
 class NotCapturedWarning(UserWarning):
-    """A model's steps cannot be recorded as a CUDA graph: its attacks run as they come, which is slower."""
+    """A model's steps cannot be recorded as a CUDA graph: its attacks run step by step, which is slower."""
 
 
 class Climb(Protocol):
@@ -56,12 +56,12 @@ class Captured:
     """``loop.climb`` with recorded steps; images and errors are the same, within rounding.
 
     Every call of the same kind (number and shape of images, norm, loss, source, ...) replays the same recording. With
-    stop "first", images that are fooled leave every few steps, and what is left moves to a recording of half the size
-    or less.
+    stop "first", successful examples are dropped every few steps, and the rest moves to a recording of half the size or
+    less.
     """
 
     def __init__(self, record: Record, device: torch.device | None = None) -> None:
-        """``record`` makes recordings for images on ``device``; None takes those on any."""
+        """``record`` makes recordings for images on ``device`` (None: any)."""
         self.record, self.device = record, device
         self.steps: dict[Hashable, Step] = {}
         self.kept: dict[Hashable, tuple[nn.Module, object]] = {}
@@ -102,7 +102,7 @@ class Captured:
 
     def _first(self, active: ActiveBatch, x: Tensor, steps: int, report: Callable[[int], None]) -> Tensor:
         result, verdicts = x.clone(), Verdicts(len(x))
-        place = torch.arange(len(x))  # on the host: which image of the call a row is
+        place = torch.arange(len(x))  # on the host: the index of each row's image in the call
         step = self._step(active, x, len(x), first=True)
         step.load(active, x, steps)
         gone, done, left = torch.zeros(len(x), dtype=torch.bool), 0, steps
@@ -110,7 +110,7 @@ class Captured:
             for number in range(done, done + min(max(done, 1), EVERY, left)):
                 step.replay()
                 done += 1
-                if number < steps:  # more than these are those given back, see _ask
+                if number < steps:  # beyond these are the steps given back, see _ask
                     report(number)
             state = step.read()
             verdicts.hear(state, place, ~gone)
@@ -138,10 +138,10 @@ class Captured:
     def _ask(
         active: ActiveBatch, step: Step, state: State, place: Tensor, gone: Tensor, steps: int
     ) -> tuple[Tensor, Tensor]:
-        """Which rows leave now, and which are doubted from now on: bool (m,) each, on the host.
+        """Which rows are dropped now, and which are distrusted from now on: bool (m,) each, on the host.
 
-        Success is the model's to judge. An image that was frozen because a stand-in believes it fooled, and is not,
-        moves on and gets the steps back that it has missed; it is asked of the model at every later look.
+        Successes on the surrogate are re-verified on the original model. An image frozen by a false success resumes
+        with the steps it missed, and is verified on the original at every later check.
         """
         m = len(place)
         frozen, doubted, taken = (part[:m] for part in (state.frozen, state.doubted, state.taken))
@@ -169,7 +169,7 @@ class Captured:
         return self.steps[key]
 
     def close(self) -> None:
-        """Let go of every recording, and of the memory they share."""
+        """Release every recording and the memory they share."""
         self.steps.clear()
         self.kept.clear()
 
@@ -180,9 +180,9 @@ _OPEN: ContextVar[Captured | None] = ContextVar("_OPEN", default=None)
 
 @contextmanager
 def climbing(device: torch.device | str, steps: int | None = None) -> Iterator[Climb]:
-    """Yields what to call as ``loop.climb``: on a GPU one that records its steps, anywhere else the plain loop.
+    """Yields the function to use as ``loop.climb``: on a GPU one that records its steps, elsewhere the plain loop.
 
-    Inside another ``climbing`` it is the outer one's, so that recordings outlive a single attack:
+    A nested ``climbing`` yields the outer one's, so that recordings outlive a single attack:
 
         with climbing(device):
             for images, labels in loader:
@@ -190,7 +190,7 @@ def climbing(device: torch.device | str, steps: int | None = None) -> Iterator[C
 
     Args:
         device: of the images.
-        steps: all that are wanted, where it is opened for a single call; too few would not pay for recording.
+        steps: total steps, where it is opened for a single call; recording does not pay off for few.
     """
     device, opened = torch.device(device), _OPEN.get()
     if device.type != "cuda":
@@ -220,7 +220,7 @@ def holding(captured: Captured) -> Iterator[Captured]:
 
 
 def kept(model: nn.Module, name: Hashable, make: Callable[[], T]) -> T:
-    """What ``make`` makes of a model, once for as long as the surrounding ``climbing`` lives; anew without one."""
+    """``make`` of a model, cached for the lifetime of the surrounding ``climbing``; not cached without one."""
     captured = _OPEN.get()
     if captured is None:
         return make()
@@ -231,7 +231,7 @@ def kept(model: nn.Module, name: Hashable, make: Callable[[], T]) -> T:
 
 
 def identity(model: nn.Module) -> Hashable:
-    """The module, and where its weights lie; values may change."""
+    """The module and the addresses of its weights; values may change."""
     tensors = (*model.parameters(), *model.buffers())
     return id(model), tuple(tensor.data_ptr() for tensor in tensors)
 
@@ -241,7 +241,7 @@ def _with_index(device: torch.device) -> torch.device:
 
 
 def _plain_attributes(model: nn.Module) -> dict[tuple[str, str], object]:
-    """What a forward pass may count or switch on the host, which a replay would not."""
+    """State that a forward pass may change on the host, which a replay would not."""
     return {
         (name, key): value
         for name, module in model.named_modules()
@@ -251,7 +251,7 @@ def _plain_attributes(model: nn.Module) -> dict[tuple[str, str], object]:
 
 
 def _modes(device: torch.device) -> Hashable:
-    """Settings of the process that decide which kernels a recording holds."""
+    """Process settings that determine the kernels of a recording."""
     return (
         torch.is_autocast_enabled(device.type),
         torch.get_autocast_dtype(device.type),

@@ -1,4 +1,4 @@
-"""What every attack here promises: checked input, a model left as found, logits that can be trusted."""
+"""The contract of every attack: checked input, an unchanged model, verified logits."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from meddef.module_state import evaluating
 FORMATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-ROUNDING = 1e-3  # pixels so little outside [0, 1] are not on another scale
+ROUNDING = 1e-3  # tolerance for rounding outside [0, 1]
 
 
 class ZeroGradientWarning(UserWarning):
@@ -22,17 +22,17 @@ class ZeroGradientWarning(UserWarning):
 
 
 class ProbabilitiesWarning(UserWarning):
-    """A model answers probabilities where logits are asked for: attacks on them are weaker than they seem."""
+    """A model returns probabilities instead of logits, which weakens attacks on it."""
 
 
 def probable(logits: Tensor) -> Tensor:
-    """Whether answers (N, K) look like probabilities, a bool on their device: they sum to 1, and images differ."""
+    """Whether outputs (N, K) look like probabilities (they sum to 1, and images differ), a bool on their device."""
     off = (logits.sum(1) - 1).abs().max()
     return (logits.amin() >= 0) & (off <= ROUNDING) & (logits != logits[:1]).any()
 
 
 def warn_of_probabilities() -> None:
-    """``ProbabilitiesWarning``, where answers are ``probable``."""
+    """``ProbabilitiesWarning`` where outputs are ``probable``."""
     warn(
         "the model's outputs sum to 1 for every image, like probabilities: after a softmax the gradient saturates, "
         "and attacks fail on images that are not robust; let forward() return the logits",
@@ -41,7 +41,7 @@ def warn_of_probabilities() -> None:
 
 
 def check_batch(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Refuse what is not a batch of images in [0, 1] with one class index each.
+    """Refuse anything but a batch of images in [0, 1] with one class index each.
 
     Args:
         model: the classifier under attack; anything but an ``nn.Module`` is refused.
@@ -97,7 +97,7 @@ def check_labels(labels: Tensor, images: Tensor, name: str) -> Tensor:
 
 
 def _way_out(labels: Tensor, name: str) -> str:
-    """How class indices can be had from labels of another shape, where that can be told."""
+    """How to get class indices from labels of another shape, where this is clear."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         return f": give {name}[:, 0]"
     if labels.ndim == 2:
@@ -106,7 +106,7 @@ def _way_out(labels: Tensor, name: str) -> str:
 
 
 def check_range(images: Tensor) -> None:
-    """Refuse NaN and values outside [0, 1], which is how normalised and 0-255 input shows."""
+    """Refuse NaN and values outside [0, 1], such as normalised or 0-255 input."""
     low, high = (float(end) for end in images.aminmax())
     if low != low or high != high:
         raise InputError(f"image {first_bad(torch.isfinite(images))} holds NaN; pixels must be in [0, 1]")
@@ -134,7 +134,7 @@ def check_logits(logits: object, labels: Tensor) -> Tensor:
 
 
 def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
-    """Refuse output that is not floating-point logits (count, K), K >= 2 and above ``highest``; looks at no value."""
+    """Refuse output that is not floating-point logits (count, K), K >= 2 and above ``highest``; reads no values."""
     if not isinstance(logits, Tensor):
         raise InputError(
             f"the model must return a tensor of logits (N, K), got {type(logits).__name__}: wrap it in a module whose "
@@ -155,7 +155,7 @@ def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
 
 
 def check_output(answer: object, count: int) -> Tensor:
-    """Refuse an answer to ``count`` images that is not floating-point logits (count, K), whatever the labels."""
+    """Refuse output for ``count`` images that is not floating-point logits (count, K), regardless of the labels."""
     return check_logits_shape(answer, count, 0)
 
 
@@ -197,7 +197,7 @@ def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
 
 @contextmanager
 def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode and gradients on; afterwards the model (``as_found``) and the global RNG are as before."""
+    """Evaluation mode and gradients on; afterwards the model (``as_found``) and the global RNG are restored."""
     cuda = [device] if device.type == "cuda" else []
     with (
         evaluating(model),
@@ -220,7 +220,7 @@ def input_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = Fals
 
 
 def unchecked_gradient(objective: Tensor, images: Tensor, *, keep_graph: bool = False) -> Tensor:
-    """``input_gradient`` of which no value is looked at; refused if it is missing."""
+    """``input_gradient`` without reading its values; refused if it is missing."""
     gradient = None
     if objective.requires_grad:
         (gradient,) = torch.autograd.grad(objective, images, retain_graph=keep_graph, allow_unused=True)
@@ -255,7 +255,7 @@ def bad_gradient(finite: Tensor) -> InputError:
 
 
 def warn_if_zero(gradient: Tensor) -> None:
-    """Count the images whose gradient is zero everywhere: for them an attack proves nothing."""
+    """Count the images whose gradient is zero everywhere, for which an attack proves nothing."""
     warn_of_zeros(len(gradient) - int(gradient.flatten(1).any(1).sum()), len(gradient))
 
 

@@ -1,4 +1,4 @@
-"""Recording a step as a CUDA graph, and leaving CUDA usable where that fails."""
+"""Records a step as a CUDA graph, and keeps CUDA usable where that fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NotRecordable(Exception):
 class Graphs:
     """Records steps as CUDA graphs that share one stream and one pool of memory; they must not run at the same time.
 
-    A step may use no memory between replays but tensors that were made before it was recorded.
+    Between replays a step may use only memory of tensors created before it was recorded.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -30,11 +30,11 @@ class Graphs:
         self.graphs: list[torch.cuda.CUDAGraph] = []
 
     def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
-        """Run ``step`` three times, the last time to record it; returns its replay, on whatever stream is current.
+        """Run ``step`` three times, recording the last; returns its replay on the current stream.
 
         Raises:
             NotRecordable: the step waits for the device, draws random numbers on the host, or CUDA refuses.
-            Exception: whatever the step raises when it is simply run.
+            Exception: any error of the step itself.
         """
         with torch.cuda.device(self.device), _nothing_cached():
             before = torch.cuda.current_stream()
@@ -61,9 +61,9 @@ class Graphs:
         return graph.replay
 
     def _recover(self, before: torch.cuda.Stream) -> None:
-        """Undo what a capture that CUDA has broken off leaves behind: PyTorch stops its clean-up at the first error.
+        """Clean up after an aborted capture: PyTorch stops its clean-up at the first error.
 
-        Each of these may find that it has been done.
+        Each of these may already have been done.
         """
         torch.cuda.set_stream(before)
         index = self.device.index
@@ -71,13 +71,13 @@ class Graphs:
             torch._C._cuda_endAllocateToPool(index, self.pool)
         self.pool = torch.cuda.graph_pool_handle()  # other graphs may use the old one, which stays reserved
         generator = torch.cuda.default_generators[index]
-        with suppress(RuntimeError):  # a state that is not being captured, with the same numbers to come
+        with suppress(RuntimeError):  # a state outside the capture, with the same upcoming numbers
             generator.graphsafe_set_state(generator.clone_state())
         with suppress(RuntimeError):
             torch.cuda.synchronize(self.device)
 
     def close(self) -> None:
-        """Free the graphs and what they and the libraries took on their stream."""
+        """Free the graphs and the memory allocated on their stream."""
         with torch.cuda.device(self.device):
             torch.cuda.synchronize()
             for graph in self.graphs:
@@ -89,9 +89,9 @@ class Graphs:
 
 @contextmanager
 def _without_host() -> Iterator[None]:
-    """Refuse a step that waits for the device or draws random numbers on the host: a replay would do neither.
+    """Refuse a step that waits for the device or draws random numbers on the host, which a replay would not do.
 
-    Found here, where nothing is being captured, it costs no broken-off capture.
+    Checked here, outside a capture, this avoids an aborted one.
     """
     mode = torch.cuda.get_sync_debug_mode()
     drawn = _host_randomness()
@@ -125,7 +125,7 @@ def _host_randomness() -> tuple[object, ...]:
 
 @contextmanager
 def _nothing_cached() -> Iterator[None]:
-    """Autocast keeps no copies of weights meanwhile: what a capture computes is not there before its first replay."""
+    """Disables autocast's weight cache: results of a capture do not exist before its first replay."""
     caches = torch.is_autocast_cache_enabled()
     torch.clear_autocast_cache()
     torch.set_autocast_cache_enabled(False)
@@ -136,7 +136,7 @@ def _nothing_cached() -> Iterator[None]:
 
 
 def _first(error: Exception) -> BaseException:
-    """What went wrong first: CUDA reports the end of a capture, not what broke it."""
+    """The first error: CUDA reports the end of a capture, not its cause."""
     cause: BaseException = error
     while cause.__context__ is not None:
         cause = cause.__context__

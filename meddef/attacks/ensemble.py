@@ -1,4 +1,4 @@
-"""The strong ensemble: the worst case an image meets over several attacks, cheap ones first."""
+"""The strong ensemble: the worst case of each image over several attacks, cheap ones first."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,14 +20,14 @@ Attack = Callable[..., Tensor]
 
 
 def members(classes: int, *, steps: int = 100, queries: int = 1000) -> dict[str, Attack]:
-    """The attacks in the order they are run, for a model with ``classes`` classes.
+    """The attacks in order of execution, for a model with ``classes`` classes.
 
     With two classes there is one logit difference, so cross-entropy and its targets would repeat the margin; the
     dlr loss has no meaning below three classes, its targeted form below four.
 
-    Both members that are APGD draw from the same random numbers ("apgd", of the seed and the image): the first targeted
-    run starts where that with cross-entropy started, and goes another way with another loss; the targets after it start
-    elsewhere. Another stream would be another result of every recorded ensemble of three and more classes.
+    Both APGD members share the same random numbers ("apgd", of the seed and the image): the first targeted run starts
+    at the same point as the run with cross-entropy, and diverges with its loss; later targets start elsewhere. Another
+    stream would change every recorded ensemble with three or more classes.
     """
     quick: dict[str, Attack] = {"pgd": partial(_from_the_image, steps=10)}
     if classes == 2:
@@ -62,28 +62,28 @@ def ensemble(
 ) -> Tensor:
     """Worst case over PGD, APGD, FAB and Square, after AutoAttack (Croce & Hein 2020, arXiv 2003.01690).
 
-    Every attack gets only the images that resisted those before it; whether they resist is judged by the model as
-    given. Attacks with fewer queries (square) and steps (fab) than AutoAttack's standard version: see ``members``.
+    Each attack gets only the images that survived the previous ones, verified on the original model. Square has fewer
+    queries and FAB fewer steps than AutoAttack's standard version: see ``members``.
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K), K >= 2; left as it was found.
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K), K >= 2; left unchanged.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         labels: (N,), the true classes.
         eps: L-infinity radius in pixel units, one number or a tensor (N,).
         steps: of APGD; FAB takes a fifth as many.
         queries: of the square attack.
-        fast, precision: attack a faster copy, or in bfloat16 (see ``meddef.attacks.fast`` and, for the loss in attack
-            success, the cost page).
-        generator: source of all random numbers, for whole batches; None takes those that belong to (seed, image).
+        fast, precision: attack a faster surrogate, or in bfloat16 (see ``meddef.attacks.fast``; for the loss in success
+            rate, the cost page).
+        generator: source of all random numbers, for whole batches; None derives them from (seed, image).
         seed: see ``meddef.attacks.randomness``.
-        progress: called with (attacks done, attacks in all).
+        progress: called with (attacks done, total attacks).
 
     Returns:
         Images within ``eps`` and [0, 1] exactly: one that fools the model if any attack found one, else the one with
         the largest margin.
 
     Raises:
-        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input.
+        InputError: invalid input, NaN or infinite logits, a model whose output does not depend on its input.
     """
     labels = contract.check_batch(model, images, labels)
     radius = contract.per_image(eps, images, "eps", most=1.0).flatten()
@@ -110,15 +110,15 @@ def in_turn(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Each attack on the images that resisted those before it; arguments as ``ensemble`` has them, checked.
+    """Each attack on the images that survived the previous ones; arguments as in ``ensemble``, already checked.
 
     Args:
-        attacks: number of classes -> the attacks, in the order they are run.
-        radius: (N,), of which one at least is above 0.
+        attacks: number of classes -> the attacks, in order of execution.
+        radius: (N,), at least one above 0.
 
     Returns:
-        Images as ``ensemble`` returns them, and (N,), int64, who fooled the model: 0 it was wrong before, 1 the first
-        attack, and so on; -1 nobody did.
+        Images as ``ensemble`` returns them, and (N,), int64, the successful attack: 0 misclassified before, 1 the first
+        attack, and so on; -1 none.
     """
     best = images.detach().clone()
     margin, fooled, classes = _judge(model, best, labels, first=True)
@@ -151,16 +151,16 @@ def _from_the_image(
     generator: torch.Generator | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """PGD on the margin from the image itself, a few steps of which leave little for the rest on an undefended model.
+    """PGD on the margin from the image itself; a few steps suffice on most images of an undefended model.
 
-    On such a model a random start can be the weaker one, so the worst case includes the start at the image.
+    On such a model a random start can be weaker, so the worst case includes the start at the image.
     """
     few = partial(pgd, step_size=eps / 4, steps=steps, random_start=False, loss="margin", stop="first")
     return few(model, images, labels, eps=eps)
 
 
 def _judge(model: nn.Module, x: Tensor, labels: Tensor, *, first: bool = False) -> tuple[Tensor, Tensor, int]:
-    """Margin (N,), success (N,) and the number of classes, by the model as given."""
+    """Margin (N,), success (N,) and the number of classes, on the original model."""
     objective = Objective(labels, "margin")
     with contract.attacking(model, x.device), torch.no_grad():
         logits = contract.check_logits(ask(model, x, first=first), labels)

@@ -31,26 +31,27 @@ def fab(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Project onto the linearised boundary to each other class, again and again (Algorithm 1, targeted as FAB-T).
+    """Iterated projection onto the linearised boundary to each other class (Algorithm 1, targeted as FAB-T).
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left as it was found.
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left unchanged.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         labels: (N,), the true classes.
-        eps: pixel units, one number or a tensor (N,); an image leaves once it has an adversarial one that near.
+        eps: pixel units, one number or a tensor (N,); an image is dropped once an adversarial example within eps is
+            found.
         steps: gradient evaluations per run, at most.
         targets: how many of the most likely other classes to try, in turn; None is all K - 1.
         restarts: the first run starts at the image, the others at random within eps / 2 of it.
-        generator: source of the random starts of a whole batch; None takes those that belong to (seed, image).
+        generator: generator of the random starts of a whole batch; None derives them from (seed, image).
         seed: see ``meddef.attacks.randomness``.
-        progress: called with (runs done, runs in all).
+        progress: called with (runs done, total runs).
 
     Returns:
-        Images within ``eps`` and [0, 1] exactly: the nearest adversarial ones; where none is that near, the nearest
-        one found drawn back into the ball, or the image itself if none was found at all.
+        Images within ``eps`` and [0, 1] exactly: the nearest adversarial examples; where none is within eps, the
+        nearest found, projected into the ball, or the image itself if none was found.
 
     Raises:
-        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input.
+        InputError: invalid input, NaN or infinite logits, a model whose output does not depend on its input.
     """
     labels = contract.check_batch(model, images, labels)
     contract.check_at_least(steps, 1, "steps")
@@ -68,7 +69,7 @@ def fab(
         aims = others[:, : logits.shape[1] - 1][:, :targets].T
         best, reach = whole.images.clone(), torch.full_like(radius, torch.inf)
         right = logits.argmax(1) == labels
-        reach[~right] = 0  # wrong already: nothing to look for
+        reach[~right] = 0  # already misclassified
         alive = torch.arange(len(images), device=images.device)
         for run in range(restarts * len(aims)):
             left = (reach > radius).flatten()[alive]
@@ -136,7 +137,7 @@ def _towards_boundary(x: Tensor, images: Tensor, normal: Tensor, need: Tensor) -
     """From x and from the image to the hyperplane normal . (z - x) = need, averaged, a little beyond, clipped."""
     largest = normal.abs().flatten(1).amax(1)
     unusual = (largest > 0) & ((largest < _TINY) | (largest > 1 / _TINY))
-    if normal.device.type != "cpu" or bool(unusual.any()):  # on a GPU nobody looks
+    if normal.device.type != "cpu" or bool(unusual.any()):  # no host check on a GPU
         scale = torch.where(unusual, largest, 1)
         need, normal = need / scale, normal / scale.view(-1, *[1] * (x.ndim - 1))
     from_image = need - (normal * (images - x)).flatten(1).sum(1)

@@ -1,7 +1,6 @@
-"""Where an attack takes its gradients from: the model itself, a faster copy of it, or bfloat16 arithmetic.
+"""The source of an attack's gradients: the model itself, a faster copy, or bfloat16 arithmetic.
 
-Gradients that are only nearly the model's find other images, and may fool the model less often. How much less was
-measured: see the cost page of the book.
+Approximate gradients find other examples, and may succeed less often. The loss was measured: see the book's cost page.
 """
 
 import torch
@@ -20,17 +19,17 @@ PRECISIONS = ("float32", "bf16")
 def gradient_source(
     model: nn.Module, images: Tensor, *, fast: bool, precision: str, once: bool = False
 ) -> nn.Module:
-    """The model, or a stand-in whose gradients are nearly the same and cheaper.
+    """The model, or a surrogate with nearly the same, cheaper gradients.
 
     Args:
         model: in evaluation mode.
-        images: (N, C, H, W); the first is used to check the stand-in.
-        fast: take a private copy that is cheaper, see ``meddef.attacks.surrogate`` (on a GPU:
-            ``meddef.attacks.shadow``); for its gain and its loss in attack success see the cost page.
-        precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which
-            pays on CPUs with avx512_bf16 and on GPUs, and costs time elsewhere; for both see the cost page.
+        images: (N, C, H, W); the first is used to check the surrogate.
+        fast: use a cheaper private copy, see ``meddef.attacks.surrogate`` (on a GPU: ``meddef.attacks.shadow``); for
+            its speed and loss in success rate see the cost page.
+        precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which is
+            faster on CPUs with avx512_bf16 and on GPUs, and slower elsewhere; see the cost page.
 
-        once: it is for a single gradient, for which a copy made for a GPU would not pay.
+        once: only a single gradient is needed, for which a copy on a GPU does not pay off.
 
     Raises:
         InputError: unknown precision, or bf16 for images that are not float32; the model cannot be copied, ``torch.fx``
@@ -52,7 +51,7 @@ def gradient_source(
 
 
 def layout(images: Tensor, fast: bool) -> Tensor:
-    """The memory format the source is fastest in."""
+    """The fastest memory format of the source."""
     return images.contiguous(memory_format=torch.channels_last) if fast and images.ndim == 4 else images
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def pays(module: nn.Conv2d) -> bool:
-    """Whether ``FirstLayer`` can stand for this convolution and is faster."""
+    """Whether ``FirstLayer`` can replace this convolution and is faster."""
     return (
         module.in_channels <= 4
         and module.stride[0] == module.stride[1] > 1
@@ -30,7 +30,7 @@ class FirstLayer(nn.Module):
     """The same convolution, (N, C, H, W) to (N, D, H', W'), with no gradient but that of its input."""
 
     def __init__(self, convolution: nn.Conv2d, quick: nn.Module) -> None:
-        """``quick`` computes the forward pass: the convolution, or what stands for it."""
+        """``quick`` computes the forward pass: the convolution or its replacement."""
         super().__init__()
         self.quick = quick
         weight = convolution.weight.detach()
@@ -40,7 +40,7 @@ class FirstLayer(nn.Module):
         after = (s - 1 + p) // s
         taps = torch.arange(self.before + after + 1, device=weight.device)
         places = s * (self.before - taps) + torch.arange(s, device=weight.device)[:, None] + p
-        self._inside = (places >= 0) & (places < size)  # (s, taps): where residue r takes its weights from
+        self._inside = (places >= 0) & (places < size)  # (s, taps): source of the weights of residue r
         self._places = places.clamp(0, size - 1)
         self.kernel: Tensor
         self.register_buffer("kernel", self._arranged(weight), persistent=False)

@@ -1,6 +1,7 @@
-"""FGSM, BIM and PGD: BIM and PGD share one loop (gradient, step, projection); FGSM is one step to the edge of the ball.
+"""FGSM, BIM and PGD: BIM and PGD share one loop (gradient, step, projection); FGSM is one step to the boundary of the
+ball.
 
-On a GPU the steps of BIM and PGD are recorded and replayed (see ``meddef.attacks.capture``); hold ``climbing(device)``
+On a GPU the steps of BIM and PGD are recorded and replayed (see ``meddef.attacks.capture``); open ``climbing(device)``
 around a loop over batches, as ``meddef.evaluation.evaluate`` does, to record them once.
 """
 
@@ -38,31 +39,31 @@ def fgsm(
     """Fast gradient sign method: x + eps sign(dL/dx) (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572).
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); it is run in evaluation mode and left as it was
-            found (modes, running statistics, ``.grad``, global random numbers).
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); run in evaluation mode and left unchanged (modes,
+            running statistics, ``.grad``, global random numbers).
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
-        labels: (N,), the true classes or, with ``targeted``, the classes to reach.
-        eps: radius in pixel units, one number or a tensor (N,); 0 gives back the image bit for bit. A list is a grid:
-            one gradient serves them all.
+        labels: (N,), the true classes or, with ``targeted``, the target classes.
+        eps: radius in pixel units, one number or a tensor (N,); 0 returns the image bit for bit. A list is a grid that
+            shares one gradient.
         targeted: towards ``labels`` instead of away from them.
         loss: "ce", "margin" or "dlr" (see ``meddef.attacks.losses``), or a function (logits (N, K), labels (N,)) ->
             (N,) that is pushed up or, with ``targeted``, down.
         fast: take gradients from a folded copy of the model (see ``meddef.attacks.fast``).
-        precision: "float32" or "bf16", of the pass that gives gradients; success is judged by the model as given.
+        precision: "float32" or "bf16", of the gradient pass; success is verified on the original model.
 
     Returns:
         Images of the same shape, within ``eps`` and [0, 1] exactly; (len(eps), N, C, H, W) for a list of eps.
 
     Raises:
-        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input. Images whose
-            gradient is exactly zero are counted in a ``ZeroGradientWarning``.
+        InputError: invalid input, NaN or infinite logits, a model whose output does not depend on its input. Images
+            whose gradient is exactly zero are counted in a ``ZeroGradientWarning``.
     """
     objective = Objective(contract.check_batch(model, images, labels), loss, targeted)
     images = images.detach()
     grid = list(eps) if isinstance(eps, Sequence) else [eps]
     spheres = [LinfBall(images, contract.per_image(radius, images, "eps", most=1.0)) for radius in grid]
     sign = images.new_zeros(()).expand(images.shape)
-    fast = fast and images.device.type != "cuda"  # a copy costs a GPU more than the one step it is for
+    fast = fast and images.device.type != "cuda"  # on a GPU a copy costs more than the single step
     positive = torch.stack([ball.eps.flatten() > 0 for ball in spheres])
     some, every = torch.stack([positive.any(1), positive.all(1)]).tolist()
     if any(some):
@@ -157,28 +158,28 @@ def pgd(
 
     Args:
         model, images, labels, targeted, loss, fast, precision: as in ``fgsm``.
-        eps: radius in pixel units (``norm="l2"``: length of the perturbation), one number or a tensor (N,); 0 gives
-            back the image bit for bit.
+        eps: radius in pixel units (``norm="l2"``: length of the perturbation), one number or a tensor (N,); 0 returns
+            the image bit for bit.
         step_size: pixel units (``norm="l2"``: length of the step), one number or a tensor (N,).
         steps: gradient evaluations per restart.
-        random_start: start uniformly in the ball rather than at the image. The start belongs to the image: it comes
-            from ``seed`` and the image's pixels, whatever the batch (see ``meddef.attacks.randomness``).
-        restarts: an image keeps the restart that fools the model or, failing that, has the highest loss. Every one of
-            them starts at random (or, with ``random_start=False``, at the image): for a worst case that includes the
-            start at the image itself take ``ensemble``, whose first attack it is, or ``bim`` beside this.
-        generator: draw the starts of the whole batch from it instead.
+        random_start: start uniformly in the ball rather than at the image. The start is derived from ``seed`` and the
+            image's pixels, independent of the batch (see ``meddef.attacks.randomness``).
+        restarts: an image keeps the restart that fools the model or, failing that, has the highest loss. All start at
+            random (or, with ``random_start=False``, at the image); for a worst case that includes the start at the
+            image, use ``ensemble``, or ``bim`` in addition.
+        generator: source of the starts of the whole batch instead.
         seed: of the random starts.
         norm: "linf" (sign of the gradient) or "l2" (direction of the gradient).
-        stop: "never" returns the final iterate, the protocol of the papers; "first" the first iterate that
-            fools the model, and images leave the batch as soon as they do.
-        progress: called with (steps done, steps in all) after every step.
-        trace: an empty ``Trace`` to be filled; costs one forward pass more a restart.
+        stop: "never" returns the final iterate, the protocol of the papers; "first" the first iterate that fools the
+            model; successful examples are dropped from the batch.
+        progress: called with (steps done, total steps) after every step.
+        trace: an empty ``Trace`` to be filled; costs one extra forward pass per restart.
 
     Returns:
         Images of the same shape, within ``eps`` and [0, 1] exactly.
 
     Raises:
-        InputError: as ``fgsm``. Steps that cannot reach eps give a ``ShortReachWarning``.
+        InputError: as ``fgsm``. Steps that cannot reach eps cause a ``ShortReachWarning``.
     """
     labels = contract.check_batch(model, images, labels)
     contract.check_choice(norm, NORMS, "norm")
@@ -223,8 +224,8 @@ def pgd(
 
 
 def _warn_if_short(radius: Tensor, size: Tensor, steps: int, *, random_start: bool) -> None:
-    """``ShortReachWarning`` for the image that gets the smallest share of its way; both (N, 1, 1, 1), L-inf or L2."""
-    share = torch.where(radius > 0, size / radius, torch.inf)  # an image with eps 0 has nowhere to go
+    """``ShortReachWarning`` for the image with the smallest reach relative to eps; both (N, 1, 1, 1), L-inf or L2."""
+    share = torch.where(radius > 0, size / radius, torch.inf)  # an image with eps 0 cannot move
     shortest = int(share.flatten().argmin())
     eps, step = float(radius.flatten()[shortest]), float(size.flatten()[shortest])
     reach.warn_if_short(eps, step, steps, random_start=random_start)

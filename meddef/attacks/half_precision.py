@@ -1,7 +1,7 @@
-"""Images in float16 or bfloat16: the attack computes in float32, and the model is asked in its own format.
+"""Images in float16 or bfloat16: the attack computes in float32, the model runs in its own format.
 
-In half precision an attack's own arithmetic fails before the model's does: 1e-12 is 0, a norm above 65504 is infinite,
-the probability of a class that is 17 logits behind is 0, and of x + step with a small step nothing is left.
+In half precision an attack's own arithmetic fails before the model's: 1e-12 is 0, a norm above 65504 is infinite, the
+probability of a class 17 logits behind is 0, and x + step equals x for a small step.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ HALVES = (torch.float16, torch.bfloat16)
 class InHalf(Copying):
     """A model in half precision for float32 images (N, C, H, W): float32 logits (N, K).
 
-    The gradient at the logits is brought to size 1, one factor per image, before it is rounded to the model's format:
-    directions are the loss's, and a loss that is nearly flat does not vanish. A difference of logits has size 1.
+    The gradient at the logits is scaled to size 1, one factor per image, before it is rounded to the model's format:
+    directions are kept, and a nearly flat loss does not vanish. A difference of logits has size 1.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:

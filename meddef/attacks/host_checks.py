@@ -1,7 +1,7 @@
-"""When the host looks at what the steps of an attack computed.
+"""When the host checks the results of an attack's steps.
 
-On a CPU it looks at every step, which costs nothing. On a GPU every look waits for the device and leaves it idle until
-the next launch, so the host looks every few steps; what has to be noticed meanwhile is noted on the device.
+On a CPU it checks every step, at no cost. On a GPU each check waits for the device and leaves it idle until the next
+launch, so the host checks every few steps; meanwhile results are noted on the device.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from meddef.attacks import contract
 from meddef.errors import InputError
 
 EVERY = 4
-"""Steps between looks on a GPU: an image that has left is computed on for two steps on average."""
+"""Steps between checks on a GPU: a successful example is kept for two steps on average."""
 
 
 class Looks:
@@ -26,7 +26,7 @@ class Looks:
         self._noted: list[tuple[Tensor, Callable[[Tensor], InputError]]] = []
 
     def due(self, step: int) -> bool:
-        """Whether to look after ``step``, counted from 0."""
+        """Whether to check after ``step``, counted from 0."""
         return (step + 1) % self.every == 0
 
     def logits(self, logits: Tensor) -> None:
@@ -47,7 +47,7 @@ class Looks:
             self._noted.append((largest < torch.inf, refusal))
 
     def look(self) -> None:
-        """Refuse what was noted since the last look.
+        """Refuse faults noted since the last check.
 
         Raises:
             InputError: something was not finite; of several the earliest.

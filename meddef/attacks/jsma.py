@@ -35,29 +35,29 @@ def jsma(
     max_steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Move the pair of features of largest saliency by ``theta``, again and again (Algorithms 2 and 3).
+    """Repeatedly change the pair of features of largest saliency by ``theta`` (Algorithms 2 and 3).
 
     alpha_i = dZ_t/dx_i and beta_i = sum over j != t of dZ_j/dx_i. For theta > 0 the pair maximises
     -(alpha_p + alpha_q)(beta_p + beta_q) with alpha_p + alpha_q > 0 and beta_p + beta_q < 0; for theta < 0 both signs
-    are turned. A feature at the bound it would be moved towards is out of the search; until then it may be chosen
-    again. An image leaves the batch when the model is fooled or no pair satisfies the conditions.
+    are turned. A feature at its bound is excluded from the search; until then it may be chosen again. An image is
+    dropped from the batch when the model is fooled or no pair satisfies the conditions.
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left as it was found.
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left unchanged.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         labels: (N,), the true classes.
-        theta: what is added to a chosen feature, in [-1, 1], not 0; the result is clipped to [0, 1].
+        theta: change of a chosen feature, in [-1, 1], not 0; the result is clipped to [0, 1].
         gamma: share of the features that may change, in [0, 1]: at most floor(gamma n) of them, n = C H W.
         targets: None is the untargeted variant: the attack aims at the most likely class other than the label (with
-            two classes, the other one) and ends when the answer is any class but the label. Otherwise it ends when
-            the answer is the target: (N,) classes; "second" for the most likely class but the label; "least" for the
-            least likely; "all" for each of the K - 1, keeping the success with the fewest changed features.
+            two classes, the other one) and ends when the image is misclassified. Otherwise it ends when the target is
+            predicted: (N,) classes; "second" for the most likely class but the label; "least" for the least likely;
+            "all" for each of the K - 1, keeping the success with the fewest changed features.
         features: 2 for pairs, 1 for the single-feature variant.
-        unit: "feature" counts as the paper does; "pixel" moves all channels of a pixel together, by the sum of their
-            saliency, and n = H W.
+        unit: "feature" counts as in the paper; "pixel" changes all channels of a pixel together, ranked by the sum of
+            their saliency, and n = H W.
         saliency: "logits" (two backward passes per step) or "softmax" (one, as the probabilities sum to 1).
-        pairs_per_step: 1 is the published attack; more reuse one Jacobian for several disjoint pairs, which is
-            faster and not the same attack.
+        pairs_per_step: 1 is the published attack; more reuse one Jacobian for several disjoint pairs, a faster but
+            different attack.
         max_steps: most moves; None is floor(gamma n / features), the published bound (Algorithm 3). More only helps
             where |theta| < 1; the share of changed features stays within gamma in any case.
         progress: called with (moves done, most moves) after every Jacobian.
@@ -66,7 +66,7 @@ def jsma(
         Images of the same shape, in [0, 1], at most floor(gamma n) features changed.
 
     Raises:
-        InputError: bad input, NaN or infinite logits, a model whose output does not depend on its input.
+        InputError: invalid input, NaN or infinite logits, a model whose output does not depend on its input.
     """
     labels = contract.check_batch(model, images, labels)
     _check_settings(theta, gamma, features, unit, saliency, images)
@@ -123,7 +123,7 @@ class _Batch:
 
 
 def _run(craft: _Craft, batch: _Batch, progress: Callable[[int, int], None] | None) -> Tensor:
-    """The loop: Jacobian, best pair, move; images that are fooled or stuck leave."""
+    """The loop: Jacobian, best pair, change; successful or stuck images are dropped."""
     result, place = batch.x.clone(), torch.arange(len(batch.x), device=batch.x.device)
     moves = 0
     while moves < craft.most:
@@ -154,7 +154,7 @@ def _run(craft: _Craft, batch: _Batch, progress: Callable[[int, int], None] | No
 
 
 def _jacobian(craft: _Craft, logits: Tensor, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha and beta, (N, n), whatever K is: the target's gradient and that of the sum of the others."""
+    """alpha and beta, (N, n) for any K: the target's gradient and that of the sum of the others."""
     rows = torch.arange(len(x), device=x.device)
     if craft.softmax:
         towards = contract.input_gradient(_likelihood(logits, rows, target).sum(), x)
@@ -227,7 +227,7 @@ def _move(craft: _Craft, x: Tensor, index: Tensor, found: Tensor) -> Tensor:
 
 
 def _aims(logits: Tensor, labels: Tensor, targets: Tensor | str | None) -> list[tuple[Tensor, Objective]]:
-    """What to aim at and when to stop, one entry per attempt."""
+    """Targets and stopping conditions, one entry per attempt."""
     own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, labels[:, None], True)
     ranked = logits.detach().masked_fill(own, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
     if targets is None:

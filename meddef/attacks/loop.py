@@ -1,7 +1,7 @@
 """The loop behind BIM and PGD: loss, gradient, step, projection.
 
-``forward`` and ``ascend`` are the two halves of a step. They look at no value on the host, so that the loop below and
-the one that replays a captured step on a GPU (``meddef.attacks.capture``) share them.
+``forward`` and ``ascend`` are the two halves of a step. They read no values on the host, so that the loop below and the
+one that replays a captured step on a GPU (``meddef.attacks.capture``) share them.
 """
 
 from collections.abc import Callable
@@ -35,8 +35,8 @@ def ascend(ball: Ball, size: Tensor, leaf: Tensor, loss: Tensor) -> tuple[Tensor
 class Trace:
     """Loss and success of every iterate, one (N,) tensor each: steps + 1 per restart, the starting point first.
 
-    With ``stop="first"`` an image that has left the batch keeps its last values, and a restart in which all have left
-    adds no more rows.
+    With ``stop="first"`` a dropped image keeps its last values, and a restart in which all are dropped adds no more
+    rows.
     """
 
     loss: list[Tensor] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class ActiveBatch:
-    """Images under attack: who judges, where gradients come from, how far and how fast images may move.
+    """Images under attack: the original model, the source of gradients, the ball and the step size.
 
     ``index`` says which of the ``count`` images of the call these are; ``size`` is the step, (N, 1, 1, 1).
     """
@@ -80,13 +80,13 @@ class ActiveBatch:
         return leaf, logits, loss
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and success (N,) by the model as given."""
+        """Loss and success (N,) on the original model."""
         with torch.no_grad():
             logits = contract.check_logits(ask(self.model, x), self.objective.labels)
             return self.objective.loss(logits), self.objective.fooled(logits)
 
     def fooled(self, x: Tensor, logits: Tensor) -> Tensor:
-        """(N,) bool; what a stand-in believes to be fooled is asked again of the model as given."""
+        """(N,) bool; successes on the surrogate are re-verified on the original model."""
         fooled = self.objective.fooled(logits)
         if self.source is not self.model and bool(fooled.any()):
             some = fooled.nonzero()[:, 0]
@@ -103,7 +103,7 @@ def climb(
     report: Callable[[int], None],
     trace: Trace | None,
 ) -> Tensor:
-    """Up the loss from x (N, C, H, W), ``steps`` times; with stop "first", images that are fooled leave."""
+    """Ascend the loss from x (N, C, H, W) for ``steps`` steps; with stop "first", successful examples are dropped."""
     result, place = x.clone(), torch.arange(len(x), device=x.device)
     for step in range(steps):
         leaf, logits, loss = active.forward(x, first=step == 0)
@@ -118,7 +118,7 @@ def climb(
                 place = place[staying]
                 if not len(place):
                     return result
-                if 2 * len(place) < len(leaf):  # forward again with few is cheaper than backward with all
+                if 2 * len(place) < len(leaf):  # a small second forward is cheaper than a full backward
                     active = active.select(staying)
                     leaf, logits, loss = active.forward(leaf.detach()[staying])
                     staying = None

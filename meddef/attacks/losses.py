@@ -1,4 +1,4 @@
-"""What an attack pushes up: one number per image, larger the closer the model is to being wrong."""
+"""The attack's objective: one number per image, larger the closer the model is to misclassification."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ def own_loss(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: T
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """max over j != y of z_j, minus z_y: above 0 where the answer is not y (Carlini & Wagner 2017).
+    """max over j != y of z_j, minus z_y: above 0 where y is not predicted (Carlini & Wagner 2017).
 
     Args:
         logits: (N, K).
@@ -66,7 +66,7 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, look: bool = True) -> Tensor:
-    """Cross-entropy, with a gradient that keeps its direction however far the label is ahead.
+    """Cross-entropy, with a gradient that keeps its direction however confident the prediction is.
 
     16 logits ahead (float64: 36) the label's probability rounds to 1 and its part of the gradient to 0; 104 ahead the
     rest as well. There this is the machine epsilon times the logarithm of the odds of the others: below 0 and below
@@ -92,10 +92,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, look: bool = True) -> Tenso
 
 @dataclass(frozen=True)
 class Objective:
-    """What counts as success, and the loss that leads there.
+    """The success criterion and the loss to ascend.
 
-    labels (N,) are the true classes to leave or, if targeted, the classes to reach; highest is the largest of them.
-    A recorded objective computes its loss without a look at any value.
+    labels (N,) are the true classes or, if targeted, the target classes; highest is the largest of them. A recorded
+    objective computes its loss without reading values on the host.
     """
 
     labels: Tensor
@@ -120,7 +120,7 @@ class Objective:
         return -value if self.targeted else value
 
     def fooled(self, logits: Tensor) -> Tensor:
-        """(N,), bool: the answer is not the true class or, if targeted, is the target."""
+        """(N,), bool: the prediction is not the true class or, if targeted, is the target."""
         return (logits.argmax(1) == self.labels) == self.targeted
 
     def select(self, index: Tensor) -> "Objective":

@@ -1,4 +1,4 @@
-"""The control: random noise of the same size as an attack's, which says how much of a drop is the attack's doing."""
+"""Baseline: random noise of the same size as an attack's perturbation."""
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +19,17 @@ def noise(
     generator: torch.Generator | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Uniformly random signs: x + eps s, clipped to [0, 1]; a control of the same size as FGSM's result.
+    """Uniformly random signs: x + eps s, clipped to [0, 1]; a baseline of the same size as FGSM.
 
     Args:
         model, labels: checked as for an attack, and not used.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         eps: pixel units, one number or a tensor (N,).
-        generator: source of the signs for the whole batch; None takes those that belong to (seed, image).
+        generator: generator of the signs for the whole batch; None derives them from (seed, image).
         seed: see ``meddef.attacks.randomness``.
 
     Raises:
-        InputError: bad input.
+        InputError: invalid input.
     """
     contract.check_batch(model, images, labels)
     images = images.detach()

@@ -1,4 +1,4 @@
-"""The settings of an attack that a profile or a command line may give, checked against its signature."""
+"""Attack settings from a profile or the command line, checked against the attack's signature."""
 
 from collections.abc import Mapping
 from inspect import signature
@@ -24,7 +24,7 @@ def options(attack: str) -> dict[str, Any]:
 
 
 def check_options(attack: str, given: Mapping[str, Any]) -> None:
-    """Refuse a setting that the attack does not take, or of the wrong kind; its range is the attack's business.
+    """Refuse a setting that the attack does not take, or of the wrong type; the attack checks its range.
 
     Raises:
         InputError: one line that names the setting and what would fit.
@@ -53,7 +53,7 @@ def with_step_size(attack: str, given: Mapping[str, Any], eps: float | None) -> 
 
 
 def shortfall(attack: str, given: Mapping[str, Any], eps: float | None) -> str:
-    """What the attack lacks to reach ``eps``, in words; empty where it reaches, or takes no steps of a given size."""
+    """The shortfall from ``eps``, in words; empty where the attack reaches it or has no step size."""
     if eps is None or "step_size" not in _kinds(attack):
         return ""
     settings = options(attack) | with_step_size(attack, given, eps)
@@ -62,7 +62,7 @@ def shortfall(attack: str, given: Mapping[str, Any], eps: float | None) -> str:
 
 
 def _kinds(attack: str) -> dict[str, list[type]]:
-    """Name -> the plain types it takes."""
+    """Name -> accepted plain types."""
     hints = get_type_hints(ATTACKS[attack].func)
     found = {
         name: [kind for kind in KINDS if kind in (get_args(hint) or (hint,))] for name, hint in hints.items()

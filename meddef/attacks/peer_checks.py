@@ -1,4 +1,4 @@
-"""What has to hold before and after a peer's attack, so that a number of it means what it seems to mean."""
+"""Checks before and after a peer's attack, so that its results are valid."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def checked_norm(norm: object) -> str:
 
 
 def check_norm(name: str, bounded: str | None, norm: str) -> None:
-    """Refuse a peer that bounds another norm than the one its result is to be held to, or nobody knows which."""
+    """Refuse a peer that bounds another norm than the required one, or an unknown one."""
     if bounded is None:
         raise InputError(
             f"the norm that {name} bounds is unknown: leave eps out, the result is clamped to [0, 1]"
@@ -76,7 +76,7 @@ def with_defaults(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def own_errors(name: str) -> Iterator[None]:
-    """An error inside a peer is told in one line that says whose it is."""
+    """Report an error inside a peer in one line that names the peer."""
     try:
         yield
     except InputError:
@@ -87,14 +87,14 @@ def own_errors(name: str) -> Iterator[None]:
 
 
 def check_found(name: str, found: object, clean: Tensor, right: Tensor) -> Tensor:
-    """Refuse a result that is no attack: another shape, NaN, or correctly classified images that were not touched.
+    """Refuse an invalid result: another shape, NaN, or unchanged correctly classified images.
 
     Args:
         found: what the peer returned for ``clean`` (N, C, H, W).
         right: (N,), which images were classified correctly before.
 
     Raises:
-        InputError: one line. An image that comes back bit for bit as it was counts as robust, and says nothing.
+        InputError: one line. A bit-identical image would count as robust without evidence.
     """
     if not isinstance(found, Tensor) or found.shape != clean.shape:
         got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -1,10 +1,9 @@
-"""Attacks of foolbox and ART behind this package's contract, so that they can stand in the same table.
+"""Attacks of foolbox and ART under this package's contract, for comparison in the same table.
 
-They need the extra ``meddef[peers]``. The settings are the peer's own keyword arguments; epsilon, its norm and the
-class the model should leave (or reach) are passed on by the wrapper. Input, logits, the model's mode and the random
-numbers are treated as for any attack here, and what a peer returns is projected onto the ball exactly, as peers round.
-What would give a wrong number in silence is refused: a peer of another norm, a step beyond the ball, an attack that
-failed.
+They need the extra ``meddef[peers]``. The settings are the peer's own keyword arguments; epsilon, its norm and the true
+(or target) class are passed on by the wrapper. Input, logits, the model's mode and the random numbers are treated as
+for any attack here, and what a peer returns is projected onto the ball exactly, as peers round. Silent errors are
+refused: a peer of another norm, a step beyond the ball, a failed attack.
 """
 
 import importlib
@@ -51,8 +50,8 @@ def foolbox_attack(
         Images within ``eps`` and [0, 1] exactly, (N, C, H, W) of the images' dtype.
 
     Raises:
-        InputError: bad input, foolbox is not installed or has no such attack, the attack is one of another norm, takes
-            steps beyond ``eps``, fails, or leaves correctly classified images untouched.
+        InputError: invalid input, foolbox is not installed or has no such attack, the attack is one of another norm,
+            takes steps beyond ``eps``, fails, or leaves correctly classified images untouched.
     """
     foolbox = _peer("foolbox")
     kind, name = _named(foolbox.attacks, attack, "foolbox"), f"foolbox's {attack}"
@@ -100,7 +99,7 @@ def art_attack(
         Images within [0, 1] and, if given, ``eps`` exactly, (N, C, H, W) of the images' dtype.
 
     Raises:
-        InputError: bad input, ART is not installed or has no such attack, the attack is one of another norm, takes
+        InputError: invalid input, ART is not installed or has no such attack, the attack is one of another norm, takes
             steps beyond ``eps``, is targeted by default, fails, or leaves correctly classified images untouched.
     """
     evasion, estimators = _peer("art.attacks.evasion"), _peer("art.estimators.classification")

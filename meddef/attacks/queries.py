@@ -1,8 +1,8 @@
-"""Asking a model for its answer without letting it change the images it is asked about.
+"""Query a model without letting it change its input images.
 
 ``x.sub_(0.5)`` in a forward pass, a first layer with ``inplace=True``, ``x.data``: such a model changes the images of
-its caller and of the attack, which then compares, projects and judges something else. An attack notices it when the
-model answers, and starts again with a model that is given copies.
+its caller and of the attack, which then compares, projects and evaluates other images. An attack detects this at a
+forward pass, and restarts with a model that gets copies.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _REFUSALS = ("leaf Variable that requires grad", "Inplace update to inference te
 
 
 class WritesIntoInput(InputError):
-    """The model changed the images that it was given."""
+    """The model changed its input images."""
 
     def __init__(self) -> None:
         super().__init__("the model writes into its input: let its forward pass begin with x = x.clone()")
 
 
 def ask(model: nn.Module, x: Tensor, *, first: bool = False) -> object:
-    """What ``model`` returns for ``x`` (N, C, H, W), which it must not change.
+    """The output of ``model`` for ``x`` (N, C, H, W), which it must not change.
 
-    A change that PyTorch counts is always noticed, and costs nothing to notice. With ``first``, once in a call of an
-    attack, values are compared too, which shows what goes past the counter (``x.data``, NumPy), and put back.
+    A change counted by PyTorch is always detected, at no cost. With ``first``, once per call of an attack, values are
+    compared too, which reveals changes that bypass the counter (``x.data``, NumPy), and restored.
 
     Raises:
-        WritesIntoInput: it did.
+        WritesIntoInput: it changed.
     """
     before = x.detach().clone() if first else None
     version = None if x.is_inference() else x._version
@@ -48,7 +48,7 @@ def ask(model: nn.Module, x: Tensor, *, first: bool = False) -> object:
 
 
 class Copying(nn.Module):
-    """The model, given copies of images (N, C, H, W), which it may change."""
+    """The model on copies of images (N, C, H, W), which it may change."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -1,11 +1,10 @@
-"""Random numbers that belong to the image: the same in any batch, order, active set or number of processes.
+"""Random numbers derived from the image: the same in any batch, order, active set or number of processes.
 
 Number j of draw d for an image is the 64-bit mixer of SplitMix64 (Steele, Lea & Flood 2014,
 https://doi.org/10.1145/2660193.2660195) applied to key + golden * (d 2^32 + j): a counter-based generator, which
 needs no state and runs on the device of the images. The key comes from the seed and from the image's own pixels,
-rounded to 16 bits, so that a caller need not number the images. Grey values of 8 or 16 bits give the same key whatever
-device divided them; of images that were interpolated to numbers in between, one last bit that differs makes another
-image. Equal images have equal random numbers.
+rounded to 16 bits, so that images need no index. Grey values of 8 or 16 bits give the same key on any device; for
+interpolated images, a difference in the last bit changes the key. Identical images have identical random numbers.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ class PerImage(Randomness):
 
 
 class FromGenerator(Randomness):
-    """Whole batches from a generator that the caller gave, in the order in which they are asked for."""
+    """Whole batches from the caller's generator, in order of the calls."""
 
     def __init__(self, images: Tensor, generator: torch.Generator) -> None:
         self.like, self.generator = images[:, :0], generator
@@ -96,7 +95,7 @@ class FromGenerator(Randomness):
 
 
 def randomness(images: Tensor, generator: torch.Generator | None, seed: int, stream: str) -> Randomness:
-    """What an attack draws from: the caller's generator or, without one, numbers that belong to the images.
+    """The random source of an attack: the caller's generator or, without one, numbers derived from the images.
 
     Raises:
         InputError: a seed that is no whole number (1.0 would draw other numbers than 1).

@@ -1,8 +1,8 @@
 """How far an iterative attack can move, and the one rule for its step size.
 
 An L-infinity attack of ``steps`` steps moves a pixel by steps x step size at most. From the image it needs eps to get
-to the edge of the ball; from a random start, which may lie at the opposite edge, 2 eps. One that cannot get there is
-weaker than its eps says, and robustness measured (or trained) with it is robustness against less.
+to the boundary of the ball; from a random start, up to 2 eps. An attack that cannot reach it is weaker than its nominal
+eps, and robustness measured (or trained) with it is overstated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ROUNDING = 1e-6
 
 
 class ShortReachWarning(UserWarning):
-    """The steps of an attack do not add up to what it takes to get anywhere in the ball."""
+    """The steps of an attack do not add up to the distance needed to reach every point of the ball."""
 
 
 def needed(eps: float, *, random_start: bool) -> float:

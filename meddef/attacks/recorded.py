@@ -1,8 +1,8 @@
-"""One step of PGD in tensors that stay where they are, so that it can be recorded once and replayed.
+"""One PGD step in tensors at fixed addresses, so that it can be recorded once and replayed.
 
-The mathematics is ``loop.forward`` and ``loop.ascend``. What the plain loop looks at after every step (are logits and
-gradients finite, is the first gradient zero, who is fooled) is noted here in tensors beside the images, one value an
-image, which ``Step.read`` brings to the host when the caller likes.
+The mathematics is ``loop.forward`` and ``loop.ascend``. The checks of the plain loop after every step (finite logits
+and gradients, zero first gradient, success) are noted here in tensors, one value per image, which ``Step.read`` copies
+to the host on demand.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from meddef.attacks import contract
 from meddef.attacks.loop import ActiveBatch, ascend, forward
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Takes a step, returns what does the same again without running its Python."""
+"""Takes a step, returns a replay of it without its Python code."""
 
 _NONE = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
 class State:
-    """What happened to the images in a step's tensors, on the host; int64 or bool, (n,) each.
+    """The state of the images in a step's tensors, on the host; int64 or bool, (n,) each.
 
     ``fault`` is 2 t for logits that were not finite after t steps, 2 t + 1 for such a gradient, else very large.
     """
@@ -39,8 +39,8 @@ class State:
 class Step:
     """``n`` images and one step up the loss for each, in place.
 
-    With ``first`` an image that fools the source stays where it is (``frozen``), and so does one that has taken
-    ``most`` steps; one that is ``doubted`` moves on whatever the source says of it.
+    With ``first`` an image that fools the source is ``frozen``, as is one that has taken ``most`` steps; a ``doubted``
+    one continues regardless of the source.
     """
 
     def __init__(self, active: ActiveBatch, x: Tensor, n: int, *, first: bool, record: Record) -> None:
@@ -72,7 +72,7 @@ class Step:
         taken: Tensor | None = None,
         doubted: Tensor | None = None,
     ) -> None:
-        """Take in m <= n images, of which each has ``taken`` so many steps; the others repeat the first, frozen.
+        """Load m <= n images, each after ``taken`` steps; the remaining rows repeat the first, frozen.
 
         Raises:
             InputError: a label that the model has no class for.
@@ -130,7 +130,7 @@ class Step:
 
 
 def _rows(m: int, n: int, device: torch.device) -> Tensor:
-    """0 to m - 1, then 0 until there are n: which of m images stand in the n places."""
+    """0 to m - 1, padded with 0 to length n: the image in each of n rows."""
     place = torch.arange(n, device=device)
     return place.where(place < m, 0)
 

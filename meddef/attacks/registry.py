@@ -1,4 +1,4 @@
-"""The attacks by name, with their defaults: those of the rows in ``meddef.catalogue``."""
+"""The attacks by name, with the defaults of ``meddef.catalogue``."""
 
 from functools import partial
 from importlib import import_module

@@ -1,8 +1,8 @@
-"""A private stand-in for a model on a GPU, in one number format and channels-last, whose weights can be taken anew.
+"""A private surrogate of a model on a GPU, in one number format and channels-last, whose weights can be refreshed.
 
-Autocast turns weights into bfloat16 in every step and leaves BatchNorm in float32; here the whole network is turned
-once. The standardisation in front of a model of this package stays in float32, since in bfloat16 bright pixels are
-1/256 apart. What the stand-in computes is nearly what the model computes: attacks judge success by the model as given.
+Autocast converts weights to bfloat16 in every step and leaves BatchNorm in float32; here the whole network is converted
+once. The standardisation of this package's models stays in float32, since in bfloat16 bright pixels are 1/256 apart.
+The surrogate is approximate: attacks verify success on the original model.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _ROUNDING = 2.0**-8  # bfloat16 keeps 8 binary digits: a number is off by at mos
 class Shadow(nn.Module):
     """A copy in evaluation mode without gradients of weights: float (N, C, H, W) to logits (N, K).
 
-    ``refresh`` takes over the weights and running statistics that the model has by then, in the memory that is there,
-    so that a recorded CUDA graph of the shadow goes on being right. Parameters of the model may change in place.
+    ``refresh`` copies the model's current weights and running statistics in place, so that a recorded CUDA graph of the
+    shadow stays valid. Parameters of the model may change in place.
 
     Args:
         model: on its device, in evaluation mode.
         fold: fold every BatchNorm into the convolution before it.
         dtype: of the network; None keeps the model's. Logits are float32 unless kept.
-        whole: turn the network once; otherwise leave that to autocast.
+        whole: convert the network once; otherwise leave that to autocast.
 
     Raises:
         InputError: ``fold`` and ``torch.fx`` cannot trace the model.
@@ -64,13 +64,13 @@ class Shadow(nn.Module):
             name
             for name, tensor in given.items()
             if name in there and id(tensor) not in folded and tensor.is_floating_point()
-        ]  # counters stay: they play no part, and tensors of one kind are copied in one launch
+        ]  # counters are skipped: they are unused, and tensors of one dtype are copied in one launch
         self._into, self._from = [there[name] for name in names], [given[name] for name in names]
         self.refresh()
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Take over the model's weights and running statistics in place; waits for nothing."""
+        """Copy the model's weights and running statistics in place, without waiting for the device."""
         into, values = list(self._into), [tensor.detach() for tensor in self._from]
         scales, shifts = _Fold.scales_and_shifts(self._folds)
         for one, scale, shift in zip(self._folds, scales, shifts, strict=True):
@@ -90,7 +90,7 @@ class Shadow(nn.Module):
 
     @torch.no_grad()
     def departure(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """How far its loss is from the model's in float32, and how far rounding takes it; waits for the device.
+        """The difference of its loss from the model's in float32, and a bound for rounding; waits for the device.
 
         Both are cross-entropies: the former the mean over the images of |loss of the shadow - loss of the model|. The
         latter: in bfloat16 each of L layers with weights rounds its input and its weights. 2 L such errors of at most
@@ -98,7 +98,7 @@ class Shadow(nn.Module):
         as the logits. In the model's own format a thousandth stands for 2^-8 sqrt(2 L).
 
         Args:
-            model: the one that it stands in for, in evaluation mode.
+            model: the original, in evaluation mode.
             images: (N, C, H, W).
             labels: (N,).
         """
@@ -114,7 +114,7 @@ class Shadow(nn.Module):
 
 
 class _Fold:
-    """A convolution and the BatchNorm behind it, and the convolution that stands for both."""
+    """A convolution and the BatchNorm after it, and the convolution that replaces both."""
 
     def __init__(self, source: nn.Module, network: nn.Module, convolution: str, norm: str) -> None:
         self.name = convolution
@@ -128,7 +128,7 @@ class _Fold:
         self.sources: list[Tensor] = list(parts)
 
     def find(self, network: nn.Module) -> None:
-        """The tensors to write to, once the network has its format."""
+        """The tensors to write to, after conversion of the network."""
         stands = cast(nn.Conv2d, network.get_submodule(self.name))
         self.weight, self.bias = stands.weight, cast(Tensor, stands.bias)
 

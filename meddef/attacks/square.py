@@ -34,16 +34,16 @@ def square(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Random squares at the corners of the ball, kept when they raise the margin (Algorithm 1, L-infinity).
+    """Random squares at corners of the ball, kept if they raise the margin (Algorithm 1, L-infinity).
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); only queried, left as it was found.
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); only queried, left unchanged.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
-        labels: (N,), the true classes or, with ``targeted``, the classes to reach.
+        labels: (N,), the true classes or, with ``targeted``, the target classes.
         eps: pixel units, one number or a tensor (N,).
-        queries: most forward passes of an image; it leaves the batch as soon as the model is fooled.
+        queries: maximum forward passes per image; successful examples are dropped from the batch.
         share: share of the pixels in the first squares.
-        generator: source of the squares of a whole batch; None takes those that belong to (seed, image).
+        generator: generator of the squares of a whole batch; None derives them from (seed, image).
         seed: see ``meddef.attacks.randomness``.
         progress: called with (queries done, most queries).
 
@@ -51,7 +51,7 @@ def square(
         Images within ``eps`` and [0, 1] exactly.
 
     Raises:
-        InputError: bad input, NaN or infinite logits.
+        InputError: invalid input, NaN or infinite logits.
     """
     labels = contract.check_batch(model, images, labels)
     contract.check_at_least(queries, 1, "queries")

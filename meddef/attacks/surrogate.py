@@ -1,8 +1,8 @@
-"""A private copy of a model that gives nearly the same input gradients for less: traced once, filled again in place.
+"""A private copy of a model with nearly the same, cheaper input gradients: traced once, refreshed in place.
 
 Every BatchNorm is folded into the convolution before it, convolutions are channels-last where that pays, and the
 gradient of the first layer is computed as in ``meddef.attacks.first_layer``. An attack makes one per call; adversarial
-training keeps one and calls ``refresh`` before every attack, when the weights have changed.
+training keeps one and calls ``refresh`` before every attack.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Surrogate(nn.Module):
 
     Args:
         model: in evaluation mode; it is not changed.
-        images: (N, C, H, W); the first is used to lay out the copy and to check it.
-        half: compute in bfloat16; convolutions and linear layers hold their weights so, as autocast would make them in
-            every step.
+        images: (N, C, H, W); the first is used to optimise the copy and to check it.
+        half: compute in bfloat16; the weights of convolutions and linear layers are stored so, where autocast would
+            convert them in every step.
 
     Raises:
-        InputError: the model's answer is no logits; it cannot be copied, ``torch.fx`` cannot trace it, the copy fails
+        InputError: the model's output is not logits; it cannot be copied, ``torch.fx`` cannot trace it, the copy fails
             or its logits differ.
     """
 
@@ -45,7 +45,7 @@ class Surrogate(nn.Module):
         with torch.no_grad():
             given = contract.check_output(ask(model, images[:1], first=True), 1)
         self.in_bfloat16 = half
-        self._original = [model]  # in a list, so that it is no submodule
+        self._original = [model]  # in a list, so as not to be a submodule
         self.network, self._folded = without_batch_norm(model)
         self._first: dict[str, FirstLayer] = {}
         named = named_tensors(self.network)
@@ -66,7 +66,7 @@ class Surrogate(nn.Module):
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Take over the weights and statistics that the model has now; storage stays where it is."""
+        """Copy the model's current weights and statistics in place."""
         model = self._original[0]
         state = named_tensors(model)
         for name, norm_name in self._folded.items():
@@ -84,8 +84,8 @@ class Surrogate(nn.Module):
     def agrees(self, image: Tensor) -> bool:
         """Whether the logits of ``image`` (1, C, H, W) are the model's, in bfloat16 within what that rounds.
 
-        What ``refresh`` does not take over (a number kept in a module, something computed from buffers when the model
-        was traced, a module put in the place of another) shows here.
+        This reveals changes that ``refresh`` misses (a number stored in a module, a value computed from buffers at
+        tracing, a replaced module).
         """
         given, here = ask(self._original[0], image), self(image)
         given = contract.check_output(given, len(image))
@@ -112,7 +112,7 @@ class Surrogate(nn.Module):
 
 
 def _scale_and_bias(convolution: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm in evaluation mode makes of the convolution before it: factor (D, 1, 1, 1), bias (D,)."""
+    """The effect of a BatchNorm in evaluation mode on the convolution before it: factor (D, 1, 1, 1), bias (D,)."""
     assert isinstance(convolution, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None

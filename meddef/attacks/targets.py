@@ -1,6 +1,7 @@
-"""Whether the labels that an attack is given are the true classes, to be left, or the classes to be reached.
+"""Whether the labels given to an attack are the true classes (untargeted) or target classes.
 
-An attack that takes the true classes for its targets makes every right answer surer: all images would count as robust.
+An attack that takes the true classes as targets makes correct predictions more confident: all images would count as
+robust.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,8 +21,8 @@ _TRUE: ContextVar[tuple[Tensor, Tensor] | None] = ContextVar("true classes", def
 
 
 def is_targeted(attack: Callable[..., Any]) -> bool:
-    """Whether ``attack`` says that its labels are classes to reach: a setting bound by ``partial``, a default of its
-    function or (of ART) of its class, or an attribute ``targeted``. A lambda does not say."""
+    """Whether ``attack`` declares its labels as targets: a setting bound by ``partial``, a default of its function or
+    (ART) class, or an attribute ``targeted``. A lambda cannot declare it."""
     bound: dict[str, Any] = {}
     while isinstance(attack, partial):
         bound = {**attack.keywords, **bound}
@@ -35,16 +36,16 @@ def is_targeted(attack: Callable[..., Any]) -> bool:
 
 
 def check_untargeted(attack: Callable[..., Any]) -> None:
-    """Refuse an attack that would take the true classes for its targets."""
+    """Refuse an attack that would take the true classes as targets."""
     if is_targeted(attack):
         raise InputError(f"the attack is targeted and would take the true classes as its targets: {REMEDY}")
 
 
 @contextmanager
 def true_classes(images: Tensor, labels: Tensor | None) -> Iterator[None]:
-    """Inside, a targeted attack of this package that is given ``labels`` (N,) as its targets is refused; None: none.
+    """Inside, a targeted attack of this package that gets ``labels`` (N,) as targets is refused; None: none.
 
-    Those of some of the ``images`` (N, ...) are noticed too, in any order.
+    Subsets of the ``images`` (N, ...) are recognised too, in any order.
     """
     token = _TRUE.set(None if labels is None else (images, labels))
     try:
@@ -54,7 +55,7 @@ def true_classes(images: Tensor, labels: Tensor | None) -> Iterator[None]:
 
 
 def check_targets(images: Tensor, targets: Tensor) -> None:
-    """Refuse targets (N,) that are the true classes of the images (N, ...) which are being judged."""
+    """Refuse targets (N,) that are the true classes of the images (N, ...) under evaluation."""
     true = _TRUE.get()
     if (
         true is None

@@ -1,13 +1,14 @@
-"""Universal perturbations: one δ for all images, fitted on some and judged on others.
+"""Universal perturbations: one δ for all images, computed on some and evaluated on others.
 
 - "hirano": the algorithm of Moosavi-Dezfooli et al. 2017 (https://arxiv.org/abs/1610.08401) with FGSM for DeepFool, as
   Hirano, Minagi and Takemoto 2021 (https://doi.org/10.1186/s12880-020-00530-y) used it on chest X-rays and OCT: image
-  after image, and where δ does not fool the model yet and one step from there does, the step is kept and projected.
+  by image: where δ does not yet fool the model but one further step does, the step is kept and projected.
 - "sgd": batch after batch, a step along the sign of the gradient of the batch's loss, projected (after Shafahi et al.
-  2020, https://arxiv.org/abs/1811.11304), and of the epochs the one that fools most images; no image waits for another,
-  so that it is many times faster. The loss is the margin, whose gradient does not vanish where a model is sure.
+  2020, https://arxiv.org/abs/1811.11304), keeping the epoch with the highest fooling rate; images are processed in
+  parallel, which is many times faster. The loss is the margin, whose gradient does not vanish for confident
+  predictions.
 
-The fooling rate is the share of images whose answer δ changes, whatever their true class.
+The fooling rate is the share of images whose prediction δ changes, regardless of the true class.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from meddef.attacks.queries import Copying, ask
 from meddef.errors import InputError
 
 METHODS = ("hirano", "sgd")
-STEPS = {"hirano": 1 / 2, "sgd": 1 / 10}  # as shares of eps, longer where there are few
+STEPS = {"hirano": 1 / 2, "sgd": 1 / 10}  # as shares of eps, larger for few steps
 
 
 def universal(
@@ -37,24 +38,24 @@ def universal(
     generator: torch.Generator | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """One perturbation (1, C, H, W) of L∞ size at most ``eps`` that changes the model's answers to ``images``.
+    """One perturbation (1, C, H, W) of L∞ size at most ``eps`` that changes the model's predictions on ``images``.
 
-    No label is needed: what is left is the model's own answer to each image. ``perturbed`` adds it to images.
+    No labels are needed: the reference is the model's own prediction. ``perturbed`` adds it to images.
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left as it was found.
-        images: (N, C, H, W), float32 or float64, in [0, 1]: those to fit on.
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left unchanged.
+        images: (N, C, H, W), float32 or float64, in [0, 1]: those to compute it on.
         eps: pixel units, one number.
         method: one of ``METHODS``.
-        epochs: times over all images at most; it stops when every one is fooled.
+        epochs: maximum passes over all images; stops when all are fooled.
         step_size: pixel units; None takes the share of ``eps`` in ``STEPS``, or what makes all steps 2.5 ``eps``.
-            (Hirano et al. took 0.0024 where pixels range from -1 to 1; a step that is too short to change any answer
-            leaves their δ at zero.)
+            (Hirano et al. took 0.0024 where pixels range from -1 to 1; a step too short to change any prediction leaves
+            their δ at zero.)
         batch_size: batch size of "sgd" and of the evaluation.
-        generator: of the order of images; None makes one from ``seed``.
+        generator: for the order of images; None creates one from ``seed``.
 
     Raises:
-        InputError: bad images, answers or settings; one line.
+        InputError: invalid images, logits or settings.
     """
     contract.check_choice(method, METHODS, "method")
     contract.check_at_least(epochs, 1, "epochs")
@@ -113,7 +114,7 @@ class _Fit:
 
     @torch.no_grad()
     def fooled(self, delta: Tensor) -> int:
-        """Of how many images the answer changes."""
+        """Number of images whose prediction changes."""
         after = [self._logits(self._with(x, delta)).argmax(1) for x in self.images.split(self.batch)]
         return int((torch.cat(after) != self.answers).sum())
 
@@ -134,7 +135,7 @@ class _Fit:
         return delta
 
     def _gradient(self, index: Tensor, delta: Tensor, loss: str) -> Tensor:
-        """Of a loss that rises as the model leaves its answers, at the perturbed images (M, C, H, W)."""
+        """Gradient of the loss away from the model's predictions, at the perturbed images (M, C, H, W)."""
         x = self._with(self.images[index], delta).requires_grad_()
         return contract.input_gradient(Objective(self.answers[index], loss).loss(self._logits(x)).sum(), x)
 

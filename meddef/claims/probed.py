@@ -53,8 +53,10 @@ class Mean:
 def scores(
     source: Measured, model: str, probe: str, of: Callable[[dict[str, np.ndarray]], np.ndarray]
 ) -> np.ndarray | None:
-    """What ``of`` makes of a model's measures, one row per training and one column per image, (k, n): None where the probe
-    was not run. ``model``: as in ``Ordering``; NaN where an image has no number."""
+    """``of`` a model's measures, (k, n): one row per training, one column per image; None where the probe was not run.
+
+    ``model``: as in ``Ordering``; NaN where an image has no number.
+    """
     cell = Cell(source.dataset.name, model, "clean", "clean", 0.0, 0.0)
     found = [
         record

@@ -21,10 +21,10 @@ TICKS = (0, 0.005, 0.02, 0.05, 0.1)
 
 @styled
 def balanced_curves(report: Report) -> SvgFigure:
-    """Balanced accuracy against ε: one row per dataset, one panel per attack that was run at several ε, one line per model.
+    """Balanced accuracy against ε: one row per dataset, one panel per attack run at several ε, one line per model.
 
-    Means over seeds, with their 95 % intervals as bands; the dotted line is what one answer for all images gets. At
-    ε = 0 stands balanced accuracy without attack, which may be of more images.
+    Means over seeds, with their 95 % intervals as bands; the dotted line is the constant answer. The value at
+    ε = 0 is clean balanced accuracy, possibly of more images.
     """
     shown = {dataset.name: rows for dataset in report.datasets if len(rows := _rows(report, dataset))}
     datasets = [dataset for dataset in report.datasets if dataset.name in shown]

@@ -209,8 +209,8 @@ def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
 
 @styled
 def accuracy_against_pruning(report: Report) -> SvgFigure:
-    """Clean accuracy against the pruning rate, one panel per dataset, one colour per model; dotted: the constant answer on all
-    images, to which a model comes down that pruning has left with a single class."""
+    """Clean accuracy against the pruning rate, one panel per dataset, one colour per model; dotted: constant answer,
+    the accuracy of a model that pruning has collapsed to a single class."""
     shown = report.attacks("pruning").query("attack == 'clean'")
     datasets = [d for d in report.datasets if (shown["dataset"] == d.name).any()]
     if not datasets:

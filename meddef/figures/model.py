@@ -1,6 +1,6 @@
-"""Charts of the models themselves: the graph of the full one (the paper's Fig. 2) and parameters per block. Needs torch.
+"""Charts of the models: the graph of the full one (the paper's Fig. 2) and parameters per block. Needs torch.
 
-Nothing here comes from records: the graph is read off a forward pass, the counts off the modules.
+Independent of records: the graph comes from a forward pass, the counts from the modules.
 """
 
 from __future__ import annotations

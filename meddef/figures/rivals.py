@@ -19,8 +19,8 @@ POINTS = 41  # radii of a curve
 
 @styled
 def fooling(report: Report) -> SvgFigure:
-    """One panel per dataset: share of predictions changed by a universal perturbation against ε, one line per model, dotted for random
-    signs of the same size; means over seeds, 95 % bars."""
+    """Share of predictions changed by a universal perturbation against ε, one panel per dataset, one line per model,
+    dotted for random signs of the same size; means over seeds, 95 % bars."""
     fooled = [(place, given["fooled"]) for place, given in rates(report).items()]
     if not fooled:
         return style.message("This profile computes no universal perturbation.")

@@ -45,7 +45,7 @@ def measures(report: Report) -> SvgFigure:
 
 @styled
 def removal(report: Report) -> SvgFigure:
-    """Areas under deletion and insertion minus those of a random order (dashes): one row per dataset, one mark per model.
+    """Areas under deletion and insertion minus those of a random order (dashes), by dataset (row) and model.
 
     Bars are 95 % intervals over images (Student's t).
     """
@@ -131,7 +131,7 @@ def _mark(panel: Axes, row: dict[Any, Any], place: int, *, hollow: bool, beside:
 
 @styled
 def class_means(report: Report) -> SvgFigure:
-    """The mean Grad-CAM map of each true class, 16 x 16: one row per class, one column per model. No single image is shown.
+    """The mean Grad-CAM map of each true class, 16 x 16, by class (row) and model (column). No single image is shown.
 
     Each map is scaled to [0, 1] before the mean. Contour lines are drawn, no pixels.
     """

@@ -22,11 +22,12 @@ def clean_above_prior(published: Published) -> Iterator[Finding]:
             same = largest in grim.hits(str(clean), n)
             detail = (
                 f"{VARIANT_LABELS[variant]}: clean accuracy {clean} %; always predicting the largest class gives "
-                f"{largest}/{n} = "
-                f"{100 * largest / n:.2f} %."
+                f"{largest}/{n} = {100 * largest / n:.2f} %."
             )
             if same:
-                detail += " They agree: a constant classifier would give this value; another model could by coincidence."
+                detail += (
+                    " They agree: a constant classifier would give this value; others could by coincidence."
+                )
             yield _finding("clean_above_prior", EPSILON_TABLE[dataset], variant, not same, detail)
 
 

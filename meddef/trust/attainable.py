@@ -21,8 +21,9 @@ from meddef.report.report import PAPER_DATASETS
 GREYS = ("#333333", "#8a8a8a", "#c8c8c8", "#0072B2", "#D55E00")
 COLUMNS = ["dataset", "variant", "n", "size", "attainable", "distinct values", "share (%)", "by chance (%)"]
 ALT = (
-    "Bars: of each model's distinct accuracies in Tables 1 and 2, the share that is a whole number of n images, for each "
-    "candidate n; the line across each bar is the share expected by chance. The findings “group” contain the same numbers."
+    "Bars: of each model's distinct accuracies in Tables 1 and 2, the share that is a whole number of n images, for "
+    "each candidate n; the line across each bar is the share expected by chance. The findings “group” contain the "
+    "same numbers."
 )
 
 

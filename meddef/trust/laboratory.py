@@ -157,17 +157,17 @@ def models(records: list[Record]) -> Table:
 
 
 def defects() -> Table:
-    """Every switch: what is done wrong, how it comes about, which columns it changes."""
+    """Every defect: description, cause, and the columns that it changes."""
     rows = [
         {
             "defect": in_plain_words(d.name),
-            "defect": d.what,
+            "description": d.what,
             "cause": d.how,
             "columns": ", ".join(attack_name(column) for column in d.columns),
         }
         for d in DEFECTS
     ]
-    return Table(pd.DataFrame(rows), "The defects.", left=("defect", "cause", "columns"))
+    return Table(pd.DataFrame(rows), "The defects.", left=("description", "cause", "columns"))
 
 
 def questions() -> Table:
@@ -176,7 +176,7 @@ def questions() -> Table:
         {
             "signature": in_plain_words(s.__name__),
             "question": " ".join((s.__doc__ or "").split()),
-            "fixed": "fixed beforehand" if s in FIRST else "later",
+            "fixed": "before the first run" if s in FIRST else "later",
         }
         for s in SIGNATURES
     ]
