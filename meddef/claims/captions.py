@@ -41,7 +41,7 @@ def caption_claims(report: Report) -> Table:
             )
     return Table(
         pd.DataFrame(rows),
-        "Captions and text on ASR against pruning: the stated bound, and the measured range.",
+        "Bounds on ASR over pruning rates, stated in captions and text, and the measured range.",
         header=3,
         left=("the paper",),
     )
