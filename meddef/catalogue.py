@@ -66,7 +66,7 @@ class Attack:
 class Variant:
     """A model: MedDef with ``components`` of its DefenseModule (None: it has no such module), or another network.
 
-    ``colour`` is that of the model trained as is usual for it, ``other_colour`` that of one trained the other way.
+    ``colour`` is that of the model with its usual training, ``other_colour`` that of its control.
     """
 
     name: str

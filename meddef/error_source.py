@@ -16,13 +16,13 @@ def in_a_line(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str:
-    """Where somebody's own code raised it, " (my_models.py, line 7, in forward)"; empty where none took part."""
+    """Where the user's own code raised it, " (my_models.py, line 7, in forward)"; empty if none was involved."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
 
 
 def whose(error: BaseException) -> str:
-    """Who has to mend it, told from the calls that led there."""
+    """Whose code caused it, from the call stack."""
     if found := place(error):
         return f"an error in your own code{found}"
     files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]

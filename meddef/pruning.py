@@ -22,7 +22,7 @@ __all__ = ["prunable_weights", "prune_l1", "prune_l1_grid", "sparsity"]
 
 SCOPES = ("global", "layer")
 PART = 1 << 18
-"""Magnitudes looked at in one go: what is made of them stays in the cache, and in memory that is used again."""
+"""Magnitudes per block: intermediate results stay in the cache and in reused memory."""
 
 
 def sparsity(model: nn.Module) -> float:

@@ -60,7 +60,7 @@ def trial(profile: Profile) -> Profile:
 
 
 def _phantoms(profile: Profile) -> list[DatasetSettings]:
-    """The phantoms that stand for the same as the profile's datasets do; X-rays for what none stands for."""
+    """The phantoms that replace the same data as the profile's datasets; X-rays where none does."""
     kinds = {card.stands_for: name for name, card in CARDS.items() if card.kind == "phantom"}
     wanted = [CARDS[dataset.name].stands_for or dataset.name for dataset in profile.datasets]
     names = dict.fromkeys(kinds.get(name, "phantom_xray") for name in wanted)

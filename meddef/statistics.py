@@ -9,13 +9,12 @@ from statistics import NormalDist, fmean, stdev
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-FEWEST_TRAININGS = 3  # of each model, for a statement about an architecture or a way of training
+FEWEST_TRAININGS = 3  # of each model, for a statement about an architecture or a training method
 MARGIN_CLEAN, MARGIN_ATTACKED = (
     2.0,
     5.0,
 )  # points of accuracy: what is smaller does not matter here; see ``margin``
-BINS = 15  # of confidence, in a reliability diagram and the calibration error
-FLOOR = 5.0  # percent: models that are right on no more have nothing left to compare
+FLOOR = 5.0  # percent: models with no more accuracy have nothing left to compare
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def wilson(hits: float, n: float, quantile: float) -> tuple[float, float]:
 def margin(attack: str) -> float:
     """Points of accuracy within which two models count as equivalent, "clean" being no attack.
 
-    Chosen after the first runs had been seen, before these tests were made: ``MARGIN_CLEAN`` without attack, where
+    Chosen after the first runs had been seen, before these tests were made: ``MARGIN_CLEAN`` for clean accuracy, where
     accuracies are close to 100 % and differ little between trainings, ``MARGIN_ATTACKED`` under one.
     """
     return MARGIN_CLEAN if attack == "clean" else MARGIN_ATTACKED
@@ -70,7 +69,7 @@ def margin(attack: str) -> float:
 class AttackCounts:
     """What an attack did to ``n`` images: counts, from which every rate follows.
 
-    ``flipped`` counts images that were right before and wrong after; images that were wrong before and right after
+    ``flipped`` counts images that were correct before and wrong after; images that were wrong before and correct after
     ("repaired") make robust accuracy larger than (1 - ASR) * clean accuracy.
     """
 
@@ -105,10 +104,10 @@ class AttackCounts:
 
 @dataclass(frozen=True)
 class BalancedAccuracy:
-    """The mean over classes of the share of a class's images that is right: each class counts alike, however large.
+    """The mean of the per-class recalls: each class has the same weight.
 
     ``recalls`` holds one proportion per class, in the order of the classes. A class without images says nothing; it is
-    left out of the mean and ``absent`` gives its place. One answer for all images has 1 / (classes with images).
+    left out of the mean and ``absent`` gives its place. The constant answer scores 1 / (classes with images).
     """
 
     recalls: tuple[Proportion, ...]
@@ -152,21 +151,9 @@ def mean_over_seeds(rates: Sequence[Proportion | BalancedAccuracy], name: str) -
     return {name: fmean(values), f"{name}_low": low, f"{name}_high": high, f"{name}_spread": spread}
 
 
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Of the images whose confidence lies in (low, high]: how many, their mean confidence, the share that is right."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    right: float
-
-
-def reliability(
-    confidences: Sequence[float], right: Sequence[float], bins: int = BINS
-) -> list[ReliabilityBin]:
-    """A reliability diagram as a table (Guo et al. 2017): those of ``bins`` equally wide bins that hold images.
+def calibration_error(confidences: Sequence[float], right: Sequence[float], bins: int = 15) -> float:
+    """Expected calibration error in [0, 1] (Guo et al. 2017): over ``bins`` equally wide bins of confidence, (a, b]
+    each, the mean of |accuracy - mean confidence|, each bin weighted with its images. NaN without images.
 
     ``confidences``: in [0, 1], one per image; ``right``: 1 or 0.
     """

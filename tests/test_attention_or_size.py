@@ -34,9 +34,9 @@ def test_each_question_is_a_difference_of_two_models() -> None:
     }
     assert told == {
         "size alone": "+10.0",
-        "what the full model has beyond its size": "+5.0",
+        "effect beyond size": "+5.0",
         "self-attention alone": "+5.0",
-        "what the full model has beyond self-attention": "+10.0",
+        "effect beyond self-attention": "+10.0",
     }
     assert (row["n"], row["seeds"]) == ("40", "3")
 

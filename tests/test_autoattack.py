@@ -206,7 +206,7 @@ def test_differences_are_counted_image_by_image_and_both_ways() -> None:
     assert page.disagreements(ROW, rows("0--11-")[1]) == (2, 1)
     assert page.disagreements(ROW, rows("02-2-4")[1]) == (0, 0)  # another attack, the same verdict
     told = page.summary(rows("0--11-"))
-    assert "6 verdicts in all" in told
+    assert "6 verdicts in total" in told
     assert "ensemble by default misses 2 that AutoAttack fools and fools 1 that AutoAttack misses" in told
     assert "AutoAttack's budget misses 0 that AutoAttack fools and fools 0 " in told
     assert "at ε = 8/255" in told
@@ -224,10 +224,10 @@ def test_what_decides_on_missed_images_is_added_up() -> None:
     )
     assert "settings (2)" in told
     assert (
-        "with 50 steps they fall from 7 of 16 random starts if gradients come from the faster copy and from 5"
+        "with 50 steps the attack succeeds from 7 of 16 random starts with gradients of the faster copy and from 5"
         in told
     )
-    assert "with 100 steps they fall from 9 of 16" in told
+    assert "with 100 steps the attack succeeds from 9 of 16" in told
 
 
 def test_the_table_counts_who_was_first() -> None:

@@ -139,7 +139,7 @@ def test_absence_is_shown_in_the_order_of_epsilon() -> None:
         "and ±5 points under PGD, up to ε = 0.05 (3 trainings each). Not shown: PGD, ε = 0.1: +10.0 points ["
     ) in text
     assert "(clear) for ResNet18" in text
-    assert "(at the floor) where it is clean" in text
+    assert "(at the floor) under clean training" in text
     assert "The full model in place of ResNet18 adds DAAM, self-attention and their fusion" in text
     found = controls.effects(report, report.datasets[0], 0.05)
     verdicts = {c: each[controls.DAAM["adversarial"]].verdict for c, each in found.items()}
@@ -173,7 +173,7 @@ def test_the_verdict_says_how_much_of_what_stays_right_is_the_largest_class() ->
 
     found = {("resnet18", "adversarial"): attacked("11111"), ("full", "adversarial"): attacked("01001")}
     text = controls._of_one_class(found)
-    assert "4 of 4 for ResNet18 and 2 of 3 for Full DAAM show PNEUMONIA, as 80 % of all do" in text
+    assert "4 of 4 for ResNet18 and 2 of 3 for Full DAAM show PNEUMONIA, as do 80 % of all" in text
 
 
 def test_a_condition_that_lacks_a_model_is_left_out() -> None:
@@ -285,10 +285,7 @@ def test_the_table_of_splits_names_what_else_differs() -> None:
     records += [{**r, "seed": 1} for r in records if r["kind"] in ("train", "attack")]
     patient = Report("patient", records, provenance())
     caption = split_policies([random, patient], [0.05]).caption
-    assert (
-        "The runs differ in besides: seeds (split at random as in the paper: 1, split by patient: 2)."
-        in caption
-    )
+    assert "The runs also differ in: seeds (random: 1, patient: 2)." in caption
 
 
 def ladder(full: int, seeds: int = 3) -> Report:

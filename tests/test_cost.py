@@ -36,17 +36,17 @@ def bench() -> dict:
 
 
 def test_the_summary_counts_what_is_met_and_missed(bench: dict) -> None:
-    assert cost.summary(bench) == ("1 of 3 bounds are met, 1 below, 1 not measured.")
+    assert cost.summary(bench) == ("1 of 3 targets are met, 1 below, 1 not measured.")
 
 
 def test_machines_together_name_what_is_missed_on_one_and_on_all(bench: dict) -> None:
     other = bench | {"rows": [row | {"verdict": "PASS"} for row in bench["rows"][:2]] + bench["rows"][2:]}
     slow = bench | {"rows": [bench["rows"][0] | {"verdict": "BELOW"}]}
     assert cost.together([bench, other]) == (
-        "Of 3 bounds, 2 are met on every machine that measured them. Met on none: ensemble: against AutoAttack."
+        "Of 3 targets, 2 are met on every machine that measured them. Met on none: ensemble: against AutoAttack."
     )
     assert cost.together([bench, slow]) == (
-        "Of 2 bounds, 0 are met on every machine that measured them. "
+        "Of 2 targets, 0 are met on every machine that measured them. "
         "Met on one and missed on another: bim-40, K = 4: fast. Met on none: ensemble: against AutoAttack."
     )
     assert cost.together([other | {"rows": other["rows"][:2]}]).endswith("None is missed on all of them.")
@@ -134,4 +134,4 @@ def test_verdicts_in_emulated_tf32_are_counted() -> None:
         {"rows": [row | {"otherwise": 3}, row | {"otherwise": 0}], "provenance": {"profile": "x"}}
     )
     assert found.frame["model"].tolist() == ["MedDef (Full DAAM)"] * 2
-    assert "3 of 200 verdicts differ" in found.caption
+    assert "3 of 200 predictions differ" in found.caption

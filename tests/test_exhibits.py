@@ -47,7 +47,7 @@ def test_every_row_has_a_twin_or_says_what_to_run(rows: dict[str, str]) -> None:
     for name, row in rows.items():
         assert 'href="notebooks/' in row or "<code>meddef reproduce" in row, name
     assert 'notebooks/drawn/05_epsilon.html#published-and-measured-values">Phantoms' in rows["table1"]
-    assert "ROCT: not made on the paper's own images" in rows["table1"]
+    assert "ROCT: not computed on the paper's own images" in rows["table1"]
     assert "meddef reproduce --profile paper --only epsilon --data-dir DATA" in rows["table1"]
     assert "cards.html#roct" in rows["table1"]
     assert 'notebooks/real/05_epsilon.html#published-and-measured-values">Real images' in rows["table2"]

@@ -157,9 +157,7 @@ def test_also_after_an_error_which_is_the_model_s_own(name: str, calls: int, err
 def test_dropout_that_is_on_in_evaluation_mode_is_told_of_and_stays_on() -> None:
     model = cnn().eval()
     model[3].train()  # Monte Carlo dropout
-    with pytest.warns(
-        SwitchedOffWarning, match=r"its 3 \(Dropout\) in training mode: off here, and put back"
-    ):
+    with pytest.warns(SwitchedOffWarning, match=r"its 3 \(Dropout\) in training mode: off here and restored"):
         evaluate(model, [(images(), LABELS)], None)
     assert [module.training for module in model] == [False] * 3 + [True] + [False] * 6
 

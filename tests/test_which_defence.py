@@ -62,9 +62,9 @@ def test_a_row_a_training_with_its_worst_case_minutes_and_the_constant_answer() 
 
 def test_the_cheapest_of_those_not_told_apart_is_advised() -> None:
     said = str(which_defence.advice(report(KEPT)))
-    assert "take Fast-AT. PGD-AT keeps 89.5" in said
+    assert "Fast-AT is recommended. PGD-AT keeps 89.5" in said
     assert "Fast-AT keeps 88.5" in said
-    assert "takes 4.0 minutes. PGD-AT is not told apart from it." in said
+    assert "takes 4.0 minutes. PGD-AT is not distinguishable from it." in said
     assert "TRADES" not in said
     assert "Compared with the paper's recipe: +14.0 points" in said
 
@@ -124,6 +124,6 @@ def test_findings_of_the_bench_are_those_of_its_rows() -> None:
         row("trades epsilon=0.06 beta=1", 0.06, 0.9, 0.5, 0.4), row("trades epsilon=0.06", 0.06, 0.8, 0.6, 0.55),
     ]  # fmt: skip
     said = rivals_bench.findings(rows)
-    assert "takes 90 points from what FGSM leaves of Fast-AT without a random start (catastrophic" in said
-    assert "with one 20." in said
-    assert "TRADES from β = 1 to 6: -10.0 points without attack, +15.0 under PGD." in said
+    assert "is 90 points below that under FGSM for Fast-AT without a random start (catastrophic" in said
+    assert "20 with one." in said
+    assert "TRADES from β = 1 to 6: -10.0 points of clean accuracy, +15.0 under PGD." in said

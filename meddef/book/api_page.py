@@ -59,7 +59,7 @@ def public(module: griffe.Object | griffe.Alias) -> list[griffe.Object]:
 
 
 def _behind(member: griffe.Object | griffe.Alias) -> griffe.Object:
-    """What an exported name stands for; a function that shares its module's name hides behind the module."""
+    """The object of an exported name; a function with its module's name is hidden by the module."""
     found = member.final_target if isinstance(member, griffe.Alias) else member
     inner = found.members.get(found.name) if found.is_module else None
     return inner if isinstance(inner, griffe.Object) else found

@@ -147,7 +147,7 @@ def why_missed(rows: list[Row]) -> str:
             f"copy and from {counts[False]} with those of the model"
         )
     return (
-        f"The images on which only AutoAttack succeeds, compared with the first edition's settings, ({len(images)}) "
+        f"The images on which only AutoAttack succeeds, not the first edition's settings ({len(images)}) "
         f"were re-attacked by PGD and APGD: {'; '.join(told)}."
     )
 
@@ -164,8 +164,8 @@ def comparison(rows: list[Row]) -> Table:
                     {
                         "condition": f"{_title(dataset)}, {row['classes']} classes, ε = {_eps(eps)}, n = {row['n']}",
                         "attacks": name,
-                        "right before": sum(by != "0" for by in row["by"]),
-                        "right after": row["by"].count("-"),
+                        "correct before": sum(by != "0" for by in row["by"]),
+                        "correct after": row["by"].count("-"),
                         "AutoAttack alone fools": DASH if who == PUBLIC else missed,
                         "ensemble alone fools": DASH if who == PUBLIC else extra,
                         "fooled by": fooled_by(row),

@@ -92,7 +92,7 @@ def summary(bench: Bench) -> str:
 
 
 def table(bench: Bench) -> Table:
-    """Every row of the bench: what was measured beside what was asked of it."""
+    """Every row of the benchmark: measured value and target."""
     rows = []
     for row in bench["rows"]:
         workload, _, what = row["workload"].partition(": ")

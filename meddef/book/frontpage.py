@@ -111,7 +111,7 @@ def _other_sizes(shown: Dataset, others: Sequence[Report]) -> str:
 
 
 def _equivalent(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str:
-    """ " Without attack and under PGD up to ε = 8/255 the two are shown to be ...": nothing where that is not shown."""
+    """ " On clean images and up to ε = 8/255 the two ... are shown to be ...": empty where not shown."""
     effects = {condition: each[controls.DAAM["adversarial"]] for condition, each in found.items()}
     at_eps = {
         eps: each for (attack, eps), each in effects.items() if eps is not None and attack == controls.ATTACK

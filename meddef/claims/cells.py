@@ -44,7 +44,7 @@ def dataset_words(dataset: str) -> str:
 
 
 def attack_words(attack: str) -> str:
-    """As the paper writes it; "clean" without attack."""
+    """As the paper writes it, or "clean"."""
     return {"clean": "clean", WORST: "worst case"}.get(attack, attack.upper())
 
 
@@ -166,7 +166,7 @@ def comparisons(check: Compared) -> list[Comparison]:
 
 
 def conditions(check: Condition) -> Iterator[tuple[Metric, str, float, float]]:
-    """(metric, attack, ε, rate) of a check; without attack there is neither attack nor ε."""
+    """(metric, attack, ε, rate) of a check; clean accuracy has neither attack nor ε."""
     for metric in check.metrics:
         if metric == "clean":
             yield from ((metric, "clean", 0.0, rate) for rate in check.rates)

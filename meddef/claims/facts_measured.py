@@ -129,7 +129,7 @@ def _parameters(source: Measured) -> dict[str, int]:
 def recall(source: Measured, given: Given) -> Outcome | None:
     """Accuracy on PNEUMONIA against that on NORMAL, of the full model.
 
-    Higher by less than ``at_most`` points; or within ``within``, which is looked at only at the paper's image size.
+    Higher by less than ``at_most`` points; or within ``within``, which is checked only at the paper's image size.
     """
     normal, ill = (
         mean_interval(

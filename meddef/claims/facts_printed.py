@@ -172,7 +172,7 @@ def bold_marks(published: Published, given: Given) -> Outcome:
 
 
 def up_to(published: Published, given: Given) -> Outcome:
-    """The highest accuracy under attack of the full model, and another place where the number could come from."""
+    """The full model's highest robust accuracy, and another possible source of the number."""
     stated = Decimal(given["accuracy"])
     cells = {
         (d, a, e): published.accuracy(d, "full", a, e) for d in DATASETS for a in ATTACKS for e in EPSILONS

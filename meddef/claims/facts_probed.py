@@ -21,7 +21,7 @@ PIXELS = ("brightness", "contrast", "noise")
 
 
 def calibrated(source: Measured, given: Given) -> Outcome | None:
-    """Mean confidence against accuracy of the full model without attack, and its expected calibration error.
+    """Mean confidence against clean accuracy of the full model, and its expected calibration error.
 
     The error is at least the distance of the two, and that of few images too large, so only a distance refutes.
     """
@@ -66,7 +66,7 @@ def variability(source: Measured, given: Given) -> Outcome | None:
 
 def noise_free(source: Measured, given: Given) -> Outcome | None:
     """Noise before and after preprocessing, and of phantoms how far lesions stand out: shown, and not decided, since
-    the estimate takes fine structure for noise and nobody knows the lesions of real images."""
+    the estimate counts fine structure as noise, and the lesions of real images are unknown."""
     if (record := _pixels(source)) is None:
         return None
     medians = {n: float(np.nanmedian(np.array(v, dtype=float))) for n, v in record["measures"].items()}
@@ -78,7 +78,7 @@ def noise_free(source: Measured, given: Given) -> Outcome | None:
 
 
 def focus(source: Measured, given: Given) -> Outcome | None:
-    """Share of the heat of saliency maps that lies in lesions, of the full model and another, where they are known."""
+    """Share of saliency in lesions, of the full model and another, where lesions are known."""
     shares = {}
     for model in ("full", given["than"]):
         values = [

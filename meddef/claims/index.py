@@ -146,11 +146,11 @@ def _of(record: Record, chosen: Sequence[int]) -> Record:
 
 
 def collapsed(records: Iterable[Record]) -> bool:
-    """Whether a model gives one answer for all images before the attack."""
+    """Whether a model predicts one class for all images before the attack."""
     return any(len(set(record["before"])) == 1 for record in records)
 
 
 def mean_after(seeds: Seeds) -> float:
-    """Percent of images right after the attack, mean over seeds."""
+    """Robust accuracy in percent, mean over seeds."""
     shares = [sum(map(eq, r["labels"], r["after"])) / r["n"] for r in seeds.values()]
     return 100 * sum(shares) / len(shares)

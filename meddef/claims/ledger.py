@@ -102,7 +102,7 @@ def _of_bench(check: object) -> bool:
 
 
 def _measured(rule: str, wanted: Sequence[Comparison], source: Measured, terms: int) -> Outcome | None:
-    """A check holds only if each of its subjects was looked at under some attack; ``terms``: as many as it names."""
+    """A check holds only if each of its subjects was measured under some attack; ``terms``: as many as it names."""
     judged = source.judge(wanted, terms)
     outcome = _checked(rule, [outcome for outcome in judged if outcome])
     if outcome is None:

@@ -1,6 +1,6 @@
 """Comparisons judged by what one profile measured on one dataset.
 
-Two models are compared on the same images after the same attack; a level is looked at under the strongest attack that
+Two models are compared on the same images after the same attack; a level is measured under the strongest attack that
 was run on that model at that ε over all grids. With fewer than three trainings nothing is decided.
 """
 
@@ -102,7 +102,7 @@ class Measured:
         return outcomes
 
     def equivalence(self, contrast: Contrast) -> float | None:
-        """p of equivalence at an ε: the largest of those without attack and at every ε up to this one that was run.
+        """p of equivalence at an ε: the largest of those on clean images and at every ε up to this one that was run.
 
         As on the page of controls (``in_order``), whatever of these the claim is about. None where cells differ in
         attack or ε, or where there is none: those are a family.
@@ -193,7 +193,7 @@ class Measured:
         return shown if all(record["n"] for record in shown.values()) else {}
 
     def _paper_n(self, cell: Cell) -> int:
-        """Images behind a printed number: the stated test set, of it those of a class, or those right before."""
+        """Images behind a printed number: the stated test set, those of a class, or those correct before."""
         card: dict[str, Any] = PROTOCOL["datasets"][cell.dataset]
         if cell.label:
             return int(card["class_counts"]["test"][cell.label])
@@ -203,7 +203,7 @@ class Measured:
 
 @cache
 def _printed_clean(dataset: str, variant: str) -> float:
-    """Accuracy without attack in Tables 1 and 2, as a share."""
+    """Clean accuracy in Tables 1 and 2, as a share."""
     return float(Published().clean(dataset, variant)) / 100
 
 

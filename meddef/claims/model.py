@@ -55,7 +55,7 @@ class Check(Data):
 
 
 class Condition(Check):
-    """Under which attacks, budgets and pruning rates models are looked at. Accuracy without attack needs none."""
+    """The attacks, budgets and pruning rates of a check; none for clean accuracy."""
 
     metrics: tuple[Metric, ...] = ("robust",)
     attacks: tuple[str, ...] = ATTACKS

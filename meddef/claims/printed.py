@@ -45,7 +45,7 @@ class Printed:
         """Smallest and largest success rate on the unpruned model that Tables 1 and 2 allow.
 
         With clean accuracy c and accuracy a under attack, of all images at least c - a and at most min(c, 100 - a) were
-        right before and wrong after; divided by c these bound it. Both ε of the figures are tried.
+        correct before and wrong after; divided by c these bound it. Both ε of the figures are tried.
         """
         clean = self.published.clean(cell.dataset, cell.variant)
         ends = []
@@ -121,12 +121,12 @@ class Printed:
         return (ends[0] is None or found >= ends[0]) and (ends[1] is None or found <= ends[1])
 
     def largest_class(self, dataset: str) -> float:
-        """Percent of the test set that one answer for all images gets right."""
+        """Accuracy of the constant answer, in percent."""
         classes = self.published.protocol["datasets"][dataset]["class_counts"]["test"]
         return float(100 * max(classes.values()) / sum(classes.values()))
 
     def _elsewhere(self, level: Level) -> str:
-        """Where in the table of the cell its printed value stands instead."""
+        """Other places of the printed value in the cell's table."""
         cell = level.cell
         if level.minus is not None:
             return ""

@@ -130,7 +130,7 @@ def _quantity(check: Probe, measure: str) -> Callable[[dict[str, np.ndarray]], n
 
 
 def _contrasts(source: Measured, check: Probe) -> list[Outcome]:
-    """Right answers of ``model`` less those of ``than`` on the same images, in points."""
+    """Accuracy of ``model`` minus that of ``than`` on the same images, in points."""
     effects = {}
     for measure in check.measures:
         both = [

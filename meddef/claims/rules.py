@@ -11,7 +11,7 @@ HOLDS: Verdict = "holds"  # as claimed
 FAILS: Verdict = "fails"  # the contrary
 ABSENT: Verdict = "absent"  # shown to be smaller than the margin of equivalence
 OPEN: Verdict = "open"  # neither shown
-UNDEFINED: Verdict = "undefined"  # nothing to judge: the floor, or a model with one answer for everything
+UNDEFINED: Verdict = "undefined"  # nothing to judge: the floor, or a constant model
 SHOWN = 4
 DECIDED = (HOLDS, FAILS, ABSENT)
 

@@ -137,8 +137,7 @@ class Asked:
         header: dict[str, Any],
         weights: Path,
     ) -> DatasetSettings:
-        """Those of a profile that was asked for, else the weights', else smoke's, else the released split; of one's own
-        images those of the weights, else as they lie, in colour."""
+        """Those of the requested profile, else the weights', else smoke's, else the released split."""
         from meddef.evaluation.weights_header import settings_in
         from meddef.settings import DatasetSettings
 

@@ -61,7 +61,7 @@ def lab(
 
     For each dataset: tables_DATASET.jsonl (accuracies), robustness_DATASET.jsonl (reports on sound and broken models)
     and provenance_DATASET.jsonl. With --profile: robustness_PROFILE.jsonl and its provenance. Files appear when all is
-    done; a run that was stopped goes on where it was. The same machine gives the same records. Examples:
+    done; an interrupted run resumes. The same machine gives the same records. Examples:
 
         meddef lab                             # minutes on two cores, needs no data
 

@@ -119,7 +119,7 @@ def call(student: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _place(traceback: TracebackType | None) -> str:
-    """The last line of the student's own code, which Jupyter keeps under made-up file names."""
+    """The last line of the student's own code, which Jupyter stores under artificial file names."""
     line = ""
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
@@ -155,7 +155,7 @@ def tensor(answer: Any, shape: Sequence[int], what: str = "your function") -> Te
     if not isinstance(answer, Tensor):
         raise Wrong(f"{what} returned {_a(answer)}; a tensor of shape {tuple(shape)} is required.")
     if tuple(answer.shape) != tuple(shape):
-        raise Wrong(f"{what} returned shape {tuple(answer.shape)}; {tuple(shape)} is asked for.")
+        raise Wrong(f"{what} returned shape {tuple(answer.shape)}; {tuple(shape)} is required.")
     answer = answer.detach()
     if answer.is_floating_point():
         answer = answer.double()

@@ -1,6 +1,6 @@
 """``meddef course grade``: every submission in a confined process of its own; marks from checks that run here.
 
-A submission's process is asked for answers: values, and results of calls to its functions. The checks, and so the
+A submission's process returns answers: values, and results of calls to its functions. The checks, and so the
 marks, stay in this process. What a notebook prints, or makes of ``check``, has no influence.
 """
 

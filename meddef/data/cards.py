@@ -71,7 +71,7 @@ CARDS: dict[str, Card] = dict(package_cards())
 
 
 def add_card(card: Card) -> None:
-    """Make a dataset known whose card stands in a profile; ``ValueError`` where the package has one of that name."""
+    """Register a dataset whose card is in a profile; ``ValueError`` where the package has one of that name."""
     if card.name in package_cards():
         raise ValueError(f"the package has a card named '{card.name}': give the dataset another name")
     CARDS[card.name] = card

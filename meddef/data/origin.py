@@ -12,7 +12,7 @@ from meddef.image_size import Size
 
 @dataclass(frozen=True)
 class Origin:
-    """What ``load_splits`` was asked for, and ``place``, the folder or file that it read ("" for phantoms).
+    """The arguments of ``load_splits``, and ``place``, the folder or file that it read ("" for phantoms).
 
     ``sizes`` are images per split, for phantoms only; ``preprocessing`` has every step that was applied.
     """

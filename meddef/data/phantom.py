@@ -1,7 +1,7 @@
 """Phantoms: images drawn from a seed, the data set that is always there.
 
-Two families stand in for the paper's two data sets, with the same class names: "oct" for retinal OCT and
-"xray" for chest X-rays. They are drawings, not simulations: they have the structure a classifier looks at, a
+Two families replace the paper's two datasets, with the same class names: "oct" for retinal OCT and
+"xray" for chest X-rays. They are drawings, not simulations: they have the structure that a classifier uses, a
 known lesion mask and patients with several images; nothing measured on them says anything about real patients.
 """
 

@@ -28,7 +28,7 @@ ATTACKERS = ("naive", "adaptive", "transfer")
 
 
 class Defended(nn.Module):
-    """Images (N, C, H, W) in [0, 1] to what the defended system answers, (N, K).
+    """Images (N, C, H, W) in [0, 1] to the outputs of the defended system, (N, K).
 
     Any attack takes ``seen_by(attacker)``, a model too. The system itself has the adaptive gradient where it has one;
     votes of a smoothed classifier have none, and are refused.
@@ -63,7 +63,7 @@ class Preprocessed(Defended):
 
     @abstractmethod
     def transform(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] to images of the same shape, dtype and device; no gradient is asked for."""
+        """Images (N, C, H, W) in [0, 1] to images of the same shape, dtype and device; no gradient is needed."""
 
     def forward(self, images: Tensor) -> Tensor:
         check_pixels(images)
@@ -78,9 +78,9 @@ class Preprocessed(Defended):
 
 
 def check_pixels(images: Tensor) -> None:
-    """Refuse what is plainly not in [0, 1], where a codec, a rounding or noise would give answers about something else.
+    """Refuse values clearly outside [0, 1], for which a codec, a rounding or noise would be meaningless.
 
-    On a CPU: elsewhere it would wait for the device in every step, and ``evaluate`` and attacks look at their images.
+    On a CPU: elsewhere it would wait for the device in every step, and ``evaluate`` and attacks check their images.
 
     Raises:
         InputError: NaN, or values outside by more than ``BEYOND``.
@@ -92,7 +92,7 @@ def check_pixels(images: Tensor) -> None:
 
 
 class Blocked(nn.Module):
-    """The same answers with an input gradient of exactly zero, as when part of the model is not differentiable."""
+    """The same outputs with an input gradient of exactly zero, as when part of the model is not differentiable."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

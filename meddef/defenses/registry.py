@@ -70,7 +70,7 @@ def build_defense(
     Args:
         classifier: images (N, C, H, W) in [0, 1] to logits (N, K); used, not copied.
         settings: of the defence (``settings_of``).
-        training: images (N, C, H, W) and labels (N,) for a defence that learns; others do not look at it.
+        training: images (N, C, H, W) and labels (N,) for a defence that is fitted; ignored by others.
 
     Raises:
         InputError: unknown defence or setting, a value out of range, no training images for one that learns.

@@ -1,6 +1,6 @@
 """Randomized smoothing (Cohen, Rosenfeld and Kolter 2019, https://arxiv.org/abs/1902.02918).
 
-The smoothed classifier answers with the class that the classifier gives most often to the image plus Gaussian noise.
+The smoothed classifier predicts the most frequent prediction on the image plus Gaussian noise.
 It holds within an L2 radius, which ``certify`` bounds from below. The classifier must be trained with that noise
 (augmentation "noise_12" or "noise_25" of ``meddef.training``); one that was not gives little but abstentions. Noisy
 images are clipped to [0, 1], here and in training, as images are everywhere in this package; to the proof the clipping
@@ -123,7 +123,7 @@ class Certificates:
     radius: Tensor
 
     def right(self, labels: Tensor, radius: float) -> Tensor:
-        """Which images are certified to be answered right at ``radius``, bool (N,)."""
+        """Which images are certified correct at ``radius``, bool (N,)."""
         return (self.classes == labels.cpu()) & (self.radius >= radius)
 
 

@@ -1,4 +1,4 @@
-"""An attack cell batch by batch: what is done is kept on disk, so that a killed cell goes on after its last batches.
+"""An attack cell batch by batch: finished batches are kept on disk, so that a killed cell resumes after them.
 
 Random numbers belong to the images, so a batch gives the same whatever was attacked before it.
 """

@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the key stands for: everything but the work."""
+        """The content of the key: everything but the cost."""
         return {k: v for k, v in asdict(self).items() if k != "work"}
 
     @property

@@ -166,7 +166,7 @@ def _evaluate_in_memory(
     *,
     progress: bool,
 ) -> tuple[Evaluation, list[str]]:
-    """Evaluate in batches of the size that was asked for, or of half of it until they fit into memory.
+    """Evaluate in batches of the requested size, halved until they fit into memory.
 
     Returns the outcome and the warnings that were given, each once.
     """

@@ -15,7 +15,7 @@ from meddef.settings import Profile
 
 
 def check_profile(profile: Profile) -> None:
-    """Refuse names that nobody knows, and settings that an attack or a dataset does not take.
+    """Refuse unknown names, and settings that an attack or a dataset does not take.
 
     Raises:
         InputError: one line that names the place and what would fit.

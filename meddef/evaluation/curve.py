@@ -1,7 +1,7 @@
 """One long training and what test images say of it every few epochs: best epoch against last.
 
 Source: Rice, Wong, Kolter, "Overfitting in adversarially robust deep learning", ICML 2020. The test images decide
-nothing: epochs go on to the end, and the best one is chosen on validation images as in every other training.
+nothing: training runs to the end, and the best epoch is chosen on validation images as in every other training.
 """
 
 from __future__ import annotations

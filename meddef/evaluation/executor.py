@@ -55,7 +55,7 @@ def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
     another one; after three such deaths it fails.
 
     Raises:
-        InputError: ``distributed`` is not installed, nothing answers, no worker, or one that runs several threads
+        InputError: ``distributed`` is not installed, no scheduler responds, no worker, or one that runs several threads
             (warnings, thread counts and determinism are a process's, so a process can do one cell at a time).
     """
     try:

@@ -1,4 +1,4 @@
-"""One batch: attacked, answered before and after, and nothing believed that was not looked at."""
+"""One batch: predictions before and after the attack, with every result checked."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ Targets = int | Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Judged:
-    """Of a batch, int64 (N,) on its device: labels, answers before and after, targets where there are any.
-
-    ``scores_before`` and ``scores_after`` are the softmax of the logits, float32 (N, K).
-    """
+    """Of a batch, int64 (N,) on its device: labels, predictions before and after, targets if any."""
 
     labels: Tensor
     before: Tensor
@@ -36,7 +33,7 @@ class Judged:
 def judge(
     model: nn.Module, images: Tensor, labels: Tensor, attack: Attack | None, targets: Targets | None
 ) -> tuple[Judged, float, int]:
-    """The answers, the largest change of a pixel, and the largest number of changed features of an image.
+    """The predictions, the largest change of a pixel, and the largest number of changed features of an image.
 
     Args:
         model: in evaluation mode; an attack may change that, and it is evaluation mode again when it answers.
@@ -44,7 +41,7 @@ def judge(
         attack, targets: as for ``meddef.evaluation.evaluate``.
 
     Raises:
-        InputError: answers that are no finite logits of every label's class, an attack that returns no images.
+        InputError: outputs that are not finite logits for every label's class, an attack that returns no images.
     """
     clean_logits = _answer(model, images, labels)
     if _check_clean(clean_logits, labels) and attack is not None:
@@ -88,7 +85,7 @@ def _numbers(*values: Tensor) -> list[float]:
 
 
 def _check_clean(logits: Tensor, labels: Tensor) -> bool:
-    """Refuse answers to clean images that are not finite, and labels that the model has no class for.
+    """Refuse non-finite outputs for clean images, and labels without a class in the model.
 
     Returns:
         Whether they look like probabilities.

@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def counts(self) -> AttackCounts:
-        """n, correct before, correct after, flipped (right before and wrong after)."""
+        """n, correct before, correct after, flipped (correct before and wrong after)."""
         right_before, right_after = self.before == self.labels, self.after == self.labels
         return AttackCounts(
             n=len(self.labels),
@@ -75,7 +75,7 @@ class Evaluation:
 
     @property
     def targeted_success(self) -> Proportion:
-        """Answers that became the target, of the images that were right before and whose class is not the target.
+        """Images moved to the target, of those correct before whose class is not the target.
 
         Raises:
             InputError: the attack was not targeted.

@@ -221,7 +221,7 @@ def _curve_cells(profile: Profile, dataset: str, extent: Extent, shared: Mapping
 
 
 def _probe_cells(profile: Profile, train: Cell, test: int, shared: Mapping[str, Any]) -> Iterable[Cell]:
-    """One cell per probe that has something to look at in the model, of which ``test`` images are at hand."""
+    """One cell per probe that applies to the model, with ``test`` images available."""
     variant, seed = train.settings["variant"], train.settings["seed"]
     for name, rule in profile.probes.chosen().items():
         if name == "images" or not rule.covers(variant, seed):

@@ -1,4 +1,4 @@
-"""Running a cell of kind "probe": the images it looks at, batch by batch, and its record."""
+"""Runs a cell of kind "probe": its images, batch by batch, and its record."""
 
 from __future__ import annotations
 

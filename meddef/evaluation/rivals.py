@@ -1,4 +1,4 @@
-"""Cells of what stands beside adversarial training: defences, universal perturbations, transfer between models."""
+"""Cells beyond adversarial training: defences, universal perturbations, transfer between models."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def _run_universal(cell: Cell, train: Cell, splits: Splits, model: nn.Module, ru
     for method, delta in deltas.items():
         mine = replace(
             cell, settings={**settings, "method": method}
-        )  # so that a killed run goes on with its own
+        )  # so that a killed run resumes with its own
         (record,) = run(mine, train, model=model, attack=partial(_shifted, delta=delta, eps=eps))
         fooled = sum(b != a for b, a in zip(record["before"], record["after"], strict=True))
         found.append({**record, "kind": "universal", "method": method, "fooled": fooled})

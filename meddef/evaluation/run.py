@@ -21,7 +21,7 @@ from meddef.records import Record, RecordStore
 from meddef.settings import Profile
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 5.0  # between looks at what running tasks have recorded
+LOOK_SECONDS = 5.0  # between checks of what running tasks have recorded
 
 
 class CellsFailed(RunFailed):
@@ -169,7 +169,7 @@ def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...
 def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
     """Whose turn is first: attacks on models that are there (``whole_models``) or the trainings that others wait for.
 
-    Of the trainings first the architectures that are trained both ways; long ones come last.
+    Trainings of architectures with a control come first; long ones last.
     """
     if cell.kind == "curve":
         return 4

@@ -77,7 +77,7 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
 
 
 def _why(old: Mapping[str, Any], cells: Iterable[Cell]) -> str:
-    """What differs between a cell on disk and the one of the plan that stands in its place."""
+    """Differences between a cell on disk and its replacement in the plan."""
     for cell in cells:
         if _identity(cell.content) == _identity(old):
             changed = _differences(old["settings"], json.loads(json.dumps(cell.content["settings"])))

@@ -51,7 +51,7 @@ def balanced_curves(report: Report) -> SvgFigure:
 
 
 def _rows(report: Report, dataset: Dataset) -> pd.DataFrame:
-    """Of both grids, the rows without attack and of attacks at several ε, each once."""
+    """Of both grids, the clean rows and those of attacks at several ε, each once."""
     frames = [frame for grid in GRIDS if len(frame := report.attacks(grid, dataset.name))]
     if not frames:
         return pd.DataFrame()

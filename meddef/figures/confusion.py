@@ -19,7 +19,7 @@ DARKEST = 160  # percent, beyond what occurs: black digits stay readable on ever
 
 @styled
 def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
-    """Counts, true class by row, for the datasets that are or stand for ``twin`` ("roct" or "chest_xray").
+    """Counts, true class by row, for the datasets that are or replace ``twin`` ("roct" or "chest_xray").
 
     One column per model, one row per condition: no attack, then each attack at ``eps``. Shades and percentages are
     shares of the true class.

@@ -1,4 +1,4 @@
-"""The constant answer in a chart of accuracy: a thin line at what one answer for all of the judged images would get."""
+"""The constant answer in a chart of accuracy: a thin line at the accuracy of always predicting the largest class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {
 def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, where: str = "") -> None:
     """Draw it for ``rows`` of ``Report.attacks``, in percent: at the share for the images that most of them judge.
 
-    Rows without attack count only where all are, since it is accuracy under attack that is read beside the line. Where
+    Clean rows count only where all are clean, since the line is a reference for robust accuracy. Where
     rows judge other images too, a faint band reaches over their shares, and the label gives the range. ``where`` is
     "left" for the whole label below the line, "right" for it in lines above it, where room was left; else, in small
     panels, which say in a legend what the line is (``constant_handle``), its number alone stands at the right.

@@ -1,4 +1,5 @@
-"""The chart of ``meddef.report.controls``: accuracy against epsilon, two architectures trained both ways."""
+"""The chart of ``meddef.report.controls``: accuracy against epsilon, two architectures with clean and adversarial
+training."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ DASHES = {"adversarial": "-", "clean": (0, (3, 1.5))}
 @styled
 def two_by_two(report: Report) -> SvgFigure:
     """Accuracy and balanced accuracy by dataset (row) and attack (panel): means over seeds as lines, 95 % bands,
-    the seeds as thin lines; dotted: one answer for all of the images."""
+    the seeds as thin lines; dotted: the constant answer."""
     shown = {d.name: points(report, d) for d in report.datasets if has_all(report, d)}
     datasets = [dataset for dataset in report.datasets if dataset.name in shown]
     if not datasets:
@@ -63,8 +64,8 @@ def points(report: Report, dataset: Dataset) -> pd.DataFrame:
     """Accuracy of the four models under each attack that was run at several budgets, one row per seed and epsilon.
 
     Columns: variant, training, seed, attack, eps, n, and as shares robust and balanced (accuracy), each with ``_low``
-    and ``_high`` (95 %), constant and constant_balanced (of one answer for all of the images). At epsilon 0 stands the
-    accuracy without attack, which may be of more images.
+    and ``_high`` (95 %), constant and constant_balanced (of the constant answer). Epsilon 0 is clean accuracy, possibly
+    of more images.
     """
     everything = balanced_frame(_measured(report, dataset))
     if everything.empty:

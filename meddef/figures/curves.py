@@ -26,7 +26,7 @@ from meddef.report.report import Dataset, Report, at_epsilon
 @styled
 def models_at(report: Report, eps: float) -> SvgFigure:
     """Accuracy of every model, clean and under each attack at ``eps``, and below it balanced accuracy; hollow: Tables 1
-    and 2. The dotted line is what one answer for all of the images gets."""
+    and 2. The dotted line is the constant answer."""
     frames = {d.name: beside_paper(report, d, eps) for d in report.datasets}
     datasets = [d for d in report.datasets if len(frames[d.name])]
     if not datasets:
@@ -79,8 +79,8 @@ def beside_paper(report: Report, dataset: Dataset, eps: float) -> pd.DataFrame:
 def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
     """Accuracy against epsilon: one row per dataset, one column per model, one line per attack; hollow: Tables 1 and 2.
 
-    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is
-    what one answer for all of the images gets. The grid "small_epsilon" holds other budgets, most of them smaller.
+    JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is the
+    constant answer. The grid "small_epsilon" holds other budgets, most of them smaller.
     """
     table = epsilon_table() if grid == "epsilon" else epsilon_table()[:0]
     return _small_multiples(
@@ -166,7 +166,7 @@ def _panels(rows: int, models: int) -> tuple[SvgFigure, list[list[Axes]]]:
 
 
 def _columns(models: int) -> int:
-    """More than six models go on two lines, so that the page holds them."""
+    """More than six models use two lines, to fit the page."""
     return models if models <= 6 else math.ceil(models / 2)
 
 

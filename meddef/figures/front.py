@@ -27,7 +27,7 @@ ALT = (
 
 @styled
 def front(report: Report) -> SvgFigure:
-    """Accuracy under PGD against ε, both architectures trained both ways where that was done.
+    """Accuracy under PGD against ε, both architectures with clean and adversarial training where available.
 
     Filled marks are measured, means over seeds, with a dash at the lowest and the highest seed; hollow ones are what
     Table 1 or 2 prints for the same attack. At ε = 0 stands clean accuracy. The dotted line is the constant answer.

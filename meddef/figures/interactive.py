@@ -105,7 +105,7 @@ def _lines(rows: pd.DataFrame) -> list[Json]:
 
 
 def _constant(rows: pd.DataFrame) -> Json:
-    """What one answer for all images gets, of the images behind most models at each ε."""
+    """The constant answer at each ε, on the images of most models."""
     places = sorted(set(rows["eps"]))
     most = [rows[rows["eps"] == eps].groupby(["constant", "largest", "n"]).size().idxmax() for eps in places]
     return {
@@ -120,7 +120,7 @@ def _constant(rows: pd.DataFrame) -> Json:
 
 
 def _counts(row: dict[Any, Any]) -> str:
-    """ "62 of 100 images right, 62.0 % [52.2, 70.9], balanced 55.1 %"; of several seeds the mean."""
+    """ "62 of 100 images correct, 62.0 % [52.2, 70.9], balanced 55.1 %"; of several seeds the mean."""
     interval = f"{row['robust']:.1f} % [{row['robust_low']:.1f}, {row['robust_high']:.1f}]"
     interval += f", balanced {row['balanced']:.1f} %"
     if row["seeds"] > 1 or not str(row["n"]).isdigit():

@@ -29,9 +29,9 @@ COLUMNS = [
 def measured(frame: pd.DataFrame, rate: str) -> pd.DataFrame:
     """Rows of ``Report.attacks`` with ``rate`` ("robust", "asr", ...) as value, in percent, and its interval.
 
-    ``right`` is how many of the n images were right before the attack; ``least`` and ``most`` are of the seeds;
-    ``balanced`` is balanced accuracy under attack with its interval, ``constant`` and ``constant_balanced`` what one
-    answer for all of the images gets.
+    ``right`` is how many of the n images were correct before the attack; ``least`` and ``most`` are of the seeds;
+    ``balanced`` is balanced accuracy under attack with its interval, ``constant`` and ``constant_balanced`` the
+    constant answer.
     """
     ends = {end: frame[f"{rate}_{end}"] for end in ("low", "high", "least", "most")}
     return frame.assign(source="measured", value=frame[rate], **ends)[COLUMNS]

@@ -54,7 +54,7 @@ _STEPS = {"denoise": "denoised", "min_max": "min-max", "clahe": "CLAHE", "bright
 
 
 def _papers(dataset: Dataset) -> Preprocessing:
-    """The paper's steps for the dataset that phantoms stand for; they are trained on with fewer."""
+    """The paper's preprocessing for the dataset that phantoms replace; training uses fewer steps."""
     return CARDS[dataset.twin or dataset.name].preprocessing
 
 
@@ -113,7 +113,7 @@ def _pixels(dataset: Dataset, label: str, index: int, image: np.ndarray) -> dict
 
 @styled
 def preprocessing_steps(report: Report) -> SvgFigure:
-    """One phantom of each class after each of the paper's preprocessing steps for the images it stands for."""
+    """One phantom of each class after each of the paper's preprocessing steps for the images it replaces."""
     datasets = _phantom_datasets(report)
     if not datasets:
         return style.message(NO_PHANTOMS)
@@ -144,7 +144,7 @@ def preprocessing_steps(report: Report) -> SvgFigure:
 
 @styled
 def saliency(report: Report) -> SvgFigure:
-    """Grad-CAM of every model on the recorded phantoms: heat over the image, the lesion's outline in white."""
+    """Grad-CAM of every model on the recorded phantoms: saliency over the image, the lesion's outline in white."""
     rows = [(d, index) for d in _phantom_datasets(report) for index in _mapped(report.of("saliency", d.name))]
     if not rows:
         return style.message(
@@ -213,7 +213,7 @@ def _image(panel: Axes, image: np.ndarray, mask: np.ndarray | None = None, heat:
 
 
 def _blend(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The grey image (H, W) under the heat map, which is more opaque where it is hotter: uint8 (H, W, 3)."""
+    """The grey image (H, W) under the saliency map, with opacity by saliency: uint8 (H, W, 3)."""
     height, width = image.shape
     smooth = np.clip(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)[..., None]
     opacity = 0.15 + 0.5 * smooth

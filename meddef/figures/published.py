@@ -65,7 +65,7 @@ def below(figure: SvgFigure, *, stem: str, section: str, alt: str) -> str:
 
 
 def forget(notebook: NotebookNode) -> None:
-    """Take numbers and origin away from the figures of a notebook that nobody publishes from."""
+    """Remove numbers and provenance from the figures of a notebook that is not published."""
     for _, output in _figures(notebook):
         del output.data[MIME]
 

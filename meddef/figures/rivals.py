@@ -42,7 +42,7 @@ def fooling(report: Report) -> SvgFigure:
 @styled
 def certified(report: Report) -> SvgFigure:
     """One panel per dataset: certified accuracy against the L2 radius, one line per smoothed model and
-    seed; points with 95 % bars are what is right under the adaptive attack of that radius."""
+    seed; points with 95 % bars are accuracy under the adaptive attack of that radius."""
     rows: list[dict[str, Any]] = []
     for record, attacks in certificates(report):
         name = f"{record['defense']}, {short_label(record['variant'], record['training'])}"

@@ -41,7 +41,7 @@ def class_distribution(report: Report) -> SvgFigure:
 
 
 def _printed(dataset: Dataset, split: str) -> dict[str, int]:
-    """The paper's counts a class, where it prints them for this dataset or the one that it stands for."""
+    """The paper's counts per class, where printed for this dataset or the one that it replaces."""
     return PROTOCOL["datasets"].get(dataset.twin, {}).get("class_counts", {}).get(split, {})
 
 

@@ -22,10 +22,10 @@ NONE = "This profile holds no attacks at 4/255 or 8/255."
 
 @styled
 def plane(report: Report) -> SvgFigure:
-    """One row per dataset, one panel per ε: accuracy in the worst case over attacks against accuracy without attack.
+    """One row per dataset, one panel per ε: worst-case accuracy over attacks against clean accuracy.
 
-    One mark per training: mean over seeds with both 95 % intervals. The dotted line is what one answer for all of the
-    attacked images gets: below it, a training is worth less than none.
+    One mark per training: mean over seeds with both 95 % intervals. The dotted line is the constant answer on the
+    attacked images, below which a training is worse than none.
     """
     found = {dataset.name: own for dataset in report.datasets if (own := choices(report, dataset))}
     datasets = [dataset for dataset in report.datasets if dataset.name in found]

@@ -89,7 +89,7 @@ TRAINED: dict[str, tuple[Callable[[MedDef], None], float]] = {
 def run(seed: int) -> Iterator[Record]:
     """Records of one seed, one row per decision, reading ("taken" or "other") and condition.
 
-    A record holds labels and answers, one digit per image, as attack records do.
+    A record holds labels and predictions, one digit per image, as attack records do.
     """
     splits = load_splits(DATASET, image_size=IMAGE_SIZE, split_policy="released", sizes=SIZES, progress=False)
     with TemporaryDirectory() as folder:

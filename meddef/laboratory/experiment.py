@@ -111,7 +111,7 @@ class Bench:
                     yield attack, eps, self.cell(defect, attack, eps)
 
     def cell(self, defect: str, attack: str, eps: float) -> np.ndarray:
-        """Which images are right, (n,) bool."""
+        """Which images are correct, (n,) bool."""
         if attack == "jsma" and defect != "sign_steps_as_jsma":
             eps = 0.0  # JSMA has none: one result serves every row
         key = (defect, attack, eps)

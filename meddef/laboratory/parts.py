@@ -1,4 +1,5 @@
-"""The laboratory's work in parts: each runs by itself and is kept when it is done, so that a stopped run goes on."""
+"""The laboratory's work in parts: each runs independently and is stored when done, so that an interrupted run
+resumes."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 2026, when a review found that this project's own training attack was too short, for the pattern which that leaves; the
 paper's tables and the laboratory's were known by then.
 
-Each signature is one yes-or-no question about the table of one model: accuracy in percent without attack and under
+Each signature is one yes-or-no question about the table of one model: accuracy in percent on clean images and under
 FGSM, PGD, BIM and JSMA at ε = 0.01, 0.05 and 0.10. ``POINTS`` is the margin for "clearly". The similarity of two sets
 of tables is 1 - the mean over signatures of |share of yes in one - share of yes in the other|: 1 if every question is
 answered alike. It weighs all questions equally and does not see by how much a number differs.
@@ -47,7 +47,7 @@ Signature = Callable[[EpsilonTable], bool]
 
 
 def pgd_above_clean(table: EpsilonTable) -> bool:
-    """Under PGD, accuracy exceeds that without attack at some ε."""
+    """Under PGD, accuracy exceeds clean accuracy at some ε."""
     return max(table.column("pgd")) > float(table.clean)
 
 

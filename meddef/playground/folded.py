@@ -63,7 +63,7 @@ class Folded(nn.Module):
         self.eval().requires_grad_(False)
 
     def features(self, images: Tensor) -> Tensor:
-        """What Grad-CAM looks at, (N, 32, 8, 8)."""
+        """Grad-CAM's feature maps, (N, 32, 8, 8)."""
         return self.early((images - self.mean) / self.std)
 
     def classify(self, features: Tensor) -> Tensor:

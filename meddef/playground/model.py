@@ -37,7 +37,7 @@ class NarrowMedDef(nn.Module):
         self.head = nn.Linear(channels, num_classes)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits (N, K) from what ``early`` gives, (N, 32, 8, 8): the layer that Grad-CAM looks at."""
+        """Logits (N, K) from what ``early`` gives, (N, 32, 8, 8): the layer of Grad-CAM."""
         positions = self.late(features).flatten(2).transpose(1, 2)  # (N, 16, C)
         attended = self.attention(positions).mean(dim=1)  # (N, C)
         return self.head(self.fusion(torch.cat([attended, positions.mean(dim=1)], dim=1)))

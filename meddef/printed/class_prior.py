@@ -32,7 +32,7 @@ def clean_above_prior(published: Published) -> Iterator[Finding]:
 
 
 def repeated_value(published: Published) -> Iterator[Finding]:
-    """The accuracy under attack that a table prints most often is not shared by several models."""
+    """The most frequent robust accuracy of a table is not shared by several models."""
     for dataset in DATASETS:
         table = published.epsilon
         cells = table[(table["dataset"] == dataset) & (table["attack"] != "clean")]

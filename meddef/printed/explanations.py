@@ -16,7 +16,7 @@ def mean_of_batches(printed: str, n: int, batch_size: int) -> bool:
     """Whether the unweighted mean of the batches' accuracies can print as ``printed``.
 
     n images make q = n // batch_size full batches and one of r = n % batch_size, which weighs as much as the others:
-    the mean is (K / batch_size + k / r) / (q + 1) with K right in the full batches and k in the last.
+    the mean is (K / batch_size + k / r) / (q + 1) with K correct in the full batches and k in the last.
     """
     full, rest = divmod(n, batch_size)
     if rest == 0 or full == 0:

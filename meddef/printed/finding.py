@@ -23,7 +23,7 @@ class Finding:
     """One result of the audit.
 
     Attributes:
-        id: the check, a colon, and what it looked at; unique.
+        id: the check, a colon, and its subject; unique.
         exhibit: table1 to table5, fig1 to fig17, or a section.
         value: the printed number or words in question, if one.
         n: the test-set size tried (attainability), else None.

@@ -41,7 +41,7 @@ def rises_with_epsilon(published: Published) -> Iterator[Finding]:
 
 
 def above_clean(published: Published) -> Iterator[Finding]:
-    """Accuracy under attack is at most the clean accuracy."""
+    """Robust accuracy is at most the clean accuracy."""
     for dataset in DATASETS:
         for variant in VARIANT_LABELS:
             clean = published.clean(dataset, variant)

@@ -83,5 +83,5 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """1 where the answer is right, else 0: float (N,)."""
+    """1 where the prediction is correct, else 0: float (N,)."""
     return (logits_of(model, images).argmax(1) == labels).float()

@@ -1,7 +1,7 @@
-"""Confidence against being right, without attack and under PGD.
+"""Confidence against accuracy, on clean images and under PGD.
 
 Confidence is the largest probability of the softmax; the Brier score of an image is the squared distance of its
-probabilities from the true class's (Brier 1950; 0 to 2). From confidences and answers follows the expected calibration
+probabilities from the true class's (Brier 1950; 0 to 2). Confidences and predictions give the expected calibration
 error, ``meddef.statistics.calibration_error`` (Guo et al. 2017, "On calibration of modern neural networks").
 """
 

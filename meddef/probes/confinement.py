@@ -1,4 +1,4 @@
-"""Right answers under PGD that is confined to a spatial scale, or to the lesion or its surroundings.
+"""Accuracy under PGD confined to a spatial scale, or to the lesion or its surroundings.
 
 A scale is a perturbation that is constant over squares of so many pixels (1: any perturbation), as the low-frequency
 attacks of Guo et al. 2019, "Low frequency adversarial perturbation", and Sharma et al. 2019, "On the effectiveness of
@@ -20,7 +20,7 @@ from meddef.settings import BandsProbe, ModelProbe
 def bands(
     model: nn.Module, images: Tensor, labels: Tensor, rule: BandsProbe, drawn: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """1 where the answer is right, (N,): "clean", and under PGD in squares of each factor, "1", "4", "16"."""
+    """1 where the prediction is correct, (N,): "clean", and under PGD in squares of each factor, "1", "4", "16"."""
     moved = {str(factor): confined(model, images, labels, rule, factor=factor) for factor in rule.factors}
     return {name: right(model, each, labels) for name, each in ({"clean": images} | moved).items()}
 
@@ -28,7 +28,7 @@ def bands(
 def regions(
     model: nn.Module, images: Tensor, labels: Tensor, rule: ModelProbe, drawn: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """1 where the answer is right, (N,): "clean", and under PGD "inside" the lesion, "outside" it, "everywhere".
+    """1 where the prediction is correct, (N,): "clean", and under PGD "inside" the lesion, "outside" it, "everywhere".
 
     ``drawn["mask"]``: bool (N, H, W). "lesion" is the lesion's share of the image.
     """

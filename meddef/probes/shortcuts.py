@@ -1,9 +1,9 @@
-"""Does a model answer by what is beside the disease? Phantoms of the same person with one thing changed.
+"""Does a model rely on shortcuts? Phantoms of the same patient with one thing changed.
 
 Of each phantom (``meddef.data.draw_phantoms``) the letter at the side of the X-ray is taken out or put on the other
 side, the lesion is taken out, and the outer tenth of the image is blanked with its mean. A model without shortcuts
 (Geirhos et al. 2020, "Shortcut learning in deep neural networks"; on letters DeGrave et al. 2021, "AI for radiographic
-COVID-19 detection selects shortcuts over signal") changes its answer with the lesion and not with the rest.
+COVID-19 detection selects shortcuts over signal") changes its prediction with the lesion and not with the rest.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from meddef.settings import ShortcutsProbe
 def measure(
     model: nn.Module, images: Tensor, labels: Tensor, rule: ShortcutsProbe, drawn: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """1 where the answer changes, (N,): "border" and each name of ``drawn``, which holds the changed images (N, H, W),
-    uint8. NaN where there was nothing to change."""
+    """1 where the prediction changes, (N,): "border" and each name of ``drawn``, which holds the changed images (N, H,
+    W), uint8. NaN where there was nothing to change."""
     before = logits_of(model, images).argmax(1)
     grey = {name: each[:, None].to(images).div(255).expand_as(images) for name, each in drawn.items()}
     changed = grey | {"border": without_border(images)}

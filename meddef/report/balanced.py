@@ -1,8 +1,8 @@
-"""Balanced accuracy, and what one answer for all images would get: accuracy's two companions.
+"""Balanced accuracy and the constant answer, the two references for accuracy.
 
-A model that gives one answer has the share of that class right under any attack. Accuracy under attack is read beside
-the constant answer that does best on the very images that were attacked, and beside balanced accuracy, in which a
-constant answer has no more than one class's share.
+A constant prediction has its class's share as accuracy under any attack. Robust accuracy is therefore compared with the
+best constant answer on the attacked images, and with balanced accuracy, in which a constant answer scores one class's
+share.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ NOTE = (
 
 @dataclass(frozen=True)
 class ConstantAnswer:
-    """The answer that is right most often if it is given to every image: its class, the share of images it gets right,
-    and its balanced accuracy, 1 / (classes with images), in [0, 1]."""
+    """The best constant prediction: its class, its accuracy, and its balanced accuracy, 1 / (classes with images), in
+    [0, 1]."""
 
     name: str
     accuracy: Proportion
@@ -33,7 +33,7 @@ class ConstantAnswer:
 
 
 def balanced_accuracy(record: Record, which: str = "after") -> BalancedAccuracy:
-    """Of an attack record's answers ``which`` ("before" or "after" the attack), a recall for each of its classes."""
+    """Balanced accuracy of an attack record ``which`` ("before" or "after") the attack, with its per-class recalls."""
     size: Counter[str] = Counter(record["labels"])
     right: Counter[str] = Counter()
     for label, answer in zip(record["labels"], record[which], strict=True):
@@ -43,7 +43,7 @@ def balanced_accuracy(record: Record, which: str = "after") -> BalancedAccuracy:
 
 
 def constant_answer(record: Record) -> ConstantAnswer:
-    """Of the images of an attack record; of classes of one size the first. Raises ValueError where there are none."""
+    """Of the images of an attack record; ties go to the first class. Raises ValueError without images."""
     if not record["labels"]:
         raise ValueError("no images, so no constant answer")
     size: Counter[str] = Counter(record["labels"])

@@ -100,7 +100,7 @@ def _per_class(found: list[tuple[Dataset, list[Record]]], caption: str) -> Table
 
 
 def _balanced_rows(dataset: Dataset, found: list[Record]) -> list[dict[str, str]]:
-    """Below the classes of a dataset: balanced accuracy of every model, and of one answer for all images."""
+    """Below the classes of a dataset: balanced accuracy of every model, and of the constant answer."""
     head = {"dataset": dataset.label, "class": "all: balanced accuracy"}
     rows = []
     for model, records in by_model(found).items():

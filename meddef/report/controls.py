@@ -1,4 +1,4 @@
-"""Attention or adversarial training? Two architectures, each trained both ways, on the same images."""
+"""Attention or adversarial training? Two architectures, each trained cleanly and adversarially, on the same images."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def conditions(
 ) -> dict[Condition, dict[tuple[str, str], dict[int, Record]]]:
     """(attack, epsilon) -> (variant, training) -> seed -> record: what the effects are computed from.
 
-    Without attack on the whole test split, PGD at every budget that was run, the other attacks at ``eps``.
+    Clean on the whole test split, PGD at every budget that was run, the other attacks at ``eps``.
     """
     found: dict[Condition, dict[tuple[str, str], dict[int, Record]]] = {}
     for record in report.alike("test", "epsilon", "small_epsilon", dataset=dataset.name):
@@ -75,7 +75,7 @@ def effects(
 ) -> dict[Condition, dict[str, Effect]]:
     """(attack, epsilon) -> the effects ``of``, each a question with p-values corrected for its conditions.
 
-    Equivalences without attack and under PGD are tested in the order of ε (``in_order``), the others as a family.
+    Equivalence on clean images and under PGD is tested in the order of ε (``in_order``), the others as a family.
     Empty where a model was not trained.
     """
     if not {model for parts in of.values() for _, model in parts} <= set(report.models(dataset.name)):
@@ -179,7 +179,7 @@ def judgement(found: Effect) -> str:
 
 
 def _of_one_class(attacked: Mapping[tuple[str, str], Mapping[int, Record]]) -> str:
-    """How many of the images that stay right show the largest class."""
+    """How many of the images that stay correct show the largest class."""
     found = {variant: survivors(attacked[variant, "adversarial"].values()) for variant in ARCHITECTURES}
     shares = " and ".join(f"{s.largest} of {s.right} for {plain_label(v)}" for v, s in found.items())
     first = found[ARCHITECTURES[0]]
@@ -213,7 +213,7 @@ def _same(found: dict[Condition, dict[str, Effect]]) -> str:
         )
     margins = " and ".join(
         f"±{margin:g} points {where}"
-        for attack, where in (("clean", "without attack"), (ATTACK, f"under {attack_name(ATTACK)}"))
+        for attack, where in (("clean", "on clean images"), (ATTACK, f"under {attack_name(ATTACK)}"))
         for margin in {ours[c].margin for c in shown if c[0] == attack}
     )
     largest = max((c for c in shown), key=lambda c: c[1] or 0.0)

@@ -1,8 +1,8 @@
-"""Trainings crossed with images: how uncertain a sum of accuracies is when both are drawn anew.
+"""Trainings crossed with images: the standard error of a sum of accuracies when both are random.
 
-A *group* is what one way of training gives: scores (trainings, images), each a sum of right answers counted with their
-signs, so that the sum over groups of their means is the quantity in question. Every training of a group sees every
-image, hence "crossed". Scores are in points: 100 for a right answer.
+A *group* is one training method: scores (trainings, images), signed sums of correct predictions, such that the sum over
+groups of their means is the quantity of interest. Every training of a group sees every image, hence "crossed". Scores
+are in points: 100 for a correct prediction.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Error(NamedTuple):
 def error(groups: Groups, *, once_more: bool = False, beside: float = 0.0, made_up: bool = True) -> Error:
     """The standard error of the sum of the groups' means, and its degrees of freedom after Satterthwaite (1946).
 
-    With trainings and images both random the variance is that between the k trainings of each group over k, plus that
-    between the n images over n, less what of both is the trainings' disagreement about single images, which would count
-    twice (Cornfield and Tukey 1956). Among the images are two made-up ones, one for each side, so that two models
-    which never disagree keep an error (Bonett and Price 2012). With one or two trainings of a group nothing is known of
-    the variance between trainings, so the error is of the images alone.
+    With trainings and images both random, the variance is the variance between the k trainings of each group over k,
+    plus the variance between the n images over n, minus the training-by-image interaction, which would count twice
+    (Cornfield and Tukey 1956). Two pseudo-observations, one for each side, keep the error positive where two models
+    never disagree (Bonett and Price 2012). With one or two trainings of a group the variance between trainings is
+    unknown, so the error is of the images alone.
 
     Args:
         groups: float (k, n) each.
-        once_more: add the variance of one more training, for a comparison with a single training of someone else.
-        beside: a variance to add, in squared points, that is known.
-        made_up: whether to add the two made-up images.
+        once_more: add the variance of one more training, for a comparison with an external single training.
+        beside: a known variance to add, in squared points.
+        made_up: whether to add the two pseudo-observations.
     """
     n = groups[0].shape[1]
     of_images = sum(group.mean(axis=0) for group in groups)
@@ -71,7 +71,7 @@ def _disagreement(group: np.ndarray) -> float:
 
 
 def quantile(level: float, df: float) -> float:
-    """How many standard errors an interval at ``level`` reaches to each side."""
+    """Half-width of an interval at ``level``, in standard errors."""
     return float(stdtrit(min(df, 1e9), (1 + level) / 2))
 
 
@@ -106,9 +106,9 @@ def welch_p(groups: Groups) -> float:
 
 
 def permutation_p(groups: Groups) -> float:
-    """Exact two-sided p when whole trainings change sides (two groups) or signs (one), every way once.
+    """Exact two-sided p over all exchanges of whole trainings between two groups, or sign changes of one.
 
-    NaN with fewer than ``FEWEST_TO_PERMUTE`` trainings a group, and for more than two groups, which nothing exchanges.
+    NaN with fewer than ``FEWEST_TO_PERMUTE`` trainings per group, and for more than two groups.
     """
     if len(groups) > 2 or min(len(group) for group in groups) < FEWEST_TO_PERMUTE:
         return math.nan

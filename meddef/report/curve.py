@@ -14,7 +14,7 @@ NONE = "This profile has no long training that is evaluated on test images along
 
 
 def points(report: Report) -> pd.DataFrame:
-    """One row per long training and look: epochs done, test accuracy in percent without attack and under PGD."""
+    """One row per long training and look: epochs done, test accuracy in percent on clean images and under PGD."""
     rows = []
     for record in report.of("curve"):
         head = {name: record[name] for name in ("dataset", "variant", "training", "seed")}
@@ -86,7 +86,7 @@ def _share(record: Record, point: Record, which: str) -> float:
 
 
 def _paired(record: Record) -> tuple[int, int, float]:
-    """Images right under attack at the best epoch only, at the last only, and the exact McNemar p."""
+    """Images correct under attack at the best epoch only, at the last only, and the exact McNemar p."""
     best, last = (_right(record, point, "after") for point in (record["best"], record["points"][-1]))
     lost = sum(a and not b for a, b in zip(best, last, strict=True))
     won = sum(b and not a for a, b in zip(best, last, strict=True))

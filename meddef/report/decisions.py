@@ -63,7 +63,7 @@ def effects(records: Iterable[Record]) -> dict[str, dict[str, dict[Condition, Ef
 
 
 def _trained(record: Record) -> str:
-    """The way of training of a record: that of its reading, or one for both."""
+    """The training of a record: that of its reading, or one for both."""
     return "taken" if record["decision"] in ONE_TRAINING else str(record["choice"])
 
 
@@ -113,7 +113,7 @@ def summary(records: list[Record]) -> str:
 
 
 def _collapsed(records: list[Record]) -> str:
-    """In how many conditions neither reading does better than one answer for all images."""
+    """Number of conditions in which neither reading exceeds the constant answer."""
     conditions = {
         (decision, dataset, condition)
         for decision, by_dataset in effects(records).items()
@@ -182,7 +182,7 @@ def rates(records: list[Record], decision: str, dataset: str, condition: Conditi
 
 
 def _constant(records: list[Record], dataset: str) -> str:
-    """What one answer for all of the images gets, which every condition judges."""
+    """The constant answer on the images, which are the same in every condition."""
     answer = _answer(records, dataset)
     return f"{100 * answer.accuracy.value:.1f}\nbalanced {100 * answer.balanced:.1f}"
 

@@ -54,12 +54,12 @@ def by_attacker(report: Report) -> dict[Place, dict[str, BySeed]]:
 
 
 def table(report: Report) -> Table:
-    """Accuracy of each defended model, in percent: without attack, and under each attacker and the worst of them."""
+    """Accuracy of each defended model, in percent: clean, and under each attacker and the worst of them."""
     rows = []
     for place, attackers in by_attacker(report).items():
         first = next(iter(attackers.values()))
         cells = {
-            "without attack": _cell(first, "clean"),
+            "clean": _cell(first, "clean"),
             **{name: _cell(attackers.get(name, {}), "robust") for name in (*ATTACKERS, "strongest")},
         }
         rows.append({**_named(report, place), **cells, "n": str(next(iter(first.values()))["n"])})
@@ -92,8 +92,8 @@ def verdict(report: Report) -> Text:
 
 
 def certified(report: Report) -> Table:
-    """Smoothed models: at each L2 radius the share of images certified to be answered right, beside what is right
-    under the adaptive L2 attack, where there was one. Proven is never above measured."""
+    """Smoothed models: certified accuracy at each L2 radius, and accuracy under the adaptive L2 attack, where
+    available. The former never exceeds the latter."""
     rows = []
     for record, attacks in certificates(report):
         place = Place(**{name: record[name] for name in Place._fields} | {"eps": 0.0})
@@ -101,7 +101,7 @@ def certified(report: Report) -> Table:
             under = attacks.get(radius)
             cells = {
                 "L2 radius": f"{radius:g}",
-                "certified right": _share(certified_right(record, radius), record["n"]),
+                "certified correct": _share(certified_right(record, radius), record["n"]),
                 "correct under attack": _share(under["correct_after"], under["n"]) if under else DASH,
                 "abstains": f"{100 * record['certified'].count(NO_CERTIFICATE) / record['n']:.1f}",
                 "n": str(record["n"]),
@@ -131,7 +131,7 @@ def certificates(report: Report) -> list[tuple[Record, dict[float, Record]]]:
 
 
 def certified_right(record: Record, radius: float) -> int:
-    """Images of a certificate's record that are proven to be answered right at ``radius`` (L2, pixel units)."""
+    """Images of a certificate's record that are certified correct at ``radius`` (L2, pixel units)."""
     triples = zip(record["labels"], record["certified"], record["radius"], strict=True)
     return sum(label == answer and found >= radius for label, answer, found in triples)
 

@@ -63,7 +63,7 @@ def ablation(report: Report, eps: float) -> Text:
 
 
 def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
-    """How many of the images that stay right under PGD show the largest class, over the defended models."""
+    """How many of the images that stay correct under PGD show the largest class, over the defended models."""
     records = [r for r in report.grid("epsilon", dataset.name) if (r["attack"], r["eps"]) == ("pgd", eps)]
     defended = by_model(r for r in records if r["training"] == "adversarial")
     found = [some for ours in defended.values() if (some := survivors(ours)).right]
@@ -116,7 +116,7 @@ def _agreement(pairs: pd.DataFrame, rate: str) -> str:
 
 
 def _above_clean(pairs: pd.DataFrame) -> str:
-    """In how many rows accuracy under PGD exceeds accuracy without attack, published and measured."""
+    """In how many rows accuracy under PGD exceeds clean accuracy, published and measured."""
     keys = ["variant", "training", "eps"]
     clean, pgd = (pairs[pairs["attack"] == attack] for attack in ("clean", "pgd"))
     if pgd.empty or clean.empty:

@@ -27,7 +27,7 @@ NAMED = ("resnet18", "full")  # the models of the headline sentences, however th
 
 @dataclass(frozen=True)
 class Left:
-    """What attacks together leave of one model: an image is right only if it is right after every one of ``attacks``.
+    """Worst-case accuracy of one model: an image is correct only if it is correct under each of ``attacks``.
 
     ``rates`` holds "robust" and "balanced" with ``_low``, ``_high`` and ``_spread``, in percent, means over ``seeds``
     trainings of the ``n`` images that all the attacks saw. ``records`` are the worst cases, one per seed.
@@ -89,9 +89,9 @@ def _together(attacks: Iterable[str], worst: list[Record]) -> Left:
 
 
 def strongest(report: Report, dataset: Dataset, eps: float) -> str:
-    """What ResNet18 and the full model keep in the worst case at ``eps``, and a constant answer; empty without records.
+    """Worst-case accuracy of ResNet18 and the full model at ``eps``, and the constant answer; empty without records.
 
-    Models that were attacked otherwise, or on other images, stand in a sentence of their own.
+    Models with other attacks or images get a separate sentence.
     """
     found = left(report, dataset.name, eps)
     trained = by_model(report.of("train", dataset.name))
@@ -108,7 +108,7 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
 
 
 def constant(each: Left) -> str:
-    """What one answer for all images would keep of the same ones."""
+    """The constant answer on the same images."""
     answer = each.constant
     return (
         f"the constant answer {answer.name} {100 * answer.accuracy.value:.1f} %, "
@@ -120,7 +120,7 @@ def like_with_like(
     report: Report, dataset: Dataset, model: tuple[str, str], eps: float
 ) -> list[dict[str, Any]]:
     """Each attack at ``eps`` for which the paper prints an accuracy of this model: "attack", "published" (percent) and
-    the measured row of ``Report.attacks``, so that a printed number stands beside the same attack's measured one."""
+    the measured row of ``Report.attacks``, so that printed and measured values are of the same attack."""
     pairs = epsilon_pairs(report)
     ours = pairs[
         (pairs["dataset"] == dataset.name)

@@ -15,12 +15,12 @@ ATTACKS = tuple(ATTACK_NAMES)
 
 
 def is_control(variant: str, training: str) -> bool:
-    """Whether a model was trained the other way; the paper has no such model and prints nothing for it."""
+    """Whether a model is a control (trained otherwise than in the paper), without published values."""
     return training != usual_training(variant)
 
 
 def model_label(variant: str, training: str) -> str:
-    """The paper's name of a model; the training is named where it is not the one the name stands for."""
+    """The paper's name of a model; the training is added where it is not the usual one."""
     label = LABELS.get(variant, variant)
     return f"{label}, {training_label(training)}" if is_control(variant, training) else label
 

@@ -1,4 +1,4 @@
-"""How much of what stays right under an attack is the largest class, all that a model of one answer gets right."""
+"""The share of the largest class among images that stay correct under an attack."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ WHY = "a model that predicts only this class is correct on those under any attac
 
 @dataclass(frozen=True)
 class Survivors:
-    """Images that are right under an attack: how many, how many of them show the largest class, its name, and its
-    share of all images in [0, 1]."""
+    """Images correct under an attack: their number, how many show the largest class, its name, and its share of all
+    images in [0, 1]."""
 
     right: int
     largest: int

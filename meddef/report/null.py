@@ -23,11 +23,11 @@ DRAWS = 500
 GRIDS = ("test", "epsilon", "small_epsilon")
 Condition = tuple[str, float]  # attack, epsilon
 Training = tuple[str, str, int]  # variant, training, seed
-Answers = dict[Condition, dict[Training, np.ndarray]]  # which images are right, int (n,)
+Answers = dict[Condition, dict[Training, np.ndarray]]  # correct images, int (n,)
 
 
 def answers(report: Report, dataset: Dataset) -> Answers:
-    """What every training answers without attack and under every attack with an ε that all of them were put to."""
+    """Correct images of every training, clean and under every attack with an ε that all of them faced."""
     found: Answers = {}
     for record in report.alike(*GRIDS, dataset=dataset.name):
         if record["attack"] == "clean" or record["eps"]:
@@ -70,8 +70,8 @@ def draw_p(found: Answers, sides: tuple[list[Training], list[Training]]) -> tupl
 
 
 def table(report: Report) -> Table | None:
-    """How often "clear" comes out where only the luck of training differs, one row per condition; None where ``report``
-    has too few trainings: three seeds of a model, and two models trained the ``SHUFFLED`` way."""
+    """Rate of "clear" where only the randomness of training differs, one row per condition; None where ``report`` has
+    too few trainings: three seeds of a model, and two models with ``SHUFFLED`` training."""
     for dataset in report.datasets:
         if enough(found := answers(report, dataset)):
             return _table(found, report.title_of(dataset))

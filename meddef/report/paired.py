@@ -44,7 +44,7 @@ class Effect:
         p_equivalence: against a difference of at least ``margin`` points (TOST); NaN below ``FEWEST_TRAININGS``.
         p_welch, p_permutation: shown beside ``p_value``, which decides; NaN where they cannot be had
             (``crossed.welch_p``, ``crossed.permutation_p``).
-        groups: how many ways of training are compared; each has ``len(by_seed)`` trainings.
+        groups: how many training methods are compared; each has ``len(by_seed)`` trainings.
         highest: accuracy of the best of the models compared, in percent; see ``at_floor``.
     """
 
@@ -87,7 +87,7 @@ class Effect:
 
     @property
     def decides(self) -> bool:
-        """Whether there are enough trainings for a statement about an architecture or a way of training."""
+        """Whether there are enough trainings for a statement about an architecture or a training method."""
         return self.trainings >= FEWEST_TRAININGS
 
     @property
@@ -163,7 +163,7 @@ def tally(effects: Iterable[Effect]) -> str:
 
 
 def right(record: Record) -> np.ndarray:
-    """Which images are right after the attack, bool (n,)."""
+    """Which images are correct after the attack, bool (n,)."""
     return np.array([a == b for a, b in zip(record["labels"], record["after"], strict=True)])
 
 
@@ -190,7 +190,7 @@ def corrected(effects: Mapping[K, Effect]) -> dict[K, Effect]:
 
 
 def in_order(effects: Mapping[K, Effect]) -> dict[K, Effect]:
-    """``effects`` with equivalences corrected as a fixed sequence: each is looked at only if all before it hold.
+    """``effects`` with equivalences corrected as a fixed sequence: each is tested only if all before it hold.
 
     For conditions whose order is fixed in advance, as that of ε is. Every test is made at 5 %, the first that fails
     ends the sequence, and the family's error stays at 5 % (Maurer et al. 1995), with more power than Holm's where few
@@ -205,7 +205,7 @@ def in_order(effects: Mapping[K, Effect]) -> dict[K, Effect]:
 
 
 def trained_as(record: Record) -> Hashable:
-    """The way of training of an attack record: what its seeds repeat."""
+    """The training method of an attack record: what its seeds share."""
     return record["dataset"], record["variant"], record["training"]
 
 
@@ -216,8 +216,8 @@ def effect(
 
     Two models give a difference, four a difference of differences. Those that are trained the same ``way`` (a model
     pruned and unpruned, attacked and not) are the same trainings, and are added up within a seed. Only seeds that
-    every model has are taken; None where there is none. The margin is that of accuracy without attack if no record is
-    of an attack. Raises ValueError as ``same_images`` does.
+    every model has are taken; None where there is none. The margin is that of clean accuracy if no record is of an
+    attack. Raises ValueError as ``same_images`` does.
     """
     seeds = sorted(set.intersection(*(set(records) for _, records in models)))
     if not seeds:
@@ -236,8 +236,8 @@ def effect(
 
 
 def compare(scores: Sequence[np.ndarray], margin: float) -> Effect:
-    """The effect that ``scores`` add up to: int (trainings, images) for each way of training, right answers counted
-    with their signs, the same number of trainings in each."""
+    """The effect of ``scores``: int (trainings, images) per training method, signed correct predictions, with the same
+    number of trainings each."""
     points, total = [100.0 * each for each in scores], np.sum(scores, axis=0)
     by_seed = tuple((100 * total.mean(axis=1)).tolist())
     value, found = float(np.mean(by_seed)), crossed.error(points)

@@ -20,7 +20,7 @@ from meddef.statistics import FEWEST_TRAININGS, margin
 
 POINTS = 10.0  # the difference whose power is stated
 SEEDS = (FEWEST_TRAININGS, 5)
-USUAL = 0.8  # the power that is usually asked for
+USUAL = 0.8  # the conventional power
 STATED = ("pgd", 0.05)  # the condition of the sentence
 
 

@@ -21,7 +21,7 @@ MEASURES = {  # names in records -> in words
     "in": "its input", "in high": "that of its input", "daam": "perturbation after DAAM",
     **{name: f"perturbation after {name.upper()}" for name in FEATURES[:3]},
     "afd high": "high-frequency share after AFD",
-    "clean": "without attack", "inside": "correct, PGD in the lesion", "outside": "correct, PGD outside the lesion",
+    "clean": "clean", "inside": "correct, PGD in the lesion", "outside": "correct, PGD outside the lesion",
     **{str(n): f"correct, PGD in squares of {n} px" for n in (2, 4, 8, 16)}, "1": "correct, PGD in single pixels",
     "border": "predictions changed without border", "letter removed": "predictions changed without letter",
     "letter moved": "predictions changed with the letter moved", "jsma ssim": "SSIM after JSMA",
@@ -131,7 +131,7 @@ def visibility(report: Report) -> Table:
 
 
 def shortcuts(report: Report) -> Table:
-    """How many answers change with the letter, the border and the lesion."""
+    """Share of predictions that change with the letter, the border and the lesion."""
 
     def cells(records: Sequence[Values]) -> Row:
         names = ("letter removed", "letter moved", "border", "lesion removed")

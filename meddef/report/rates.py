@@ -1,7 +1,7 @@
 """A rate over trainings: its interval, and whether it is the one that the paper prints.
 
-Rates, printed values and intervals are in percent. ``metric`` is "clean" (accuracy without attack), "robust" (accuracy
-under attack) or "asr" (of the images right before the attack, the share that is wrong after it).
+Rates, printed values and intervals are in percent. ``metric`` is "clean" (clean accuracy), "robust" (robust accuracy)
+or "asr" (of the images correct before the attack, the share that is wrong after it).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from meddef.statistics import CONFIDENCE, FEWEST_TRAININGS, Proportion, margin, 
 class MeanRate:
     """A rate averaged over trainings, in percent, with its interval at ``level``.
 
-    ``n`` is how many images it is of: for ASR those right before the attack, the mean over trainings.
+    ``n`` is the number of images: for ASR those correct before the attack, the mean over trainings.
     """
 
     by_seed: tuple[float, ...]
@@ -81,7 +81,7 @@ def against_printed(
     records: Mapping[int, Record], metric: str, printed: float, paper_n: int
 ) -> Effect | None:
     """The rate of one model over its trainings (seed -> record) minus the ``printed`` one, which is of one training
-    and ``paper_n`` images of its own (for ASR those right before the attack); None as in ``mean_interval``.
+    and ``paper_n`` images of its own (for ASR those correct before the attack); None as in ``mean_interval``.
 
     From ``FEWEST_TRAININGS`` on the error holds what ``mean_interval`` holds, the paper's choice of images, p (1 - p) /
     n with one success and one failure more (Agresti and Caffo 2000), and the variance of one more training. Below, p

@@ -31,14 +31,14 @@ SPLITS = {
 RATES = ("clean", "robust", "asr", "balanced")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
 _NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread", "_least", "_most")]
-_CONSTANT = ["constant", "constant_balanced", "largest", "absent"]  # of one answer for all images
+_CONSTANT = ["constant", "constant_balanced", "largest", "absent"]  # of the constant answer
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One dataset of a profile.
 
-    ``twin`` is the paper's dataset that it is or stands for; None where there is none.
+    ``twin`` is the paper's dataset that it is or replaces; None where there is none.
     """
 
     name: str
@@ -140,12 +140,12 @@ class Report:
 
     @property
     def is_real(self) -> bool:
-        """Whether images were used that somebody took, not only phantoms."""
+        """Whether real images were used, not only phantoms."""
         return not all(dataset.is_drawn for dataset in self.datasets)
 
     @property
     def is_of_the_paper(self) -> bool:
-        """Whether a dataset of the paper itself was used, not only one that stands for it."""
+        """Whether a dataset of the paper itself was used, not only stand-ins."""
         return any(dataset.name in PAPER_DATASETS for dataset in self.datasets)
 
     @property
@@ -185,8 +185,8 @@ class Report:
         """What one grid measured, each quantity from its strongest record in any grid (``meddef.report.strongest``).
 
         Those of the ensemble are widened to the worst case over it and the other attacks. What other grids measured
-        may belong to it too (``shown``). Along the pruning rate all points are of the pruning grid: what pruning does
-        is seen on the same images and under the same attack, and where that grid has no rate 0, nothing stands there.
+        may belong to it too (``shown``). Along the pruning rate all points are of the pruning grid: the effect of
+        pruning is measured on the same images under the same attack; a grid without rate 0 has no row there.
         """
         if grid == ALONG_PRUNING:
             return with_worst_case(strongest(self.as_run(grid, dataset)))
@@ -215,11 +215,11 @@ class Report:
         """What ``grid`` gives, summarised over seeds, in percent; empty when the grid was not run.
 
         Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n and right
-        (of them right before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each of
-        clean, robust, asr and balanced (accuracy under attack): the value, ``_low``, ``_high`` (Wilson, 95 %),
+        (of them correct before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each
+        of clean, robust, asr and balanced (under attack): the value, ``_low``, ``_high`` (Wilson, 95 %),
         ``_spread`` (standard deviation over seeds, NaN with one), ``_least`` and ``_most`` (of the seeds). With several
-        seeds, value and ends are means. ``constant`` and ``constant_balanced`` are those rates of one answer for all of
-        these images, ``largest`` is its class, ``absent`` names classes that none of the images shows.
+        seeds, value and ends are means. ``constant`` and ``constant_balanced`` are those rates of the constant answer,
+        ``largest`` is its class, ``absent`` names classes without images.
         """
         frame = self._summaries.get(grid)
         if frame is None:
@@ -275,7 +275,7 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_epsilon(frame: pd.DataFrame, eps: float) -> pd.DataFrame:
-    """The rows of attacks at ``eps``, without attack, and of attacks that have no epsilon."""
+    """The rows of attacks at ``eps``, clean rows, and those of attacks that have no epsilon."""
     return frame[(frame["eps"] == eps) | (frame["attack"] == "clean") | frame["eps"].isna()]
 
 

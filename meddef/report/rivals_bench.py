@@ -111,7 +111,7 @@ def findings(rows: Sequence[Record]) -> str:
 
 
 def _name(training: str) -> str:
-    """ "the paper's recipe", "Fast-AT, no random start", "TRADES, β = 6"; the ε stands in a column of its own."""
+    """ "the paper's recipe", "Fast-AT, no random start", "TRADES, β = 6"; ε has its own column."""
     if training == "adversarial":
         return "the paper's recipe"
     method, *others = training.split(" ")

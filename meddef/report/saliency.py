@@ -50,13 +50,13 @@ def _chance(found: dict[str, Any] | None, digits: int = 1) -> str:
 
 
 def _images(cells: Cells) -> str:
-    """How many images, and of how many the map holds any heat where that is not all: means of maps are over these."""
+    """Number of images, and of non-zero maps where that differs: means of maps are over these."""
     every, heated = str((cells.get("changed") or cells["pointing"])["n"]), str(cells["border"]["n"])
     return every if every == heated else f"{every}\n{heated} non-zero"
 
 
 def places(report: Report) -> Table:
-    """Where the heat of each model lies: in the lesion, where it is known, and in the border."""
+    """Location of each model's saliency: in the lesion, where known, and in the border."""
     rows = [
         {
             "dataset": dataset.label,
@@ -76,7 +76,7 @@ def places(report: Report) -> Table:
 
 
 def removal(report: Report) -> Table:
-    """Deletion and insertion of each model, less those of a random order."""
+    """Deletion and insertion of each model, minus those of a random order."""
     rows = [
         {
             "dataset": dataset.label,
@@ -102,7 +102,7 @@ def removal(report: Report) -> Table:
 
 
 def agreement(report: Report) -> Table:
-    """How alike the maps before and after PGD are, where the prediction stayed and where it changed."""
+    """Similarity of the maps before and after PGD, for kept and changed predictions."""
     rows = []
     for dataset in report.datasets:
         for model, cells in _by_model(report, dataset).items():
@@ -146,7 +146,7 @@ def _seeds(report: Report) -> list[int]:
 
 
 def findings(report: Report) -> Text:
-    """Whose heat lies most in the lesion, whether heat matters, and how far an attack moves it."""
+    """Location, faithfulness and stability of saliency, in sentences."""
     sentences = []
     for dataset in report.datasets:
         models = _by_model(report, dataset)

@@ -69,7 +69,7 @@ def _sizes(report: Report, dataset: Dataset) -> str:
 
 
 def attacked_images(report: Report, dataset: Dataset) -> str:
-    """How many test images attacks saw: "attacks saw 200 (JSMA 20; pruned models 100)"; empty without attacks."""
+    """Number of attacked test images: "attacks saw 200 (JSMA 20; pruned models 100)"; empty without attacks."""
     attacks = [record for record in report.of("attack", dataset.name) if record["attack"] != "clean"]
     if not attacks:
         return ""

@@ -1,4 +1,4 @@
-"""Which record stands for a quantity that several grids measured, so that it has one value in the book.
+"""Selects the record of a quantity measured by several grids, so that it has one value in the book.
 
 A *quantity* is one model (dataset, variant, training, seed, prune rate and scope) under one attack at one ε.
 """

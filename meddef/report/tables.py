@@ -27,7 +27,7 @@ MARKED = (
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
 
-COUNTED = {"robust": "n", "asr": "right"}  # what the rate is a share of: all images, or those right before
+COUNTED = {"robust": "n", "asr": "right"}  # denominator of the rate: all images, or those correct before
 HEADS = {"robust": "n", "asr": "correct before"}  # the head of the column that counts them
 
 

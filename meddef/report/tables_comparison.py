@@ -80,6 +80,6 @@ def _value(row: dict[Hashable, Any]) -> str:
 
 
 def _range(rows: list[dict[Hashable, Any]]) -> str:
-    """ "97", or "61 to 99": how many images were right before the attack at the rates of ``rows``."""
+    """ "97", or "61 to 99": how many images were correct before the attack at the rates of ``rows``."""
     sizes = [int(size) for row in rows for size in str(row["right"]).split(" to ")]
     return f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"

@@ -1,5 +1,4 @@
-"""What a table of accuracy under attack shows beside accuracy: balanced accuracy in each cell, and the constant
-answer's row below the models."""
+"""Additions to a table of robust accuracy: balanced accuracy in each cell, and the row of the constant answer."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ def constant_cells(cells: pd.DataFrame, attacks: list[str], n: str) -> dict[str,
 
 
 def constant_name(cells: pd.DataFrame) -> str:
-    """ "constant answer" and, below it, the class; of several the classes that are the largest somewhere."""
+    """ "constant answer" and, below it, the class (several where the largest class differs)."""
     return f"{MODEL}\n{' or '.join(dict.fromkeys(cells['largest']))}"
 
 

@@ -67,7 +67,7 @@ def easing(report: Report) -> Text:
 
 
 def training(report: Report) -> Text:
-    """Accuracy in validation, without attack and under the training's own, and under the grids' PGD on test images."""
+    """Validation accuracy, clean and under the training's own attack, and test accuracy under the grids' PGD."""
     sentences = []
     for dataset in report.datasets:
         trained = report.of("train", dataset.name)

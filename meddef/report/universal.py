@@ -1,4 +1,4 @@
-"""One perturbation for all images: how many answers it changes, by ε.
+"""Universal perturbations: share of predictions changed, by ε.
 
 from meddef.report import universal
 universal.table(report)
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 def rates(report: Report) -> dict[Place, dict[str, MeanRate]]:
-    """Of held-out images, in percent, mean over seeds: "fooled", answers that change, right or not, "robust" and
+    """Of held-out images, in percent, mean over seeds: "fooled" (changed predictions, correct or not), "robust" and
     "clean" accuracy."""
     by_place: dict[Place, dict[int, Record]] = {}
     for record in report.of("universal"):
@@ -83,6 +83,6 @@ def table(report: Report) -> Table:
 
 
 def _changes(record: Record) -> Record:
-    """The record of an imaginary task whose right answer is always to answer as before."""
+    """A record in which the label is the clean prediction."""
     same, n = zip(record["before"], record["after"], strict=True), record["n"]
     return {**record, "labels": "0" * n, "before": "0" * n, "after": "".join("01"[b != a] for b, a in same)}

@@ -1,7 +1,7 @@
 """Which defence? Trainings of one profile beside each other: what they keep, what they cost.
 
 from meddef.report import which_defence
-which_defence.table(report)  # one row per model: accuracy without attack and in the worst case, minutes, parameters
+which_defence.table(report)  # one row per model: clean and worst-case accuracy, minutes, parameters
 which_defence.advice(report)  # a sentence to act on
 """
 
@@ -71,7 +71,7 @@ def _order(each: Choice) -> tuple[int, str]:
 
 
 def table(report: Report) -> Table:
-    """What each training keeps and costs, and the answer that needs no training."""
+    """Robust accuracy and cost of each training, and the constant answer."""
     rows, seeds, where = [], [], []
     for dataset in report.datasets:
         found = choices(report, dataset)
@@ -152,7 +152,7 @@ def _difference(one: Left, other: Left) -> Effect | None:
 def advice(report: Report, eps: float = LEFT) -> Text:
     """Which training to take at ``eps``, in one sentence per dataset, computed from the records.
 
-    The best in the worst case, if it keeps clearly more than one answer for all images; of those that are not clearly
+    The best in the worst case, if it is clearly above the constant answer; of those that are not clearly
     worse than it, the cheapest.
     """
     return bullets([sentence for dataset in report.datasets if (sentence := _advice(report, dataset, eps))])

@@ -34,7 +34,7 @@ def with_worst_case(records: Iterable[Record]) -> list[Record]:
 
 
 def worst_case(first: Record, others: Iterable[Record]) -> Record:
-    """``first`` with, for each image, the wrong answer after any of the attacks, its own before those of ``others``.
+    """``first`` with, for each image, a wrong prediction after any of the attacks, its own before those of ``others``.
 
     The records may hold unequally many images: every grid takes the first ones of the same order, and those that all
     have are judged.
@@ -55,7 +55,7 @@ def worst_case(first: Record, others: Iterable[Record]) -> Record:
 
 
 def _counted(labels: str, before: str, after: str) -> Record:
-    """The answers and their counts, as a record has them."""
+    """The predictions and their counts, as in a record."""
     triples = list(zip(labels, before, after, strict=True))
     return {
         "n": len(triples),

@@ -1,4 +1,4 @@
-"""Is there anything to attack? Accuracy against that of one answer for all."""
+"""Is there anything to attack? Clean accuracy against the constant answer."""
 
 from __future__ import annotations
 

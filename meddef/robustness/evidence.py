@@ -1,4 +1,4 @@
-"""What the checks look at: one model, some images, and the attacks on them, each computed once when first asked for."""
+"""The input of the checks: one model, some images, and the attacks on them, each computed once on demand."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class Result:
 
 
 class Evidence:
-    """A model on the images of a loader; attacks are tried on those that it gets right.
+    """A model on the images of a loader; attacks run on those classified correctly.
 
     Attributes:
         images, labels: of the first ``budget.images`` images. logits: (n, K) for them. cut: the loader may have more.
-        x, y: those that the model gets right.
+        x, y: those classified correctly.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ DIRECTIONS = 4
 
 
 def deterministic(evidence: Evidence) -> Outcome:
-    """Asked twice, the model answers the same."""
+    """Two forward passes give the same output."""
     with (
         contract.attacking(evidence.model, evidence.x.device),
         torch.no_grad(),

@@ -25,7 +25,7 @@ class Seen:
 
 
 class Recorder(nn.Module):
-    """The model, and a note of what it is asked. Batches of another size than expected are answered, and images are not
+    """The model, and a record of its queries. Batches of unexpected size pass through, and images are not
     followed through them."""
 
     def __init__(self, model: nn.Module) -> None:

@@ -16,7 +16,7 @@ MADRY = "Madry et al. 2018, arXiv 1706.06083"
 CROCE = "Croce & Hein 2020, arXiv 2003.01690"
 PINTOR = "Pintor et al. 2022, arXiv 2106.09947"
 ZIMMERMANN = "Zimmermann et al. 2022, arXiv 2206.13991"
-LEAST = 8  # images that are right; fewer cannot make a paired comparison clear
+LEAST = 8  # correct images; fewer cannot make a paired comparison significant
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def run_check(check: Check, evidence: Evidence) -> CheckResult:
     except InputError:
         raise
     except Exception as error:  # this item is lost, the others are not
-        if not check.needs:  # it asks for the model's answers alone, as everything else does
+        if not check.needs:  # it needs only the model's outputs, as everything else does
             raise
         first = (str(error).strip().splitlines() or ["no message"])[0]
         told = f"The check could not be made ({type(error).__name__}): {first[:200]}"

@@ -130,5 +130,5 @@ def twin_falls(evidence: Evidence) -> Outcome:
 
 
 def largest_share(labels: Tensor) -> float:
-    """Share of the most frequent class: the accuracy of one answer for all."""
+    """Share of the most frequent class: the accuracy of the constant answer."""
     return int(labels.bincount().max()) / len(labels)

@@ -1,4 +1,4 @@
-"""Grad-CAM and what can be measured about it: where the heat lies, whether it matters, whether an attack moves it.
+"""Grad-CAM and its evaluation: location, faithfulness and stability of saliency.
 
 The maps come from the grad-cam package. On phantoms the lesion is known, so that "focus on the pathology" is a number.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import spearmanr
 
-TOP = 0.2  # of the pixels, those of most heat
+TOP = 0.2  # share of the pixels with most saliency
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -59,8 +59,8 @@ def grad_cam(
 ) -> np.ndarray:
     """Grad-CAM of a class score: images (N, C, H, W) in [0, 1] -> float32 (N, H, W) in [0, 1].
 
-    grad-cam takes each map's minimum off after the ReLU: heat that lies everywhere alike counts as none, also in the
-    shares of heat that are measured here.
+    grad-cam subtracts each map's minimum after the ReLU: uniform saliency counts as none, also in the shares measured
+    here.
 
     Frozen models have maps too, and so have calls under ``torch.no_grad()``. The modes of the model's layers and its
     parameters' gradients are left as they were found, also after an error.
@@ -150,7 +150,7 @@ def class_means(heats: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
     """The mean map of each class that has at least five images; of fewer it could show a single image.
 
     Args:
-        heats: (N, H, W) in [0, 1], of which maps without heat count as they are; labels: (N,), the true classes.
+        heats: (N, H, W) in [0, 1], zero maps included; labels: (N,), the true classes.
 
     Returns:
         One row per class: label, n, and the mean as ``small`` gives it.

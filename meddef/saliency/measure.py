@@ -50,7 +50,7 @@ def measure_saliency(
         model: images (N, C, H, W) in [0, 1] to logits (N, K); every layer keeps the mode it has.
         test: of which the first ``settings.images`` with a lesion are measured, classes in turn; where no lesion is
             known, the first of a seeded order. Of the latter are the mean maps too.
-        masks: (N, H, W) bool, where the lesion is; None where nobody knows.
+        masks: (N, H, H) bool, where the lesion is; None if unknown.
         keep_maps: keep the maps of the first three images. Only for drawn images: a map is a picture of one image.
 
     Returns:

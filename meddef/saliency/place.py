@@ -1,4 +1,4 @@
-"""Where the heat of a map lies: in the lesion, in the border."""
+"""Location of saliency: in the lesion, in the border."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BORDER = 0.1  # of the image's side: the frame in which "shortcuts" such as mark
 
 
 def energy_in(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the map's total in ``mask`` (both (H, W)); the mask's area share would be chance. NaN: no heat."""
+    """Share of the map's total in ``mask`` (both (H, W)); the mask's area share is chance. NaN for a zero map."""
     total = float(heat.sum())
     return float(heat[mask].sum()) / total if total > 0 else float("nan")
 

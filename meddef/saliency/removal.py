@@ -1,8 +1,8 @@
-"""Deletion and insertion (Petsiuk et al. 2018, RISE, https://arxiv.org/abs/1806.07421): does the heat matter?
+"""Deletion and insertion (Petsiuk et al. 2018, RISE, https://arxiv.org/abs/1806.07421): is saliency faithful?
 
 Pixels are taken from the image, or put back into it, in the order of the map, hottest first. A map that points at what
 the model uses has a low area under the curve of deletion and a high one of insertion. What takes a pixel's place is the
-blurred image in both: black or mean pixels would add edges of their own, and the model would answer those. The control
+blurred image in both: black or mean pixels would add edges, to which the model would respond. The control
 is the same with random maps that are as coarse as Grad-CAM's: scattered single pixels would be another sort of damage.
 """
 
@@ -40,7 +40,7 @@ def probabilities(model: nn.Module, images: Tensor, classes: Tensor) -> np.ndarr
 def removal_area(
     model: nn.Module, start: Tensor, end: Tensor, heats: np.ndarray, classes: Tensor, *, steps: int
 ) -> np.ndarray:
-    """Area under the probability of ``classes`` while ``start`` becomes ``end``, the pixels of most heat first.
+    """Area under the probability of ``classes`` while ``start`` becomes ``end``, in order of saliency.
 
     Args:
         start, end: (N, C, H, W) in [0, 1]: image and blurred image for deletion, the other way round for insertion.

@@ -18,7 +18,7 @@ class Settings(BaseModel):
 
 
 class SomeModels(Settings):
-    """Which trained models are looked at."""
+    """Which trained models are evaluated."""
 
     seeds: list[int] | None = None  # only models of these seeds; None is every seed
     variants: list[str] | None = None  # only models of these variants; None is every variant

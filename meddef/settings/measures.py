@@ -81,7 +81,7 @@ class SaliencySettings(Settings):
 
 
 class CurveSettings(Settings):
-    """One long training, looked at on test images every few epochs: does robustness overfit (Rice et al. 2020)?"""
+    """One long training, evaluated on test images every few epochs: does robustness overfit (Rice et al. 2020)?"""
 
     variants: list[str]  # each trained adversarially, with the profile's settings but for the epochs
     seeds: list[int] = [0]

@@ -82,7 +82,7 @@ class Profile(Settings):
     batch_size: Positive = 32  # images per attack batch
     threads: Positive = 1  # per process; part of the key, since float sums depend on it
     clean_variants: list[str] = [name for name in VARIANTS if usual_training(name) == "clean"]
-    controls: list[str] = []  # variants also trained the other way, which the paper lacks
+    controls: list[str] = []  # variants with a control training, which the paper lacks
     rivals: dict[str, list[AdversarialSettings]] = {}  # variant: other methods that it is also trained with
     noisy: dict[str, list[Noise]] = {}  # variant: noise that it is also trained with, cleanly
     training: TrainingSettings

@@ -73,7 +73,7 @@ def describe_weights(path: Path, source: Path, **header: Any) -> None:
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **header: Any) -> None:
-    """Write what training needs to go on as if it had never stopped."""
+    """Write the state from which training resumes as if uninterrupted."""
     tensors = {f"model.{name}": value for name, value in _cpu(model.state_dict()).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in _cpu(state).items()}

@@ -129,7 +129,7 @@ class Epoch:
         attacked = round(rule.validation_share * len(images)) if rule else 0
         hits = torch.zeros(
             (2, 2), dtype=torch.long, device=self.device
-        )  # clean, adversarial: right, no answer
+        )  # clean, adversarial: correct, non-finite
         self.model.eval()
         for start in range(0, len(images), VALIDATION_BATCH):
             indices = order[start : start + VALIDATION_BATCH]
@@ -191,7 +191,7 @@ class Epoch:
         return torch.stack([loss_clean.detach(), loss_adversarial.detach(), hits.float()])
 
     def _hits(self, images: Tensor, labels: Tensor) -> Tensor:
-        """How many images the model gets right, and of how many its logits are not finite, (2,)."""
+        """Number of correct images, and of images with non-finite logits, (2,)."""
         with torch.no_grad():
             logits = self.model(images.to(self.device))
         right = logits.argmax(1) == labels.to(self.device)

@@ -38,7 +38,7 @@ class Search:
     """How the attack in training looks for images: ``steps`` of ``step_size`` within ``eps``, pixel units.
 
     It starts at a random point of the ball, near the image or at the image, and climbs the cross-entropy or, with
-    ``divergence``, how far the answer is from that to the image.
+    ``divergence``, the distance of the output from that for the image.
     """
 
     eps: float

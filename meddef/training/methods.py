@@ -1,4 +1,4 @@
-"""The ways of training, registered once: what ``AdversarialSettings.method`` names."""
+"""The training methods, registered once: the values of ``AdversarialSettings.method``."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from meddef.training.schedule import training_step
 
 @dataclass(frozen=True)
 class Passed:
-    """What the model, in training mode, answers to a batch, or to this process's share of it.
+    """Outputs of the model, in training mode, for a batch or this process's share of it.
 
     ``clean`` (n, K) and ``adversarial`` (m, K) are float32 logits of this process's shares of the images and of the
     attacked versions of the first ``attacked`` of them; ``labels`` (N,) are the whole batch's, ``weights`` (K,) those
@@ -53,7 +53,7 @@ class Objective:
         self.settings, self.number, self.ease = settings, number, ease
 
     def plan(self) -> dict[str, Any]:
-        """Phase, epsilon, step size and weight of the adversarial loss; None without attack."""
+        """Phase, epsilon, step size and weight of the adversarial loss; None for clean training."""
         return dict.fromkeys(("phase", "epsilon", "step_size", "adversarial_weight"))
 
     def attacked(self, count: int) -> int:

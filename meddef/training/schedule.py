@@ -24,7 +24,8 @@ class EpsilonSchedule:
     | aggressive | 8 to 22 | 0.02 -> 0.04, quadratic | 0.2 -> 0.5, linear |
     | stabilization | 23 to 99 | 0.03 | 0.5 |
 
-    In a run of fewer (or more) epochs, epoch e stands for the paper's epoch e * 100 / epochs: with few of them a phase
+    In a run of fewer (or more) epochs, epoch e corresponds to the paper's epoch e * 100 / epochs: with few of them a
+    phase
     may have one or none, and the largest epsilon may not be reached. Where the paper says "epsilon <= 0.03" for the
     last phase, 0.03 is taken.
 

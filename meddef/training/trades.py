@@ -1,4 +1,5 @@
-"""TRADES: cross-entropy of the images, plus beta times how far an attack can take the answers (Zhang et al. 2019).
+"""TRADES: cross-entropy on clean images plus beta times the worst-case divergence of the predictions (Zhang et al.
+2019).
 
 Source: "Theoretically Principled Trade-off between Robustness and Accuracy", https://arxiv.org/abs/1901.08573, equation
 5 and algorithm 1; https://github.com/yaodongyu/TRADES, ``trades.py``. The attack starts at the image plus 0.001 times

@@ -63,7 +63,7 @@ def patterns(
 
 
 def _means(label: str, tables: list[EpsilonTable]) -> pd.DataFrame:
-    """Mean accuracy (%) of ``tables`` without attack, and under each at each ε."""
+    """Mean clean accuracy (%) of ``tables``, and under each attack at each ε."""
     clean = "clean", np.nan, float(np.mean([float(table.clean) for table in tables]))
     attacked = [
         (attack, eps, mean)
