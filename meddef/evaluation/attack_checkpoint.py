@@ -1,6 +1,6 @@
 """An attack cell batch by batch: finished batches are kept on disk, so that a killed cell resumes after them.
 
-Random numbers belong to the images, so a batch gives the same whatever was attacked before it.
+Random numbers are derived from the images, so a batch does not depend on what was attacked before it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
 
 
 def place(run_folder: Path, key: str) -> Path:
-    """Where the cell ``key`` keeps its batches while it is in work."""
+    """Where the cell ``key`` keeps its batches while it is running."""
     return run_folder / "unfinished" / f"{key}.json"
 
 
 def images_done(run_folder: Path, key: str) -> int:
-    """Images that the cell ``key``, which is in work, has behind it; 0 where nothing was kept."""
+    """Images finished by the running cell ``key``; 0 where nothing was kept."""
     path = place(run_folder, key)
     if not path.is_file():
         return 0
@@ -55,7 +55,7 @@ class Unfinished:
 
     Args:
         path: the cell's file; it is written at most every ``EVERY_SECONDS``, so short cells leave none.
-        size: images per batch; what was kept under another size is of no use and is forgotten.
+        size: images per batch; batches kept under another size are discarded.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -74,7 +74,7 @@ class Unfinished:
             self._saved = time.monotonic()
 
     def finish(self) -> Evaluation:
-        """The whole outcome; the file has served."""
+        """The whole outcome; deletes the file."""
         self.path.unlink(missing_ok=True)
         return joined(self.parts)
 

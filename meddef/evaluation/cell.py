@@ -1,4 +1,4 @@
-"""A cell: one unit of work under a key of everything that can change its outcome; and what it is planned from."""
+"""A cell: one unit of work under a key of everything that can change its outcome; and its planning inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Cell:
     """One independent unit of work.
 
     ``settings`` hold everything that changes the outcome; ``needs`` is the key of the cell whose model it uses;
-    ``work`` is its size in forward-and-backward passes of one image, for the estimate of time, and is not in the key.
+    ``work`` is its cost in forward-and-backward passes of one image, for time estimates, and not part of the key.
     """
 
     kind: str  # "data", "train", "attack", "saliency", "curve", "probe", or of meddef.evaluation.rivals
@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def precision(self) -> str:
-        """Of the arithmetic that its passes are in: "float32" or "bf16"."""
+        """Arithmetic of its passes: "float32" or "bf16"."""
         given = self.settings.get("training" if self.kind in ("train", "curve") else "attack_settings", {})
         return str(given.get("precision", "float32"))
 
@@ -77,7 +77,7 @@ def part_of(kind: str, settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Extent:
-    """What a plan must know of a dataset: images in each split, and what tells its pixels from others."""
+    """What a plan needs to know of a dataset: images per split, and the fingerprint of its pixels."""
 
     train: int
     val: int

@@ -105,7 +105,7 @@ def train_model(
 def load_trained(
     train: Cell, splits: Splits, run_folder: Path, rates: Sequence[float], scope: str
 ) -> Iterator[nn.Module]:
-    """The model of a training cell, pruned at each of ``rates`` in turn, ready to be attacked."""
+    """The model of a training cell, pruned at each of ``rates`` in turn, in evaluation mode."""
     settings = TrainingSettings.model_validate(train.settings["training"])
     model: nn.Module = build_model(
         train.settings["variant"],
@@ -131,8 +131,8 @@ def run_attack(
     progress: bool,
     attack: Attack | None = None,
 ) -> list[Record]:
-    """One attack on one model at one epsilon (going on where a killed run stopped); ``attack`` is another than that
-    which the cell's settings name."""
+    """One attack on one model at one epsilon (resuming a killed run); ``attack`` overrides that of the cell's
+    settings."""
     settings = cell.settings
     attack = attack or bound_attack(settings)
     outcome, warned = _evaluate_in_memory(model, splits.test, cell, run_folder, attack, progress=progress)
@@ -214,7 +214,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def run_saliency(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
-    """Grad-CAM of one model on images of the test split; of phantoms the lesions are known, and some maps are kept."""
+    """Grad-CAM of one model on test images; for phantoms, with known lesions, some maps are kept."""
     from meddef.saliency import measure_saliency  # scipy.stats: a second at the start of every other process
 
     settings, drawn = cell.settings, cell.dataset in FAMILY
@@ -243,13 +243,13 @@ def _lesions(cell: Cell, splits: Splits) -> np.ndarray:
 
 
 def head(cell: Cell, kind: str) -> Record:
-    """What every record begins with."""
+    """The common fields of all records."""
     card = CARDS[cell.dataset]
     return {"kind": kind, "dataset": cell.dataset, "title": card.title, "stands_for": card.stands_for}
 
 
 def bound_attack(settings: Any) -> partial[Tensor] | None:
-    """The attack that the settings of a cell name, with its own; None for "clean"."""
+    """The attack of a cell's settings, with its options; None for "clean"."""
     if settings["attack"] == "clean":
         return None
     attack, keywords = ATTACKS[settings["attack"]], dict(settings["attack_settings"])
@@ -261,7 +261,7 @@ def bound_attack(settings: Any) -> partial[Tensor] | None:
 
 
 def test_order(test: ImageSet, images: int) -> np.ndarray:
-    """Indices of the images that are judged, in order: of a seeded order the first ``images``."""
+    """Indices of the evaluated images: the first ``images`` of a seeded order."""
     return np.random.default_rng(TEST_ORDER_SEED).permutation(len(test))[:images]
 
 

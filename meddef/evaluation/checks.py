@@ -1,4 +1,4 @@
-"""Whether a profile asks for what there is: variants, attacks with their settings and reach, probes."""
+"""Validation of a profile: variants, attacks with their settings and reach, probes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_profile(profile: Profile) -> None:
 
 
 def check_reach(profile: Profile) -> None:
-    """Refuse attacks that cannot get to the edge of their ball, unless the profile allows it.
+    """Refuse attacks that cannot reach the boundary of their ball, unless the profile allows it.
 
     Raises:
         InputError: one line that names the place, the steps, the step size and the ε.

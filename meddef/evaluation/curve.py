@@ -1,6 +1,6 @@
-"""One long training and what test images say of it every few epochs: best epoch against last.
+"""One long training, evaluated on test images every few epochs: best epoch against last.
 
-Source: Rice, Wong, Kolter, "Overfitting in adversarially robust deep learning", ICML 2020. The test images decide
+Source: Rice, Wong, Kolter, "Overfitting in adversarially robust deep learning", ICML 2020. The test images influence
 nothing: training runs to the end, and the best epoch is chosen on validation images as in every other training.
 """
 
@@ -22,9 +22,10 @@ from meddef.settings import CurveSettings, TrainingSettings
 
 
 def run_curve(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -> list[Record]:
-    """Train to the last epoch, judge the test images on the way, and once more with the weights of the best epoch.
+    """Train to the last epoch, evaluate on test images along the way, and once more with the weights of the best epoch.
 
-    Each look holds the predictions ("before" and "after" PGD, one character per image) of the weights at that epoch.
+    Each evaluation holds the predictions ("before" and "after" PGD, one character per image) of the weights at that
+    epoch.
     """
     settings = cell.settings
     rule = CurveSettings(

@@ -1,4 +1,4 @@
-"""A training cell computed by a team of processes: the first looks after lock and record, the others only compute."""
+"""A training cell computed by a group of processes: the first handles lock and record, the others only compute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def train_cell(plan: Plan, options: RunOptions, team: Team) -> Record:
     """The record of the only cell of ``plan``, trained where it is missing; empty in all processes but the first.
 
     Raises:
-        InputError: the processes have other images, code or settings; another run works in the folder.
+        InputError: the processes differ in images, code or settings; another run works in the folder.
     """
     (cell,) = plan.cells
     if not team.agrees(cell.key):

@@ -53,12 +53,12 @@ def estimate_seconds(cells: Iterable[Cell], per_pass: Mapping[str, float], jobs:
 
 
 def sharing(workers: int, device: str, scheduler: str | None) -> int:
-    """How many times the speed of one worker ``workers`` have: those of one machine share its GPU."""
+    """Speed-up of ``workers`` over one worker: those of one machine share its GPU."""
     return 1 if device.startswith("cuda") and scheduler is None else workers
 
 
 def speed(per_pass: Mapping[str, float]) -> str:
-    """What was measured, in words, with a warning where bfloat16 does not pay (some CPUs emulate it)."""
+    """The measured speed, in words, with a warning where bfloat16 is slower (some CPUs emulate it)."""
     found = ", ".join(
         f"{1 / seconds:.0f} passes per second measured here in {p}" for p, seconds in per_pass.items()
     )
@@ -68,7 +68,7 @@ def speed(per_pass: Mapping[str, float]) -> str:
 
 
 def humane(seconds: float) -> str:
-    """A duration as people say it."""
+    """A duration in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

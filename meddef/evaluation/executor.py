@@ -28,7 +28,7 @@ class InlineExecutor(DirectExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         try:
             return super().submit(fn, *args, **kwargs)
-        except Exception as error:  # the future carries it to whoever asks for the result
+        except Exception as error:  # the future raises it to the caller
             future: Future[Any] = Future()
             future.set_exception(error)
             return future
@@ -51,8 +51,8 @@ def make_executor(jobs: int, scheduler: str | None = None) -> Iterator[tuple[Exe
 def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
     """The Dask cluster at ``scheduler`` ("tcp://host:8786"), and how many workers it has.
 
-    The run folder and the data must have the same paths on every worker. A task whose worker dies is run again on
-    another one; after three such deaths it fails.
+    The run folder and the data must have the same paths on every worker. A task whose worker dies is re-run on another
+    one; after three deaths it fails.
 
     Raises:
         InputError: ``distributed`` is not installed, no scheduler responds, no worker, or one that runs several threads

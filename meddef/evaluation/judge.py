@@ -36,8 +36,8 @@ def judge(
     """The predictions, the largest change of a pixel, and the largest number of changed features of an image.
 
     Args:
-        model: in evaluation mode; an attack may change that, and it is evaluation mode again when it answers.
-        images, labels: as ``checked_batches`` gives them; they are not written into, whatever model and attack do.
+        model: in evaluation mode, which is restored if an attack changes it.
+        images, labels: as ``checked_batches`` gives them; they are never modified, whatever model and attack do.
         attack, targets: as for ``meddef.evaluation.evaluate``.
 
     Raises:
@@ -103,7 +103,7 @@ def _answer(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Logits (N, K) for a copy of ``images``.
 
     Raises:
-        InputError: they are no logits, or the images are of another format than the model, which refuses them.
+        InputError: the output is not logits, or the model does not accept the images' dtype.
     """
     with torch.no_grad():
         try:
@@ -120,7 +120,7 @@ def _answer(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _aims(targets: Targets, logits: Tensor, labels: Tensor) -> Tensor:
-    """The classes to reach (N,), int64, from the clean logits (N, K)."""
+    """The target classes (N,), int64, from the clean logits (N, K)."""
     if isinstance(targets, int):
         aims = torch.full_like(labels, targets)
     else:
@@ -133,7 +133,7 @@ def _aims(targets: Targets, logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _images_like(found: object, images: Tensor) -> Tensor:
-    """What an attack returned, refused unless it could be attacked ``images``."""
+    """The result of an attack, refused unless it is a valid version of ``images``."""
     if not isinstance(found, Tensor):
         raise InputError(
             f"the attack must return a tensor of images {tuple(images.shape)}, got {type(found).__name__}: "

@@ -1,4 +1,4 @@
-"""The door through which batches of a caller come: checked, their labels int64, empty ones left out."""
+"""Batches from a caller's loader: checked, with int64 labels, without empty ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ def checked_batches(
 
     Args:
         model: anything but an ``nn.Module`` is refused.
-        loader: such as a ``torch.utils.data.DataLoader``; a batch of no image is passed over. A ``Dataset`` of pairs
-            (image, label) is read in its order, in batches of 32, and brought to the model's device.
+        loader: such as a ``torch.utils.data.DataLoader``; empty batches are skipped.
 
     Raises:
-        InputError: one line that says what a batch is and what it should be.
+        InputError: one line with the actual and the expected form of a batch.
     """
     if isinstance(loader, Dataset):
         loader = _in_batches(loader, model)
@@ -53,7 +52,7 @@ def _in_batches(images: Dataset[Any], model: nn.Module) -> Iterator[tuple[Tensor
 
 
 def _pair(batch: object) -> tuple[Tensor, Tensor]:
-    """The two parts of a batch; a dict, one tensor or three things are refused and not taken apart by chance."""
+    """The two parts of a batch; a dict, a single tensor or three parts are refused rather than unpacked by accident."""
     if isinstance(batch, Mapping):
         keys = ", ".join(map(str, batch))
         raise InputError(f"{PAIRS}, got a dict with {keys}: give ((b['image'], b['label']) for b in loader)")

@@ -1,4 +1,4 @@
-"""``evaluate``: what an attack does to a model, as counts, rates with intervals, and confusion matrices."""
+"""``evaluate``: the effect of an attack on a model, as counts, rates with intervals, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ class Evaluation:
         linf: largest change of any pixel over all images, in pixel units [0, 1].
         l0: largest number of changed features (pixels times channels) of any image.
         num_classes: K, the number of logits.
-        targets: int64 (n,), the classes that a targeted attack was to reach; None for any other.
-        scores_before, scores_after: softmax probabilities, float32 (n, K); None where only answers were kept.
+        targets: int64 (n,), the target classes of a targeted attack; None for others.
     """
 
     labels: np.ndarray
@@ -104,25 +103,24 @@ def evaluate(
     *,
     targets: Targets | None = None,
 ) -> Evaluation:
-    """Attack every batch of ``loader`` and count.
+    """Attack every batch of ``loader`` and count correct predictions.
 
     Args:
-        model: images (N, C, H, W) in [0, 1] to logits (N, K), K >= 2; judged in evaluation mode, then as it was found,
-            module by module. It may write into its input: it is given a copy.
-        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device;
-            or a ``torch.utils.data.Dataset`` of pairs (image, label).
+        model: images (N, C, H, W) in [0, 1] to logits (N, K), K >= 2; run in evaluation mode and restored afterwards,
+            module by module. It may write into its input: it gets a copy.
+        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device.
         attack: ``(model, images, labels) -> images`` of the same shape, dtype and device in [0, 1], such as those of
             ``meddef.attacks`` with their settings bound by ``functools.partial``; None evaluates clean images.
         targets: for a targeted attack, which gets them in place of the labels: one class, or a function of the clean
-            logits (N, K) and the labels (N,) that gives the classes to reach, integers (N,).
+            logits (N, K) and the labels (N,) that returns the target classes, integers (N,).
 
     Warns:
         SwitchedOffWarning: the model is in evaluation mode, and has layers in training mode.
 
     Raises:
-        InputError: no image in ``loader``; what is no pair of images in [0, 1] and class indices below K; answers that
-            are no finite logits; an attack that returns no images in [0, 1], or is targeted without ``targets``.
-            Whatever ``attack`` raises: no image counts as robust by default.
+        InputError: an empty ``loader``; anything but pairs of images in [0, 1] and class indices below K; outputs that
+            are not finite logits; an attack that does not return images in [0, 1], or is targeted without ``targets``.
+        Errors of ``attack`` propagate: no image counts as robust by default.
     """
     if attack is None and targets is not None:
         raise InputError("targets without an attack: give a targeted one, or leave targets out")

@@ -1,4 +1,4 @@
-"""A model that is not one of the paper's: built by a function the user names, filled from a safetensors file."""
+"""A user's own model: built by a named function, with weights from a safetensors file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from meddef.models import Binary
 
 
 def build_own_model(place: str) -> nn.Module:
-    """What the function at ``place`` ("module:factory", in the current folder or installed) returns without arguments.
+    """The result of the function at ``place`` ("module:factory", in the current folder or installed), called without
+    arguments.
 
     Raises:
         InputError: no such module or function, it needs arguments, or it does not return an ``nn.Module``.
@@ -41,7 +42,7 @@ def build_own_model(place: str) -> nn.Module:
 
 
 def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
-    """Refuse a model in evaluation mode that cannot take one test image or has not one logit per class."""
+    """Refuse a model in evaluation mode that cannot process a single test image or lacks one logit per class."""
     image, _ = splits.test.batch(np.arange(1))
     try:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""From a profile to the list of independent cells it implies, each under a key of everything that can change it."""
+"""From a profile to its list of independent cells, each under a key of everything that can change it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {name: row.needs for name, row in section
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a profile in an order in which each comes after the one it needs."""
+    """The cells of a profile, each after the one it needs."""
 
     profile: Profile
     cells: tuple[Cell, ...]
@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a run finds and leaves things; none of it changes a result, except the device."""
+    """Paths and resources of a run; none of it changes a result, except the device."""
 
     folder: Path
     data_dir: Path | None = None
@@ -79,10 +79,10 @@ def splits_of(
 
 
 def make_plan(profile: Profile, options: RunOptions) -> Plan:
-    """All cells of ``profile``. Prepares the images where that was not done yet, since keys hold their fingerprint.
+    """All cells of ``profile``. Preprocesses the images if necessary, since keys contain their fingerprint.
 
     Raises:
-        InputError: unknown variant or attack, a setting an attack does not take, or whatever the data lacks.
+        InputError: unknown variant or attack, a setting an attack does not take, or missing data.
     """
     check_profile(profile)
     check_reach(profile)
@@ -96,7 +96,7 @@ def make_plan(profile: Profile, options: RunOptions) -> Plan:
 
 
 def expand(profile: Profile, extents: Iterable[Extent], device: str = "cpu") -> Iterator[Cell]:
-    """The cells of ``profile`` where each of its datasets is as ``extents`` say; reads no image."""
+    """The cells of ``profile`` for datasets with the given ``extents``; reads no image."""
     for dataset, extent in zip(profile.datasets, extents, strict=True):
         yield from _dataset_cells(profile, dataset, extent, device)
 

@@ -62,8 +62,8 @@ def run_probe(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list
 
 
 def probe_images(cell: Cell, splits: Splits, options: RunOptions) -> list[Record]:
-    """Pixels of test images before and after preprocessing; of phantoms, which need none, after that of the dataset
-    they stand for."""
+    """Pixels of test images before and after preprocessing; for phantoms, which need none, that of the dataset they
+    replace."""
     rows = test_order(splits.test, min(cell.settings["rule"]["images"], len(splits.test)))
     after, masks = splits.test.images[rows], None
     if cell.dataset in FAMILY:
@@ -76,7 +76,7 @@ def probe_images(cell: Cell, splits: Splits, options: RunOptions) -> list[Record
 
 
 def _unprepared(cell: Cell, options: RunOptions) -> Splits:
-    """The same images brought to size, and nothing else done to them."""
+    """The same images, only resized."""
     given = cell.settings["settings"]
     return load_splits(
         cell.dataset,
@@ -116,7 +116,7 @@ def _kept(value: float) -> float | None:
 
 
 def _drawn(name: str, splits: Splits) -> dict[str, np.ndarray]:
-    """What a probe has to know of the test images, (N, H, W) each, by name; nothing for most."""
+    """The test-image data a probe needs, (N, H, W) each, by name; empty for most."""
     if name == "regions":
         return {"mask": _draw(splits).masks}
     if name != "shortcuts":

@@ -1,4 +1,4 @@
-"""The circumstances of a result: commit, versions, hardware."""
+"""The provenance of a result: commit, versions, hardware."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _environment(device: str) -> dict[str, Any]:
 def provenance(device: str, seconds: float) -> dict[str, Any]:
     """A JSON-able description of this process and of the time a cell took.
 
-    ``cudnn_deterministic`` says whether a GPU's convolutions were told to give the same bits twice; None on a CPU.
+    ``cudnn_deterministic``: whether a GPU's convolutions were deterministic; None on a CPU.
     """
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     return {

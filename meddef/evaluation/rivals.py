@@ -28,11 +28,11 @@ from meddef.settings import AttackSettings, OfModels, Profile, training_name
 
 KINDS = ("defense", "universal", "transfer")
 NO_CERTIFICATE = "-"  # in place of a class, where the smoothed classifier abstains
-CONTROL = "random signs"  # a perturbation of the same size that nothing was fitted to
+CONTROL = "random signs"  # a random perturbation of the same size
 
 
 def check_rivals(profile: Profile) -> None:
-    """Refuse settings of these cells that name what there is not, or attacks that cannot reach their ε.
+    """Refuse unknown names in the settings of these cells, or attacks that cannot reach their ε.
 
     Raises:
         InputError: one line.
@@ -121,7 +121,7 @@ def _defense_cells(
 def _transfer_cells(
     profile: Profile, trains: Sequence[Cell], extent: Extent, shared: Mapping[str, Any]
 ) -> Iterator[Cell]:
-    """One cell per source, attack and ε, which asks every target; sources and targets are of one seed."""
+    """One cell per source, attack and ε, evaluated on every target; sources and targets share a seed."""
     assert profile.transfer is not None
     rule = profile.transfer
     there = [train for train in trains if _covers(rule, train, rule.trainings)]
@@ -149,7 +149,7 @@ def _cell(
     kind: str, profile: Profile, train: Cell, extent: Extent, rule: OfModels, settings: Mapping[str, Any],
     work: float, once: float = 0.0,
 ) -> Cell:  # fmt: skip
-    """``work`` is that of one image, ``once`` what comes to that of all of them."""
+    """``work`` is per image, ``once`` is added to the total."""
     images = min(rule.images or extent.test, extent.test)
     common = {
         "grid": kind,
@@ -219,7 +219,7 @@ def _run_defense(cell: Cell, train: Cell, splits: Splits, model: nn.Module, run:
 
 
 def _run_universal(cell: Cell, train: Cell, splits: Splits, model: nn.Module, run: Any) -> list[Record]:
-    """The fitted perturbation on test images, and beside it one of random signs."""
+    """The universal perturbation on test images, and one of random signs for comparison."""
     settings, given = cell.settings, dict(cell.settings["attack_settings"])
     eps, seed = settings["eps"], settings["seed"]
     images = _fit_images(cell, splits, given.pop("fit_images"))[0]
@@ -280,7 +280,7 @@ def _shifted(model: nn.Module, images: Tensor, labels: Tensor, *, delta: Tensor,
 
 
 class _Once:
-    """An attack that does not ask the judged model, made once for each batch of images."""
+    """An attack independent of the evaluated model, computed once per batch."""
 
     def __init__(self, attack: Attack) -> None:
         self.attack = attack

@@ -1,4 +1,4 @@
-"""Running a plan: what is recorded is kept, what is missing is computed, in parallel, and a killed run resumes."""
+"""Runs a plan: recorded cells are kept, missing ones computed in parallel, and a killed run resumes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def missing(plan: Plan, store: RecordStore) -> list[Cell]:
 
 
 def _weights_are_whole(store: RecordStore, key: str) -> bool:
-    """Whether the weights of a recorded training are there, and are those that it left (other ones are logged)."""
+    """Whether the weights of a recorded training exist and are unchanged (changed ones are logged)."""
     path, result = model_folder(store.folder, key) / "best.safetensors", store.get(key)
     if result is None or not path.is_file():
         return False
@@ -66,8 +66,8 @@ def run_plan(
     """Compute what is missing, return the records of the plan and (``export``) write them as the profile's.
 
     ``inside`` shows progress within a cell too (for a single process; several would write over each other).
-    ``at_once`` tasks are with the executor at a time (all that are ready, if None); then a model is attacked before the
-    next one is trained, so that a run that is stopped leaves whole models.
+    ``at_once`` tasks are submitted at a time (all that are ready, if None); then a model is attacked before the next
+    one is trained, so that an interrupted run leaves complete models.
 
     Raises:
         InputError: another run works in the same folder.
@@ -94,7 +94,7 @@ def run_plan(
 
 
 def _whole_passes(cells: Iterable[Cell]) -> int:
-    """Work in whole passes: sums of fractions could end a rounding error above the total, which tqdm warns about."""
+    """Cost in whole passes: sums of fractions could exceed the total by rounding, which tqdm warns about."""
     return sum(max(1, round(cell.work)) for cell in cells)
 
 
@@ -103,7 +103,7 @@ def _execute(
 ) -> Iterator[tuple[tuple[Cell, ...], BaseException | None]]:
     """Run tasks as the models they need become available; yields cells when they are done, with their error, if any.
 
-    Cells of a task that is still running are done when they are recorded: a task may take an hour.
+    Cells of a running task count as done once recorded: a task may take an hour.
     """
     store = RecordStore(options.folder)
     told: set[str] = set()
@@ -152,13 +152,13 @@ def _execute(
 
 
 def _waits_for(task: Task, pending: set[str], waiting: dict[str, list[Task]], *, else_in: list[Task]) -> None:
-    """Put ``task`` where the first model that it lacks is waited for, or, if it lacks none, into the other list."""
+    """Queue ``task`` under the first model that it lacks, or, if it lacks none, as ready."""
     key = next((key for key in task.cells[0].requires if key in pending), None)
     (else_in if key is None else waiting.setdefault(key, [])).append(task)
 
 
 def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...]:
-    """Cells of a running task of several that were recorded and not ``told`` of yet, which they are now."""
+    """Newly recorded cells of a running task, which are added to ``told``."""
     if len(task.cells) == 1:
         return ()  # a training may have its record and lack its weights
     fresh = tuple(cell for cell in task.cells if cell.key not in told and store.get(cell.key) is not None)
@@ -167,7 +167,7 @@ def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...
 
 
 def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
-    """Whose turn is first: attacks on models that are there (``whole_models``) or the trainings that others wait for.
+    """Priority: attacks on existing models (``whole_models``) or trainings that others wait for.
 
     Trainings of architectures with a control come first; long ones last.
     """
@@ -189,7 +189,7 @@ def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One run a folder at a time; the lock goes with the process, however it ends."""
+    """One run per folder at a time; the lock ends with the process in any case."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as handle:
         try:

@@ -63,7 +63,7 @@ def bind_attack(
 
 
 def targets_named(text: str, classes: Sequence[str]) -> Targets:
-    """The classes to reach: one, by name or number, or of each image the likeliest or the least likely other one.
+    """The target classes: one, by name or number, or each image's most or least likely other class.
 
     Raises:
         InputError: none of these.
@@ -89,7 +89,7 @@ def class_named(text: str, classes: Sequence[str], option: str, others: Sequence
 
 
 def check_weights(path: Path) -> None:
-    """Refuse a file that is not there, or that only unpickling could read: unpickling runs what is in it."""
+    """Refuse a missing file, or one that needs unpickling, which can execute code."""
     if path.suffix.lower() in PICKLED:
         raise InputError(
             f"{path} looks pickled and is not opened, since that could execute arbitrary code: save it with "
@@ -97,6 +97,43 @@ def check_weights(path: Path) -> None:
         )
     if not path.is_file():
         raise InputError(f"no weights at {path}: train the model first, or give another file")
+
+
+def evaluate_weights(
+    weights: Path,
+    model: str | nn.Module,
+    splits: Splits,
+    attack: partial[Tensor] | None,
+    *,
+    rate: float,
+    images: int,
+    batch_size: int,
+    device: str,
+    part: str = "test",
+    other_data: bool = False,
+    targets: Targets | None = None,
+) -> Evaluation:
+    """Load, prune and attack a model on the first ``images`` of a seeded order of one split.
+
+    Args:
+        weights: a safetensors file with the names of the model's state.
+        model: a variant of the paper, or an own model from images (N, 3, H, W) in [0, 1] to logits (N, K).
+        splits: the data; K is its number of classes.
+        attack: from ``bind_attack``.
+        rate: share of the weights to prune first, in [0, 1).
+        images, batch_size: how many images, and how many at once.
+        device: such as "cpu".
+        part: "train", "val" or "test".
+        other_data: allow images other than those named in the weights' header.
+        targets: for a targeted attack, see ``evaluate``.
+
+    Raises:
+        InputError: unknown variant, wrong weights, another number of classes, other images than the weights'.
+    """
+    net, layout = load_model(weights, model, splits, device=device, rate=rate, other_data=other_data)
+    return evaluate(
+        net, batches(splits.part(part), images, batch_size, device, layout), attack, targets=targets
+    )
 
 
 def load_model(
@@ -109,13 +146,13 @@ def load_model(
     other_data: bool = False,
     sigmoid: bool = False,
 ) -> tuple[nn.Module, torch.memory_format]:
-    """A variant of the paper, or a model of one's own, with these weights, pruned, in evaluation mode, and its layout.
+    """A variant of the paper, or an own model, with these weights, pruned, in evaluation mode, and its layout.
 
     With ``sigmoid`` its logits are left to ``own_model.under_sigmoid``, else there must be one a class.
 
     Raises:
-        InputError: unknown variant, wrong weights, another number of classes; unless ``other_data``, images that are
-            not those the weights say they were trained with.
+        InputError: unknown variant, wrong weights, another number of classes; unless ``other_data``, images other than
+            those named in the weights' header.
     """
     header = read_header(weights)
     check_model(header, weights, model if isinstance(model, str) else None, splits.classes)

@@ -1,4 +1,4 @@
-"""What a run folder holds of a plan: done, damaged, missing, in work, and what is stale and why."""
+"""The state of a plan in a run folder: done, damaged, missing, running, and stale with reasons."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``running``: whether a run holds the folder now; ``training``: label of a model in work -> epochs finished;
-    ``attacking``: label of a long attack in work -> images done."""
+    """``running``: whether a run holds the folder now; ``training``: label of a running training -> epochs finished;
+    ``attacking``: label of a running attack -> images done."""
 
     parts: list[PartStatus]
     running: bool
@@ -48,7 +48,7 @@ class RunStatus:
 
 
 def run_status(plan: Plan, folder: Path) -> RunStatus:
-    """Compare ``plan`` with what lies in ``folder``. Reads only; the run that may be going on is not disturbed."""
+    """Compare ``plan`` with what lies in ``folder``. Read-only; a running run is not disturbed."""
     store = RecordStore(folder)
     on_disk = set(store.keys())
     parts: dict[tuple[str, str], PartStatus] = {}

@@ -1,4 +1,4 @@
-"""What a worker does: the cells of one task in turn, each recorded as soon as it is done."""
+"""A worker's task: its cells in turn, each recorded as soon as it is done."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ TRAINED = ("train", "curve")  # kinds of cells that leave weights
 
 @dataclass(frozen=True)
 class Task:
-    """Cells that one worker runs in turn because they share a model; ``train`` is the cell that made it, ``others``
-    those that made other models which they ask."""
+    """Cells that one worker runs in turn because they share a model; ``train`` is its training cell, ``others`` those
+    of other models they need."""
 
     cells: tuple[Cell, ...]
     train: Cell | None
@@ -42,17 +42,17 @@ class Task:
 
 
 def task_of(cell: Cell) -> tuple[Any, ...]:
-    """What the cells of one task have in common: they share a model, and one worker runs them in turn."""
+    """The key that groups cells into a task: they share a model, and one worker runs them in turn."""
     if cell.kind == "attack":
         return cell.needs, cell.settings["prune_scope"], cell.settings["prune_rate"] > 0
     return (cell.needs, cell.kind) if cell.kind == "probe" and cell.needs else (cell.key,)
 
 
 def run_task(task: Task) -> None:
-    """Run the cells of one task and store each result as soon as it is there (in a worker process).
+    """Run the cells of one task and store each result immediately (in a worker process).
 
-    Of several processes that train together the first stores. Threads are the profile's, and everything is told to give
-    the same bits twice; both are afterwards as they were.
+    In distributed training the first process stores. The number of threads is the profile's and determinism is on; both
+    are restored afterwards.
     """
     with recorded(task.profile.threads):
         _run_cells(task)
@@ -72,7 +72,7 @@ def _run_cells(task: Task) -> None:
     for model, cells in zip(models, by_rate.values(), strict=True):
         for cell in cells:
             if cell.kind != "train" and store.get(cell.key) is not None:
-                continue  # recorded by a worker that died before it could say so
+                continue  # recorded by a worker that died before reporting
             started = time.perf_counter()
             records = _run_cell(cell, task, splits, model)
             seconds = time.perf_counter() - started

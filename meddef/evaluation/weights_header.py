@@ -1,7 +1,7 @@
-"""What weights say of themselves, in the header of their file: the model, its training and its images.
+"""The header of a weights file: the model, its training and its images.
 
-Weights judged on other images than those kept aside when they were trained give numbers that mean nothing: training
-images among the test images, other pixels. What a file says is used, or what differs from it is refused.
+Weights evaluated on images other than those held out in training give meaningless numbers: training images among the
+test images, or other pixels. The header is used, and contradictions to it are refused.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ def describe(splits: Splits, *, variant: str, seed: int, training: Mapping[str, 
 
 
 def data_of(header: Mapping[str, Any]) -> dict[str, Any]:
-    """What a header says of the images; empty where it says nothing."""
+    """The image part of a header; empty if absent."""
     data = header.get("data")
     return data if isinstance(data, dict) and data.get("dataset") in CARDS else {}
 
 
 def settings_in(header: Mapping[str, Any], weights: Path) -> DatasetSettings | None:
-    """The settings of the images that the weights were trained on; None where the header does not say.
+    """The settings of the training images; None if the header lacks them.
 
     Raises:
-        InputError: the header says something that these settings cannot be.
+        InputError: the header contains invalid settings.
     """
     data = data_of(header)
     if "split_policy" not in data:
@@ -83,7 +83,7 @@ def check_settings(
     """Refuse settings of images that are not those the weights were trained with.
 
     Raises:
-        InputError: one line that names what differs, as it was there and as it would be here.
+        InputError: one line that names each difference with both values.
     """
     data = data_of(header)
     card = CARDS.get(chosen.name)
@@ -122,7 +122,7 @@ def check_settings(
 def check_model(
     header: Mapping[str, Any], weights: Path, variant: str | None, classes: tuple[str, ...]
 ) -> None:
-    """Refuse another variant of the paper's than the weights', and classes of another meaning or order."""
+    """Refuse a variant other than the weights', and classes with other names or order."""
     known = header.get("variant")
     if variant is not None and known is not None and variant != known:
         raise InputError(f"{weights} holds the weights of {known}, not of {variant}: leave --variant out")
