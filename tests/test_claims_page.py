@@ -161,7 +161,7 @@ def test_overhead_is_the_time_that_was_measured_once_and_for_no_profile(tmp_path
     (tmp_path / "bench" / "compression.json").write_text(json.dumps(content), encoding="utf-8")
     profiles = [report(folder=tmp_path), report(folder=tmp_path)]
     name, timed = facts_bench.pruned(profiles[0])
-    assert name == "bench: d, one model, one thread of CPU, one run"
+    assert name == "bench: d, one model, one CPU thread, one run"
 
     def overhead(rates: list[float], least: float) -> str | None:
         outcome = facts_bench.overhead(timed, {"rates": rates, "least": least})
@@ -213,7 +213,7 @@ def test_every_claim_has_a_row_and_stand_ins_judge_nothing() -> None:
     assert row(found, "V-H.exceptional").measured == NOT_DECIDED  # which is not both tasks
     assert row(found, "V-H.exceptional").why == "ROCT not run"
     assert row(found, "IV-B.pgd-focused").measured == FOLLOWED
-    assert row(found, "fig16.progressive").measured == "about a picture"
+    assert row(found, "fig16.progressive").measured == "about a figure"
     again = row(found, "V-E.catastrophic")
     assert again.measured == row(found, "fig6.catastrophic").measured
 

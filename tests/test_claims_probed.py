@@ -75,7 +75,7 @@ def test_noise_over_signal_must_fall(ratio: float, seeds: int, verdict: str) -> 
     assert found.measured == verdict
     if seeds:
         assert (
-            f"perturbation behind DAAM over its input, Full DAAM {ratio:.2f} ["
+            f"perturbation after DAAM over its input, Full DAAM {ratio:.2f} ["
             in found.judged[0].outcome.words
         )
 
@@ -193,7 +193,7 @@ def test_phantoms_show_what_they_show_and_decide_nothing(
     found = judged(records, name, dataset="phantom_xray")
     assert found.measured == NOT_DECIDED
     assert found.why == "lesions are known only for phantoms"
-    assert found.judged[0].outcome.words.startswith("Phantoms decide nothing; of them: 0 of ")
+    assert found.judged[0].outcome.words.startswith("Phantoms do not decide; on them: 0 of ")
     assert judged([], name, dataset="phantom_xray").measured == NOT_TESTED
 
 

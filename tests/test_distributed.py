@@ -248,7 +248,7 @@ def test_processes_that_differ_are_refused(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Team, "agrees", lambda team, value: False)
-    with pytest.raises(InputError, match="have other images, code or settings"):
+    with pytest.raises(InputError, match="differ in images, code or settings"):
         train_cell(*tiny_plan(unbroken), Team())
     with pytest.raises(InputError, match=r"do not see the same .*put it on a disk that all of them share"):
         train_small(tmp_path, CLEAN)

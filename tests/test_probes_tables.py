@@ -39,7 +39,7 @@ def test_components_show_the_perturbation_and_its_ratio_to_the_input() -> None:
 def test_scales_are_in_order_and_shares_have_intervals() -> None:
     right = {name: [1] * 30 + [0] * 30 for name in ("1", "16", "4", "clean")}
     table = probes.bands(report(probed("bands", right)))
-    assert list(table.frame)[-4:] == ["these images, no attack", "1 px", "4 px", "16 px"]
+    assert list(table.frame)[-4:] == ["these images, clean", "1 px", "4 px", "16 px"]
     assert cell(table, "4 px") == "50.0 ± 0.0\n[37.7, 62.3]"
     assert cell(table, "n") == "60, 3 seeds"
 
@@ -48,7 +48,7 @@ def test_calibration_has_its_error_and_brier_score() -> None:
     values = {"confidence": 0.9, "right": [1] * 45 + [0] * 15, "brier": 0.4}
     both = values | {f"{name} attacked": each for name, each in values.items()}
     table = probes.calibration(report(probed("calibration", both, seeds=1)))
-    shown = [cell(table, f"attacked: {name}") for name in ("right (%)", "confidence (%)", "ECE (%)", "Brier")]
+    shown = [cell(table, f"attacked: {name}") for name in ("correct (%)", "confidence (%)", "ECE (%)", "Brier")]
     assert shown == ["75.0", "90.0", "15.0", "0.40"]
 
 
@@ -56,7 +56,7 @@ def test_visibility_turns_length_into_decibels() -> None:
     """32 px, three channels: a length of .1 of the square root of 3072 is a mean squared error of .01, 20 dB."""
     values = {"jsma ssim": 0.9876, "jsma l2": 0.1 * 3072**0.5, "jsma l0": 0.021}
     table = probes.visibility(report(probed("visibility", values, seeds=1)))
-    shown = [cell(table, name) for name in ("attack", "SSIM", "PSNR (dB)", "pixels moved (%)")]
+    shown = [cell(table, name) for name in ("attack", "SSIM", "PSNR (dB)", "pixels changed (%)")]
     assert shown == ["JSMA", "0.988", "20.0", "2.1"]
 
 

@@ -165,7 +165,7 @@ class Score:
 
     testable: Counter[str]  # by VERDICTS
     settings: Counter[str]  # followed, deviates, not recorded
-    others: Counter[str]  # about a picture, ...
+    others: Counter[str]  # about a figure, ...
     repeats: int
     printed: Counter[str]  # verdicts of the findings, of all distinct claims
 

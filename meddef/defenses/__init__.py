@@ -1,4 +1,4 @@
-"""Defences in front of or behind a classifier, each beside the attacks that break gradients of it do not stop."""
+"""Defences in front of or behind a classifier, each with the attacks that bypass its broken gradients."""
 
 from meddef.defenses.base import ATTACKERS, Blocked, Defended, Preprocessed, made_on
 from meddef.defenses.registry import DEFENSES, build_defense

@@ -1,13 +1,13 @@
-"""A classifier behind a defence, and the models that three attackers take their gradients from.
+"""A classifier behind a defence, and the gradient sources of three attackers.
 
 An attack on a defence proves nothing while its gradients are only broken (Athalye, Carlini and Wagner 2018,
-https://arxiv.org/abs/1802.00420). So each defence is judged under three attackers, side by side:
+https://arxiv.org/abs/1802.00420). So each defence is evaluated under three attackers:
 
-- naive: has the gradients that the defence hands out as it is built: none where a codec, a rounding or a classifier
-  without gradients stands in the way, one draw of the noise where it draws some;
-- adaptive: knows the defence and goes around it: straight through a step that changes little and has no gradient
+- naive: uses the defence's own gradients: none through a codec, a rounding or a classifier without gradients, one draw
+of a random defence;
+- adaptive: knows the defence and bypasses it: straight through a step that changes little and has no gradient
   (BPDA), through the mean over draws of a random one (EOT);
-- transfer: knows nothing of it, and attacks the classifier without it.
+- transfer: ignores it, and attacks the bare classifier.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from meddef.attacks import contract
 from meddef.errors import InputError
 
-BEYOND = 0.01  # how far outside [0, 1] a probe of a gradient may step
+BEYOND = 0.01  # tolerance outside [0, 1] for a gradient probe
 ATTACKERS = ("naive", "adaptive", "transfer")
 
 
 class Defended(nn.Module):
     """Images (N, C, H, W) in [0, 1] to the outputs of the defended system, (N, K).
 
-    Any attack takes ``seen_by(attacker)``, a model too. The system itself has the adaptive gradient where it has one;
-    votes of a smoothed classifier have none, and are refused.
+    Attacks use ``seen_by(attacker)``, also a model. The system itself has the adaptive gradient if it exists; the votes
+    of a smoothed classifier have none, and are refused.
     """
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -59,7 +59,7 @@ class Defended(nn.Module):
 
 
 class Preprocessed(Defended):
-    """A classifier behind ``transform``, whose gradient is taken to be that of something near it (BPDA)."""
+    """A classifier behind ``transform``, whose gradient is approximated (BPDA)."""
 
     @abstractmethod
     def transform(self, images: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Preprocessed(Defended):
         return logits
 
     def back(self, gradient: Tensor) -> Tensor:
-        """The gradient at the images (N, C, H, W) from that at what ``transform`` made of them: as if of nothing."""
+        """The gradient at the images (N, C, H, W) from that at the transformed ones: the identity."""
         return gradient
 
 
@@ -105,7 +105,7 @@ class Blocked(nn.Module):
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The value of ``changed``, to ``images`` the gradient that ``back`` makes of its own."""
+    """The value of ``changed``, with ``back`` of its gradient for ``images``."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, changed: Tensor, back: Callable[[Tensor], Tensor]) -> Tensor:
@@ -118,7 +118,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def made_on(source: nn.Module, attack: Callable[..., Tensor]) -> partial[Tensor]:
-    """``attack`` for ``meddef.evaluation.evaluate`` that asks ``source`` in place of the model that is judged.
+    """``attack`` for ``meddef.evaluation.evaluate`` that queries ``source`` instead of the evaluated model.
 
     >>> evaluate(defended, loader, made_on(defended.seen_by("transfer"), partial(pgd, eps=8 / 255, ...)))
     """

@@ -12,7 +12,7 @@ class BitDepth(Preprocessed):
     """Pixels rounded to 2^bits evenly spaced values in [0, 1]; rounding has a gradient of zero.
 
     Raises:
-        InputError: ``bits`` is no whole number of at least 1.
+        InputError: ``bits`` is not a whole number of at least 1.
     """
 
     def __init__(self, classifier: nn.Module, *, bits: int = 4) -> None:

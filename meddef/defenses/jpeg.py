@@ -26,15 +26,15 @@ LUMINANCE = (  # steps of quantization at quality 50 (ISO/IEC 10918-1, table K.1
 
 
 class Jpeg(Preprocessed):
-    """Images are written as JPEG files of ``quality`` and read again, by OpenCV's codec: 8 bits, one or three channels,
-    on the processor, wherever the images are.
+    """Images are encoded as JPEG of ``quality`` and decoded by OpenCV's codec: 8 bits, one or three channels, always on
+    the CPU.
 
     A codec has no gradient. The adaptive attacker's goes through the cosine transform of each 8 x 8 block, where JPEG
-    rounds, and is divided there by the step of rounding: what is rounded coarsely is of little use. (Of 32 chest
-    X-rays before a clean ResNet18, ε = 8/255, 40 steps, that left 16 % right where the identity left 25 %.)
+    rounds, and is divided there by the rounding step: coarsely rounded frequencies are of little use. (For 32 chest
+    X-rays and a clean ResNet18, ε = 8/255, 40 steps, accuracy was 16 %, with the identity 25 %.)
 
     Raises:
-        InputError: ``quality`` is no whole number from 1 to 100; images that have neither one nor three channels.
+        InputError: ``quality`` is not a whole number from 1 to 100; images with neither one nor three channels.
     """
 
     def __init__(self, classifier: nn.Module, *, quality: int = 75) -> None:

@@ -1,12 +1,12 @@
 """Feature transform and PCA (Vasan and Hammoudeh 2024, https://doi.org/10.1016/j.cobme.2024.100561).
 
-Public are the abstract and what the MedDef paper's Table 5 says: a network fine-tuned on the original images gives
-features; PCA makes fewer of them; a classifier (XGBoost) is trained on those of original and of attacked images.
+Known are the abstract and the MedDef paper's Table 5: a network fine-tuned on the original images gives features; PCA
+reduces them; a classifier (XGBoost) is trained on those of original and attacked images.
 
-Decided here, where that leaves it open: features are the input of the network's last linear layer (any network of this
+Choices made here: features are the input of the network's last linear layer (any network of this
 package, in place of ResNet152V2); ``components`` of PCA (64 at most); attacked images are made on the network by PGD
 with ten steps at ``eps``; and the classifier is logistic regression, since gradient-boosted trees have no gradient for
-an adaptive attack to follow. An attacker without regard for the defence has none either: as trees would give none.
+an adaptive attack to follow. The naive attacker has no gradient either, as with trees.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class PcaFeatures(Defended):
     """Logistic regression on principal components of a network's features; its gradient is exact.
 
     Args:
-        classifier: a network with a linear layer at its end; it stays as it is.
+        classifier: a network with a final linear layer; unchanged.
         images, labels: (N, C, H, W) in [0, 1] and (N,), of the training images.
         components: principal components that are kept; fewer where features or images are fewer.
         eps: radius of the attacked images in training, in pixel units; 0 trains on original ones alone.
         seed: of the attack's random starts.
 
     Raises:
-        InputError: no linear layer, or bad images and labels.
+        InputError: no linear layer, or invalid images and labels.
     """
 
     mean: Tensor
@@ -98,9 +98,9 @@ class PcaFeatures(Defended):
 
 
 def _logistic(features: Tensor, labels: Tensor) -> nn.Linear:
-    """Softmax regression (N, D) -> (N, K) with a small penalty, by L-BFGS from zero: no random number."""
+    """Softmax regression (N, D) -> (N, K) with a small penalty, by L-BFGS from zero, deterministic."""
     head = nn.utils.skip_init(nn.Linear, features.shape[1], int(labels.max()) + 1).to(features)
-    scale = features.std().clamp(min=1e-6)  # so that one penalty and one step fit every network
+    scale = features.std().clamp(min=1e-6)  # so that one penalty and step size suit every network
     with torch.no_grad():
         head.weight.zero_()
         head.bias.zero_()

@@ -1,4 +1,4 @@
-"""The defences by name, and where each comes from."""
+"""The defences by name, with their sources."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOURCES: dict[str, str] = {
     "pca": "after Vasan & Hammoudeh 2024, https://doi.org/10.1016/j.cobme.2024.100561",
     "smoothing": "Cohen et al. 2019, https://arxiv.org/abs/1902.02918",
 }
-_FITTED = ("images", "labels")  # what a defence learns from
+_FITTED = ("images", "labels")  # training data of a defence
 
 
 def settings_of(name: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def settings_of(name: str) -> dict[str, Any]:
 
 
 def check_defense(name: str, given: Mapping[str, Any]) -> None:
-    """Refuse an unknown defence and a setting that it does not take; the range of a setting is the defence's business.
+    """Refuse an unknown defence and a setting that it does not take; the defence checks the range.
 
     Raises:
         InputError: one line.
@@ -54,7 +54,7 @@ def check_defense(name: str, given: Mapping[str, Any]) -> None:
 
 
 def is_fitted(name: str) -> bool:
-    """Whether the defence learns from training images."""
+    """Whether the defence is fitted on training images."""
     return "images" in signature(DEFENSES[name]).parameters
 
 
@@ -73,7 +73,7 @@ def build_defense(
         training: images (N, C, H, W) and labels (N,) for a defence that is fitted; ignored by others.
 
     Raises:
-        InputError: unknown defence or setting, a value out of range, no training images for one that learns.
+        InputError: unknown defence or setting, a value out of range, no training images for a fitted one.
     """
     check_defense(name, settings or {})
     fitted: dict[str, Any] = {}

@@ -1,10 +1,9 @@
 """Randomized smoothing (Cohen, Rosenfeld and Kolter 2019, https://arxiv.org/abs/1902.02918).
 
 The smoothed classifier predicts the most frequent prediction on the image plus Gaussian noise.
-It holds within an L2 radius, which ``certify`` bounds from below. The classifier must be trained with that noise
-(augmentation "noise_12" or "noise_25" of ``meddef.training``); one that was not gives little but abstentions. Noisy
-images are clipped to [0, 1], here and in training, as images are everywhere in this package; to the proof the clipping
-is a first layer of the classifier.
+The prediction holds within an L2 radius, which ``certify`` bounds from below. The classifier must be trained with that
+noise (augmentation "noise_12" or "noise_25" of ``meddef.training``); otherwise it mostly abstains. Noisy images are
+clipped to [0, 1], here and in training; for the proof the clipping is a first layer of the classifier.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from meddef.errors import InputError
 from meddef.module_state import evaluating
 
 ABSTAIN = -1
-_AT_ONCE = 8  # noisy copies of each image in one question; the noise depends on it
+_AT_ONCE = 8  # noisy copies of each image per forward pass; the noise depends on it
 
 
 class Smoothed(Defended):
     """The majority vote over ``samples`` draws of noise: minus the share of votes for other classes (N, K).
 
     The naive attacker has the gradient of one draw, the adaptive one that of the mean probability over ``draws`` (EOT;
-    Salman et al. 2019, https://arxiv.org/abs/1906.04584); neither sees the noise of the vote. Noise belongs to the
-    image and the seed (``meddef.attacks.randomness``): another image, as after a step of an attack, has another.
+    Salman et al. 2019, https://arxiv.org/abs/1906.04584); neither sees the noise of the vote. Noise is derived from the
+    image and the seed (``meddef.attacks.randomness``) and changes with every step of an attack.
 
     Raises:
-        InputError: ``sigma`` is not positive, ``samples`` or ``draws`` no whole number of at least 1.
+        InputError: ``sigma`` is not positive, ``samples`` or ``draws`` not a whole number of at least 1.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class Smoothed(Defended):
 
     @torch.no_grad()
     def votes(self, images: Tensor, samples: int, stream: str) -> Tensor:
-        """How many of ``samples`` noisy copies of each image (N, C, H, W) get each class, int64 (N, K)."""
+        """Votes of ``samples`` noisy copies of each image (N, C, H, W) per class, int64 (N, K)."""
         counts: Tensor | None = None
         numbers = randomness(images, None, self.seed, f"smoothing {stream}")
         for first in range(0, samples, _AT_ONCE):
@@ -78,8 +77,8 @@ class Smoothed(Defended):
         return counts
 
     def predict(self, images: Tensor, *, alpha: float = 0.001) -> Tensor:
-        """PREDICT: the class of the vote, int64 (N,), or ``ABSTAIN`` where the two leading classes are too close for
-        it to be the smoothed classifier's with probability 1 - ``alpha`` (two-sided binomial test)."""
+        """PREDICT: the class of the vote, int64 (N,), or ``ABSTAIN`` where the two leading classes are too close to
+        decide with probability 1 - ``alpha`` (two-sided binomial test)."""
         with evaluating(self):
             votes = self.votes(images, self.samples, "predict")
         first, second = votes.topk(2, 1).values.T.cpu().numpy()
@@ -89,17 +88,17 @@ class Smoothed(Defended):
     def certify(
         self, images: Tensor, *, chosen_from: int = 100, samples: int = 1000, alpha: float = 0.001
     ) -> Certificates:
-        """CERTIFY: class and L2 radius that hold with probability 1 - ``alpha`` an image.
+        """CERTIFY: class and L2 radius that hold with probability 1 - ``alpha`` per image.
 
         Args:
             images: (N, C, H, W) in [0, 1].
             chosen_from: draws from which the class is chosen (n0 of the paper).
-            samples: other draws, that bound its probability from below (n; the paper takes 100,000). With n draws no
+            samples: further draws, which bound its probability from below (n; the paper uses 100,000). With n draws no
                 radius is larger than sigma times the normal quantile of alpha^(1/n).
             alpha: probability of a certificate that is wrong, in (0, 1).
 
         Raises:
-            InputError: ``alpha`` out of range, ``chosen_from`` or ``samples`` below 1, bad images or answers.
+            InputError: ``alpha`` out of range, ``chosen_from`` or ``samples`` below 1, invalid images or outputs.
         """
         contract.check_at_least(chosen_from, 1, "chosen_from")
         contract.check_at_least(samples, 1, "samples")
@@ -128,14 +127,14 @@ class Certificates:
 
 
 def lower_bound(hits: Tensor, n: int, alpha: float) -> Tensor:
-    """One-sided Clopper-Pearson bound, float64 (N,), of a share from ``hits`` (N,) of ``n``: the share lies below it
-    with a chance of ``alpha`` at most."""
+    """One-sided Clopper-Pearson bound, float64 (N,), of a share from ``hits`` (N,) of ``n``: the true share lies below
+    it with probability at most ``alpha``."""
     some = hits.double().clamp(min=1).numpy()
     return torch.where(hits > 0, torch.from_numpy(betaincinv(some, n - some + 1, alpha)), 0.0)
 
 
 class _MeanOverDraws(nn.Module):
-    """log of the mean probability over draws of noise, (N, K): its cross-entropy is that of the smoothed answer."""
+    """log of the mean probability over draws of noise, (N, K): its cross-entropy is that of the smoothed prediction."""
 
     def __init__(self, smoothed: Smoothed, draws: int) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ def certified(report: Report) -> SvgFigure:
     if not rows:
         return style.message("This profile certifies no smoothed model.")
     numbers = pd.DataFrame(rows)
-    figure, panels = _panels(report, numbers, "right (%)", "L2 radius")
+    figure, panels = _panels(report, numbers, "certified accuracy (%)", "L2 radius")
     for panel, ours in panels:
         for colour, ((model, seed), lines) in enumerate(ours.groupby(["model", "seed"], sort=False)):
             proven, attacked = (lines[lines["what"] == what] for what in ("certified", "attacked"))

@@ -1,4 +1,4 @@
-"""The five models of the paper, four controls, and a rival's. Images in [0, 1] in, logits out."""
+"""The five models of the paper, four controls, and one competing model. Images in [0, 1] in, logits out."""
 
 from meddef.models.binary import Binary
 from meddef.models.defense import AFD, MFE, MSF, DefenseModule

@@ -16,8 +16,8 @@ CHANNELS = 512
 def resnet18_backbone(num_classes: int, *, pretrained: bool) -> ResNet:
     """Torchvision's ResNet18 with a fresh head of ``num_classes`` logits.
 
-    ``pretrained=True`` loads torchvision's ImageNet weights (a download of 45 MB the first time).
-    Raises ``InputError`` where they cannot be had.
+    ``pretrained=True`` loads torchvision's ImageNet weights (a download of 45 MB the first time). Raises ``InputError``
+    where they are unavailable.
     """
     if not pretrained:
         return resnet18(num_classes=num_classes)

@@ -1,7 +1,7 @@
 """ResNet18 with CBAM (Woo et al. 2018, https://arxiv.org/abs/1807.06521), for the rival "Pruning + CBAM Attention".
 
-The MedDef paper's Table 5 names Chen et al. 2021 for it. What is built of it here is attention from public parts, in
-this network; it is pruned as every other one, by ``meddef.pruning``.
+The MedDef paper's Table 5 names Chen et al. 2021 for it. Reproduced here is its attention, from public parts, in this
+network; it is pruned like every other, by ``meddef.pruning``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def pointwise(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def depthwise(channels: int, kernel_size: int) -> nn.Conv2d:
-    """One filter a channel, size kept, with bias."""
+    """One filter per channel, same size, with bias."""
     return nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
 
 
@@ -29,7 +29,7 @@ def conv_bn_relu(convolution: nn.Conv2d) -> nn.Sequential:
 class AFD(nn.Module):
     """Adversarial Feature Detection: x + Cleaner(x * gate(x)), gate in (0, 1).
 
-    The paper prints BN(ReLU(Conv1(x))); this takes ReLU(BN(Conv1(x))), the order of its other blocks. Both have the
+    The paper prints BN(ReLU(Conv1(x))); this uses ReLU(BN(Conv1(x))), the order of its other blocks. Both have the
     same number of parameters.
     """
 
@@ -58,7 +58,7 @@ class MFE(nn.Module):
 
 
 class MSF(nn.Module):
-    """Multi-Scale Feature analysis: F([x, S2(x), S4(x), S8(x)]), S_s pooled to s x s and brought back to x's size."""
+    """Multi-Scale Feature analysis: F([x, S2(x), S4(x), S8(x)]), S_s pooled to s x s and upsampled to x's size."""
 
     SCALES = (2, 4, 8)
 

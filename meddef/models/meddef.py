@@ -17,13 +17,13 @@ from meddef.models.cbam import cbam_resnet18
 from meddef.models.defense import DefenseModule
 
 VARIANTS = variants("paper")
-CAPACITY_CONTROLS = variants("size")  # what the full model has beside its components
+CAPACITY_CONTROLS = variants("size")  # of the full model besides its components
 RIVALS = variants("rival")  # architectures of other defences
 KNOWN_VARIANTS = tuple(catalogue.VARIANTS)
 
 
 def components_of(variant: str) -> tuple[str, ...] | None:
-    """Which of "afd", "mfe", "msf" the DefenseModule of a variant holds; None where it has no DefenseModule."""
+    """Which of "afd", "mfe", "msf" are in the DefenseModule of a variant; None without a DefenseModule."""
     return catalogue.VARIANTS[variant].components if variant in catalogue.VARIANTS else None
 
 
@@ -81,7 +81,7 @@ class MedDef(nn.Module):
 
 
 class Normalized(nn.Module):
-    """A network with its standardisation in front, so that images stay in [0, 1] everywhere outside."""
+    """A network preceded by its standardisation, so that images are in [0, 1] everywhere outside."""
 
     mean: Tensor
     std: Tensor
@@ -117,8 +117,8 @@ def build_model(
             MedDef without its DefenseModule; of ``SINGLE``: "afd_only" or
             "mfe_only", MedDef with that component alone; of ``RIVALS``: "cbam", ResNet18 with CBAM.
         num_classes: K >= 2 logits.
-        mean, std: of the training pixels in [0, 1]; one number, or one a channel. Applied inside the model.
-        dropout: rate before the head, in [0, 1). The ResNet18 baseline has none, nor has "cbam".
+        mean, std: of the training pixels in [0, 1]; one number, or one per channel. Applied inside the model.
+        dropout: rate before the head, in [0, 1). The ResNet18 baseline and "cbam" have none.
         pretrained: ImageNet weights for the backbone.
         channels: of the images, 1 or 3. With 1 it begins as the model of three does, given a grey image three times.
 
@@ -126,8 +126,7 @@ def build_model(
         A module from images (N, channels, H, W) in [0, 1], H and W >= 32, to logits (N, K).
 
     Raises:
-        InputError: unknown variant, K < 2, other channels, std not positive, dropout out of range, weights not to be
-            had.
+        InputError: unknown variant, K < 2, std not positive, dropout out of range, weights unavailable.
     """
     if variant not in KNOWN_VARIANTS:
         raise InputError(f"unknown model variant '{variant}': use one of {', '.join(KNOWN_VARIANTS)}")

@@ -12,15 +12,15 @@ from meddef.attacks.reach import step_size
 from meddef.module_state import evaluating
 from meddef.settings import ModelProbe
 
-MIDDLE = 0.5  # of the perturbation's coordinate: where nothing is moved
+MIDDLE = 0.5  # of the perturbation's coordinate: zero perturbation
 
 
 class Confined(nn.Module):
-    """What ``model`` says of ``images`` plus a perturbation z: (N, C, h, w) in [0, 1] -> logits (N, K).
+    """``model`` on ``images`` plus a perturbation z: (N, C, h, w) in [0, 1] -> logits (N, K).
 
     z in [0, 1] stands for -``eps`` to ``eps``, constant over squares of ``factor`` pixels, and zero where ``mask``
-    (N, 1, H, W) is False. So the ball of radius 1/2 around z = 1/2 is all that the attacker may do, and any attack on
-    this module is one on ``model`` within it: as an attack with ART's ``mask``, but for any confinement.
+    (N, 1, H, W) is False. The ball of radius 1/2 around z = 1/2 is thus the attacker's threat model, and any attack on
+    this module is one on ``model`` within it: like ART's ``mask``, but for any confinement.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Confined(nn.Module):
 
     @property
     def start(self) -> Tensor:
-        """The z at which no pixel is moved, of the smallest size that covers the images."""
+        """The z of zero perturbation, of the smallest size that covers the images."""
         height, width = (-(-side // self.factor) for side in self.images.shape[-2:])
         return self.images.new_full((*self.images.shape[:2], height, width), MIDDLE)
 
     def at(self, z: Tensor) -> Tensor:
-        """The images (N, C, H, W) that z stands for, within eps, but for rounding, and [0, 1]."""
+        """The images (N, C, H, W) of z, within eps (up to rounding) and [0, 1]."""
         squares = z.repeat_interleave(self.factor, -2).repeat_interleave(self.factor, -1)
         moved = self.eps * (2 * squares[..., : self.images.shape[-2], : self.images.shape[-1]] - 1)
         return (self.images + moved * self.inside).clamp(self.low, self.high)
@@ -62,11 +62,11 @@ def confined(
     factor: int = 1,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """``images`` after PGD that may do what ``Confined`` says, within eps and [0, 1] exactly.
+    """``images`` after PGD confined as in ``Confined``, within eps and [0, 1] exactly.
 
-    It takes as many steps, and as long ones, as ``attacked`` does.
+    Number and size of steps are as in ``attacked``.
 
-    Starts are drawn for the batch: z is the same for every image, and so would be a start that belongs to it.
+    Starts are drawn for the batch: z is the same for every image, and so would be a start derived from it.
     """
     inner = Confined(model, images, rule.eps, factor=factor, mask=mask)
     size = step_size(rule.eps, rule.steps) * MIDDLE / rule.eps

@@ -1,10 +1,10 @@
-"""What becomes of a perturbation on its way through AFD, MFE, MSF and the whole DAAM.
+"""Propagation of a perturbation through AFD, MFE, MSF and the whole DAAM.
 
 Definitions. With f a component's output and x' the image x under PGD, its relative perturbation is
 |f(x') - f(x)| / |f(x)| (L2 over channels and positions), noise over signal: a component suppresses a perturbation, or
 amplifies features relative to it, if the relative perturbation of its output is less than that of its input, which is
 the backbone's feature map for all of them. "high" is the share of the perturbation's power above half the Nyquist
-frequency, over channels: radial frequency above 1/4 cycle a position, from the discrete Fourier transform. A feature
+frequency, over channels: radial frequency above 1/4 cycle per position, from the discrete Fourier transform. A feature
 map of 2 x 2 positions has one frequency below, the mean. The measure of noise amplification over layers is that of
 Liao et al. 2018, "Defense against adversarial attacks using high-level representation guided denoiser", Fig. 2; the
 spectrum that of Yin et al. 2019, "A Fourier perspective on model robustness", of a feature map for that of an image.
@@ -22,7 +22,7 @@ from meddef.models.defense import DefenseModule
 from meddef.probes.attacking import attacked, logits_of
 from meddef.settings import ModelProbe
 
-HALF_NYQUIST = 0.25  # cycles a position
+HALF_NYQUIST = 0.25  # cycles per position
 WHOLE, BEFORE = "daam", "in"
 
 
@@ -45,7 +45,7 @@ def measure(
 
 @contextmanager
 def watching(defense: DefenseModule) -> Iterator[dict[str, Tensor]]:
-    """Name -> what went into the module, came out of it and of each of its components in the last pass."""
+    """Name -> input and output of the module, and outputs of its components, in the last pass."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:

@@ -3,8 +3,8 @@
 A scale is a perturbation that is constant over squares of so many pixels (1: any perturbation), as the low-frequency
 attacks of Guo et al. 2019, "Low frequency adversarial perturbation", and Sharma et al. 2019, "On the effectiveness of
 low frequency perturbations", by construction rather than by projection. Regions are those of phantoms, whose lesions
-are known; only images that show one are attacked. An attacker confined to few pixels can do less whatever these show:
-the share of the image in the lesion is recorded beside.
+are known; only images with a lesion are attacked. An attacker confined to few pixels is weaker whatever they show: the
+lesion's share of the image is recorded too.
 """
 
 from __future__ import annotations

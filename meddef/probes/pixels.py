@@ -1,7 +1,7 @@
-"""Brightness, contrast and noise of images before and after preprocessing, and how far lesions stand out.
+"""Brightness, contrast and noise of images before and after preprocessing, and visibility of lesions.
 
 Brightness and contrast are the mean and the standard deviation of an image's pixels. Noise is estimated from its second
-differences (Immerkaer 1996, "Fast noise variance estimation"), which takes fine structure for noise: an upper bound.
+differences (Immerkaer 1996, "Fast noise variance estimation"), which counts fine structure as noise: an upper bound.
 A lesion's visibility is its contrast-to-noise ratio: |mean in the lesion - mean in the ring around it| over the noise.
 Brightness, contrast and noise are in grey levels of 255.
 """
@@ -19,7 +19,7 @@ def measure(before: np.ndarray, after: np.ndarray, masks: np.ndarray | None = No
     """Of images uint8 (N, H, W), or of the luma of (N, H, W, 3), and where lesions are known of masks bool (N, H, W):
     "noise before", ... (N,) each.
 
-    "lesion before" and "lesion after" are NaN for images that show none.
+    "lesion before" and "lesion after" are NaN for images without lesion.
     """
     found = {}
     for when, given in (("before", before), ("after", after)):

@@ -1,4 +1,4 @@
-"""The probes by name: told to the program here and, with their settings, in ``meddef.settings.ProbesSettings``."""
+"""The probes by name, registered here and, with their settings, in ``meddef.settings.ProbesSettings``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ class Probe:
     """A measurement on a model.
 
     Attributes:
-        measure: of a model, images (N, 3, H, W), labels (N,), the settings, and what else is known of the images by
-            name; one number per image by name, (N,), NaN where there is none.
-        rule: what its settings are.
-        on_phantoms: it needs to know what was drawn.
+        measure: function of a model, images (N, 3, H, W), labels (N,), the settings, and further image data by name;
+            one number per image by name, (N,), NaN where there is none.
     """
 
     measure: Callable[..., Mapping[str, Tensor]]

@@ -1,7 +1,7 @@
 """Does a model rely on shortcuts? Phantoms of the same patient with one thing changed.
 
-Of each phantom (``meddef.data.draw_phantoms``) the letter at the side of the X-ray is taken out or put on the other
-side, the lesion is taken out, and the outer tenth of the image is blanked with its mean. A model without shortcuts
+Of each phantom (``meddef.data.draw_phantoms``) the letter at the side of the X-ray is removed or moved to the other
+side, the lesion is removed, and the outer tenth of the image is blanked with its mean. A model without shortcuts
 (Geirhos et al. 2020, "Shortcut learning in deep neural networks"; on letters DeGrave et al. 2021, "AI for radiographic
 COVID-19 detection selects shortcuts over signal") changes its prediction with the lesion and not with the rest.
 """
@@ -22,7 +22,7 @@ def measure(
     model: nn.Module, images: Tensor, labels: Tensor, rule: ShortcutsProbe, drawn: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """1 where the prediction changes, (N,): "border" and each name of ``drawn``, which holds the changed images (N, H,
-    W), uint8. NaN where there was nothing to change."""
+    W), uint8. NaN where nothing could be changed."""
     before = logits_of(model, images).argmax(1)
     grey = {name: each[:, None].to(images).div(255).expand_as(images) for name, each in drawn.items()}
     changed = grey | {"border": without_border(images)}
@@ -36,7 +36,7 @@ def _moved(model: nn.Module, images: Tensor, changed: Tensor, before: Tensor) ->
 
 
 def without_border(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) whose outer tenth is its mean, of each image and channel."""
-    border = torch.from_numpy(border_mask(images.shape[2:])).to(images.device)
+    """Images (N, C, H, H) with the outer tenth set to its mean, per image and channel."""
+    border = torch.from_numpy(border_mask(images.shape[-1])).to(images.device)
     mean = (images * border).sum((2, 3), keepdim=True) / border.sum()
     return torch.where(border, mean, images)

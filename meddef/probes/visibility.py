@@ -1,8 +1,8 @@
-"""How visible an attack is: structural similarity, L2 and L0 of attacked images.
+"""Visibility of an attack: structural similarity, L2 and L0 of attacked images.
 
 SSIM: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", with their window
-(Gaussian, 11 x 11, standard deviation 1.5), constants and border (windows that lie within the image). A dozen lines
-here save a dependency; the tests compare them with scikit-image's. PSNR follows from L2 (``meddef.statistics.psnr``).
+(Gaussian, 11 x 11, standard deviation 1.5), constants and border (windows that lie within the image). Implemented here
+to avoid a dependency; the tests compare with scikit-image. PSNR follows from L2 (``meddef.statistics.psnr``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ C1, C2 = 0.01**2, 0.03**2  # of images in [0, 1]
 def measure(
     model: nn.Module, images: Tensor, labels: Tensor, rule: VisibilityProbe, drawn: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Of each attack "ssim", "l2" (pixel units, all channels) and "l0" (share of pixels moved), (N,): "jsma ssim"."""
+    """Of each attack "ssim", "l2" (pixel units, all channels) and "l0" (share of changed pixels), (N,): "jsma ssim"."""
     found: dict[str, Tensor] = {}
     for name, given in rule.attacks.items():
         takes = signature(ATTACKS[name].func).parameters

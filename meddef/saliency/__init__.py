@@ -1,6 +1,7 @@
 """Grad-CAM and its evaluation: location, faithfulness and stability of saliency.
 
-The maps come from the grad-cam package. On phantoms the lesion is known, so that "focus on the pathology" is a number.
+The maps come from the grad-cam package. On phantoms the lesion is known, so that "focus on the pathology" can be
+measured.
 """
 
 from meddef.saliency.agreement import rank_correlation, top_overlap

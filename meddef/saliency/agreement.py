@@ -1,4 +1,4 @@
-"""How alike two maps are: of an image and of the same image attacked, say."""
+"""Similarity of two maps, such as of an image before and after an attack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def top_overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Overlap (intersection over union, in [0, 1]) of the hottest fifth of two maps (H, W). NaN: a flat map."""
+    """Overlap (intersection over union, in [0, 1]) of the top fifth of two maps (H, W). NaN: a flat map."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     a, b = _top(one), _top(other)
@@ -24,7 +24,7 @@ def top_overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _top(heat: np.ndarray) -> np.ndarray:
-    """Bool (H * W,): the hottest fifth; of equal heats the first in reading order."""
+    """Bool (H * W,): the top fifth; ties in reading order."""
     chosen = np.zeros(heat.size, dtype=bool)
     chosen[np.argsort(-heat.ravel(), kind="stable")[: round(TOP * heat.size)]] = True
     return chosen

@@ -23,7 +23,7 @@ STRIDES = {
     "layer4": 32,
 }  # pixels of the image a position of the stage
 MAP_SIZE = 16
-LEAST_IMAGES = 5  # in a mean, so that it shows no single one
+LEAST_IMAGES = 5  # in a mean, so that it shows no single image
 
 
 def target_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -31,7 +31,7 @@ def target_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     or a ResNet, else the module of that path, such as "features.12"; a module of the model is itself.
 
     Raises:
-        InputError: the model has no such layer; some of those that it has are named.
+        InputError: the model has no such layer; the message names some that exist.
     """
     if isinstance(layer, nn.Module):
         if not any(layer is module for module in model.modules()):
@@ -62,8 +62,8 @@ def grad_cam(
     grad-cam subtracts each map's minimum after the ReLU: uniform saliency counts as none, also in the shares measured
     here.
 
-    Frozen models have maps too, and so have calls under ``torch.no_grad()``. The modes of the model's layers and its
-    parameters' gradients are left as they were found, also after an error.
+    It works for frozen models and under ``torch.no_grad()``. The modes of the model's layers and its parameters'
+    gradients are restored, also after an error.
 
     Args:
         model: returns logits (N, K).
@@ -87,7 +87,7 @@ def grad_cam(
     if not len(images):
         return np.zeros((0, *images.shape[2:]), np.float32)
     with evaluating(model), torch.inference_mode(False), torch.enable_grad():
-        images = images.detach().clone()  # a model may write into what it is given
+        images = images.detach().clone()  # a model may write into its input
         logits, seen = _seen(model, chosen, images[:1].clone())
         if seen.ndim != 4:
             raise InputError(
@@ -98,10 +98,10 @@ def grad_cam(
             if targets is None
             else [ClassifierOutputTarget(t) for t in _classes(targets, images, logits)]
         )
-        if not seen.requires_grad:  # frozen up to here: the way to the layer begins at the images
+        if not seen.requires_grad:  # frozen up to here: the gradient path starts at the images
             images = images.requires_grad_()
         cam = GradCAM(model, [chosen])
-        try:  # its own "with" takes an IndexError of the model for its end
+        try:  # its context manager swallows an IndexError of the model
             maps: np.ndarray = cam(input_tensor=images, targets=wanted)
         finally:
             cam.activations_and_grads.release()
@@ -132,22 +132,22 @@ def _classes(targets: torch.Tensor | int, images: torch.Tensor, logits: torch.Te
     return known
 
 
-def random_maps(count: int, size: Size, *, layer: str, seed: int) -> np.ndarray:
-    """Noise as coarse as the maps of ``layer`` and enlarged in the same way: float32 (count, H, W) in [0, 1]."""
-    height, width = sides(size)
-    coarse = [max(2, math.ceil(side / STRIDES[layer])) for side in (height, width)]
-    noise = np.random.default_rng(seed).random((count, *coarse), dtype=np.float32)
-    return np.stack([cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR) for grid in noise])
+def random_maps(count: int, size: int, *, layer: str, seed: int) -> np.ndarray:
+    """Noise with the resolution of the maps of ``layer``, upsampled in the same way: float32 (count, size, size) in [0,
+    1]."""
+    side = max(2, math.ceil(size / STRIDES[layer]))
+    noise = np.random.default_rng(seed).random((count, side, side), dtype=np.float32)
+    return np.stack([cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in noise])
 
 
 def small(heat: np.ndarray) -> list[list[float]]:
-    """A map (H, W), area-averaged to 16 x 16 and rounded to thousandths, as records keep it."""
+    """A map (H, W), area-averaged to 16 x 16 and rounded to three decimals, as stored in records."""
     averaged = cv2.resize(heat, (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
     return np.round(averaged.astype(float), 3).tolist()
 
 
 def class_means(heats: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    """The mean map of each class that has at least five images; of fewer it could show a single image.
+    """The mean map of each class with at least five images; of fewer it could reveal a single image.
 
     Args:
         heats: (N, H, W) in [0, 1], zero maps included; labels: (N,), the true classes.

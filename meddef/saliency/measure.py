@@ -1,4 +1,4 @@
-"""All that is recorded of one model's maps: one row per image of numbers, and one mean map per class."""
+"""The record of one model's maps: one row of numbers per image, and one mean map per class."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def in_turn(labels: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """``candidates`` (indices into ``labels``), classes in turn, so that the first few show one of each."""
+    """``candidates`` (indices into ``labels``), classes in turn, so that the first few cover all classes."""
     rank = np.zeros(len(candidates), dtype=int)
     for label in np.unique(labels[candidates]):
         members = labels[candidates] == label
@@ -44,14 +44,14 @@ def measure_saliency(
     device: str = "cpu",
     keep_maps: bool = False,
 ) -> dict[str, list[Row]]:
-    """Grad-CAM of some images of ``test``, and what can be measured about it, in evaluation mode.
+    """Grad-CAM of some images of ``test`` and its measures, in evaluation mode.
 
     Args:
-        model: images (N, C, H, W) in [0, 1] to logits (N, K); every layer keeps the mode it has.
+        model: images (N, 3, H, W) in [0, 1] to logits (N, K); the mode of every layer is restored.
         test: of which the first ``settings.images`` with a lesion are measured, classes in turn; where no lesion is
             known, the first of a seeded order. Of the latter are the mean maps too.
         masks: (N, H, H) bool, where the lesion is; None if unknown.
-        keep_maps: keep the maps of the first three images. Only for drawn images: a map is a picture of one image.
+        keep_maps: keep the maps of the first three images. Only for phantoms: a map reveals its image.
 
     Returns:
         "class_maps", as ``class_means`` gives them, and "images", one row per image: index, label, prediction;

@@ -1,9 +1,9 @@
 """Deletion and insertion (Petsiuk et al. 2018, RISE, https://arxiv.org/abs/1806.07421): is saliency faithful?
 
-Pixels are taken from the image, or put back into it, in the order of the map, hottest first. A map that points at what
-the model uses has a low area under the curve of deletion and a high one of insertion. What takes a pixel's place is the
-blurred image in both: black or mean pixels would add edges, to which the model would respond. The control
-is the same with random maps that are as coarse as Grad-CAM's: scattered single pixels would be another sort of damage.
+Pixels are removed from the image, or restored, in order of saliency. A map faithful to the model has a low area under
+the deletion curve and a high one under the insertion curve. Removed pixels are replaced by the blurred image: black or
+mean pixels would add edges, to which the model would respond. The baseline uses random maps with Grad-CAM's resolution:
+scattered single pixels would be another kind of damage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from meddef.module_state import evaluating
 
-BLUR = 0.1  # standard deviation of the blur, as a share of the image's side: nothing as small as a lesion is left
+BLUR = 0.1  # standard deviation of the blur, as a share of the image's side: removes lesions
 
 
 def blurred(images: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def blurred(images: Tensor) -> Tensor:
 def probabilities(model: nn.Module, images: Tensor, classes: Tensor) -> np.ndarray:
     """Softmax probability of one class per image: images (N, C, H, W), classes (N,) -> float64 (N,).
 
-    In evaluation mode; the modes of the model's layers are left as they were found.
+    In evaluation mode; the modes of the model's layers are restored.
     """
     with evaluating(model), torch.no_grad():
         logits = model(images).double()
@@ -43,13 +43,13 @@ def removal_area(
     """Area under the probability of ``classes`` while ``start`` becomes ``end``, in order of saliency.
 
     Args:
-        start, end: (N, C, H, W) in [0, 1]: image and blurred image for deletion, the other way round for insertion.
-        heats: (N, H, W); equal heats go in reading order.
+        start, end: (N, C, H, W) in [0, 1]: image and blurred image for deletion, vice versa for insertion.
+        heats: (N, H, W); ties in reading order.
         classes: (N,), the class whose probability is followed.
         steps: equal parts of the pixels; the curve has ``steps`` + 1 points.
 
     Returns:
-        float64 (N,) in [0, 1], by the trapezoidal rule over the share of pixels that were exchanged.
+        float64 (N,) in [0, 1], by the trapezoidal rule over the share of exchanged pixels.
     """
     pixels = heats[0].size
     order = np.argsort(-heats.reshape(len(heats), pixels), axis=1, kind="stable")
@@ -64,7 +64,7 @@ def removal_area(
 def removal(
     model: nn.Module, images: Tensor, heats: np.ndarray, noise: np.ndarray, classes: Tensor, *, steps: int
 ) -> dict[str, np.ndarray]:
-    """Deletion and insertion in the order of ``heats``, and of ``noise`` as the control; all (N, H, W).
+    """Deletion and insertion in the order of ``heats``, and of ``noise`` as the baseline; all (N, H, W).
 
     Returns:
         float64 (N,) in [0, 1] each: deletion, insertion, random (the mean of both for the noise, whose order and its

@@ -1,7 +1,7 @@
-"""Random changes of training images that keep their class; which ones is a setting, and the default is none.
+"""Augmentation of training images, by a setting whose default is none.
 
-The paper (Section III-B1) speaks of "various data augmentation techniques" and names none. Each technique draws from
-the generator that it is given and from nothing else; no technique, no random number.
+The paper (Section III-B1) speaks of "various data augmentation techniques" and names none. Each technique draws only
+from the given generator; without a technique no random number is drawn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHIFT_DIVISOR = 16  # a shift is at most this part of the side: 4 of 64 pixels, 
 
 
 def horizontal_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the images, on average, are mirrored. On a chest X-ray that puts the heart on the other side."""
+    """Mirrors each image with probability 1/2. On a chest X-ray this moves the heart to the other side."""
     flip = (torch.rand(len(images), generator=generator) < 0.5).to(images.device, non_blocking=True)
     return torch.where(flip[:, None, None, None], images.flip(-1), images)
 
@@ -27,7 +27,7 @@ def horizontal_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 def translate(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image moves by whole pixels, up or down and left or right, by at most a sixteenth of its side.
 
-    Every shift is as likely; where the image leaves room, the pixels at its edge are repeated.
+    All shifts are equally likely; vacated pixels repeat the edge.
     """
     height, width = images.shape[-2:]
     most_y, most_x = height // SHIFT_DIVISOR, width // SHIFT_DIVISOR
@@ -39,8 +39,8 @@ def translate(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def noise(images: Tensor, generator: torch.Generator, sigma: float) -> Tensor:
-    """Gaussian noise of standard deviation ``sigma`` on every pixel, clipped to [0, 1]: what a classifier is trained
-    with before it is smoothed (Cohen et al. 2019; see ``meddef.defenses.smoothing``)."""
+    """Gaussian noise of standard deviation ``sigma`` on every pixel, clipped to [0, 1], as in training a classifier to
+    be smoothed (Cohen et al. 2019; see ``meddef.defenses.smoothing``)."""
     drawn = torch.randn(images.shape, generator=generator).to(images, non_blocking=True)
     return (images + sigma * drawn).clamp(0, 1)
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def save_weights(path: Path, model: nn.Module, **header: Any) -> None:
     """Write the model's state (parameters and buffers) whole or not at all; ``header`` is kept as JSON.
 
-    ``meddef.evaluation.describe`` makes a header that tells ``meddef evaluate`` which images to judge on.
+    ``meddef.evaluation.describe`` makes a header from which ``meddef evaluate`` selects the images.
     """
     check_savable(model)
     _save(path, _cpu(model.state_dict()), header)
@@ -51,7 +51,7 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What ``save_weights`` wrote beside the weights; empty for a file of another program.
+    """The header written by ``save_weights``; empty for other programs' files.
 
     Raises:
         InputError: not a whole safetensors file.
@@ -62,13 +62,13 @@ def read_header(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}): delete it and train again"
         ) from error
-    except ValueError:  # no JSON: what others keep under this name
+    except ValueError:  # not JSON: another program's entry of this name
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def describe_weights(path: Path, source: Path, **header: Any) -> None:
-    """Write a copy of the weights in ``source``, with ``header`` beside what they say already."""
+    """Write a copy of the weights in ``source``, with ``header`` merged into theirs."""
     _save(path, load_file(source), read_header(source) | header)
 
 
@@ -112,8 +112,8 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 
 
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """``value`` with the memory layout of its parameter: PyTorch's fused Adam on a CPU pairs numbers by their place in
-    memory, and updates the wrong ones without a word where layouts differ (seen with 2.15)."""
+    """``value`` with the memory layout of its parameter: PyTorch's fused Adam on a CPU pairs elements by memory
+    address, and silently updates the wrong ones where layouts differ (seen with 2.15)."""
     return (
         torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         if value.shape == parameter.shape
@@ -132,7 +132,7 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Each value in memory of its own: the format holds none that share it, as tied weights do."""
+    """Each value in separate memory: the format allows no shared memory, such as of tied weights."""
     seen: set[int] = set()
     found = {}
     for name, value in state.items():
@@ -144,7 +144,7 @@ def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_savable(model: nn.Module) -> None:
-    """Refuse a model whose state no safetensors file holds, before time is spent on it."""
+    """Refuse a model whose state a safetensors file cannot hold, before training."""
     for name, value in model.state_dict(keep_vars=True).items():
         if not isinstance(value, Tensor) or is_lazy(value):
             kind = "has no shape yet: run the model on a batch once"
@@ -154,7 +154,7 @@ def check_savable(model: nn.Module) -> None:
 
 
 def _unwrapped(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """``tensors`` with the model's names where only wrappers differ: of ``torch.compile`` and ``DataParallel``."""
+    """``tensors`` under the model's names, without prefixes of ``torch.compile`` and ``DataParallel``."""
     known = model.state_dict()
     own = {_WRAPPERS.sub("", name): name for name in known}
     return {
@@ -164,7 +164,7 @@ def _unwrapped(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor
 
 
 def _with_shared(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """``tensors`` with the names that safetensors' own ``save_model`` leaves out: weights that are another's too."""
+    """``tensors`` with the names that safetensors' own ``save_model`` omits: shared weights."""
     own = model.state_dict(keep_vars=True)
     found = dict(tensors)
     for name in own.keys() - tensors.keys():

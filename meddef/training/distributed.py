@@ -1,8 +1,8 @@
 """One training step of several processes that equals, within rounding, the step of one process on the whole batch.
 
-``DistributedDataParallel`` adds up the gradients. What else depends on the whole batch is taken over it here: the
-statistics of BatchNorm and the masks of dropout. ``torch.nn.SyncBatchNorm`` runs on GPUs only; this BatchNorm runs
-wherever the process group does, so that what is tested on CPUs is what runs on GPUs.
+``DistributedDataParallel`` sums the gradients. The other quantities that depend on the whole batch are handled here:
+BatchNorm statistics and dropout masks. ``torch.nn.SyncBatchNorm`` runs on GPUs only; this BatchNorm runs wherever the
+process group does, so that tests on CPUs cover GPUs.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from meddef.training.process_group import Team
 
 @dataclass
 class Batch:
-    """The batch that is passed through the model now: its length, and which of its rows this process holds."""
+    """The current batch: its length, and this process's rows."""
 
     length: int = 0
     mine: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
 
 class Together:
-    """A model and how to pass this process's share of a training batch through it.
+    """A model, and the forward and backward pass of this process's share of a training batch.
 
     With several processes, ``model`` is changed in place: each BatchNorm2d and Dropout below it is replaced by one that
-    takes the whole batch into account while training. Names and tensors of its state stay as they are.
+    accounts for the whole batch in training. Names and tensors of its state are unchanged.
     """
 
     def __init__(self, model: nn.Module, team: Team) -> None:

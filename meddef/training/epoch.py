@@ -1,8 +1,8 @@
 """One epoch of training, clean or adversarial by one of ``meddef.training.methods``.
 
-All randomness of an epoch derives from (seed, epoch), so a run that resumes from a checkpoint ends where an unbroken
-run ends. Several processes each attack and learn from their share of a batch. Order and dropout are drawn for the whole
-batch, and random starts belong to the images, so that the curve is the same, within rounding, however many they are.
+All randomness of an epoch derives from (seed, epoch), so a resumed run equals an uninterrupted one. Each of several
+processes attacks and trains on its share of a batch. Order and dropout are drawn for the whole batch, and random starts
+are derived from the images, so that the curve is the same, within rounding, for any number of processes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VALIDATION_EPSILON = (
     0.03  # the last phase's budget in every epoch, so that scores can be compared between epochs
 )
 VALIDATION_SEED = 0
-VALIDATION_BATCH = 128  # images; larger than a batch of training, since nothing hangs on it but the time
+VALIDATION_BATCH = 128  # images; larger than a training batch, since it only affects time
 SEED_STRIDE = 100_003  # more epochs than any run has, so that (seed, epoch) pairs never share random numbers
 
 
@@ -48,7 +48,7 @@ def class_weights(labels: np.ndarray) -> Tensor:
 
 
 def no_image(label: int) -> InputError:
-    """The refusal of class weights where class ``label`` (from 0) has no training image."""
+    """The error for class weights where class ``label`` (from 0) has no training image."""
     return InputError(
         f"class_weights: class {label} (counted from 0) has no training image, so no weight: "
         "add images of it, take another split, or leave training.class_weights out"
@@ -76,13 +76,13 @@ class Epoch:
         self.objective = objective(settings, number, ease)
 
     def plan(self) -> dict[str, Any]:
-        """What the method says about this epoch; None for clean training."""
+        """The method's settings of this epoch; None for clean training."""
         return {"epoch": self.number, "ease": self.ease, **self.objective.plan()}
 
-    def fit(self, images: ImageSet | Items | Resident) -> dict[str, Any]:
-        """Train on every image once; returns mean losses and the accuracy on clean images as seen while training.
+    def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
+        """Train on every image once; returns mean losses and the clean accuracy during training.
 
-        What the method does not learn from is None.
+        Losses that the method does not use are None.
         """
         self.model.train()
         if self.attack is not None:
@@ -156,7 +156,7 @@ class Epoch:
         return {"val_clean": clean_accuracy, "val_adversarial": robust_accuracy, "score": score}
 
     def _attack_share(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Attacked versions of this process's share of the images of a batch that are attacked."""
+        """Attacked versions of this process's share of a batch's attacked images."""
         if not (count := self.objective.attacked(len(images))):
             return images[:0].to(self.device)
         return self._search(self.objective.search(), images[:count], labels[:count], self.seed)

@@ -1,4 +1,4 @@
-"""Training images kept on the GPU, so that no batch waits for the bus: a quarter of float32's memory, as bytes."""
+"""Training images kept on the GPU as bytes (a quarter of float32), to avoid transfers per batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHARE = 0.25
 
 
 class Resident:
-    """An ``ImageSet`` whose images and labels lie on a device; batches are the same bits, made there."""
+    """An ``ImageSet`` with images and labels on a device; batches are bit-identical."""
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self.labels, self.device = images.labels, device
@@ -35,9 +35,9 @@ class Resident:
         return as_channels(self._pixels[rows], self._channels), self._classes[rows]
 
 
-def resident(images: ImageSet | Items, device: torch.device) -> ImageSet | Items | Resident:
-    """The images on a GPU if they fit; on a CPU, or if they do not, as they are; so are those of another dataset."""
-    if device.type != "cuda" or isinstance(images, Items):
+def resident(images: ImageSet, device: torch.device) -> ImageSet | Resident:
+    """The images on a GPU if they fit, otherwise unchanged."""
+    if device.type != "cuda":
         return images
     free, _ = torch.cuda.mem_get_info(device)
     if images.images.nbytes > SHARE * free:

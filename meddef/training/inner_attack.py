@@ -1,4 +1,4 @@
-"""The attack inside adversarial training: PGD on a surrogate that is made once and filled again before every batch."""
+"""The attack inside adversarial training: PGD on a surrogate that is built once and refreshed before every batch."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ NOISE = 0.001
 
 @dataclass(frozen=True)
 class Search:
-    """How the attack in training looks for images: ``steps`` of ``step_size`` within ``eps``, pixel units.
+    """Settings of the attack in training: ``steps`` of ``step_size`` within ``eps``, pixel units.
 
-    It starts at a random point of the ball, near the image or at the image, and climbs the cross-entropy or, with
+    It starts at a random point of the ball, near the image or at the image, and ascends the cross-entropy or, with
     ``divergence``, the distance of the output from that for the image.
     """
 
@@ -50,12 +50,12 @@ class Search:
 
 @dataclass(frozen=True)
 class Divergence(Objective):
-    """KL(p || softmax(z)) up to a number that does not depend on z; ``labels`` hold p, (N, K)."""
+    """KL(p || softmax(z)) up to a constant in z; ``labels`` hold p, (N, K)."""
 
     loss_name: str = "divergence"
 
     def __post_init__(self) -> None:
-        pass  # nothing to check: not the caller's classes
+        pass  # not the caller's classes, so nothing to check
 
     def loss(self, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits, self.labels, reduction="none")
@@ -65,8 +65,8 @@ class InnerAttack:
     """PGD with cross-entropy and a random start on the current weights of ``model``, in evaluation mode.
 
     Gradients come from a ``Surrogate`` of the model (on a GPU a ``Shadow``, whose steps are recorded once while the
-    trainer holds ``climbing``) or, where it cannot be traced or no longer computes what the model does, from the model
-    itself. A ``Surrogate`` is compared with the model now and then, a ``Shadow`` in the first batch of every epoch.
+    trainer holds ``climbing``) or, where it cannot be traced or no longer matches the model, from the model itself. A
+    ``Surrogate`` is compared with the model periodically, a ``Shadow`` in the first batch of every epoch.
 
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K); its weights may change between calls.
@@ -80,7 +80,7 @@ class InnerAttack:
         self._calls, self._compared = 0, False
 
     def new_epoch(self) -> None:
-        """A ``Shadow`` is compared with the model in the next call."""
+        """Compare a ``Shadow`` with the model in the next call."""
         self._compared = False
 
     def __call__(
@@ -95,7 +95,7 @@ class InnerAttack:
         start: str = "uniform",
         divergence: bool = False,
     ) -> Tensor:
-        """Images (N, C, H, W) within ``eps`` and [0, 1]; the random start belongs to (seed, image).
+        """Images (N, C, H, W) within ``eps`` and [0, 1]; the random start is derived from (seed, image).
 
         Args: those of ``Search``; ``steps`` are the attack's own unless given.
 
@@ -116,14 +116,14 @@ class InnerAttack:
             return finish(ball, climb(active, x, steps, stop="never", report=_ignore, trace=None))
 
     def _divergence(self, images: Tensor, labels: Tensor) -> Divergence:
-        """From the model's own answers: in bfloat16 the copy's to an image and to one so near are often the same
-        number, and where they are the same the gradient is zero and the image stays."""
+        """From the model's own outputs: in bfloat16 the copy's outputs for an image and a nearby one are often equal,
+        which makes the gradient zero."""
         with torch.no_grad():
             answers = contract.check_logits(ask(self.model, images), labels).float().softmax(1)
         return Divergence(answers, highest=answers.shape[1] - 1)
 
     def _refreshed(self, images: Tensor, labels: Tensor) -> nn.Module:
-        """The source of gradients with the weights of now."""
+        """The source of gradients with the current weights."""
         if isinstance(self._source, Surrogate | Shadow):
             self._source.refresh()
             if isinstance(self._source, Surrogate) and self._due() and not self._source.agrees(images[:1]):
@@ -142,11 +142,9 @@ class InnerAttack:
         return self._source
 
     def _unless_apart(self, shadow: Shadow, images: Tensor, labels: Tensor) -> nn.Module:
-        """The shadow, or the model where their losses differ by more than rounding explains."""
+        """The shadow, or the model where their losses differ by more than rounding."""
         apart, most = shadow.departure(self.model, images, labels)
-        if apart <= most or not math.isfinite(
-            most
-        ):  # what the model itself cannot compute, others will notice
+        if apart <= most or not math.isfinite(most):  # errors of the model itself are reported elsewhere
             return shadow
         logger.warning(
             "the training attack's copy no longer matches the model: its loss differs by %.3g, more than rounding "
@@ -157,13 +155,13 @@ class InnerAttack:
         return self.model
 
     def _due(self) -> bool:
-        """Whether to compare the copy with the model (5 % of a call): in the first calls, then now and then."""
+        """Whether to compare the copy with the model (5 % of a call): in the first calls, then periodically."""
         self._calls += 1
         return self._calls <= EVERY // 2 or self._calls % EVERY == 0
 
 
 def _start(ball: LinfBall, kind: str, numbers: PerImage) -> Tensor:
-    """Where the search begins, (N, C, H, W) in the ball."""
+    """The starting points, (N, C, H, W) in the ball."""
     match kind:
         case "uniform":
             return ball.random(numbers)

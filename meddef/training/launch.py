@@ -1,7 +1,7 @@
-"""Joining the processes that torchrun started, and ending with a message when one of them dies.
+"""Joins the processes started by torchrun, and ends with a message when one of them dies.
 
-``DistributedDataParallel`` is used as it is. Accelerate would be a further dependency, would bring its own way of
-sharing out batches (it repeats images to fill the last one), and has no BatchNorm that runs on CPUs either.
+``DistributedDataParallel`` is used unmodified. Accelerate would add a dependency and its own sharding of batches (it
+repeats images to fill the last one), and has no BatchNorm that runs on CPUs either.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch.distributed as dist
 from meddef.errors import InputError, RunFailed
 from meddef.training.process_group import Team
 
-TIMEOUT = timedelta(minutes=10)  # to notice a process that hangs; one that dies is noticed at once
-LOST = ("gloo", "nccl", "connection", "timed out")  # what the messages of a broken group have in common
+TIMEOUT = timedelta(minutes=10)  # to detect a hanging process; a dead one is detected at once
+LOST = ("gloo", "nccl", "connection", "timed out")  # common part of the messages of a broken group
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def joined(device: str) -> Iterator[Team]:
 
     Without torchrun it is a team of one. Raises:
         InputError: ``device`` names one GPU for all processes, or there are more processes than GPUs.
-        RunFailed: another process died, or none of them came on for ``TIMEOUT``.
+        RunFailed: another process died, or none made progress for ``TIMEOUT``.
     """
     if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         yield Team()
@@ -55,12 +55,12 @@ def _take_gpu(device: str, number: int) -> None:
 
 @contextmanager
 def _ending_together() -> Iterator[None]:
-    """Turn a broken group, and torchrun's signal that another process died, into one line that says what to do."""
+    """Turn a broken group, and torchrun's signal that another process died, into a one-line error with the remedy."""
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     except BaseException as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending: let it say why
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending: report its own error
         if type(error) is RunFailed or not isinstance(error, RuntimeError):
             raise
         reason = " ".join(str(error).split())

@@ -1,8 +1,8 @@
-"""PGD-AT: min over weights of the cross-entropy of what PGD makes of every image (Madry et al. 2018, equation 2.1).
+"""PGD-AT: minimises the cross-entropy of PGD examples (Madry et al. 2018, equation 2.1).
 
 Source: "Towards Deep Learning Models Resistant to Adversarial Attacks", https://arxiv.org/abs/1706.06083. Clean images
-are not learnt from. As in TRADES' public code, and unlike the authors', PGD attacks the model in evaluation mode. At
-8/255 and with ten steps a step is 2/255, the authors' own on CIFAR-10, where they take seven.
+are not used. As in TRADES' public code, and unlike the authors', PGD attacks the model in evaluation mode. With ten
+steps at 8/255 the step size is 2/255, the authors' own on CIFAR-10, where they use seven steps.
 """
 
 from __future__ import annotations

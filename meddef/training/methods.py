@@ -18,6 +18,6 @@ METHODS: dict[Method, type[Objective]] = {
 
 
 def objective(settings: TrainingSettings, number: int, ease: float) -> Objective:
-    """What epoch ``number`` (from 0) of a training minimises; ``ease`` as in ``EpsilonSchedule``."""
+    """The objective of epoch ``number`` (from 0); ``ease`` as in ``EpsilonSchedule``."""
     rule = settings.adversarial
     return (METHODS[rule.method] if rule else Objective)(settings, number, ease)

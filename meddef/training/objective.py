@@ -1,4 +1,4 @@
-"""What a training minimises: which images of a batch are attacked, how, and the loss. Clean training is the base.
+"""Training objectives: which images of a batch are attacked, how, and the loss. Clean training is the base.
 
 A method of adversarial training is a subclass in its own file; ``meddef.training.methods`` lists them.
 """
@@ -36,7 +36,7 @@ class Passed:
     def cross_entropy(self, logits: Tensor, count: int) -> Tensor:
         """This process's part of the mean cross-entropy over the first ``count`` images; ``logits`` of its share."""
         labels = self.labels[:count]
-        if self.team.size == 1:  # what follows, but for the rounding of weighted means
+        if self.team.size == 1:  # the same as below, up to rounding of weighted means
             return F.cross_entropy(logits, labels, self.weights)
         total = count if self.weights is None else self.weights[labels].sum()
         mine = labels[self.team.share(count)]
@@ -44,9 +44,9 @@ class Passed:
 
 
 class Objective:
-    """Clean training in one epoch: cross-entropy on the images as they are."""
+    """Clean training in one epoch: cross-entropy on clean images."""
 
-    learns_clean = True  # whether the images as they are pass through the model too
+    learns_clean = True  # whether clean images also pass through the model
 
     def __init__(self, settings: TrainingSettings, number: int, ease: float) -> None:
         """``number`` of the epoch, from 0; ``ease`` as in ``EpsilonSchedule``."""
@@ -57,15 +57,15 @@ class Objective:
         return dict.fromkeys(("phase", "epsilon", "step_size", "adversarial_weight"))
 
     def attacked(self, count: int) -> int:
-        """How many images, the first of a batch of ``count``, are attacked."""
+        """Number of attacked images, the first of a batch of ``count``."""
         return 0
 
     def search(self) -> Search:
-        """How; only asked where images are attacked."""
+        """The attack; only called where images are attacked."""
         raise NotImplementedError
 
     def loss(self, passed: Passed) -> tuple[Tensor, Tensor, Tensor]:
-        """What is minimised, and its clean and adversarial parts before they are weighed; means over the batch."""
+        """The loss, and its unweighted clean and adversarial parts; means over the batch."""
         loss = passed.cross_entropy(passed.clean, len(passed.labels))
         return loss, loss, loss.new_zeros(())
 
@@ -89,6 +89,6 @@ class Rival(Objective):
         return count
 
     def search(self) -> Search:
-        """PGD from a random start whose steps add up to 2.5 epsilon, as the house takes it (ten: epsilon / 4 each)."""
+        """PGD from a random start whose steps add up to 2.5 epsilon, the project's rule (ten: epsilon / 4 each)."""
         eps, steps = self.rule.epsilon, self.rule.steps
         return Search(eps, training_step(eps, steps), steps)

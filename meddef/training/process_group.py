@@ -1,4 +1,4 @@
-"""The processes that train one model together, as ``torch.distributed`` knows them; usually there is one."""
+"""The process group that trains one model, usually a single process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the writing process."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """Which of ``count`` things in a row are this process's; shares differ by one at most and may be empty."""
+        """This process's range of ``count`` items; shares differ by one at most and may be empty."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def sum(self, values: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Team:
         return values
 
     def agrees(self, value: object) -> bool:
-        """Whether every process gave an equal value; also waits until all have come here."""
+        """Whether all processes gave equal values; also a barrier."""
         given: list[object] = [value] * self.size
         if self.size > 1:
             dist.all_gather_object(given, value)

@@ -24,15 +24,14 @@ class EpsilonSchedule:
     | aggressive | 8 to 22 | 0.02 -> 0.04, quadratic | 0.2 -> 0.5, linear |
     | stabilization | 23 to 99 | 0.03 | 0.5 |
 
-    In a run of fewer (or more) epochs, epoch e corresponds to the paper's epoch e * 100 / epochs: with few of them a
-    phase
-    may have one or none, and the largest epsilon may not be reached. Where the paper says "epsilon <= 0.03" for the
-    last phase, 0.03 is taken.
+    In a run of fewer (or more) epochs, epoch e corresponds to the paper's epoch e * 100 / epochs: with few epochs a
+    phase may have one or none, and the largest epsilon may not be reached. The paper's "epsilon <= 0.03" for the last
+    phase is taken as 0.03.
 
     Args:
         epochs: length of the run, at least 1.
         ease: factor in (0, 1] on epsilon and weight; the trainer lowers it when validation degrades.
-        steps: of the PGD that the steps are for, at least 1.
+        steps: number of PGD steps, at least 1.
     """
 
     epochs: int = PAPER_EPOCHS
@@ -92,7 +91,7 @@ class EpsilonSchedule:
 def training_step(epsilon: float, steps: int) -> float:
     """Step of the PGD used in training and model selection, pixel units.
 
-    The paper's min(epsilon / 6, 0.003) is made for its 40 steps; where fewer cannot reach from a random start with it,
+    The paper's min(epsilon / 6, 0.003) is meant for its 40 steps; where fewer steps cannot reach from a random start,
     it is 2.5 epsilon / steps (see ``meddef.attacks.reach.step_size``).
 
     >>> training_step(0.03, 40)

@@ -1,12 +1,11 @@
-"""TRADES: cross-entropy on clean images plus beta times the worst-case divergence of the predictions (Zhang et al.
-2019).
+"""TRADES: clean cross-entropy plus beta times the worst-case divergence of the predictions (Zhang et al. 2019).
 
 Source: "Theoretically Principled Trade-off between Robustness and Accuracy", https://arxiv.org/abs/1901.08573, equation
 5 and algorithm 1; https://github.com/yaodongyu/TRADES, ``trades.py``. The attack starts at the image plus 0.001 times
-normal noise and climbs KL(p(x) || p(x')), which is also what is minimised, its gradient taken through both answers.
-Other than there, images and attacked images pass through the model together, so that BatchNorm sees both at once, as in
-the paper's recipe; weights of classes apply to the cross-entropy alone. Near the image the divergence is so small that
-rounding decides the sign of some pixels: curves of several processes are less alike than those of other methods.
+normal noise and ascends KL(p(x) || p(x')), which is also minimised in training, with gradients through both terms.
+Unlike there, clean and attacked images pass through the model together, so that BatchNorm sees both at once, as in the
+paper's recipe; class weights apply to the cross-entropy only. Near the image the divergence is so small that rounding
+decides the sign of some pixels: with several processes, training curves differ more than for other methods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Clean training, the paper's adversarial training and its rivals, one loop: epochs, checkpoints, the best weights.
+"""Clean training, the paper's adversarial training and competing methods in one loop: epochs, checkpoints, best
+weights.
 
 Source: the paper, Sections III-B "Adversarial Training" and IV-B. In a process group of ``torch.distributed`` the
 processes train one model together (see ``meddef.training.epoch``).
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TrainingState:
-    """What changes from epoch to epoch beside the weights; kept in the checkpoint."""
+    """The state besides the weights; kept in the checkpoint."""
 
     epoch: int = 0  # epochs done
     ease: float = 1.0
@@ -78,17 +79,17 @@ def train(
     The best epoch is the one with the highest validation score: clean accuracy, or for any adversarial training the
     mean of clean accuracy and accuracy under PGD at epsilon 0.03 on 70 % of the validation images. ``folder`` receives
     a checkpoint after every epoch, ``best.safetensors`` and ``metrics.jsonl``; the same run found there is resumed.
-    ``about`` is written into the header of the weights, such as what ``meddef.evaluation.describe`` says of the data.
-    ``look`` is called with the number of epochs done and the model after each of them; what it returns is kept in the
-    history. Every epoch draws its own random numbers, so that a look does not move what follows.
+    ``about`` is written into the header of the weights, such as ``meddef.evaluation.describe`` of the data. ``look`` is
+    called after each epoch with the number of epochs and the model; its result is kept in the history. Every epoch has
+    its own random numbers, so that ``look`` does not affect training.
 
-    Of several processes the first writes; all read ``folder``, so it must lie on a disk that they share. On a GPU,
-    float32 means float32 (TF32 is off while training) and convolutions give the same bits twice.
+    Of several processes the first writes; all read ``folder``, so it must be on a shared disk. On a GPU, TF32 is off in
+    training and convolutions are deterministic.
 
     Raises:
         InputError: the loss or the logits are not finite (a smaller learning rate is the usual remedy); ``folder``
             holds another training (settings, seed, images) or one of another model; the processes do not find the
-            same checkpoint; the model has a state that no file holds.
+            same checkpoint; the model has a state that a file cannot hold.
     """
     check_savable(model)
     train_images, val_images = trainable(train_set, "train_set"), trainable(val_set, "val_set")
@@ -136,7 +137,7 @@ def train(
                 _keep(folder, model, optimizer, state, about or {}, this)
             bar.update()
             bar.set_postfix_str(f"score {row['score']:.3f}, best {state.best_score:.3f}")
-    team.agrees(state.epoch)  # the first process has written the best weights
+    team.agrees(state.epoch)  # after the first process has written the best weights
     load_weights(folder / "best.safetensors", model)
     return state
 
@@ -144,7 +145,7 @@ def train(
 def _identity(
     settings: TrainingSettings, seed: int, train_set: ImageSet | Items, val_set: ImageSet | Items
 ) -> dict[str, Any]:
-    """What tells a training from another one in the same folder, as JSON has it."""
+    """The identity of a training in a folder, as JSON."""
     digest = hashlib.sha256()
     for images in (train_set, val_set):
         digest.update(np.ascontiguousarray(images.labels).tobytes() + "\0".join(images.names).encode())
@@ -160,7 +161,7 @@ def _identity(
 
 
 def _refuse_another(folder: Path, this: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """``InputError`` that names the first difference where ``folder`` holds another training than ``this``."""
+    """``InputError`` that names the first difference where ``folder`` holds a training other than ``this``."""
     for part, wanted in this.items():
         there = found.get(part)
         if there == wanted:
@@ -184,7 +185,7 @@ def _keep(
     about: Mapping[str, Any],
     this: Mapping[str, Any],
 ) -> None:
-    """Write what the epoch that has just ended leaves behind."""
+    """Write the results of the finished epoch."""
     if state.best_epoch == state.epoch - 1:
         save_weights(folder / "best.safetensors", model, **(dict(about) | {"epoch": state.best_epoch}))
     save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, **asdict(state), run=this)
@@ -195,7 +196,7 @@ def ease_if_degraded(state: TrainingState, score: float, settings: TrainingSetti
     """The paper's "automatic safety adjustments when validation performance degraded", as a stated rule.
 
     After ``patience`` consecutive epochs whose score lies more than ``tolerance`` below the best, epsilon and the
-    adversarial weight are multiplied by ``ease_factor`` from the next epoch on. A rival keeps its epsilon.
+    adversarial weight are multiplied by ``ease_factor`` from the next epoch on. Competing methods keep their epsilon.
     """
     rule = settings.adversarial
     if rule is None or rule.method != PAPERS_METHOD:
