@@ -23,10 +23,10 @@ $(READY): pyproject.toml uv.lock
 	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --locked --inexact --all-extras --python $(BIN)/python
 	touch $@
 
-reproduce: $(READY)  ## images to report: train, prune, attack, notebooks, book (PROFILE=smoke)
+reproduce: $(READY)  ## from images to report: train, prune, attack, notebooks, book (PROFILE=smoke)
 	$(BIN)/meddef reproduce --profile $(PROFILE)
 
-book: $(READY)  ## the report from the results that come with the repository, without computing anything
+book: $(READY)  ## the report from the results in the repository, without computing any
 	$(BIN)/meddef book
 
 pdf: $(READY)  ## the whole report as one PDF, _build/meddef.pdf; needs Chromium
@@ -44,13 +44,13 @@ STORED := tests/test_howto.py tests/test_one_value.py tests/test_published_figur
 unit: $(READY) $(OLDER)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile $(STORED:%=--ignore=%)
 
-stored: $(READY)  ## every published figure and printed number drawn again from the records; the how-to run word for word
+stored: $(READY)  ## every stored figure and printed number re-made from the records; the how-to executed
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(STORED) -n 2 --dist loadfile
 
 notebooks: $(READY)
 	cd notebooks && ../$(BIN)/pytest --nbval --nbval-current-env -W default -p no:cacheprovider . ../book/course/lab*.ipynb
 
-pages: $(READY)  ## the finished report: links, offline, accessibility, nothing wider than the window
+pages: $(READY)  ## the built report: links, offline use, accessibility, page width
 	$(BIN)/meddef book
 	MEDDEF_BUILT_BOOK=_build/html $(BIN)/pytest tests/test_book.py tests/test_exhibits.py tests/test_accessibility.py
 
@@ -60,16 +60,16 @@ bench: $(READY) $(PEERS)/.ready  ## speed, as ratios measured side by side; minu
 gpu: $(READY) $(PEERS)/.ready  ## on a machine with a CUDA GPU: its tests and the bench of recorded steps; minutes
 	PYTHON=$(BIN)/python PEERS=$(PEERS) tests/bench/on_a_card.sh
 
-$(PEERS)/.ready: Makefile $(READY)  # a folder of its own and no dependencies: torchattacks pins old ones
+$(PEERS)/.ready: Makefile $(READY)  # a separate folder without dependencies: torchattacks pins old ones
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1 \
 		pyautoattack==0.2.0
 	touch $@
 
-$(OLDER)/.ready: Makefile $(READY)  # what other OpenCVs draw and prepare is compared with what this one does
+$(OLDER)/.ready: Makefile $(READY)  # to compare drawing and preprocessing with other OpenCV releases
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(OLDER) opencv-python-headless==4.10.0.84
 	touch $@
 
-playground: $(READY)  ## train the two models of the attack playground again and export their gradients
+playground: $(READY)  ## retrain the two models of the attack playground and export their gradients
 	$(BIN)/python -m meddef.playground
 
 publish: $(READY)  ## copy the records of a finished run (PROFILE=cpu) from runs/ to results/
@@ -79,5 +79,5 @@ publish: $(READY)  ## copy the records of a finished run (PROFILE=cpu) from runs
 environment.yml: pyproject.toml .ci/environment.py $(READY)
 	$(BIN)/python .ci/environment.py > $@
 
-clean:  ## remove what was built; keeps the environment, runs and results
-	rm -rf _build book/notebooks book/sections .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove built files; keeps the environment, runs and results
+	rm -rf _build book/notebooks .pytest_cache .mypy_cache .ruff_cache

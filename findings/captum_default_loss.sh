@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Captum's FGSM and PGD make a model that returns log-probabilities better.
+# Captum's FGSM and PGD improve the accuracy of a model that returns log-probabilities.
 #
 # Expected: an attack with its default loss lowers accuracy, whatever the last layer is, or refuses.
-# Happens:  the default loss is the negative logarithm of what the model returns for the true class. Log-probabilities are
-#           negative, so that loss is NaN, but its gradient is not: it has the sign of the output, and the attack goes the other
-#           way. Accuracy under attack is higher than without. On probabilities it is right. Nothing is raised.
+# Observed: the default loss is the negative logarithm of what the model returns for the true class. Log-probabilities are
+#           negative, so that loss is NaN, but its gradient is not: it has the sign of the output, and the attack goes the wrong
+#           way. Robust accuracy exceeds clean accuracy. With probabilities it is correct. No error is raised.
 # Version:  captum 0.9.0 with torch 2.15.0 (captum/robust/_core/fgsm.py)
 # Source:   seen with the model below
-# Hurts:    who attacks a model that ends in log_softmax (trained with NLLLoss) and reads its robustness from that.
+# Affects:  users who attack a model that ends in log_softmax (trained with NLLLoss) and overestimate its robustness.
 # Remedy:   loss_func=lambda output, target: torch.nn.functional.nll_loss(output, target, reduction="none")
 set -euo pipefail
 folder=$(mktemp -d)

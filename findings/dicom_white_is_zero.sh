@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# One DICOM, two readers, a picture and its negative.
+# One DICOM file, two readers: an image and its negative.
 #
-# Expected: a reader that hands out stored values hands out stored values; turning MONOCHROME1 (0 is white) into MONOCHROME2 is
-#           a step of its own, as rescaling and windowing are.
-# Happens:  SimpleITK (through GDCM) inverts MONOCHROME1 while reading, from the largest value that BitsStored allows;
+# Expected: stored values are returned as stored; converting MONOCHROME1 (0 is white) to MONOCHROME2 is a separate
+#           step, like rescaling and windowing.
+# Observed: SimpleITK (through GDCM) inverts MONOCHROME1 while reading, from the largest value that BitsStored allows;
 #           pydicom's pixel_array does not, nor do apply_modality_lut and apply_voi_lut after it. Everything else agrees:
 #           signed values, and a slope with its intercept once pydicom is asked for it; neither applies the file's window
 #           by itself. So two pipelines agree on all files but those of some digital X-ray devices, which are negatives.
 # Version:  pydicom 3.0.2, SimpleITK 2.5.7
 # Source:   seen with the drawings below; DICOM PS3.3 C.7.6.3.1.2 defines MONOCHROME1
-# Hurts:    who trains with one reader and deploys with the other, or mixes devices: the classifier sees negatives.
-# Remedy:   look at PhotometricInterpretation, and test the reader with a file of each kind.
+# Affects:  users who train with one reader and deploy with the other, or mix devices: the classifier sees negatives.
+# Remedy:   check PhotometricInterpretation, and test the reader with a file of each kind.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

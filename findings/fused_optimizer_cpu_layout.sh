@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Fused optimizers on a CPU update the wrong numbers, without a word, where memory layouts differ.
+# Fused optimizers on a CPU silently update the wrong elements where memory layouts differ.
 #
 # Expected: torch.optim.Adam(..., fused=True) gives what fused=False gives within rounding, or refuses. On CUDA it refuses:
 #           "params, grads, exp_avgs, and exp_avg_sqs must have same dtype, device, and layout".
-# Happens:  on a CPU the fused kernels of Adam, AdamW, SGD (momentum) and Adagrad pair parameter, gradient and state by
-#           their place in memory and look at no stride. A convolution in channels_last whose optimizer state was saved and
+# Observed: on a CPU the fused kernels of Adam, AdamW, SGD (momentum) and Adagrad pair parameter, gradient and state by
+#           memory address and ignore strides. A convolution in channels_last whose optimizer state was saved and
 #           loaded as contiguous tensors (safetensors stores nothing else), or a model brought to channels_last after the
-#           first step, is then trained with the moments of other weights. Nothing is raised, the loss still falls.
+#           first step, is then trained with the moments of other weights. No error is raised, and the loss still falls.
 # Version:  torch 2.15.0 (x86-64, CPU). The CUDA check: https://github.com/pytorch/pytorch/issues/106951
-# Hurts:    who resumes training on a CPU from safetensors, or changes the memory format after loading an optimizer.
+# Affects:  users who resume training on a CPU from safetensors, or change the memory format after loading an optimizer.
 # Remedy:   give each loaded state tensor the layout of its parameter: torch.empty_like(parameter).copy_(value).
 set -euo pipefail
 folder=$(mktemp -d)

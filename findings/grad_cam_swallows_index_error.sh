@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The "with" of grad-cam ends an IndexError of the model as if nothing had happened.
+# The context manager of grad-cam swallows an IndexError of the model.
 #
 # Expected: with GradCAM(model=..., target_layers=[...]) as cam: maps = cam(...)   raises what the model raises.
-# Happens:  an IndexError in the model's forward (a label beyond an embedding, a missing element of a list) is printed and
-#           swallowed: __exit__ returns True for it. The code after the block goes on without `maps`; where `maps` was
-#           bound before, in a loop over images, it silently keeps the maps of the image before. Any other exception is raised.
+# Observed: an IndexError in the model's forward (a label beyond an embedding, a missing element of a list) is printed and
+#           swallowed: __exit__ returns True for it. The code after the block continues without `maps`; in a
+#           loop over images, `maps` silently keeps the maps of the previous image. Any other exception is raised.
 # Version:  grad-cam 1.5.7 with torch 2.15.0 (BaseCAM.__exit__, pytorch_grad_cam/base_cam.py)
-# Hurts:    who loops over images or models with the context manager that its README shows: one image gets another's map.
+# Affects:  users who loop over images or models with the context manager that its README shows: one image gets another's map.
 # Remedy:   do not use the context manager; call the object and release its hooks in a "finally":
 #           cam.activations_and_grads.release().
 set -euo pipefail

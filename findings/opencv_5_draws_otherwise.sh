@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The same drawing calls give other pixels in OpenCV 5 than in 4, while filters that look riskier give the same.
+# The same drawing calls give different pixels in OpenCV 5 and 4, while filters are unchanged.
 #
 # Expected: a new major release may round interpolation and filters otherwise; a letter drawn without smoothing is a letter.
-# Happens:  putText draws another letter (other strokes), and remap rounds its coordinates
+# Observed: putText draws another letter (other strokes), and remap rounds its coordinates
 #           otherwise. Resize (area, linear, cubic), CLAHE, median and non-local means are the same bit for bit.
 # Version:  OpenCV 4.10.0.84 against 5.0.0.93 (opencv-python-headless, x86-64)
 # Source:   seen with the picture below
-# Hurts:    who draws or warps synthetic images, markers or overlays and allows any OpenCV: another data set, in silence.
+# Affects:  users who draw or warp synthetic images, markers or overlays with an unpinned OpenCV: the dataset changes silently.
 # Remedy:   pin OpenCV where it draws, or draw with numpy; keep the version with the data's fingerprint.
 set -euo pipefail
 folder=$(mktemp -d)

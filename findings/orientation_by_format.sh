@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Which way is up depends on the format, the library and the flag: one picture, four formats, two libraries.
+# Image orientation depends on format, library and flag: one image, four formats, two libraries.
 #
 # Expected: a library either applies the orientation tag (EXIF 274) or leaves it to the caller.
-# Happens:  Pillow turns a TIFF while loading it and leaves JPEG, PNG and WebP as they are stored. OpenCV turns all four with
+# Observed: Pillow turns a TIFF while loading it and leaves JPEG, PNG and WebP as they are stored. OpenCV turns all four with
 #           IMREAD_GRAYSCALE and IMREAD_COLOR, and with IMREAD_UNCHANGED only the TIFF. So the same code gives another
 #           picture after a conversion of the files, and two libraries agree on TIFFs only.
 # Version:  Pillow 13.0.0, OpenCV 5.0.0.93
 # Source:   seen with the drawing below; PIL.ImageOps.exif_transpose is the documented way to turn a picture
-# Hurts:    who mixes exports or readers: a classifier is trained on pictures one way up and judged on them the other way.
+# Affects:  users who mix exports or readers: a classifier is trained and evaluated on different orientations.
 # Remedy:   Pillow: ImageOps.exif_transpose after load. OpenCV: not IMREAD_UNCHANGED, or turn by hand.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# 16-bit colours: Pillow keeps the top byte of each sample, or takes every byte for a pixel, as the file is laid out.
+# 16-bit colours: Pillow keeps the top byte of each sample, or, for planar files, reads every byte as a pixel.
 #
 # Expected: an error, or at least one rule: grey of 16 bits comes back with 16 bits, so colour should too.
-# Happens:  a 16-bit PNG or TIFF in RGB, RGBA or grey with alpha becomes 8 bits by dropping the low byte without a warning: 12-bit
+# Observed: a 16-bit PNG or TIFF in RGB, RGBA or grey with alpha becomes 8 bits by dropping the low byte without a warning: 12-bit
 #           data has 16 levels left. A TIFF with its planes one after another (PlanarConfiguration 2, uncompressed,
 #           little-endian) is read byte by byte: low and high bytes alternate as pixels, of the upper half of the picture.
 #           OpenCV with IMREAD_UNCHANGED gives all 16 bits of the others, and of that one other pixels than stored.
 # Version:  Pillow 13.0.0; OpenCV 5.0.0.93, tifffile 2026.3.3
 # Source:   seen with the drawings below
-# Hurts:    who reads detector data that a converter wrote as colour.
+# Affects:  users who read detector data that a converter wrote as colour.
 # Remedy:   tifffile, which reads both; cv2.imread(path, cv2.IMREAD_UNCHANGED) where PlanarConfiguration is 1.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Pillow scrambles an uncompressed TIFF that lies on a side, if it is opened by its name.
+# Pillow scrambles a rotated uncompressed TIFF that is opened by name.
 #
 # Expected: Image.open("scan.tiff") and Image.open(open("scan.tiff", "rb")) give the same picture, turned upright by the
 #           orientation tag (Pillow turns a TIFF while it loads it).
-# Happens:  for a grey TIFF without compression whose tag says 5, 6, 7 or 8, opening by name gives a picture of the unturned
-#           shape in which rows and columns are mixed up; opening the file object, or compressing the same TIFF, is right.
+# Observed: for a grey TIFF without compression whose tag says 5, 6, 7 or 8, opening by name gives an image of the
+#           unrotated shape with scrambled rows and columns; opening the file object, or compressing the same TIFF, is
+#           correct.
 #           By name the pixels are mapped into memory with the width and height of the turned picture
 #           (ImageFile.load, map_buffer(..., self.size)), and then turned. Nothing is raised.
 # Version:  Pillow 13.0.0
 # Source:   seen with the drawing below; the lines are in PIL/ImageFile.py and PIL/TiffImagePlugin.py (load_prepare)
-# Hurts:    who trains on TIFFs from a scanner or a camera: images of noise with the right file name, label and mean.
+# Affects:  users who train on TIFFs from a scanner or a camera: noise images with the correct file name, label and mean.
 # Remedy:   with open(path, "rb") as file: Image.open(file).load()
 set -euo pipefail
 folder=$(mktemp -d)
