@@ -1,5 +1,5 @@
-"""How far numbers can be trusted: arithmetic on what the paper prints (`findings`), without torch, and whether the
-robustness of a model is real (`robustness_report`), which needs torch and imports it on first use."""
+"""Reliability of numbers: arithmetic on the printed ones (`findings`), without torch, and checks whether a model's
+robustness is real (`robustness_report`), which imports torch on first use."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ CHECKS: dict[str, Callable[..., Any]] = {
     "attainable": attainability.cells,
 }
 
-# What each check asks of the numbers, in the words of the book.
+# The question of each check, as in the book.
 QUESTIONS = {
     "group": "all accuracies of a model, a table or a dataset are k/n for the stated test set",
     "asr_row": "the success rates of one row share a denominator no larger than the test set",
@@ -73,7 +73,7 @@ def findings(published: Published | None = None, *, results: Path | None = None)
     """Every finding, in the order consistency, claims, attainability.
 
     published: the numbers to audit; the paper's if None.
-    results: folder of this project's records, whose largest gap between BIM and PGD is told beside the paper's.
+    results: folder of this project's records, whose largest gap between BIM and PGD is reported beside the paper's.
     """
     published = published or Published()
     told = largest_gap(published_records(results), published.protocol["attacks"]["pgd"]) if results else ""

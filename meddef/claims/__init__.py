@@ -1,4 +1,4 @@
-"""The paper's claims, judged by what it prints and by what was measured.
+"""The paper's claims, judged by its printed numbers and by measurements.
 
 ``verdicts.rows(reports)`` gives both verdicts on every claim, ``verdicts.score(rows)`` how many claims have each.
 Modules: ``model`` (a claim and its checks), ``entries`` (the claims as they are written down), ``cells`` (checks

@@ -1,4 +1,4 @@
-"""The bounds that captions and text set on ASR against pruning, beside the measured range."""
+"""Bounds of captions and text on ASR over pruning rates, beside the measured range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from meddef.report.report import Report, at_epsilon
 
 
 def caption_claims(report: Report) -> Table:
-    """What captions and text say about attack success rates against pruning, and the range measured at that ε."""
+    """Statements of captions and text on attack success rates over pruning rates, and the measured range at that ε."""
     frame = at_epsilon(report.attacks("pruning"), paper.PROTOCOL["attacks"]["pgd"]["eps"])
     rows = []
     for dataset in report.datasets:
@@ -48,7 +48,7 @@ def caption_claims(report: Report) -> Table:
 
 
 def within(bound: Bound, values: pd.Series) -> str:
-    """How many of ``values`` (percent) lie within a claim's bounds: "12 of 36"; a dash where it bounds nothing."""
+    """How many of ``values`` (percent) lie within a claim's bounds: "12 of 36"; a dash without bounds."""
     if not isinstance(bound.low, float) and not isinstance(bound.high, float):
         return DASH
     inside = values.between(

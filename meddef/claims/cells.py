@@ -1,7 +1,7 @@
 """Checks written out into comparisons of cells, the same for printed and measured numbers.
 
-A cell is one number: the accuracy or attack success rate of a model under a condition. A *contrast* is a signed mean
-of cells, turned so that positive speaks for the claim; a *level* is one cell and where it should lie.
+A cell is one number: the accuracy or attack success rate of a model under a condition. A *contrast* is a signed mean of
+cells, positive if it supports the claim; a *level* is one cell with its expected range.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from meddef.claims.model import (
 from meddef.report.labels import LABELS, training_label
 from meddef.report.report import PAPER_DATASETS
 
-NEAR = 10  # points within which "near 100 %" is meant
+NEAR = 10  # points that count as "near 100 %"
 SHORT = {name: label.replace("MedDef ", "").strip("()") for name, label in LABELS.items()}
 Says = Literal["higher", "no_lower", "stable"]
 SAYS: dict[str, Says] = {
@@ -149,7 +149,7 @@ Compared = Ordering | Trend | Largest | Synergy | Bound | Values
 
 
 def comparisons(check: Compared) -> list[Comparison]:
-    """Every comparison that a check asks for."""
+    """Every comparison of a check."""
     match check:
         case Ordering():
             return list(_ordering(check))
@@ -236,7 +236,7 @@ def _axis(check: Trend, end: Cell) -> str:
 
 
 def _largest(check: Largest) -> Iterator[Comparison]:
-    """The fall of accuracy when ``component`` goes, minus that when another one goes."""
+    """The loss of accuracy without ``component``, minus that without another one."""
     for dataset, other in product(check.datasets, (name for name in REMOVALS if name != check.component)):
         terms: list[tuple[int, Cell]] = []
         for condition in conditions(check):

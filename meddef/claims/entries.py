@@ -1,4 +1,4 @@
-"""The claims as they are written down, read. Nothing of the audit or the records."""
+"""Reads the ledger of claims. Independent of audit and records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INHERITED = ("check", "unjudged", "run", "by_construction", "both_datasets", "on
 
 
 def load(raw: Iterable[Mapping[str, Any]]) -> list[Claim]:
-    """The ledger; a claim that repeats another one and has no check of its own is decided by the other's."""
+    """The ledger; a claim that repeats another and has no check is decided by the other's."""
     entries = {entry["id"]: dict(entry) for entry in raw}
     for entry in entries.values():
         twin = entries.get(entry.get("same_as", ""))

@@ -1,4 +1,4 @@
-"""Time and size after pruning, by one benchmark that belongs to no profile (``results/bench/compression.json``).
+"""Time and size after pruning, from one benchmark independent of profiles (``results/bench/compression.json``).
 
 Each function is named by a check of kind "fact" and takes the benchmark's rows, by pruning rate, and what the check
 gives; None where the rows do not hold it.
@@ -14,7 +14,7 @@ from meddef.records import Record
 from meddef.report.report import Report
 
 BENCH = "bench"
-NOISE = 20.0  # percent of the time that runs of one benchmark may differ by: less is not told from none
+NOISE = 20.0  # run-to-run variation of the benchmark, in percent of the time
 Rows = Mapping[float, Record]
 Given = dict[str, Any]
 
@@ -29,7 +29,8 @@ def pruned(report: Report) -> tuple[str, Rows]:
 
 
 def overhead(rows: Rows, given: Given) -> Outcome | None:
-    """Time of inference after pruning against before, dense or sparse: one run, so that small savings stay open."""
+    """Time of inference after pruning against before, dense or sparse: a single run, so that small savings remain
+    open."""
     if 0.0 not in rows:
         return None
     before = rows[0.0]["dense_ms"]

@@ -1,4 +1,4 @@
-"""Counts and statements of the text against the records: of data, trainings, sizes and times.
+"""Counts and statements of the text against the records of data, trainings, sizes and times.
 
 Each function is named by a check of kind "fact" and takes one profile's records of one dataset and what the check
 gives; None where the records do not hold it.
@@ -48,7 +48,7 @@ def total(source: Measured, given: Given) -> Outcome | None:
 
 
 def split(source: Measured, given: Given) -> Outcome | None:
-    """Images of each class of a split, before repeated ones are taken out."""
+    """Images of each class of a split, before removal of duplicates."""
     if (record := _data(source, given)) is None:
         return None
     found = record["report"].get("counts_before_removal", record["counts"])[given["split"]]
@@ -65,9 +65,9 @@ def splits(source: Measured, given: Given) -> Outcome | None:
 
 
 def stats(source: Measured, given: Given) -> Outcome | None:
-    """Mean and standard deviation of the training pixels: they hold, or depend on what was done to the images.
+    """Mean and standard deviation of the training pixels: they hold, or depend on preprocessing.
 
-    Size and padding change them, and the images at hand may be copies that were stretched, so they never fail.
+    Size and padding change them, and the available images may be stretched copies, so they never fail.
     """
     if (record := _data(source, given)) is None:
         return None
@@ -89,7 +89,7 @@ def stats(source: Measured, given: Given) -> Outcome | None:
 
 
 def duplicates(source: Measured, given: Given) -> Outcome | None:
-    """Files that repeat another one."""
+    """Duplicate files."""
     if (record := _data(source, given)) is None:
         return None
     found = record["report"].get("duplicates", {}).get("exact")

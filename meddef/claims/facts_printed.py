@@ -1,4 +1,4 @@
-"""Counts and statements of the text against what the paper prints elsewhere.
+"""Counts and statements of the text against other places in the paper.
 
 Each function is named by a check of kind "fact" or "setting" and takes the paper and what the check gives.
 """
@@ -24,7 +24,7 @@ def _of(holds: bool, words: str) -> Outcome:
 
 
 def _every(comparisons: Iterable[tuple[bool, str]]) -> Outcome:
-    """Holds if all do; the sentence names those that do not."""
+    """Holds if all do; the sentence names the exceptions."""
     outcomes = [_of(*comparison) for comparison in comparisons]
     return _of(all(o.verdict == HOLDS for o in outcomes), told("every", outcomes).rstrip("."))
 

@@ -1,4 +1,4 @@
-"""Attack records looked up by what a claim names: the strongest of a cell, or what can be compared."""
+"""Attack records by the cells of claims: the strongest of a cell, or comparable ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger judged from both sides: by the paper's own numbers, and by what was measured."""
+"""The ledger judged from both sides: by the paper's own numbers and by measurements."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Judged:
 
 
 def by_printed(claim: Claim, published: Published) -> Outcome | None:
-    """The claim by what the paper prints; None where that has no part of it."""
+    """The claim by the paper's numbers; None where they do not bear on it."""
     source, found, lacking = Printed(published), [], False
     for check in claim.check:
         if check.only in ("measured", "rivals") or isinstance(check, Probe):
@@ -61,7 +61,7 @@ def by_printed(claim: Claim, published: Published) -> Outcome | None:
 
 
 def by_measured(claim: Claim, source: Measured) -> Outcome | None:
-    """The claim by one profile's records of one dataset; None where they have no part of it."""
+    """The claim by one profile's records of one dataset; None where they do not bear on it."""
     found, lacking = [], False
     for check in claim.check:
         if check.only == "printed" or _of_bench(check):
@@ -229,7 +229,7 @@ def drawn(reports: Iterable[Report]) -> list[Measured]:
 
 
 def on_phantoms(claim: Claim, found: Sequence[Measured]) -> list[Judged]:
-    """What phantoms show of a claim about lesions: never decided, since the claim is not about phantoms."""
+    """Phantom results for a claim about lesions: never a verdict, since the claim is not about phantoms."""
     kept = []
     for source in found if claim.on_phantoms else ():
         if outcome := by_measured(claim, source):

@@ -1,4 +1,4 @@
-"""Comparisons judged by what one profile measured on one dataset.
+"""Comparisons judged by one profile's measurements on one dataset.
 
 Two models are compared on the same images after the same attack; a level is measured under the strongest attack that
 was run on that model at that ε over all grids. With fewer than three trainings nothing is decided.

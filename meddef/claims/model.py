@@ -1,6 +1,6 @@
 """A claim of the paper as data: its words, and the checks that decide it.
 
-A claim holds if all of its checks do. A check says what is compared, never how: ``meddef.claims.cells`` writes it out
+A claim holds if all of its checks do. A check states what is compared, not how: ``meddef.claims.cells`` writes it out
 into comparisons, and the same comparisons are judged by what the paper prints and by what was measured.
 """
 

@@ -1,4 +1,4 @@
-"""Comparisons judged by the numbers that the paper prints, as exact decimals."""
+"""Comparisons judged by the paper's printed numbers, as exact decimals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Printed:
         return [outcome for outcome in judged if outcome]
 
     def cell(self, cell: Cell) -> Decimal | None:
-        """What Tables 1 to 4 print, in percent; None where they print nothing."""
+        """The value in Tables 1 to 4, in percent; None where there is none."""
         table = self.published
         if cell.label or cell.training != Cell(cell.dataset, cell.variant, "clean", "", 0, 0).training:
             return None

@@ -1,4 +1,4 @@
-"""Checks of kind "probe", judged by what one profile's probes measured on one dataset.
+"""Checks of kind "probe", judged by one profile's probes on one dataset.
 
 A probe gives one number per image and training, so trainings and images are crossed as accuracies are
 (``meddef.report.crossed``), and fewer than ``FEWEST_TRAININGS`` trainings decide nothing.
@@ -95,7 +95,7 @@ def mean(found: np.ndarray, level: float = CONFIDENCE) -> Mean | None:
 
 
 def judge(source: Measured, check: Probe) -> list[Outcome]:
-    """One outcome a measure that was run."""
+    """One outcome per measure that was run."""
     outcomes = _contrasts(source, check) if check.than else _levels(source, check)
     size = source.dataset.record["image_size"]
     if check.at_paper_size and size != PAPER_SIZE:

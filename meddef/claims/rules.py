@@ -18,7 +18,7 @@ DECIDED = (HOLDS, FAILS, ABSENT)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one comparison, one check or one claim came to, and the numbers of it in words.
+    """The outcome of a comparison, check or claim, with its numbers in words.
 
     ``favour``: how far it speaks for the claim, in points, so that the least comes first in a sentence. ``so_far``: the
     verdict of what was run, where some of what the claim names was not; None where all was.

@@ -1,4 +1,4 @@
-"""Settings of the paper against those in the records: followed, or how they deviate.
+"""The paper's settings against those in the records: followed, or the deviation.
 
 Each function is named by a check of kind "setting" and returns what the records of one profile and dataset hold, with
 whether that is what the check gives; None where they do not hold it.

@@ -1,4 +1,4 @@
-"""Images in, splits out: folders in the Kaggle layout, MedMNIST files and phantoms under one function.
+"""From images to splits: folders in the Kaggle layout, MedMNIST files and phantoms under one function.
 
 ``ImageSet``, ``Splits`` and ``load_splits`` need torch, which takes seconds to import; they are imported on
 first use, so that cards and preprocessing settings stay cheap.

@@ -1,8 +1,8 @@
-"""Prepared images on disk: one .npy of uint8 and one .json a pool, under a key made from everything that matters.
+"""Preprocessed images on disk: one .npy of uint8 and one .json per pool, under a key of everything that affects them.
 
 The key covers the contents and names of the files, the preprocessing, the image size, and the code and
-libraries that decode and preprocess; not the folder's place nor any time stamp. The .json is written last, so
-a pool without one does not exist, whatever was killed when.
+libraries that decode and preprocess; not the folder's path nor time stamps. The .json is written last, so a pool
+without one is incomplete and ignored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decode one image file to 8-bit grey or RGB, whatever its colours and depth, or say in a few words why not."""
+"""Decode an image file of any colour and depth to 8-bit grey, or report why it cannot be used."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ COLOUR_LOST = "in colour, turned to grey (--channels 3 keeps the colour)"
 
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
-"""Formats that are tried; others of Pillow's are not pictures or start other programs."""
+"""Formats that are tried; Pillow's others are not images or start other programs."""
 
 
 @contextmanager
 def quiet_decoding() -> Iterator[None]:
-    """Silence Pillow's remarks on odd metadata and turn its warning about images above 89 megapixels into an error.
+    """Silence Pillow's warnings on metadata and turn its warning about images above 89 megapixels into an error.
 
     Warning filters are per process: enter this once, in the main thread, around all decoding.
     """
@@ -45,10 +45,9 @@ def read_image(
 ) -> np.ndarray:
     """The first frame of an image file as uint8 (H, W), upright as its orientation tag says.
 
-    Colours become luma, or with ``colour`` stay: (H, W, 3), of what has any. Transparent parts are laid over black;
-    CMYK goes through RGB; a white 0 is inverted. What is deeper than 8 bits is scaled from ``window`` if given, else
-    from the bits that the file says are used, else from its own percentiles (``meddef.data.depth``). DICOM is read by
-    ``meddef.data.dicom``. ``said`` gets a line for each of these that is not plain 8-bit grey. Raises
+    Colours become luma; transparent parts are laid over black; CMYK goes through RGB; a white 0 is inverted.
+    Values deeper than 8 bits are scaled from ``window`` if given, else from the bit depth in the file, else from
+    percentiles (``meddef.data.depth``). ``said`` gets a line for each deviation from plain 8-bit grey. Raises
     ``UnreadableImage``.
     """
     if not path.is_file():

@@ -1,8 +1,8 @@
-"""What a file's header says of its pixels: which way is up, how many bits are used, whether 0 is white.
+"""Header information of an image file: orientation, bit depth, whether 0 is white.
 
-Detectors use 10 to 14 bits and files hold 16. A set keeps one scale only where the used bits are known: from PNG's
+Detectors use 10 to 14 bits and files hold 16. A dataset keeps one scale only where the bit depth is known: from PNG's
 sBIT, from a TIFF of 9 to 15 bits or with MaxSampleValue, from the maximum of a PGM, or from a window in the card.
-Where nothing says it, each image is stretched from its own percentiles, which a marker or a hot pixel does not move.
+Otherwise each image is stretched between its percentiles, which are robust to a marker or a hot pixel.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     png: bool = False
 
     def words(self, window: Window | None) -> list[str]:
-        """How such a file is read, where that is not plain 8-bit grey; one kind a line, for counting."""
+        """How such a file is read, where it is not plain 8-bit grey; one kind per line, for counting."""
         said = ["turned upright as their orientation tag says"] if self.turn != 1 else []
         if self.deep:
             if window:
@@ -76,7 +76,7 @@ def look(image: Image.Image, path: Path) -> Facts:
 
 
 def turned(pixels: np.ndarray, turn: int) -> np.ndarray:
-    """Rows and columns as the EXIF orientation ``turn`` says; others than 2 to 8 leave them."""
+    """The image in the EXIF orientation ``turn``; values other than 2 to 8 leave it unchanged."""
     if turn in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     rows = slice(None, None, -1) if turn in (3, 4, 7, 8) else slice(None)

@@ -1,8 +1,8 @@
-"""Images that are in a dataset more than once: exactly (equal pixels) or nearly (the same picture, saved again).
+"""Duplicate images: exact (equal pixels) or near (the same image, re-saved).
 
-Nearly is decided in two steps. The perceptual hash (imagehash.phash, 64 bits) proposes pairs; a pair counts
-when the 32 x 32 thumbnails, each stretched to the same mean and spread, also agree. The second step is
-needed: all chest X-rays look alike to the hash.
+Near duplicates are found in two steps. The perceptual hash (imagehash.phash, 64 bits) proposes pairs; a pair counts
+when the 32 x 32 thumbnails, each stretched to the same mean and spread, also agree. The second step is needed, since
+the hash does not distinguish chest X-rays.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray, *, block: int = 1024)
     """Pairs (i < j) of near duplicates among N images: ``hashes`` bool (N, 64), ``thumbnails`` uint8 (N, 32, 32)
     or (N, 32, 32, 3).
 
-    Hamming distances come from one matrix product a block of rows: bits as +1 and -1 agree in (64 + product)
+    Hamming distances come from one matrix product per block of rows: bits as +1 and -1 agree in (64 + product)
     / 2.
     """
     signs = np.where(hashes, np.float32(1), np.float32(-1))

@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered by size and modification time so that an unchanged file is not read again."""
+"""SHA-256 of files, cached by size and modification time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _recall(memory: Path) -> dict[str, tuple[Stamp, str]]:
     try:
         entries = json.loads(memory.read_text(encoding="utf-8"))
     except ValueError:
-        return {}  # only a memory: a damaged one costs reading the files again
+        return {}  # a damaged cache only costs re-reading the files
     return {name: ((stamp[0], stamp[1]), digest) for name, (stamp, digest) in entries.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where the images of a dataset came from and how they were made, so that the same can be had again."""
+"""Source and preprocessing of a dataset's images, sufficient to reproduce them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class Origin:
 
 
 def released_as(names: Iterable[str]) -> str:
-    """In which folder, or array, of the release the named images lie: "88 from train, 12 from test"."""
+    """The folders, or arrays, of the release with the named images: "88 from train, 12 from test"."""
     found = Counter(name.split("/", 1)[0] for name in names)
     return ", ".join(f"{count:,} from {folder}" for folder, count in found.most_common())

@@ -1,8 +1,8 @@
-"""Phantoms: images drawn from a seed, the data set that is always there.
+"""Phantoms: images drawn from a seed, a dataset that is always available.
 
 Two families replace the paper's two datasets, with the same class names: "oct" for retinal OCT and
 "xray" for chest X-rays. They are drawings, not simulations: they have the structure that a classifier uses, a
-known lesion mask and patients with several images; nothing measured on them says anything about real patients.
+known lesion mask and patients with several images; measurements on them are no evidence about real patients.
 """
 
 import zlib
@@ -26,7 +26,7 @@ _CYCLES: dict[str, tuple[int, ...]] = {"oct": (0, 1, 2, 3), "xray": (0, 1, 1, 1,
 
 @dataclass(frozen=True)
 class Phantoms:
-    """Drawn images with everything known about them."""
+    """Phantom images with their ground truth."""
 
     images: NDArray[np.uint8]  # (N, H, W)
     labels: NDArray[np.int64]  # (N,), index into classes
@@ -84,7 +84,7 @@ def draw_phantoms(
 
 
 def patients_needed(family: str, count: int) -> int:
-    """How many patients `count` images of `family` come from. Raises InputError as draw_phantoms does."""
+    """The number of patients of `count` images of `family`. Raises InputError as draw_phantoms does."""
     _check(family, count)
     cycle = len(_CYCLES[family])
     blocks, rest = divmod(count, cycle * IMAGES_PER_PATIENT)

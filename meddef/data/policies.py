@@ -1,4 +1,4 @@
-"""Which image goes into which split: as released, as the paper says, or so that no patient is in two splits."""
+"""Split policies: as released, as in the paper, or with each patient in one split."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def patient_groups(patients: list[str], repeats: list[list[int]]) -> list[list[i
 
 
 def patient_split(labels: np.ndarray, groups: list[list[int]], seed: int) -> np.ndarray:
-    """70/15/15 of the images with every group whole in one split, classes balanced as far as that allows.
+    """70/15/15 of the images with every group in one split and classes as balanced as possible.
 
-    Groups go one by one, those with most images first and ties in an order drawn with ``seed``, to the
-    split that lacks the largest share of what they bring.
+    Groups are assigned one by one, largest first and ties in an order drawn with ``seed``, to the split that lacks the
+    largest share of their classes.
     """
     classes, codes = np.unique(labels, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))

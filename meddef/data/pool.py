@@ -1,4 +1,4 @@
-"""All images of a dataset, decoded and preprocessed once, before any split policy: made here, kept by ``cache``."""
+"""All images of a dataset, decoded and preprocessed once, before any split policy; stored by ``cache``."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ class Problem(BaseModel):
 
 
 class Index(BaseModel):
-    """What is known about each of the N images of a pool, in their order; groups hold positions.
-    ``near`` is None where near duplicates were not looked for. ``read_as`` counts files that are not plain 8-bit grey.
+    """Facts about each of the N images of a pool, in order; groups hold positions.
+    ``near`` is None where near duplicates were not searched for. ``read_as`` counts files that are not plain 8-bit
+    grey.
 
     ``digests`` are SHA-256 of the prepared pixels; ``sums`` and ``squares`` are sums of values and of
     their squares, exact integers, from which mean and standard deviation of any subset follow.
@@ -76,8 +77,7 @@ def prepare(
     skip_unreadable: bool,
     progress: bool,
 ) -> Index:
-    """Write the prepared images to ``path`` as .npy, uint8 (N, H, W), with ``colour`` (N, H, W, 3), and return what is
-    known about them.
+    """Write the preprocessed images to ``path`` as .npy, uint8 (N, size, size), and return their index.
 
     Raises ``InputError`` that counts the unusable files and names the first few, unless ``skip_unreadable``;
     also when nothing is left.
@@ -188,7 +188,7 @@ def _keep_rows(images: np.ndarray, kept: list[int], path: Path) -> None:
 
 @contextmanager
 def _pool_of_threads() -> Iterator[ThreadPoolExecutor]:
-    """One thread per core; what has not started when the block is left by an error is not started any more."""
+    """One thread per core; on an error, pending tasks are cancelled."""
     threads = ThreadPoolExecutor(os.cpu_count())
     try:
         yield threads

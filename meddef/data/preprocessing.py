@@ -1,9 +1,8 @@
 """The paper's preprocessing (section "Preprocessing"), each step a pure function on uint8 images, grey or RGB.
 
-The paper gives the order of its words and few parameters: 224 x 224 with aspect-preserving padding, three
-channels, min-max scaling, CLAHE and brightness for retinal OCT, denoising for chest X-rays. What it leaves
-open is a default here and a parameter of ``Preprocessing``. Three channels are made in ``ImageSet``;
-standardisation is in the model.
+The paper names the steps and few parameters: 224 x 224 with aspect-preserving padding, three
+channels, min-max scaling, CLAHE and brightness for retinal OCT, denoising for chest X-rays. Open choices are defaults
+here and parameters of ``Preprocessing``. Three channels are made in ``ImageSet``; standardisation is in the model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was found in a dataset and what was done about it, as JSON-able data: nothing is dropped without a line here."""
+"""The data report, JSON-able: all findings in a dataset and their handling."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def count(labels: np.ndarray, splits: np.ndarray, classes: tuple[str, ...]) -> d
 
 
 def duplicate_report(groups: list[list[int]], index: Index, splits: np.ndarray) -> dict[str, Any]:
-    """Groups of equal images: how many, how many files more than one each, where they lie, contradicting labels."""
+    """Groups of equal images: number, surplus files, splits, contradicting labels."""
     spread = [sorted({str(splits[member]) for member in group}, key=SPLITS.index) for group in groups]
     across = [group for group, where in zip(groups, spread, strict=True) if len(where) > 1]
     return {
@@ -79,8 +79,8 @@ def read_as(splits: Splits) -> list[str]:
 def make_report(
     index: Index, splits: np.ndarray, classes: tuple[str, ...], *, policy: str, seed: int, removed: list[int]
 ) -> dict[str, Any]:
-    """The whole report; ``removed`` are the positions taken out of training. ``duplicates`` has no "near" where
-    near duplicates were not looked for."""
+    """The whole report; ``removed`` are the positions removed from training. ``duplicates`` has no "near" where near
+    duplicates were not searched for."""
     labels = np.array(index.labels)
     kept = np.ones(len(labels), dtype=bool)
     kept[removed] = False

@@ -1,4 +1,4 @@
-"""What every kind of data looks like before preparation: a list of items and a way to read one."""
+"""The common form of all sources before preprocessing: a list of items and a reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Source:
     """``read(i)`` gives item i as uint8 (H, W) or (H, W, 3), or raises ``UnreadableImage``; it must be safe to
     call from threads.
 
-    ``how_read(i)`` names, after that, what was done to a file that is not plain 8-bit grey."""
+    ``how_read(i)`` then names the treatment of a file that is not plain 8-bit grey."""
 
     items: list[Item]
     read: Callable[[int], np.ndarray]

@@ -1,4 +1,4 @@
-"""MedMNIST: any .npz with {train,val,test}_{images,labels}, found in a folder or got by the medmnist package."""
+"""MedMNIST: any .npz with {train,val,test}_{images,labels}, from a folder or the medmnist package."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def find_npz(card: Card, size: Size, data_dir: Path | None) -> Path:
 def medmnist_source(card: Card, path: Path, *, colour: bool = False) -> Source:
     """All images of an .npz, in the order train, val, test; patients are not known. ``colour`` keeps that of RGB.
 
-    ``InputError`` for a file that is no .npz, lacks an array, or holds other shapes, types or labels.
+    ``InputError`` for a file that is not an .npz, lacks an array, or has other shapes, types or labels.
     """
     arrays = _read(card, path)
     images = np.concatenate([arrays[f"{split}_images"] for split in SPLITS])

@@ -37,8 +37,8 @@ def draw_phantom_split(
     letter: Letter = "drawn",
 ) -> Phantoms:
     """The phantoms of one split as drawn, with their lesion masks: the same images, in the same order, as
-    ``load_splits`` gives for val and test (in train it leaves out what repeats another image). ``healthy`` and
-    ``letter``: see ``draw_phantoms``."""
+    ``load_splits`` returns for val and test (in train it removes duplicates). ``healthy`` and ``letter``: see
+    ``draw_phantoms``."""
     sizes = check_sizes(sizes)
     if dataset not in FAMILY:
         raise InputError(f"{dataset!r} is not a phantom dataset: choose from {', '.join(FAMILY)}")
@@ -59,7 +59,7 @@ def draw_phantom_split(
 
 
 def phantom_source(dataset: str, *, image_size: int, seed: int, sizes: dict[str, int]) -> Source:
-    """All three splits; near duplicates are not looked for, because drawn images are alike by design."""
+    """All three splits; near duplicates are not searched for, because phantoms are similar by design."""
     drawn = {s: draw_phantom_split(dataset, s, image_size=image_size, seed=seed, sizes=sizes) for s in SPLITS}
     images = np.concatenate([drawn[split].images for split in SPLITS])
     items = [

@@ -40,9 +40,9 @@ class Splits:
     """A dataset, ready to train on. ``mean`` and ``std`` are those of the training pixels in [0, 1], all channels
     together.
 
-    ``fingerprint`` is a SHA-256 over the prepared pixels and labels of the three splits, in order: equal
-    wherever the data lies and whenever it was copied. ``report`` is JSON-able: files found and skipped,
-    duplicates, what was removed from training, patients in several splits. ``origin`` says how to have the same again.
+    ``fingerprint`` is a SHA-256 over the prepared pixels and labels of the three splits, in order: independent of
+    location and copy time. ``report`` is JSON-able: files found and skipped, duplicates, what was removed from
+    training, patients in several splits. ``origin`` suffices to reproduce it.
     """
 
     dataset: str
@@ -85,20 +85,17 @@ def load_splits(
     needed: Collection[str] = SPLITS,
     progress: bool = True,
 ) -> Splits:
-    """Train, val and test of a dataset named in ``CARDS``, prepared once and then read from the cache.
+    """Train, val and test of a dataset named in ``CARDS``, preprocessed once and then read from the cache.
 
-    ``split_policy``: "released" keeps the folders or files as they are, "paper" draws 70/15/15 within each
-    class, "patient" draws 70/15/15 with every patient in one split; ``seed`` drives the draw. Phantoms are
-    drawn in their splits, from patients of their own: ``seed`` and ``sizes`` (images per split) drive that, and
-    every policy gives the same. ``preprocessing`` None takes the steps on the dataset's card.
+    ``split_policy``: "released" keeps the folders or files as distributed, "paper" draws 70/15/15 within each
+    class, "patient" draws 70/15/15 with every patient in one split; ``seed`` drives the draw. Phantoms are drawn in
+    their splits, from separate patients: ``seed`` and ``sizes`` (images per split) determine them, and every policy
+    gives the same. ``preprocessing`` None uses the steps on the dataset's card.
 
-    With ``drop_duplicates``, training images that repeat another image of training, val or test (exactly or nearly)
-    are left out of training, listed in the report and logged; val and test stay as they are.
+    With ``drop_duplicates``, training images that duplicate another image of training, val or test (exactly or nearly)
+    are removed from training, listed in the report and logged; val and test are unchanged.
 
-    ``image_size`` is a side or (height, width). ``channels`` 3 keeps colours; 1 gives the model one channel of grey;
-    None is grey, as three equal channels. A split that is not ``needed`` may be empty: released data without one.
-
-    A split whose rows lie together in the cache stays a memory map; another is copied into memory.
+    A split that is contiguous in the cache stays a memory map; others are copied into memory.
 
     Raises ``InputError`` for an unknown name, policy or size, for data that is missing or laid out otherwise,
     and for files that cannot be used unless ``skip_unreadable``.
@@ -167,7 +164,7 @@ def _find_source(
     lie: Collection[str],
     colour: bool,
 ) -> tuple[object, Callable[[], Source], str]:
-    """What identifies the contents, a function that opens them, and where they lie."""
+    """The contents' identity, a function that opens them, and their location."""
     if card.kind == "phantom":
         counts = check_sizes(sizes)
         drawn_by = source_digest("phantom*.py", "source_phantom.py")
@@ -254,7 +251,7 @@ def _image_set(pool: Pool, rows: np.ndarray, channels: int) -> ImageSet:
 
 
 def _patients(index: Index) -> list[str]:
-    """The patient of each image; one whose patient is not known counts as a patient of its own."""
+    """The patient of each image; an image with unknown patient counts as a separate patient."""
     return [patient or name for patient, name in zip(index.patients, index.names, strict=True)]
 
 

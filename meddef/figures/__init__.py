@@ -1,1 +1,1 @@
-"""Every figure, one function each, in one visual language, and what each leaves: picture, numbers, origin."""
+"""Every figure, one function each, in one visual style, with its image, numbers and provenance."""

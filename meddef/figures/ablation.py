@@ -1,4 +1,4 @@
-"""What each component adds, as a picture: paired differences with their intervals."""
+"""Contribution of each component: paired differences with their intervals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLEAR, UNCLEAR = "#D55E00", "#555555"
 def paired_differences(report: Report, eps: float) -> SvgFigure:
     """Accuracy with a component minus accuracy without it, on the same images, by dataset (panel) and comparison (row).
 
-    Bars are 95 % bootstrap intervals; coloured marks are clear after Holm's correction. n and p stand at the right.
+    Bars are 95 % bootstrap intervals; coloured marks are significant after Holm's correction. n and p are at the right.
     """
     found = {d.name: comparisons(report, d, eps) for d in report.datasets}
     datasets = [dataset for dataset in report.datasets if found[dataset.name]]

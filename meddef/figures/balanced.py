@@ -86,7 +86,7 @@ def _panel(panel: Axes, rows: pd.DataFrame, attack: str) -> None:
 
 
 def root_axis(panel: Axes) -> None:
-    """An axis of ε that gives small budgets room: its square root."""
+    """A square-root axis of ε, which spreads small budgets."""
     panel.set_xscale("function", functions=(_root, np.square))
     panel.set_xlim(0, None)
     panel.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])

@@ -1,4 +1,4 @@
-"""Confusion matrices as pictures: counts and shares of the true class."""
+"""Confusion matrices: counts and shares of the true class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meddef.figures.drawing import SvgFigure, styled
 from meddef.report.confusion import attacked_records, clean_records, matrices
 from meddef.report.report import PAPER_DATASETS, Report
 
-PAGE = 8.75  # inches that a figure may be wide
+PAGE = 8.75  # maximum width of a figure in inches
 DARKEST = 160  # percent, beyond what occurs: black digits stay readable on every shade
 
 
@@ -21,7 +21,7 @@ DARKEST = 160  # percent, beyond what occurs: black digits stay readable on ever
 def confusion(report: Report, twin: str, eps: float) -> SvgFigure:
     """Counts, true class by row, for the datasets that are or replace ``twin`` ("roct" or "chest_xray").
 
-    One column per model, one row per condition: no attack, then each attack at ``eps``. Shades and percentages are
+    One column per model, one row per condition: clean, then each attack at ``eps``. Shades and percentages are
     shares of the true class.
     """
     datasets = [dataset for dataset in report.datasets if dataset.twin == twin]

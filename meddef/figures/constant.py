@@ -16,12 +16,12 @@ NAMES = {
 
 
 def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, where: str = "") -> None:
-    """Draw it for ``rows`` of ``Report.attacks``, in percent: at the share for the images that most of them judge.
+    """Draw it for ``rows`` of ``Report.attacks``, in percent: at the share for the most common set of images.
 
-    Clean rows count only where all are clean, since the line is a reference for robust accuracy. Where
-    rows judge other images too, a faint band reaches over their shares, and the label gives the range. ``where`` is
-    "left" for the whole label below the line, "right" for it in lines above it, where room was left; else, in small
-    panels, which say in a legend what the line is (``constant_handle``), its number alone stands at the right.
+    Clean rows count only where all are clean, since the line is a reference for robust accuracy. Where rows also cover
+    other images, a faint band spans their shares, and the label gives the range. ``where``: "left", the label below the
+    line; "right", above it; otherwise, in small panels with a legend (``constant_handle``), only its number at the
+    right.
     """
     attacked = rows[rows["attack"] != "clean"]
     shares = (attacked if len(attacked) else rows)[NAMES[rate]].dropna()
@@ -35,7 +35,7 @@ def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, wher
 
 
 def constant_share(panel: Axes, share: float) -> None:
-    """The line at ``share`` percent, with its number, where one set of images was judged."""
+    """The line at ``share`` percent, with its number, for a single set of images."""
     panel.axhline(share, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
     _label(panel, share, f"{share:.0f} %", "")
 

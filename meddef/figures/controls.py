@@ -1,5 +1,4 @@
-"""The chart of ``meddef.report.controls``: accuracy against epsilon, two architectures with clean and adversarial
-training."""
+"""The chart of ``meddef.report.controls``: accuracy against ε, two architectures, clean and adversarial training."""
 
 from __future__ import annotations
 
@@ -83,7 +82,7 @@ def points(report: Report, dataset: Dataset) -> pd.DataFrame:
 
 
 def _measured(report: Report, dataset: Dataset) -> list[Record]:
-    """Of the four models, everything that ``GRIDS`` measured, each once."""
+    """All measurements of ``GRIDS`` on the four models, each once."""
     found = {quantity(r): r for grid in GRIDS for r in report.grid(grid, dataset.name)}
     return [r for r in found.values() if (r["variant"], r["training"]) in MODELS]
 
@@ -117,7 +116,7 @@ def _panel(panel: Axes, frame: pd.DataFrame, attack: str, rate: str) -> None:
 
 
 def _legend(*, several_seeds: bool) -> list[Line2D]:
-    """Colours are architectures here, dashes are trainings."""
+    """Colour: architecture; line style: training."""
     handles = [
         Line2D([], [], color=style.model_colour(v, usual_training(v)), linewidth=4, label=plain_label(v))
         for v in ARCHITECTURES

@@ -47,7 +47,7 @@ def models_at(report: Report, eps: float) -> SvgFigure:
                     style.published(panel, [i + offset] * len(row), row["published"], attack=attack)
                 points(panel, [i + offset] * len(row), row, rate, join=False)
         constant_line(panel, frame, rate, where="right")
-        panel.set_xlim(-0.6, len(models) + 0.1)  # room for the line's label
+        panel.set_xlim(-0.6, len(models) + 0.1)  # space for the line's label
         panel.set_xticks(range(len(models)), [style.stacked(*model, lines=3) for model in models])
         if rate == "robust":
             panel.set_title(f"{dataset.label}, ε = {budget(eps)}, {n_text(frame)}")
@@ -100,7 +100,7 @@ def asr_against_pruning(report: Report, eps: float) -> SvgFigure:
     return _small_multiples(report, "pruning", frame, "prune_rate", "asr", table, "asr", "pruned share")
 
 
-PAGE = 8.75  # inches that a figure may be wide
+PAGE = 8.75  # maximum width of a figure in inches
 DODGE = 0.06  # share of the axis, so that the intervals of several attacks do not hide each other
 Y_LABELS = {"robust": "accuracy (%)", "asr": "attack success (%)", "balanced": "balanced accuracy (%)"}
 

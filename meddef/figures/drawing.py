@@ -1,4 +1,4 @@
-"""A figure that knows what it shows: its numbers, the records they came from, and the function that drew it."""
+"""A figure with its numbers, their records, and the function that drew it."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ T = TypeVar("T")
 
 
 class SvgFigure(Figure):
-    """A figure that shows itself as SVG in a notebook, the same bytes for the same drawing.
+    """A figure displayed as SVG in a notebook, byte-identical for the same drawing.
 
-    ``numbers`` is what is drawn as a tidy table, None for a figure that only says that there is nothing to draw.
+    ``numbers`` is the data drawn, as a tidy table; None for a figure that only reports missing data.
     """
 
     numbers: pd.DataFrame | None = None
@@ -62,8 +62,8 @@ class SvgFigure(Figure):
     def showing(
         self, report: Report, numbers: pd.DataFrame, records: Iterable[Record], *, command: str | None = None
     ) -> SvgFigure:
-        """This figure, with what it shows, the records that this follows from, and the command that computes them
-        where that is not the profile's ``meddef reproduce``."""
+        """This figure, with its data, their records, and the command that computes them if not the profile's ``meddef
+        reproduce``."""
         self.report, self.numbers, self.records, self.command = report, numbers, tuple(records), command
         return self
 
@@ -74,7 +74,7 @@ class SvgFigure(Figure):
         return self.numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
     def content(self) -> dict[str, Any] | None:
-        """What a notebook keeps beside the picture: function, arguments, numbers and origin; None without numbers."""
+        """The notebook's metadata of the figure: function, arguments, numbers and provenance; None without numbers."""
         if self.numbers is None or self.report is None:
             return None
         made = {"function": self.function, "arguments": self.arguments, "numbers": self.csv()}
@@ -83,7 +83,7 @@ class SvgFigure(Figure):
         return {**made, "real": self.report.is_real, "origin": origin(self.report, self.records)}
 
     def svg(self) -> str:
-        """The picture; its metadata hold the SHA-256 of the numbers drawn."""
+        """The image; its metadata contain the SHA-256 of the numbers drawn."""
         buffer = io.StringIO()
         shown = {} if self.numbers is None else {"Identifier": f"sha256:{digest(self.csv())}"}
         with matplotlib.rc_context(RC):
@@ -97,7 +97,8 @@ class SvgFigure(Figure):
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a drawing function under the house style, without changing the caller's settings; its figure knows it."""
+    """Run a drawing function with the project's style, without changing the caller's settings; its figure records
+    it."""
     signature = inspect.signature(function)
 
     @wraps(function)

@@ -1,4 +1,4 @@
-"""The front page's chart: what is left under PGD as ε grows, measured and as the paper prints it."""
+"""The front page's chart: accuracy under PGD against ε, measured and printed."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ALT = (
 def front(report: Report) -> SvgFigure:
     """Accuracy under PGD against ε, both architectures with clean and adversarial training where available.
 
-    Filled marks are measured, means over seeds, with a dash at the lowest and the highest seed; hollow ones are what
-    Table 1 or 2 prints for the same attack. At ε = 0 stands clean accuracy. The dotted line is the constant answer.
+    Filled marks are measured, means over seeds, with a dash at the lowest and the highest seed; hollow ones are values
+    of Table 1 or 2 for the same attack. The value at ε = 0 is clean accuracy. The dotted line is the constant answer.
     """
     for dataset in report.datasets:
         frame = points(report, dataset)
@@ -89,7 +89,7 @@ def _measured(panel: Axes, rows: pd.DataFrame, variant: str, training: str) -> N
 
 
 def _printed(dataset: Dataset, models: list[tuple[str, str]]) -> pd.DataFrame:
-    """What the paper's table prints for these models: columns variant, eps (0: clean), attack, published (percent)."""
+    """The paper's values for these models: columns variant, eps (0: clean), attack, published (percent)."""
     shown = [variant for variant, training in models if training == usual_training(variant)]
     table = epsilon_table()
     table = table[(table["dataset"] == dataset.twin) & table["variant"].isin(shown)]

@@ -1,6 +1,6 @@
-"""Interactive twins of figures: what plotly is to draw, as JSON in the page; ``book/_static/interactive.js`` draws it.
+"""Interactive versions of figures: plotly's input as JSON in the page; ``book/_static/interactive.js`` draws it.
 
-A twin is opened by a button, and only then the page loads plotly, from the book itself.
+It is opened by a button, and only then the page loads plotly, from the book itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Twin:
     """One interactive chart.
 
     Each of ``choices`` has a label, plotly's traces and layout, and ``steps``, the positions of the slider: a step has
-    a label and either a place on the x axis, whose values are read out, or a matrix of counts to show.
+    a label and either a position on the x axis, whose values are read out, or a matrix of counts.
     """
 
     title: str
@@ -183,7 +183,7 @@ def pruned_confusion(report: Report, eps: float) -> Twin:
 
 
 def _matrices(records: Iterable[Json]) -> list[Json]:
-    """A step a pruning rate, in order, counts added up over seeds."""
+    """One step per pruning rate, in order, with counts summed over seeds."""
     found: dict[float, np.ndarray] = {}
     for record in records:
         rate = record["prune_rate"]

@@ -28,7 +28,7 @@ from meddef.report.report import Report
 STAGES = {"stem": ("backbone.maxpool", ("backbone.conv1", "backbone.bn1"))} | {
     f"stage {number}": (f"backbone.layer{number}", (f"backbone.layer{number}",)) for number in (1, 2, 3, 4)
 }
-# block -> the module whose output it gives, and the modules whose parameters it has
+# block -> its output module, and the modules of its parameters
 NODES = STAGES | {name: (path, (path,)) for name, path in BLOCKS.items() if name != "backbone"}
 INPUT, JOINED = "image", "D(x)"
 MIDDLE, ASIDE = 2.5, {"fusion Φ": 1.8, "self-attention": 1.8}  # x of lone boxes; aside lets an arrow pass
@@ -43,8 +43,8 @@ class Block:
     reads: list[str] = field(default_factory=list)
 
 
-def module_graph(image_size: Size, num_classes: int) -> dict[str, Block]:
-    """The full model's blocks in the order of computation; who reads whom is found in the graph of its gradients."""
+def module_graph(image_size: int, num_classes: int) -> dict[str, Block]:
+    """The full model's blocks in the order of computation; connections come from the autograd graph."""
     model = build_model("full", num_classes).eval()
     modules = dict(model.network.named_modules())
     image = torch.zeros(1, 3, *sides(image_size), requires_grad=True)
@@ -97,7 +97,7 @@ def _shape(tensor: Tensor) -> str:
 
 @styled
 def framework(report: Report) -> SvgFigure:
-    """The full model as it is computed: a box a block, with the shape of its output and its parameters."""
+    """The full model: one box per block, with the shape of its output and its parameters."""
     record = report.datasets[0].record
     graph = module_graph(record["image_size"], len(record["classes"]))
     figure = style.new_figure(8.0, 6.4)
@@ -121,7 +121,7 @@ def framework(report: Report) -> SvgFigure:
 
 
 def _places(graph: Mapping[str, Block]) -> dict[str, tuple[float, float]]:
-    """Image and backbone in the first row, its last stage below; then a row for each step further from them."""
+    """Image and backbone in the first row, its last stage below; then one row per further step."""
     first = [name for name in (INPUT, *STAGES) if name != "stage 4"]
     depth = dict.fromkeys(first, 0)
     for name, block in graph.items():

@@ -47,7 +47,7 @@ def published(table: pd.DataFrame, dataset: str, value: str) -> pd.DataFrame:
 
 
 def together(*parts: pd.DataFrame) -> pd.DataFrame:
-    """The parts that hold anything, one below the other."""
+    """The non-empty parts, concatenated."""
     filled = [part.dropna(axis=1, how="all") for part in parts if len(part)]
     if not filled:
         return pd.DataFrame(columns=COLUMNS)

@@ -1,6 +1,6 @@
-"""Where a figure comes from: the records it was drawn from, as they tell it.
+"""Provenance of a figure, from its records.
 
-Nothing in it depends on the machine that draws, so that drawing a figure again elsewhere changes nothing.
+It does not depend on the drawing machine, so that re-drawing a figure elsewhere changes nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from urllib.parse import quote
 from meddef.records import Record
 from meddef.report.report import Report
 
-KEYS_NAMED = 12  # more keys than that are counted and given as a digest
+KEYS_NAMED = 12  # more keys are counted and given as a digest
 CODE_PAGE = "figures_code.html"
 Origin = dict[str, Any]
 
 
 def origin(report: Report, records: Iterable[Record]) -> Origin:
-    """What the provenance of ``records`` says, each value once: commits, versions, hardware, data, seeds and times.
+    """The provenance of ``records``, each value once: commits, versions, hardware, data, seeds and times.
 
     A figure of no records, such as one of the model's structure, has empty lists.
     """
@@ -80,7 +80,7 @@ def code_anchor(function: str) -> str:
 def details(
     figure: Mapping[str, Any], numbers: str, *, root: str = "../../", notebook: str | None = None
 ) -> str:
-    """A folded table in HTML that says where a figure comes from; ``figure`` is what its JSON holds.
+    """A folded HTML table with the provenance of a figure; ``figure`` is the content of its JSON.
 
     Args:
         numbers: the CSV, for download.
@@ -108,7 +108,7 @@ def details(
 
 
 def _rows(figure: Mapping[str, Any]) -> dict[str, str]:
-    """The lines on what it was computed from, and in which circumstances; one line where it was from nothing."""
+    """The lines on data and circumstances; one line for a figure without data."""
     if "files" not in figure and not figure["records"]["count"]:
         return {"Records": "none: computed from the package alone"}
     commits = (

@@ -1,4 +1,4 @@
-"""A figure of a page that no notebook makes: what it leaves, and how the page shows it."""
+"""A figure of a page without notebook: its files, and its display."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ class PageFigure:
         }
 
     def shown(self) -> str:
-        """The picture in Markdown, and folded below it where it comes from."""
+        """The image in Markdown, with its provenance folded below."""
         picture = f":::{{image}} _generated/{self.name}.svg\n:alt: {self.alt}\n:::"
         return f"::::{{div}} meddef-scroll\n{picture}\n::::\n\n{details(self.content(), self.figure.csv(), root='')}"

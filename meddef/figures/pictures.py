@@ -1,4 +1,4 @@
-"""Pictures of phantoms: samples, preprocessing step by step, saliency. Images of people are never drawn here."""
+"""Images of phantoms: samples, preprocessing step by step, saliency. Images of patients are never drawn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_PHANTOMS = "This profile uses no phantoms; images of patients are not shown."
 
 
 def phantoms_of(dataset: Dataset, split: str = "test") -> Phantoms:
-    """The phantoms of one split, drawn again from what the data record says: the images the models saw, unprepared."""
+    """The phantoms of one split, redrawn from the data record: the images the models saw, before preprocessing."""
     record = dataset.record
     return draw_phantom_split(
         dataset.name, split,
@@ -100,7 +100,7 @@ def _data_records(datasets: Sequence[Dataset]) -> list[Record]:
 
 
 def _pixels(dataset: Dataset, label: str, index: int, image: np.ndarray) -> dict[str, Any]:
-    """What a table can say of an image (H, W) of grey levels: which it is, its mean, spread and digest."""
+    """The table entries of an image (H, W) of grey levels: identity, mean, spread and digest."""
     return {
         "dataset": dataset.name,
         "class": label,

@@ -1,4 +1,4 @@
-"""What pruning does to the weights (the paper's Fig. 4) and what it buys: from ``results/bench``."""
+"""Effect of pruning on the weights (the paper's Fig. 4) and its savings, from ``results/bench``."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _weights_drawn(shape: Record, rows: list[Record], edges: np.ndarray) -> pd.D
 
 @styled
 def benefits(report: Report) -> SvgFigure:
-    """Non-zero weights, bytes on disk and time an image by pruning rate; time with dense and with sparse kernels."""
+    """Non-zero weights, bytes on disk and time per image by pruning rate; time with dense and with sparse kernels."""
     bench = report.bench("compression")
     if bench is None:
         return style.message(NOT_MEASURED)

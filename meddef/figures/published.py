@@ -1,4 +1,4 @@
-"""What a published figure leaves: picture, numbers and origin; and the code that draws."""
+"""Files of a published figure: image, numbers and provenance; and its code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDINGS = ("svg", "csv", "json")
 
 
 def described(content: Mapping[str, Any], *, stem: str, section: str, alt: str) -> dict[str, Any]:
-    """What the JSON of a figure holds: ``content`` as a notebook keeps it, without its numbers, and where it stands.
+    """The JSON of a figure: the notebook's ``content`` without its numbers, and its place.
 
     Args:
         content: of ``SvgFigure.content``.
@@ -45,7 +45,7 @@ def described(content: Mapping[str, Any], *, stem: str, section: str, alt: str) 
 
 
 def explain(notebook: NotebookNode, *, stem: str, section: str) -> None:
-    """Put under each figure of an executed notebook where it comes from."""
+    """Add the provenance below each figure of an executed notebook."""
     for cell, output in _figures(notebook):
         figure = described(output.data[MIME], stem=stem, section=section, alt=alt_text(cell))
         address = f"../../_sources/notebooks/{figure['profile']}/{stem}.ipynb"
@@ -57,7 +57,7 @@ def explain(notebook: NotebookNode, *, stem: str, section: str) -> None:
 
 
 def below(figure: SvgFigure, *, stem: str, section: str, alt: str) -> str:
-    """The origin of a notebook's figure that a page of the book's first folder shows too; empty without numbers."""
+    """The provenance of a notebook's figure also shown on a top-level page; empty without numbers."""
     content = figure.content()
     if content is None:
         return ""

@@ -1,4 +1,4 @@
-"""What can be measured about saliency maps, as pictures."""
+"""Charts of saliency measures."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Models = list[tuple[str, str]]
 def measures(report: Report) -> SvgFigure:
     """Saliency in the lesion, pointing game and saliency in the border: one row per dataset, one mark per model.
 
-    Bars are 95 % intervals over images (Wilson for the pointing game, Student's t for shares). Dashes: what an even map
-    would give. Where no lesion is known, its panels are empty or left out.
+    Bars are 95 % intervals over images (Wilson for the pointing game, Student's t for shares). Dashes: a uniform map.
+    Without known lesions, panels are empty or omitted.
     """
     return _marks(report, PLACES, "even map")
 
@@ -54,7 +54,7 @@ def removal(report: Report) -> SvgFigure:
 
 @styled
 def agreement(report: Report) -> SvgFigure:
-    """How alike the maps before and after the attack are: one row per dataset, two marks per model.
+    """Similarity of the maps before and after the attack: one row per dataset, two marks per model.
 
     Filled: images whose prediction the attack kept; hollow: those whose prediction it changed. Bars are 95 % intervals
     over images (Student's t). Dashes: the maps of two different images.

@@ -1,4 +1,4 @@
-"""Charts of the data: classes per split, and what another way of splitting would give."""
+"""Charts of the data: classes per split, under each split policy."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ POLICIES = ("released", "paper", "patient")
 
 @styled
 def split_policies(report: Report) -> SvgFigure:
-    """Class counts of training, validation and test under each way of splitting, with what lies in several splits.
+    """Class counts of training, validation and test under each split policy, with overlaps between splits.
 
     One row per dataset, one column per policy; under the title: patients and groups of equal images in several splits.
     """

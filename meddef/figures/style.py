@@ -1,7 +1,7 @@
-"""The one visual language of all figures: one colour per model, one marker and line style per attack.
+"""The visual style of all figures: one colour per model, one marker and line style per attack.
 
-The colours are those of Okabe and Ito (2008), told apart with every common colour blindness. Measured points are
-filled and carry their 95 % Wilson interval; published points are hollow and grey.
+The colours are those of Okabe and Ito (2008), distinguishable with all common forms of colour blindness. Measured
+points are filled and carry their 95 % Wilson interval; published points are hollow and grey.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from meddef.report.labels import attack_name, is_control, short_label
 RIVAL_COLOURS = {"madry": "#0072B2", "fast": "#E69F00", "trades": "#009E73"}  # whatever the model
 PUBLISHED = "#767676"
 OTHER = catalogue.OTHER
-_PLAIN = catalogue.Attack("", "", "")  # how an attack looks that has no row
+_PLAIN = catalogue.Attack("", "", "")  # style of an attack without a row
 
 
 def new_figure(width: float, height: float) -> SvgFigure:
@@ -39,7 +39,7 @@ def grid(rows: int, columns: int, *, width: float, height: float, **kwargs: Any)
 
 
 def message(text: str) -> SvgFigure:
-    """A figure that says in words why there is nothing to draw."""
+    """A figure with a text that explains why there is nothing to draw."""
     lines = textwrap.wrap(text, 52)
     figure = new_figure(3.8, 0.2 + 0.2 * len(lines))
     figure.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", color=PUBLISHED)

@@ -1,5 +1,4 @@
-"""The plane of ``meddef.report.which_defence``: what each training keeps in the worst case against what it has without
-attack."""
+"""The chart of ``meddef.report.which_defence``: worst-case accuracy of each training against clean accuracy."""
 
 from __future__ import annotations
 

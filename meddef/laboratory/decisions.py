@@ -78,7 +78,7 @@ def as_taken(network: MedDef) -> None:
 
 CHOICES = ("taken", "other")
 TRAINED: dict[str, tuple[Callable[[MedDef], None], float]] = {
-    # decision read the other way -> the change to the model, and the dropout rate
+    # decision with the other reading -> the change to the model, and the dropout rate
     "taken": (as_taken, 0.3),
     "afd_order": (relu_before_norm, 0.3),
     "omega": (omega_on_fused, 0.3),

@@ -1,4 +1,4 @@
-"""Each known way of getting an attack or its evaluation wrong, as a named switch."""
+"""Each known error of an attack or its evaluation, as a named defect."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ COLUMNS = (*GRADIENT, "jsma")
 
 @dataclass(frozen=True)
 class Defect:
-    """One way to be wrong.
+    """One defect.
 
-    name: as in the records. columns: the attacks whose accuracy it changes. what: what is done wrong.
-    how: how it comes about.
+    name: as in the records. columns: the attacks whose accuracy it changes. what: description. how: cause.
     """
 
     name: str

@@ -22,7 +22,7 @@ from meddef.printed.published import EPSILONS
 from meddef.records import Record
 
 IMAGE_SIZE = 32
-# The test sizes are no multiple of the batch size; X-ray phantoms have three NORMAL in eleven.
+# The test sizes are not multiples of the batch size; X-ray phantoms have three NORMAL in eleven.
 SIZES = {
     "phantom_oct": {"train": 240, "val": 60, "test": 120},
     "phantom_xray": {"train": 242, "val": 66, "test": 110},
@@ -49,7 +49,7 @@ def run(dataset: str, *, data_dir: Path | None = None) -> Iterator[Record]:
 
 
 def load(dataset: str, data_dir: Path | None, *, progress: bool = False) -> Splits:
-    """Small images, few of them: phantoms are drawn so, of real images some are taken from each split at random."""
+    """A few small images: phantoms are drawn so, real ones are sampled from each split."""
     splits = load_splits(
         dataset,
         image_size=IMAGE_SIZE,
@@ -147,7 +147,7 @@ class Bench:
 def _in_training_mode(
     subject: Subject, images: Tensor, labels: Tensor, attack: str, eps: float
 ) -> np.ndarray:
-    """Attacked and judged batch by batch, with dropout and the batch's own statistics."""
+    """Attacked and evaluated batch by batch, with dropout and batch statistics."""
     model = copy.deepcopy(subject.model).train()
     torch.manual_seed(0)
     right = []

@@ -1,4 +1,4 @@
-"""The laboratory's subject: a small network, trained as the package trains, in a state early and late."""
+"""The laboratory's subject: a small network, trained like the package's models, early and late in training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAINING = TrainingSettings(
 
 @dataclass(frozen=True)
 class Subject:
-    """One trained model, the same after one epoch, and another one from another seed without defence."""
+    """One trained model, the same after one epoch, and an undefended one with another seed."""
 
     name: str
     model: Normalized

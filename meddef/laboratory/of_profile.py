@@ -25,7 +25,7 @@ Model = tuple[str, str]  # variant, training
 
 
 def trained_epsilon(profile: Profile) -> float:
-    """The radius that the profile's adversarial training ends with: there a defence must show what it is worth."""
+    """The final radius of the profile's adversarial training."""
     epochs = profile.training.epochs
     return EpsilonSchedule(epochs).epsilon(epochs - 1)
 

@@ -1,5 +1,4 @@
-"""The laboratory's work in parts: each runs independently and is stored when done, so that an interrupted run
-resumes."""
+"""The laboratory's work in independent parts, each stored when done, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +22,8 @@ from meddef.records import CellResult, Record, RecordStore
 class Part:
     """One piece of work.
 
-    file: name of the file that its rows belong to. run: gives the rows; can be pickled. content: what decides the rows.
+    file: name of the file that its rows belong to. run: returns the rows; can be pickled. content: everything that
+    determines the rows.
     """
 
     file: str
@@ -39,9 +39,9 @@ class Part:
 
 
 def compute(parts: Sequence[Part], folder: Path, jobs: int) -> list[CellResult]:
-    """The results of all parts in their order; those that ``folder`` holds already are not computed again.
+    """The results of all parts in order; those stored in ``folder`` are not recomputed.
 
-    A part that raises ends the run with its error; what was done before is kept.
+    A part that raises ends the run with its error; finished parts are kept.
     """
     store = RecordStore(folder)
     missing = [part for part in parts if store.get(part.key) is None]

@@ -27,7 +27,7 @@ BUDGET = "quick"
 
 
 class Altered(nn.Module):
-    """A model with something done to its input and its logits."""
+    """A model with altered input and logits."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ def one_class(logits: Tensor) -> Tensor:
 def timid(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Tensor:
     """PGD with one step of a twentieth of eps."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ShortReachWarning)  # the report must see by itself that it is weak
+        warnings.simplefilter("ignore", ShortReachWarning)  # the report itself must detect that it is weak
         return pgd(model, images, labels, eps=eps, step_size=eps / 20, steps=1, random_start=False)
 
 

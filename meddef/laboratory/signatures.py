@@ -1,13 +1,13 @@
-"""What is looked for in an ε-table.
+"""Signatures of an ε-table.
 
 ``FIRST`` was fixed before the laboratory was first run. ``LATER`` was not: its two questions were added in November
-2026, when a review found that this project's own training attack was too short, for the pattern which that leaves; the
-paper's tables and the laboratory's were known by then.
+2026, when a review found that this project's own training attack was too short, to see its pattern; the paper's tables
+and the laboratory's were known by then.
 
 Each signature is one yes-or-no question about the table of one model: accuracy in percent on clean images and under
 FGSM, PGD, BIM and JSMA at ε = 0.01, 0.05 and 0.10. ``POINTS`` is the margin for "clearly". The similarity of two sets
-of tables is 1 - the mean over signatures of |share of yes in one - share of yes in the other|: 1 if every question is
-answered alike. It weighs all questions equally and does not see by how much a number differs.
+of tables is 1 - the mean over signatures of |share of yes in one - share of yes in the other|: 1 if all questions are
+answered alike. All questions have equal weight; by how much a number differs is ignored.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def jsma_follows_fgsm(table: EpsilonTable) -> bool:
 
 
 def nothing_happens(table: EpsilonTable) -> bool:
-    """Some attack leaves accuracy as it is at every ε."""
+    """Some attack leaves accuracy unchanged at every ε."""
     return any(set(table.column(attack)) == {float(table.clean)} for attack in ATTACKS)
 
 

@@ -1,4 +1,4 @@
-"""From the laboratory's records, and from the paper, to ε-tables that can be compared."""
+"""Comparable ε-tables from the laboratory's records and from the paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from meddef.printed.published import ATTACKS, DATASETS, EPSILONS, Published
 from meddef.records import Record
 
 PLACE = Path("results") / "lab"
-LABORATORY = "laboratory"  # source of models that the laboratory trains itself
+LABORATORY = "laboratory"  # source of the laboratory's own models
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def is_drawn(dataset: str) -> bool:
 
 
 def recorded(records: Iterable[Record], dataset: str) -> set[str]:
-    """The defects that a dataset's records hold; a new one is not there before ``meddef lab`` is run again."""
+    """The defects in a dataset's records; a new one appears after the next ``meddef lab``."""
     return {record["defect"] for record in records if record["dataset"] == dataset}
 
 

@@ -1,1 +1,1 @@
-"""Arithmetic on the numbers that the paper prints: could they have come from the stated images?"""
+"""Arithmetic on the printed numbers: can they come from the stated images?"""

@@ -1,4 +1,4 @@
-"""Bold marks against the captions that say what they mean: the highest accuracy, the lowest ASR, within each group."""
+"""Bold marks against the captions: the highest accuracy, the lowest ASR, within each group."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ def margin(a: float, b: float, n: int) -> float:
 
 
 def bim_and_pgd(published: Published, measured: str = "") -> Iterator[Finding]:
-    """One finding a row of Tables 1 to 4: the gap between BIM and PGD against the sampling margin.
+    """One finding per row of Tables 1 to 4: the gap between BIM and PGD against the sampling margin.
 
-    measured: what this project's own runs show (`meddef.printed.measured`); it is told, not judged by.
+    measured: what this project's own runs show (`meddef.printed.measured`); reported, but not used in the verdict.
     The text prints step and number of steps for ε = 0.05 only; other ε are taken to use the same.
     """
     for dataset, variant, eps in published.rows():

@@ -1,4 +1,4 @@
-"""The class prior: what a classifier that always gives the largest class would print, and where the tables print it."""
+"""The class prior: the accuracy of always predicting the largest class, and where the tables print it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other ways in which a percentage could have come from n images: a mean over batches, or over seeds."""
+"""Other origins of a percentage from n images: a mean over batches, or over seeds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def asr_mean_of_seeds(printed: Sequence[str], n: int) -> tuple[int, int] | None:
 
 
 def asr_sentence(printed: Sequence[str], n: int) -> str:
-    """What would explain a row of attack success rates that no common denominator up to n fits."""
+    """Explanations of a row of attack success rates without a common denominator up to n."""
     found = asr_mean_of_seeds(printed, n)
     if found is None:
         over_seeds = "Means over 2 to 5 seeds with one denominator up to n do not fit either"
@@ -74,7 +74,7 @@ def asr_sentence(printed: Sequence[str], n: int) -> str:
 
 
 def sentence(printed: str, n: int, batch_size: int) -> str:
-    """What would explain ``printed`` if it is not k/n, and how easily it would do so for any value."""
+    """Explanations of ``printed`` if it is not k/n, with their share of all values."""
     parts = []
     if mean_of_batches(printed, n, batch_size):
         parts.append(

@@ -1,4 +1,4 @@
-"""What this project's own runs show beside a finding about the paper's numbers."""
+"""This project's own measurements for a finding about the paper's numbers."""
 
 from __future__ import annotations
 

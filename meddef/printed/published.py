@@ -1,4 +1,4 @@
-"""The paper's numbers as the checks read them: exact decimals, looked up by what they are."""
+"""The paper's numbers for the checks, as exact decimals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPRESSION_TABLE = {"roct": "table3", "chest_xray": "table4"}
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """Everything the audit reads. Replace a part to see which verdicts depend on it.
+    """All input of the audit. Replace a part to see which verdicts depend on it.
 
     Two are equal only if they are one object, so that results can be kept by it.
     """

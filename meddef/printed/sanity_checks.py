@@ -1,8 +1,8 @@
-"""What the columns of Tables 1 and 2 should do if each attack finds the worst case it may: the usual sanity checks.
+"""Sanity checks of Tables 1 and 2: properties of attacks that find the worst case.
 
 Carlini et al. 2019, "On evaluating adversarial robustness": iterative attacks beat single-step ones, a larger ε never
-helps the defender, and accuracy under attack is no higher than clean accuracy. None is a law for an attack that
-stops short of the worst case; a table that breaks them is an upper bound on robustness and no more.
+helps the defender, and accuracy under attack is no higher than clean accuracy. None is a law for an attack that misses
+the worst case; a table that violates them is only an upper bound on robustness.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def clean_repeats(published: Published) -> Iterator[Finding]:
 
 
 def iterative_beats_single_step(published: Published) -> Iterator[Finding]:
-    """BIM and PGD (40 steps) leave no more accuracy than FGSM (one step) at the same ε."""
+    """Accuracy under BIM and PGD (40 steps) is no higher than under FGSM (one step) at the same ε."""
     for dataset, variant, eps in published.rows():
         fgsm = published.accuracy(dataset, variant, "fgsm", eps)
         for attack in ("bim", "pgd"):
@@ -85,7 +85,7 @@ def iterative_beats_single_step(published: Published) -> Iterator[Finding]:
 
 
 def jsma_ignores_epsilon(published: Published) -> Iterator[Finding]:
-    """JSMA's settings (threshold, distortion) hold no ε, so its accuracy should be one number per model."""
+    """JSMA's settings (threshold, distortion) contain no ε, so its accuracy should be one number per model."""
     for dataset in DATASETS:
         for variant in VARIANT_LABELS:
             values = [published.accuracy(dataset, variant, "jsma", eps) for eps in EPSILONS]

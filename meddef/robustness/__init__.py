@@ -1,4 +1,4 @@
-"""Is this model robust? Checks that tell a robust model from an attack that failed, for any ``nn.Module``."""
+"""Checks that distinguish a robust model from a failed attack, for any ``nn.Module``."""
 
 from meddef.robustness.check_result import CheckResult
 from meddef.robustness.evidence import BUDGETS

@@ -1,4 +1,4 @@
-"""What one item of the robustness report is: a verdict, the numbers behind it and one sentence."""
+"""One check of the robustness report: a verdict, the numbers behind it and one sentence."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ Number = float | int
 class CheckResult:
     """One check of one model.
 
-    numbers: what the verdict follows from, by name; empty where nothing could be measured.
-    detail: the numbers in words, or why there are none. also: what else would explain a FAIL.
-    source: who asks for this check.
+    numbers: the basis of the verdict, by name; empty where nothing could be measured. detail: the numbers in words, or
+    why there are none. also: other explanations of a FAIL. source: the reference for this check.
     """
 
     name: str
@@ -27,13 +26,13 @@ class CheckResult:
     source: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The item as JSON has it."""
+        """The check as a JSON-able dict."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check measured: whether it is passed (None: nothing could be measured), the numbers, and a sentence."""
+    """The outcome of a check: passed or not (None: not measurable), the numbers, and a sentence."""
 
     passes: bool | None
     numbers: Mapping[str, Number]

@@ -1,4 +1,4 @@
-"""Paired comparisons: two attacks on the same images, judged by the images on which they differ."""
+"""Paired comparisons: two attacks on the same images, compared on the images where they differ."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from torch import Tensor
 
 from meddef.robustness.check_result import Outcome
 
-CLEAR = 0.01  # two attacks differ clearly if a fair coin would give as lopsided a count in fewer than 1 % of cases
-FEW = 0.05  # share of the images that is put down to chance or to a border case
+CLEAR = 0.01  # significance level of the sign test
+FEW = 0.05  # share of images attributed to chance or borderline cases
 
 
 def sign_test(more: int, fewer: int) -> float:
-    """One-sided p: a fair coin thrown ``more + fewer`` times shows heads at least ``more`` times."""
+    """One-sided p of the sign test: at least ``more`` heads in ``more + fewer`` fair coin flips."""
     n = more + fewer
     return sum(comb(n, k) for k in range(more, n + 1)) / 2**n
 
 
 def tail(count: int, of: int, share: float) -> float:
-    """The probability of at least ``count`` heads in ``of`` throws of a coin that shows them with ``share``."""
+    """The binomial probability of at least ``count`` successes in ``of`` trials with probability ``share``."""
     return sum(comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(count, of + 1))
 
 
 def clearly_more(count: int, of: int, share: float) -> bool:
-    """Whether ``count`` is more than ``share`` of ``of`` and, of few images, more than what is put down to chance."""
+    """Whether ``count`` exceeds ``share`` of ``of`` and, for few images, chance."""
     return count > share * of and tail(count, of, FEW) < CLEAR
 
 
 def not_beaten(weaker: Tensor, stronger: Tensor, names: tuple[str, str]) -> Outcome:
-    """Passes unless the attack that should be weaker breaks clearly more images than the one that should be stronger.
+    """Passes unless the nominally weaker attack succeeds on significantly more images than the stronger one.
 
     Args:
-        weaker, stronger: (N,) bool, which images each attack broke.
+        weaker, stronger: (N,) bool, the successes of each attack.
         names: of the two, for the sentence.
     """
     only_weaker, only_stronger = int((weaker & ~stronger).sum()), int((stronger & ~weaker).sum())

@@ -35,7 +35,7 @@ CHUNK = 32  # images attacked at once
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is spent: images in all, steps of the attack and of its stronger form, restarts, queries, ..."""
+    """The budget: total images, steps of the attack and of its stronger form, restarts, queries, ..."""
 
     images: int
     steps: int
@@ -43,7 +43,7 @@ class Budget:
     restarts: int
     queries: int
     ensemble_steps: int
-    planted: int  # images in whose neighbourhood adversarial examples are planted
+    planted: int  # images near which adversarial examples are planted
 
 
 BUDGETS = {
@@ -55,7 +55,7 @@ BUDGETS = {
 
 @dataclass(frozen=True)
 class Result:
-    """What an attack left: images (N, C, H, W), whether each is wrong now, and its margin (N,)."""
+    """The result of an attack: images (N, C, H, W), success (N,) and margin (N,)."""
 
     images: Tensor
     fooled: Tensor
@@ -97,12 +97,12 @@ class Evidence:
             return torch.cat([contract.check_output(ask(model, x, first=True), len(x)) for x in parts])
 
     def run(self, attack: Attack, *, model: nn.Module | None = None) -> Result:
-        """``attack(model, images, labels)`` on ``x``, judged by ``model``, the one under test if None."""
+        """``attack(model, images, labels)`` on ``x``, evaluated on ``model`` (None: the model under test)."""
         model = model or self.model
         return self.judged(_images(attack, model, self.x, self.y), model)
 
     def falls(self, attack: Attack, among: Tensor, *, model: nn.Module | None = None) -> Tensor:
-        """Which of ``x`` fall to ``attack``, (N,) bool; tried on those alone for which ``among``, the same, is true."""
+        """Successes of ``attack`` on ``x``, (N,) bool; run only where ``among`` (N,) is true."""
         model = model or self.model
         fallen = torch.zeros_like(among)
         if among.any():
@@ -116,7 +116,7 @@ class Evidence:
 
     @cached_property
     def attacked(self) -> tuple[Result, Seen]:
-        """The attack under test at eps, and what the model saw of it."""
+        """The attack under test at eps, and the record of its queries."""
         recorder = Recorder(self.model)
         parts = []
         with quietly():
@@ -141,7 +141,7 @@ class Evidence:
 
     @cached_property
     def falls_to_more(self) -> Tensor:
-        """Which images resist the attack under test and fall to more effort, (N,) bool."""
+        """Images on which only more effort succeeds, (N,) bool."""
         return self.falls(self.strong_attack, ~self.result.fooled)
 
     @property
@@ -161,12 +161,12 @@ class Evidence:
 
     @cached_property
     def transferred(self) -> Result:
-        """The attack under test on the twin, judged by the model; only where there is a twin."""
+        """The attack under test on the undefended twin, evaluated on the model; only with a twin."""
         return self.judged(self.of_twin.images, self.model)
 
     @cached_property
     def of_twin(self) -> Result:
-        """The same, judged by the twin."""
+        """The same, evaluated on the twin."""
         return self.run(partial(self.attack, eps=self.eps), model=self.twin)
 
     @property
@@ -177,7 +177,7 @@ class Evidence:
 
     @cached_property
     def gradient(self) -> Tensor | None:
-        """Of the margin at ``x``, (N, C, H, W); None where the model gives none, or one that is not finite."""
+        """Gradient of the margin at ``x``, (N, C, H, W); None if missing or not finite."""
         return self._gradient(lambda logits, labels: margin(logits, labels))
 
     @cached_property
@@ -191,14 +191,14 @@ class Evidence:
                 leaf = images.detach().clone().requires_grad_()
                 try:
                     parts.append(contract.input_gradient(loss(self.model(leaf), labels).sum(), leaf))
-                except InputError:  # no gradient at all, or NaN: the finding, not a fault of the caller
+                except InputError:  # no gradient or NaN: a finding, not a caller's error
                     return None
         return torch.cat(parts)
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the warnings that have an item of their own: gradients of zero, and steps that do not reach."""
+    """Suppress warnings that have their own check: zero gradients, and steps that do not reach."""
     with warnings.catch_warnings():
         for kind in (ZeroGradientWarning, ShortReachWarning):
             warnings.simplefilter("ignore", kind)
@@ -206,7 +206,7 @@ def quietly() -> Iterator[None]:
 
 
 def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """What ``attack`` makes of ``images`` (N, C, H, W)."""
+    """``images`` (N, C, H, W) after ``attack``."""
     parts = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
     with quietly():
         return torch.cat([attack(model, some, their).detach() for some, their in parts])
@@ -215,7 +215,7 @@ def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) ->
 def _pgd(
     model: nn.Module, images: Tensor, labels: Tensor, *, eps: float, steps: int, **options: Any
 ) -> Tensor:
-    """PGD whose steps add up to ``reach.REACH`` times the radius, whatever their number."""
+    """PGD whose steps add up to ``reach.REACH`` times the radius, for any number of steps."""
     return pgd(model, images, labels, eps=eps, step_size=reach.REACH * eps / steps, steps=steps, **options)
 
 

@@ -1,4 +1,4 @@
-"""Can the gradients be trusted? Do they exist, do they say how the loss moves, and does the loss repeat itself?"""
+"""Are the gradients informative? Existence, agreement with the loss, and determinism."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from meddef.robustness.evidence import CHUNK, Evidence
 SHARE = 0.05  # of an image's pixels
 SAME = 1e-4  # of the largest logit: rounding on a parallel machine
 PROBE = 1 / 32  # of eps: far enough for float32, near enough for a derivative
-FARTHEST = 1 / 1024  # pixel units, a quarter of a grey level: an undefended network bends within more
+FARTHEST = 1 / 1024  # pixel units, a quarter of a grey level: undefended networks are linear within it
 AGREES = (0.3, 3.0)  # measured slope over predicted slope
 POINTS = (0.25, 0.5, 0.75, 1.0)  # of eps, along each direction
 DIRECTIONS = 4

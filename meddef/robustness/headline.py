@@ -1,4 +1,4 @@
-"""What a report comes to, in front of its items: what is left of the model, and what its checks say of the attacks."""
+"""The summary of a report: worst-case accuracy of the model, and the checks of the attacks."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def words(found: dict[str, Any], eps: float) -> str:
 
 
 def closing(found: dict[str, Any]) -> str:
-    """How the checks went, and what that means."""
+    """The outcome of the checks and its meaning."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found["verdicts"].items()))
     return f"Checks: {counts}. {MEANING}"

@@ -8,9 +8,9 @@ from meddef.robustness.comparison import few
 from meddef.robustness.evidence import Evidence
 from meddef.robustness.recorder import ROUNDING
 
-STILL = 0.1  # of eps: an image moved by less has hardly moved
+STILL = 0.1  # of eps: smaller changes count as none
 MAY_FALL = 0.1  # share of the images: cross-entropy may rise where the margin does not
-CROSSED = 0.95  # of the way to the far edge: nearly all, as no pixel starts exactly at an edge
+CROSSED = 0.95  # of the way to the far boundary: nearly all, as no pixel starts exactly at a boundary
 
 
 def attack_stays_in_bounds(evidence: Evidence) -> Outcome:
@@ -24,7 +24,7 @@ def attack_stays_in_bounds(evidence: Evidence) -> Outcome:
 
 
 def attack_moves(evidence: Evidence) -> Outcome:
-    """Images that resist were moved at all."""
+    """Images that resist were changed at all."""
     change = (evidence.result.images - evidence.x).abs().flatten(1).amax(1)
     still = int(((change < STILL * evidence.eps) & ~evidence.result.fooled).sum())
     return few(still, len(evidence.x), f"resist and were moved by less than {STILL:g} ε")
@@ -41,7 +41,7 @@ def attack_reaches(evidence: Evidence) -> Outcome:
 
 
 def loss_rises(evidence: Evidence) -> Outcome:
-    """Images that resist are nearer to being wrong than before."""
+    """Images that resist have a smaller margin than before."""
     before = margin(evidence.answer(evidence.model, evidence.x), evidence.y)
     fallen = int(((evidence.result.margin <= before) & ~evidence.result.fooled).sum())
     return few(

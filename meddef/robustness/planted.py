@@ -1,8 +1,8 @@
-"""The active test: would the attack find adversarial examples that are known to be there? (Zimmermann et al. 2022)
+"""The active test: does the attack find planted adversarial examples? (Zimmermann et al. 2022)
 
 For one image at a time, the model's last linear layer is replaced by a two-class readout of the same features that
-answers 0 at the image and near it and 1 at one random corner of the ball. The defence in front of the features stays:
-an attack that it blinds cannot find what was planted, one that works must.
+predicts 0 at and near the image and 1 at one random corner of the ball. The defence before the features remains: an
+attack misled by it misses the planted example, a working one finds it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from meddef.robustness.check_result import Outcome
 from meddef.robustness.comparison import CLEAR, tail
 from meddef.robustness.evidence import Evidence, quietly
 
-INNER = 32  # images near the original that the readout calls 0
+INNER = 32  # images near the original that the readout classifies as 0
 NEAR = 0.5  # of eps: how near
 WANTED = 0.9  # share of the planted examples that are found; clearly fewer fail
 
@@ -33,14 +33,12 @@ class Readout(nn.Module):
 
 
 class Features(nn.Module):
-    """What goes into the model's last linear layer, (N, d), averaged over tokens where it has several; the logits where
-    there is no such layer, or it does not see one row per image. Of a compiled model what was compiled is asked."""
+    """Input of the model's last linear layer, (N, d), averaged over tokens; the logits where there is no such layer, or
+    not one row per image. For a compiled model, of the original."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = getattr(
-            model, "_orig_mod", model
-        )  # what torch.compile wraps: hooks are not seen from outside
+        self.model = getattr(model, "_orig_mod", model)  # inside torch.compile's wrapper, where hooks work
 
     def forward(self, x: Tensor) -> Tensor:
         linear = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
@@ -94,7 +92,7 @@ def finds_planted(evidence: Evidence) -> Outcome:
 
 
 def _plant(features: Features, image: Tensor, eps: float, generator: torch.Generator) -> Readout | None:
-    """The readout for one image (1, C, H, W); None where no plane parts the corner from the inside."""
+    """The readout for one image (1, C, H, W); None where no plane separates the corner from the inside."""
     with contract.attacking(features, image.device), torch.no_grad():
         near = NEAR * eps * (2 * _uniform((INNER, *image.shape[1:]), image, generator) - 1)
         inner = features(torch.cat([image, (image + near).clamp(0, 1)])).double()

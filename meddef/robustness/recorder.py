@@ -1,4 +1,4 @@
-"""An attack seen through the eyes of the model: every iterate that it shows the model for a whole batch."""
+"""An attack observed at the model: every iterate that it queries for a whole batch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ROUNDING = 1e-6  # iterates may leave the ball by a rounding error
 
 @dataclass(frozen=True)
 class Seen:
-    """Of each image (N,): how often an iterate of it was shown; whether one within eps fooled the model; whether the
-    attack began away from the image; and the length of its way, the sum of each step's largest change in pixel units
-    (infinite where it could not be followed)."""
+    """Of each image (N,): number of queried iterates; whether one within eps fooled the model; whether the attack
+    started away from the image; and path length, the sum of each step's largest change in pixel units (infinite if
+    unknown)."""
 
     shown: Tensor
     fooled: Tensor
@@ -36,7 +36,7 @@ class Recorder(nn.Module):
         self._eps = 0.0
 
     def expect(self, images: Tensor, labels: Tensor, eps: float) -> None:
-        """The next questions are about iterates of these images (B, C, H, W) with these labels (B,)."""
+        """The next queries are iterates of these images (B, C, H, W) with these labels (B,)."""
         self._images, self._labels, self._eps = images, labels, eps
         self._last = images
         zeros = torch.zeros_like(labels)
@@ -59,7 +59,7 @@ class Recorder(nn.Module):
         return logits
 
     def go_on(self, x: Tensor) -> None:
-        """The attack has come to x (B, C, H, W): the next iterate, or what it returns."""
+        """Record x (B, C, H, W): the next iterate, or the result."""
         seen = self._batches[-1]
         self._batches[-1] = replace(seen, way=seen.way + _largest(x.detach() - self._last))
         self._last = x.detach().clone()  # an attack may write into its own

@@ -1,4 +1,4 @@
-"""The items of the report in order: what is checked, what it needs, who asks for it, what else explains a FAIL."""
+"""The checks of the report in order, with requirements, references and other explanations of a FAIL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST = 8  # correct images; fewer cannot make a paired comparison significant
 
 @dataclass(frozen=True)
 class Check:
-    """One item: its function is told by its name; ``needs`` names what must be there, or the item is N-A."""
+    """One check, named by its function; ``needs`` lists requirements without which it is N-A."""
 
     function: Callable[[Evidence], Outcome]
     source: str
@@ -60,7 +60,7 @@ CHECKS = (
 
 
 def run_check(check: Check, evidence: Evidence) -> CheckResult:
-    """The item; N-A where something is missing that the check needs, or it could not be made."""
+    """The result; N-A where a requirement is missing or the check failed to run."""
     for need in check.needs:
         if reason := _missing(need, evidence):
             return CheckResult(check.name, "N-A", {}, reason, check.also, check.source)
@@ -68,7 +68,7 @@ def run_check(check: Check, evidence: Evidence) -> CheckResult:
         found = check.function(evidence)
     except InputError:
         raise
-    except Exception as error:  # this item is lost, the others are not
+    except Exception as error:  # only this check is lost
         if not check.needs:  # it needs only the model's outputs, as everything else does
             raise
         first = (str(error).strip().splitlines() or ["no message"])[0]

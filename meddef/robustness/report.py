@@ -1,4 +1,4 @@
-"""``robustness_report``: is the robustness of a model real, or did the attack fail?"""
+"""``robustness_report``: is a model's robustness real, or did the attack fail?"""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def robustness_report(
     twin: nn.Module | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[CheckResult]:
-    """Items PASS, FAIL or N-A with the numbers behind each; see ``meddef.robustness.registry`` for their sources.
+    """Checks with PASS, FAIL or N-A and the numbers behind each; see ``meddef.robustness.registry`` for their sources.
 
     Args:
-        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); judged in evaluation mode and left as it was found,
+        model: takes (N, C, H, W) in [0, 1], returns logits (N, K); run in evaluation mode and restored afterwards,
             module by module, as is the twin.
         loader: batches of (images float (N, C, H, W) in [0, 1], labels int (N,)) on the model's device; the first 24
-            ("brief"), 64 ("quick") or 256 ("standard") images are used, attacks are tried on those that the model gets
-            right. With 24, only gross faults show.
+            ("brief"), 64 ("quick") or 256 ("standard") images are used, attacks run on those classified correctly. With
+            24, only gross faults show.
         eps: radius in pixel units, above 0 and at most 1.
-        norm: "linf", the only one that the attacks share.
+        norm: "linf", the only one common to the attacks.
         budget: "brief", "quick" or "standard", see ``meddef.robustness.evidence.BUDGETS``.
-        attack: the one to examine, untargeted, ``attack(model, images, labels, eps=eps) -> images``; None is PGD.
-        twin: the same model trained without a defence; None leaves its items N-A.
-        progress: called with (items done, items in all).
+        attack: the attack under test, untargeted, ``attack(model, images, labels, eps=eps) -> images``; None is PGD.
+        twin: the same model trained without a defence; None leaves its checks N-A.
+        progress: called with (checks done, total checks).
 
     Raises:
-        Exception: whatever the model or the attack under test raises; an error in one other check makes it N-A.
-        InputError: unknown norm or budget, eps out of range, no image, bad images or labels, NaN or infinite logits,
-            a targeted attack.
+        Exception: any error of the model or the attack under test; an error in another check makes it N-A.
+        InputError: unknown norm or budget, eps out of range, no image, invalid images or labels, NaN or infinite
+            logits, a targeted attack.
     """
     contract.check_choice(norm, ("linf",), "norm")
     contract.check_choice(budget, tuple(BUDGETS), "budget")

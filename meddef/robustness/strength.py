@@ -1,4 +1,4 @@
-"""Is the attack as strong as it must be? Against weaker attacks, larger radii, more effort, and other models."""
+"""Is the attack strong enough? Against weaker attacks, larger radii, more effort, and other models."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from meddef.robustness.evidence import Evidence
 from meddef.statistics import Proportion
 
 RADII = (0.25, 0.5, 1.0, 2.0)  # times eps
-WEAKER = 0.15  # share of the images by which a stronger attack may be ahead
-GREY = 0.5  # the radius at which every image may become plain grey
+WEAKER = 0.15  # tolerated lead of a stronger attack, as a share of the images
+GREY = 0.5  # the radius at which every image can become uniform grey
 
 
 def iterative_beats_single_step(evidence: Evidence) -> Outcome:
@@ -23,7 +23,7 @@ def iterative_beats_single_step(evidence: Evidence) -> Outcome:
 
 
 def rises_with_epsilon(evidence: Evidence) -> Outcome:
-    """No clear drop in broken images from one radius to the next larger one."""
+    """No significant drop in successes from one radius to the next larger one."""
     radii = sorted({min(factor * evidence.eps, 1.0) for factor in RADII})
     broken = [(evidence.result if eps == evidence.eps else evidence.at(eps)).fooled for eps in radii]
     numbers = {f"broken_at_{eps:.4g}": int(fooled.sum()) for eps, fooled in zip(radii, broken, strict=True)}
@@ -36,13 +36,13 @@ def rises_with_epsilon(evidence: Evidence) -> Outcome:
 
 
 def everything_falls(evidence: Evidence) -> Outcome:
-    """With the whole of [0, 1] to move in, no image resists that does not fall within eps already."""
+    """With an unlimited budget, the attack succeeds on every image."""
     resisting = int((~(evidence.at(1.0).fooled | evidence.result.fooled)).sum())
     return few(resisting, len(evidence.x), "resist at ε = 1, where every image is allowed")
 
 
 def chance_at_large_epsilon(evidence: Evidence) -> Outcome:
-    """At eps 0.5, where all images may turn into the same grey one, accuracy is at most the largest class's share."""
+    """At eps 0.5, where all images can become the same grey one, accuracy is at most the largest class's share."""
     right = Proportion(int((~evidence.at(GREY).fooled).sum()), len(evidence.labels))
     share = largest_share(evidence.labels)
     numbers = {"images": right.n, "right": right.hits, "accuracy": right.value, "largest_class": share}
@@ -54,7 +54,7 @@ def chance_at_large_epsilon(evidence: Evidence) -> Outcome:
 
 
 def converged(evidence: Evidence) -> Outcome:
-    """More steps, restarts and another loss break few images that resisted the attack under test."""
+    """More steps, restarts and another loss succeed on few images that resisted the attack under test."""
     fresh = int(evidence.falls_to_more.sum())
     steps, restarts = evidence.budget.strong_steps, evidence.budget.restarts
     spent = f"{steps} steps and {restarts} restart{'s' * (restarts != 1)}"
@@ -63,7 +63,8 @@ def converged(evidence: Evidence) -> Outcome:
 
 
 def noise_does_little(evidence: Evidence) -> Outcome:
-    """Random signs of size eps break at most half as many images as the attack, or hardly any; or the attack all."""
+    """Random signs of size eps succeed on at most half as many images as the attack, or hardly any; or the attack on
+    all."""
     by_noise, by_attack = int(evidence.random.fooled.sum()), int(evidence.result.fooled.sum())
     n = len(evidence.x)
     numbers = {"images": n, "broken_by_noise": by_noise, "broken_by_attack": by_attack}
