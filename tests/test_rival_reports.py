@@ -60,9 +60,9 @@ def test_reports_read_what_cells_write() -> None:
 
 def test_attackers_stand_side_by_side_with_the_worst_of_them() -> None:
     (row,) = defenses.table(report(*JPEG)).frame.to_dict("records")
-    shown = {name: row[name].split("\n")[0] for name in ("without attack", *defenses.ATTACKERS, "strongest")}
+    shown = {name: row[name].split("\n")[0] for name in ("clean", *defenses.ATTACKERS, "strongest")}
     assert shown == {
-        "without attack": "90.0", "naive": "85.0", "adaptive": "10.0", "transfer": "25.0", "strongest": "10.0",
+        "clean": "90.0", "naive": "85.0", "adaptive": "10.0", "transfer": "25.0", "strongest": "10.0",
     }  # fmt: skip
     assert (row["model"], row["defence"], row["attack"], row["n"]) == (
         "ResNet18",
@@ -79,19 +79,19 @@ def test_the_verdict_says_what_broken_gradients_made_up() -> None:
     ]
     broken, fine = str(defenses.verdict(report(*JPEG, *holds))).splitlines()
     assert "jpeg 75" in broken
-    assert broken.endswith("broken gradients made up the difference.")
+    assert broken.endswith("broken gradients account for the difference.")
     assert "85.0 %" in broken
     assert fine.endswith("gradients hide little.")
 
 
 def test_proven_stands_beside_attacked_by_radius() -> None:
-    """By hand: of 20 images 10 are certified right, 5 at radius 0.25; the last six have their certificates for another
+    """By hand: of 20 images 10 are certified correct, 5 at radius 0.25; the last six have their certificates for another
     class, but for the one whose class is 0."""
     rows = defenses.certified(report(CERTIFICATE, L2)).frame.to_dict("records")
     right = [sum(LABELS[i] == "0" for i in range(14, 20)) + 10, 5]
     assert [row["L2 radius"] for row in rows] == ["0", "0.25"]
-    assert [row["certified right"].split("\n")[0] for row in rows] == [f"{5 * count:.1f}" for count in right]
-    assert [row["right under attack"].split("\n")[0] for row in rows] == ["–", "45.0"]
+    assert [row["certified correct"].split("\n")[0] for row in rows] == [f"{5 * count:.1f}" for count in right]
+    assert [row["correct under attack"].split("\n")[0] for row in rows] == ["–", "45.0"]
     assert rows[0]["abstains"] == "20.0"
 
 

@@ -197,7 +197,7 @@ def test_estimates_by_hand(report: Report) -> None:
 
 def test_tables_and_sentences_say_where_no_lesion_is_known(report: Report) -> None:
     rows = saliency.places(report).frame.to_dict("records")
-    assert [row["heat in the lesion (%)"].split("\n")[0] for row in rows] == ["30.0", "–"]
+    assert [row["saliency in the lesion (%)"].split("\n")[0] for row in rows] == ["30.0", "–"]
     assert rows[1]["border's area (%)"] == "36.0"
     assert [row["n"] for row in rows] == ["2", "2"]
     assert [row["ρ, kept"] for row in saliency.agreement(report).frame.to_dict("records")] == [
@@ -206,7 +206,7 @@ def test_tables_and_sentences_say_where_no_lesion_is_known(report: Report) -> No
     assert saliency.removal(report).frame["insertion less random (points)"].str.startswith("+10.0").all()
     text = str(saliency.findings(report))
     assert "Chest X-Ray, n = 2 images: no lesion mask is known" in text
-    assert "(for ROCT), n = 2 images: heat in the lesion over the lesion's area" in text
+    assert "(for ROCT), n = 2 images: share of saliency in the lesion over the lesion's share of the area" in text
 
 
 def test_records_that_hold_places_alone_show_these_and_nothing_else() -> None:
@@ -225,7 +225,7 @@ def test_records_that_hold_places_alone_show_these_and_nothing_else() -> None:
     report = Report("old", [data_record("phantom_oct"), old], provenance())
     assert set(estimates(report)["measure"]) == {"energy", "pointing", "border"}
     images[0].update(energy_in_lesion=float("nan"), border_share=float("nan"))  # a map without heat
-    assert saliency.places(report).frame["n"].to_list() == ["2\n1 with heat"]
+    assert saliency.places(report).frame["n"].to_list() == ["2\n1 non-zero"]
     assert saliency.removal(report).frame.empty
     assert saliency.agreement(report).frame.empty
     assert str(saliency.findings(report)).count("\n- ") == 0

@@ -105,7 +105,7 @@ def test_agreement_counts_published_values_inside_the_interval() -> None:
         attack_record("phantom_oct", "full", "fgsm", labels, labels, "10321032"),  # 0 of 8 against 88.45
     ]
     text = findings.epsilon(Report("tiny", records, provenance()))
-    assert "of 2 measured values with a published twin, 1 have it within their 95 % interval" in text
+    assert "of 2 measured values with a published counterpart, 1 have it within their 95 % interval" in text
     assert "the largest 88.5" in text
 
 
@@ -222,7 +222,7 @@ def test_saliency_without_heat_does_not_spoil_the_mean() -> None:
     record = saliency_record("phantom_oct", "full", "adversarial")
     record["images"][0]["energy_in_lesion"] = float("nan")
     report = Report("tiny", [data_record("phantom_oct"), record], provenance())
-    assert cell(saliency.places(report), "heat in the lesion (%)") == "30.0"
+    assert cell(saliency.places(report), "saliency in the lesion (%)") == "30.0"
 
 
 def test_model_label_names_a_training_that_is_not_the_papers() -> None:
