@@ -85,7 +85,7 @@ def test_the_verdict_says_what_broken_gradients_made_up() -> None:
 
 
 def test_proven_stands_beside_attacked_by_radius() -> None:
-    """By hand: of 20 images 10 are certified correct, 5 at radius 0.25; the last six have their certificates for another
+    """By hand: of 20 images 10 are certified correct, 5 at radius 0.25; the last six certify another
     class, but for the one whose class is 0."""
     rows = defenses.certified(report(CERTIFICATE, L2)).frame.to_dict("records")
     right = [sum(LABELS[i] == "0" for i in range(14, 20)) + 10, 5]
