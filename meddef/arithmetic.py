@@ -1,6 +1,6 @@
-"""How a process computes: on how many threads; a GPU in float32 proper or rounded, and the same twice or not.
+"""Arithmetic settings of a process: threads, TF32 and determinism.
 
-Each setting is the process's, and each block below leaves it as it was found.
+Each setting is process-wide, and each block below restores it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Convolutions on a GPU in float32 proper; PyTorch's default rounds their operands to 10 bits of mantissa."""
+    """Convolutions on a GPU in full float32; PyTorch's default rounds their operands to 10 bits of mantissa."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"
@@ -25,7 +25,7 @@ def without_tf32() -> Iterator[None]:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Convolutions on a GPU by algorithms that add up in one order: the same input gives the same bits.
+    """Deterministic convolutions on a GPU: the same input gives bit-identical output.
 
     On an H100 that costs 7 % of the time of PGD. Another batch is another input: see the book's definitions.
     """
@@ -39,7 +39,7 @@ def repeatable() -> Iterator[None]:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """Sums on a CPU are shared out among ``count`` threads (another count rounds them otherwise)."""
+    """Run on ``count`` CPU threads (the number affects rounding)."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -50,9 +50,9 @@ def on_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def recorded(threads: int) -> Iterator[None]:
-    """As recorded cells are computed: ``repeatable``, ``on_threads``, and operations by deterministic algorithms.
+    """The settings of recorded cells: ``repeatable``, ``on_threads``, and deterministic algorithms.
 
-    Where an operation has none PyTorch warns.
+    PyTorch warns about operations without one.
     """
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -1,4 +1,4 @@
-"""Attacks and variants, one row each: names, labels, colours and defaults are taken from here.
+"""Attacks and variants, one row each: names, labels, colours and defaults.
 
 An attack is a file in ``meddef/attacks`` and a row of ``ATTACKS``; a variant of MedDef is a row of ``VARIANTS``. Their
 order is that of tables and legends.
@@ -35,7 +35,7 @@ def _ensemble(settings: Settings, features: int) -> float:
 
 
 def _jsma(settings: Settings, features: int) -> float:
-    """Two backward passes a move."""
+    """Two backward passes per move."""
     most = settings["gamma"] * features // settings["features"]
     moves = most if settings["max_steps"] is None else settings["max_steps"]
     return float(moves / settings["pairs_per_step"] * (2 - FORWARD))
@@ -43,11 +43,11 @@ def _jsma(settings: Settings, features: int) -> float:
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack: the function ``name`` in ``meddef/attacks/<module>.py``, and what pages and plans say of it.
+    """An attack: the function ``name`` in ``meddef/attacks/<module>.py``, and its metadata for pages and plans.
 
-    ``eps`` and ``defaults`` are what it is called with where nothing else is said, and are part of the keys of its
-    cells; ``eps`` None is for an attack that has no ε. ``passes`` counts, from all its settings and the number of
-    pixels times channels, the passes (forward and backward) of one image that resists to the end.
+    ``eps`` and ``defaults`` are its default arguments, and part of the keys of its cells; ``eps`` None: the attack has
+    no ε. ``passes`` counts, from all its settings and the number of pixels times channels, the passes (forward and
+    backward) of one image that resists to the end.
     """
 
     name: str
@@ -142,7 +142,7 @@ def variants(group: str) -> tuple[str, ...]:
 
 
 def usual_training(variant: str) -> str:
-    """How the paper trains a model: ResNet18 cleanly, every other one adversarially."""
+    """The paper's training of a model: ResNet18 cleanly, all others adversarially."""
     return VARIANTS[variant].training if variant in VARIANTS else "adversarial"
 
 
@@ -167,7 +167,7 @@ def declared(attack: str) -> dict[str, Any]:
 def passes(attack: str, settings: Settings, features: int) -> float:
     """``Attack.passes`` with the ``settings`` that are given and defaults for the others.
 
-    Of an attack in old records that has no row any more, steps times restarts.
+    For an attack in old records without a row, steps times restarts.
     """
     if (row := ATTACKS.get(attack)) is None:
         return _steps(settings, features)

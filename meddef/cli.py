@@ -64,7 +64,7 @@ def options(
 
 
 def _say(message: Warning | str, category: type[Warning], *rest: object, **others: object) -> None:
-    """A warning as one line, without the place in the code that gave it."""
+    """A warning as one line, without its location in the code."""
     print(f"meddef: {category.__name__}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
@@ -81,11 +81,11 @@ def main() -> None:
 
 
 def _told(error: Exception) -> str:
-    """An error in one line: what is wrong and, where that is not in it, who has to mend it."""
+    """An error in one line: the problem and, if not included, whose code caused it."""
     if isinstance(error, InputError):
         return " ".join(str(error).split())
     if isinstance(error, RunFailed):
         return str(error)
-    if isinstance(error, OSError):  # a full disk, a folder that is read-only: what is recorded is whole
+    if isinstance(error, OSError):  # a full disk or read-only folder: existing records are intact
         return f"{error}: fix this and run the same command again"
     return f"{in_a_line(error)}: {whose(error)}; --debug shows the traceback"

@@ -1,4 +1,4 @@
-"""How much work a cell is, and which attacks a grid holds. No result and no key depends on the amount.
+"""The cost of a cell, and the attacks of a grid. No result or key depends on the cost.
 
 The unit is a *pass*: one image forward and backward through the full model.
 """
@@ -29,7 +29,7 @@ def grid_runs(grid: GridSettings) -> Iterator[tuple[float, str, float | None]]:
 def passes(attack: str, settings: Mapping[str, Any], features: int) -> float:
     """Passes for one image of ``features`` pixels times channels, if it resists to the end.
 
-    ``settings`` are those given; the others have their defaults. An attacked image is judged before and after.
+    ``settings`` are those given; the others have their defaults. An attacked image is evaluated before and after.
     """
     if attack == "clean":
         return FORWARD
@@ -56,7 +56,7 @@ def train_passes(settings: TrainingSettings, n_train: int, n_val: int) -> float:
 
 
 def curve_passes(settings: CurveSettings) -> float:
-    """Passes of the looks of a long training at its test images, the best epoch's among them."""
+    """Passes of the test evaluations of a long training, including the best epoch's."""
     looks = settings.epochs // settings.every + 1
     return looks * settings.images * passes("pgd", {"steps": settings.steps}, 0)
 
@@ -71,7 +71,7 @@ def saliency_passes(images: int, settings: SaliencySettings) -> float:
 def probe_passes(name: str, rule: Any, features: int) -> float:
     """Passes of one image in the probe ``name`` with its settings ``rule``; ``features`` as in ``passes``."""
     match name:
-        case "components" | "calibration":  # the attack, and a look before and after it
+        case "components" | "calibration":  # the attack, and an evaluation before and after it
             return float(rule.steps + 2 * FORWARD)
         case "bands":
             return float(len(rule.factors) * (rule.steps + FORWARD) + FORWARD)

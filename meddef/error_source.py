@@ -1,4 +1,4 @@
-"""Whose error an exception is, in one line: the model's and its file's, or this program's."""
+"""The source of an exception, in one line: the user's model, or this program."""
 
 from __future__ import annotations
 

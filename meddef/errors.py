@@ -2,8 +2,8 @@
 
 
 class InputError(ValueError):
-    """Bad user input. The message is one line that names the thing and the remedy; the CLI exits with 2."""
+    """Bad user input. The message is one line that names the problem and the remedy; the CLI exits with 2."""
 
 
 class RunFailed(RuntimeError):
-    """The input was fine and the work failed. The message says what is kept and what to do; the CLI exits with 1."""
+    """The input was valid but the run failed. The message says what is kept and what to do; the CLI exits with 1."""

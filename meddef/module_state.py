@@ -1,4 +1,4 @@
-"""A model is left as it was found: the one way in which this package puts a model of the caller's to work."""
+"""Restores a caller's model after use: the single mechanism of this package."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _RANDOM = ("drop", "stochastic")  # in the name of a class: DropPath, Stochastic
 
 
 class SwitchedOffWarning(UserWarning):
-    """A model in evaluation mode has parts in training mode, such as Monte Carlo dropout: here they are off."""
+    """A model in evaluation mode has layers in training mode, such as Monte Carlo dropout, which are switched off."""
 
 
 @contextmanager
 def as_found(*models: nn.Module) -> Iterator[None]:
-    """Afterwards, also after an error, every module has the mode it had and every parameter its gradient.
+    """Afterwards, also after an error, the mode of every module and the gradient of every parameter are restored.
 
     A frozen layer (``bn.eval()`` inside ``net.train()``) stays frozen, Monte Carlo dropout (``dropout.train()`` inside
     ``net.eval()``) stays on, a parameter that takes no gradient takes none. Inside, no parameter has a gradient, so
@@ -61,11 +61,11 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
     """``as_found``, and inside every module is in evaluation mode.
 
     Raises:
-        InputError: the model cannot be put into it, as what ``torch.export`` makes: its graph may be one of training.
+        InputError: the mode cannot be set, as for models of ``torch.export``, whose graph may be one of training.
 
     Warns:
-        SwitchedOffWarning: a model in evaluation mode has layers in training mode that act otherwise there. A defence
-            that is random must be so in ``forward``: ``F.dropout(x, p, training=True)``.
+        SwitchedOffWarning: a model in evaluation mode has layers in training mode that behave differently there. A
+        random defence must be random in ``forward``: ``F.dropout(x, p, training=True)``.
     """
     with as_found(*models):
         for model in models:
@@ -93,7 +93,7 @@ def _switch(model: nn.Module) -> None:
 
 
 def _live(model: nn.Module) -> list[str]:
-    """Names of the layers that a model in evaluation mode has in training mode, where the mode makes a difference."""
+    """Names of the layers in training mode of a model in evaluation mode, where the mode matters."""
     if not _has_flag(model) or model.training:
         return []
     return [
@@ -104,7 +104,7 @@ def _live(model: nn.Module) -> list[str]:
 
 
 def _has_flag(module: nn.Module) -> bool:
-    """Whether it has a mode: a model of ``torch.jit.freeze`` is in evaluation mode for ever."""
+    """Whether it has a mode: a model of ``torch.jit.freeze`` is permanently in evaluation mode."""
     return hasattr(module, "training")
 
 

@@ -1,4 +1,4 @@
-"""Which tensors of a model are the weights that pruning ranks: each once, and none that is computed from others."""
+"""The weights of a model that pruning ranks: each once, none computed from others."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def prunable_weights(model: nn.Module) -> dict[str, Tensor]:
     """Name -> weight of every convolution (transposed ones too), linear and bilinear layer and attention projection
     (``nn.MultiheadAttention``), in the order of ``model.named_modules()``.
 
-    A weight that several layers share is there once, under its first name. Recurrent layers, embeddings and parameters
-    of one's own modules are not.
+    A weight shared by several layers appears once, under its first name. Recurrent layers, embeddings and parameters of
+    custom modules are excluded.
 
     Raises:
         InputError: a weight that is computed from others before a forward pass (weight norm, spectral norm, any
-            parametrization, masks of ``torch.nn.utils.prune``), or is scripted, quantised, complex or not there yet, or
-            two that share memory and are not one parameter. The message names the layer and the remedy.
+            parametrization, masks of ``torch.nn.utils.prune``), or is scripted, quantised, complex or uninitialised, or
+            two that share memory without being one parameter. The message names the layer and the remedy.
     """
     found: dict[str, Tensor] = {}
     for name, module in model.named_modules():
@@ -78,7 +78,7 @@ def _remedy(module: nn.Module, attribute: str) -> str:
 
 
 def _check_exchangeable(layer: str, module: nn.Module) -> None:
-    """Refuse a layer that may have weights, but not as tensors that can be exchanged."""
+    """Refuse a layer whose weights are not replaceable tensors."""
     if isinstance(module, torch.jit.ScriptModule):
         raise InputError(f"{_called(layer)} is scripted: prune the model first, then torch.jit.script it")
     if inspect.isfunction(getattr(type(module), "weight", None)):
@@ -86,7 +86,7 @@ def _check_exchangeable(layer: str, module: nn.Module) -> None:
 
 
 def _check_apart(weights: dict[str, Tensor]) -> None:
-    """Refuse two parameters in one piece of memory: a copy would part them."""
+    """Refuse two parameters that share memory: a copy would separate them."""
     spans = sorted(_spans(weights))
     for (_, end, one), (start, _, other) in pairwise(spans):
         if start < end:

@@ -1,7 +1,7 @@
-"""L1 unstructured pruning (paper, Section III-E): the weights smallest in magnitude become zero.
+"""L1 unstructured pruning (paper, Section III-E): the weights of smallest magnitude become zero.
 
 The paper prunes "across convolutional and linear layers", "global one-shot"; its released code prunes each layer by the
-same rate. Both are here. Biases and BatchNorm are not pruned.
+same rate. Both are implemented. Biases and BatchNorm are not pruned.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def sparsity(model: nn.Module) -> float:
     """Share of zeros among the prunable weights (see ``prunable_weights``), in [0, 1].
 
     Raises:
-        InputError: there is none, or one that ``prunable_weights`` refuses.
+        InputError: no weights, or some that ``prunable_weights`` refuses.
     """
     weights = _some_weights(model).values()
     zeros = sum(int((weight == 0).sum()) for weight in weights)
@@ -52,9 +52,10 @@ def prune_l1(model: nn.Module, rate: float, *, scope: str = "global") -> nn.Modu
         scope: "global" ranks all weights together (the paper's text), "layer" each layer's own (its released code).
 
     Returns:
-        A new model on the same device; the zeros are in the weights themselves, there are no masks. What was shared is.
+        A new model on the same device; the zeros are in the weights themselves, without masks. Shared parts stay
+        shared.
 
-    Among equal magnitudes those that come first (layer order, then position) are pruned first.
+    Ties are pruned in order of layer, then position.
 
     Raises:
         InputError: rate or scope out of range, a weight that is not finite or that ``prunable_weights`` refuses,
@@ -64,7 +65,7 @@ def prune_l1(model: nn.Module, rate: float, *, scope: str = "global") -> nn.Modu
 
 
 def prune_l1_grid(model: nn.Module, rates: Sequence[float], *, scope: str = "global") -> Iterator[nn.Module]:
-    """``prune_l1`` for several rates from one pass over the weights; yields a new model a rate, in order."""
+    """``prune_l1`` for several rates from one pass over the weights; yields one new model per rate, in order."""
     if scope not in SCOPES:
         raise InputError(f"unknown pruning scope '{scope}': use one of {', '.join(SCOPES)}")
     for rate in rates:
@@ -91,12 +92,12 @@ def prune_l1_grid(model: nn.Module, rates: Sequence[float], *, scope: str = "glo
 
 
 def _copied(model: nn.Module, pruned: dict[int, torch.Tensor]) -> nn.Module:
-    """A copy in which these, by the id of what they stand for, are taken as they are."""
+    """A deep copy in which these objects, by id of the originals, are inserted."""
     try:
         return copy.deepcopy(model, memo=pruned)
     except torch.OutOfMemoryError:
         raise
-    except (TypeError, RuntimeError) as error:  # a lock or a generator, a tensor with a history
+    except (TypeError, RuntimeError) as error:  # such as a lock, a generator, a tensor with history
         raise InputError(f"the model cannot be copied ({str(error).splitlines()[0]})") from error
 
 
@@ -116,8 +117,8 @@ class _Cut:
 
 
 def _cuts(magnitudes: Sequence[np.ndarray], rates: Sequence[float]) -> list[_Cut]:
-    """Where each rate cuts. Sorted are only the magnitudes that share their leading 16 bits with one that is a cut:
-    of floats that are not negative, these bits are in the order of the values."""
+    """The cut of each rate. Only magnitudes that share their leading 16 bits with a cut are sorted: for non-negative
+    floats, these bits are in the order of the values."""
     total = sum(map(len, magnitudes))
     parts = [values[i : i + PART] for values in magnitudes for i in range(0, len(values), PART)]
     sizes = np.zeros(1 << 15, dtype=np.intp)

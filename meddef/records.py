@@ -1,9 +1,9 @@
-"""Records: what was measured, one JSON object a row, and where they are kept.
+"""Records: measured results, one JSON object per row, and their storage.
 
-A *cell* of the plan leaves one file ``cells/<key>.json`` that appears whole or not at all, so a killed run loses at
-most the cells in progress and parallel workers never share a file. ``export`` gathers the cells of a plan into
-``records.jsonl`` (the measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where
-and with what each cell was computed; circumstances that cells share are a row of their own, which theirs point at).
+A *cell* of the plan writes one file ``cells/<key>.json`` atomically, so a killed run loses at most the cells in
+progress and parallel workers never share a file. ``export`` gathers the cells of a plan into ``records.jsonl`` (the
+measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where and with what each cell
+was computed; shared circumstances are a separate row to which cells refer).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CellResult:
-    """The outcome of one cell: its records, the circumstances they were computed in, and what the key stands for."""
+    """The outcome of one cell: its records, their provenance, and the content of the key."""
 
     key: str
     records: list[Record]
@@ -47,7 +47,7 @@ class RecordStore:
         self.cells = folder / "cells"
 
     def get(self, key: str) -> CellResult | None:
-        """The result under ``key``; None when it was never computed or its file is damaged (which is logged)."""
+        """The result under ``key``; None if it is missing or damaged (which is logged)."""
         path = self.cells / f"{key}.json"
         if not path.is_file():
             return None
@@ -62,12 +62,12 @@ class RecordStore:
         return CellResult(key, body["records"], body["provenance"], body.get("cell", {}))
 
     def put(self, result: CellResult) -> None:
-        """Keep ``result``; it appears whole or not at all."""
+        """Store ``result`` atomically."""
         body = {"records": result.records, "provenance": result.provenance, "cell": result.cell}
         write_text(self.cells / f"{result.key}.json", json.dumps({"sha256": _digest(body), "body": body}))
 
     def forget(self, key: str) -> None:
-        """Take the result under ``key`` away, if there is one."""
+        """Remove the result under ``key``, if any."""
         (self.cells / f"{key}.json").unlink(missing_ok=True)
 
     def keys(self) -> list[str]:
@@ -75,7 +75,7 @@ class RecordStore:
         return sorted(path.stem for path in self.cells.glob("*.json"))
 
     def adopt(self, folder: Path) -> int:
-        """Take over the cells exported to ``folder`` that are not here yet; returns how many.
+        """Import the cells exported to ``folder`` that are missing here; returns how many.
 
         Raises:
             InputError: nothing was exported there, or a line is not JSON.

@@ -4,10 +4,10 @@ The key of a cell holds its settings, the fingerprint of its images and the vers
 not the text of their code: renaming a variable keeps every published result, and a change that moves a number must say
 so here. ``tests/test_golden.py`` computes a golden cell per domain and fails when its digits move under an old version.
 
-A domain is the package of its name and what ``MODULES`` gives it. What is in ``NO_RESULTS`` moves no recorded number:
-it plans and stores (settings are in the key), or makes pages and figures from records, anew each time.
+A domain is the package of its name and its entries in ``MODULES``. Modules in ``NO_RESULTS`` do not affect recorded
+numbers: they plan and store (settings are in the key), or make pages and figures from records.
 
-Raise the version of a domain in the commit that moves its numbers, then run ``python -m tests.golden``.
+Raise the version of a domain in the commit that changes its numbers, then run ``python -m tests.golden``.
 """
 
 from __future__ import annotations
@@ -22,20 +22,18 @@ MODULES: dict[str, tuple[str, ...]] = {
         "evaluation",
         "saliency",
         "probes",
-    ),  # how a GPU computes; a CPU does not notice
+    ),  # arithmetic on GPUs only
     "module_state": (
         "attacks",
         "evaluation",
         "saliency",
         "probes",
-    ),  # evaluation mode while a model is judged
+    ),  # evaluation mode during evaluation
     "robustness": ("audit",),
     "laboratory": ("audit",),
-    "statistics": (
-        "audit",
-    ),  # two verdicts hang on an interval; the records of all others hold counts, no rates
+    "statistics": ("audit",),  # two verdicts depend on an interval; all other records hold counts
 }
-"""Modules of the package that are no domain's own, and the domains whose results they move."""
+"""Modules shared by domains, and the domains whose results they affect."""
 NO_RESULTS = (
     "atomic", "book", "claims", "cli", "commands", "cost_model", "course", "error_source", "errors",
     "figures", "paper", "playground", "printed", "profiles", "progress", "records", "report", "results_version",
@@ -48,7 +46,7 @@ RESULTS_VERSION: dict[str, int] = {
     "attacks": 3,  # meddef.attacks; 3: cross-entropy keeps its direction where float32 rounds it to 0
     "defenses": 1,  # meddef.defenses
     "saliency": 2,  # meddef.saliency
-    "evaluation": 2,  # meddef.evaluation: which images, in which order, under which seed, and how they are judged
+    "evaluation": 2,  # meddef.evaluation: which images, in which order, with which seed, and their evaluation
     "audit": 3,  # meddef.robustness, meddef.laboratory: robustness reports and the defect laboratory
     "probes": 1,  # meddef.probes
 }

@@ -1,6 +1,6 @@
-"""The sections of the report, one row each: their notebook, the cells they need, what a page is not made without.
+"""The sections of the report, one row each: notebook, needed cells, and records required for a page.
 
-A notebook of your own in ``notebooks/`` is a section as well where its metadata say so, and needs no row:
+A notebook in ``notebooks/`` with the following metadata is also a section, without a row:
 ``"meddef": {"section": "mine", "needs": ["data", "train", "epsilon"]}``.
 """
 

@@ -1,5 +1,4 @@
-"""A profile cut to two steps of every kind of cell, on phantoms: does it run on this machine? To be tried before days
-of computing are paid for."""
+"""A profile reduced to two steps of each kind of cell, on phantoms: a smoke test on this machine before a long run."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ def trial(profile: Profile) -> Profile:
     """All models of ``profile`` at its image size, on one seed, on phantoms instead of its data.
 
     One epoch, two steps of every attack on two images at the first epsilon; a grid of pruning rates keeps its first and
-    last. Its name ends in ``-trial``, so that its records lie in a folder of their own.
+    last. Its name ends in ``-trial``, so that its records have a separate folder.
     """
     clean = profile.clean_training
     return profile.model_copy(

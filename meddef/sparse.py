@@ -1,4 +1,4 @@
-"""Weights of a pruned model on disk, without loss: a compressed mask and the compressed bytes of what is left.
+"""Lossless storage of a pruned model's weights: a compressed mask and the compressed non-zero values.
 
 The file is safetensors like any other weights; a tensor with many zeros is replaced by its three parts.
 """

@@ -1,4 +1,4 @@
-"""The project's one definition of each rate, with its 95 % interval. Figures and tables import this."""
+"""The project's single definition of each rate, with its 95 % interval, used by figures and tables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FEWEST_TRAININGS = 3  # of each model, for a statement about an architecture or 
 MARGIN_CLEAN, MARGIN_ATTACKED = (
     2.0,
     5.0,
-)  # points of accuracy: what is smaller does not matter here; see ``margin``
+)  # points of accuracy: equivalence margins; see ``margin``
 FLOOR = 5.0  # percent: models with no more accuracy have nothing left to compare
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """``hits`` out of ``n`` with the Wilson score interval (Wilson 1927). NaN where n is 0: there is nothing to say."""
+    """``hits`` out of ``n`` with the Wilson score interval (Wilson 1927). NaN where n is 0."""
 
     hits: int
     n: int
@@ -46,8 +46,8 @@ class Proportion:
 def wilson(hits: float, n: float, quantile: float) -> tuple[float, float]:
     """Ends of the Wilson interval of ``hits`` out of ``n``, in [0, 1]; ``quantile`` is 1.96 for 95 %.
 
-    Neither need be whole: with the number of independent images that an answer is worth and a quantile of t this is
-    the interval of a rate whose variance is not the binomial one. NaN where n is 0.
+    Neither need be whole: with an effective number of images and a t quantile this is the interval of a rate with
+    non-binomial variance. NaN where n is 0.
     """
     if n == 0:
         return math.nan, math.nan
@@ -57,17 +57,17 @@ def wilson(hits: float, n: float, quantile: float) -> tuple[float, float]:
 
 
 def margin(attack: str) -> float:
-    """Points of accuracy within which two models count as equivalent, "clean" being no attack.
+    """Points of accuracy within which two models count as equivalent; "clean" for clean accuracy.
 
     Chosen after the first runs had been seen, before these tests were made: ``MARGIN_CLEAN`` for clean accuracy, where
-    accuracies are close to 100 % and differ little between trainings, ``MARGIN_ATTACKED`` under one.
+    accuracies are close to 100 % and differ little between trainings, ``MARGIN_ATTACKED`` under attack.
     """
     return MARGIN_CLEAN if attack == "clean" else MARGIN_ATTACKED
 
 
 @dataclass(frozen=True)
 class AttackCounts:
-    """What an attack did to ``n`` images: counts, from which every rate follows.
+    """Outcome counts of an attack on ``n`` images, from which every rate follows.
 
     ``flipped`` counts images that were correct before and wrong after; images that were wrong before and correct after
     ("repaired") make robust accuracy larger than (1 - ASR) * clean accuracy.
@@ -106,8 +106,8 @@ class AttackCounts:
 class BalancedAccuracy:
     """The mean of the per-class recalls: each class has the same weight.
 
-    ``recalls`` holds one proportion per class, in the order of the classes. A class without images says nothing; it is
-    left out of the mean and ``absent`` gives its place. The constant answer scores 1 / (classes with images).
+    ``recalls`` holds one proportion per class, in the order of the classes. A class without images is left out of the
+    mean; ``absent`` gives its position. The constant answer scores 1 / (classes with images).
     """
 
     recalls: tuple[Proportion, ...]
@@ -142,8 +142,8 @@ class BalancedAccuracy:
 def mean_over_seeds(rates: Sequence[Proportion | BalancedAccuracy], name: str) -> dict[str, float]:
     """One rate of several trainings on the same images, in percent: ``name`` and ``_low``, ``_high``, ``_spread``.
 
-    Value and ends of the interval are means, so the interval is as wide as that of one training: the same images seen
-    by three models are not three times as many. The spread is the standard deviation over seeds, NaN with one.
+    Value and ends of the interval are means, so the interval is as wide as that of one training: three models on the
+    same images do not triple the number of images. The spread is the standard deviation over seeds, NaN with one.
     """
     values = [100 * rate.value for rate in rates]
     low, high = (100 * fmean(ends) for ends in zip(*(rate.interval for rate in rates), strict=True))
@@ -157,7 +157,7 @@ def calibration_error(confidences: Sequence[float], right: Sequence[float], bins
 
     ``confidences``: in [0, 1], one per image; ``right``: 1 or 0.
     """
-    sums = [[0.0] * 3 for _ in range(bins)]
+    gaps = [0.0] * bins  # sums of correct minus confidence
     for confidence, hit in zip(confidences, right, strict=True):
         held = sums[confidence_bin(confidence, bins)]
         held[0], held[1], held[2] = held[0] + 1, held[1] + confidence, held[2] + hit
@@ -183,12 +183,13 @@ def calibration_error(confidences: Sequence[float], right: Sequence[float], bins
 
 
 def psnr(l2: float, count: int) -> float:
-    """Peak signal-to-noise ratio in dB of an image of ``count`` numbers in [0, 1] that was moved by ``l2``."""
+    """Peak signal-to-noise ratio in dB of an image of ``count`` numbers in [0, 1] changed by ``l2``."""
     return 10 * math.log10(count / l2**2) if l2 else math.inf
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """``p_values`` corrected for their number (Holm 1979), in the same order: below 0.05 is clear as a family."""
+    """``p_values`` corrected for their number (Holm 1979), in the same order: below 0.05 is significant for the
+    family."""
     corrected, least = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))

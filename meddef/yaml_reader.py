@@ -1,7 +1,7 @@
-"""Settings that people write, read in one way: YAML with the numbers and truth values of YAML 1.2, and fractions.
+"""One reader for settings: YAML with the numbers and booleans of YAML 1.2, and fractions.
 
-PyYAML reads YAML 1.1, in which ``1e-2`` is a text, ``NO`` is false, ``010`` is eight and ``1:30`` is ninety, and of a
-key that is given twice the first is dropped without a word.
+PyYAML reads YAML 1.1, in which ``1e-2`` is a string, ``NO`` is false, ``010`` is eight and ``1:30`` is ninety, and
+silently drops the first of duplicate keys.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _mapping(loader: _Reader, node: yaml.MappingNode) -> dict[Any, Any]:
         if key is not None and key in own:
             raise InputError(f"line {key_node.start_mark.line + 1}: '{key}' is given twice: keep one")
         own.add(key)
-    loader.flatten_mapping(node)  # what is merged comes first, own keys replace it
+    loader.flatten_mapping(node)  # merged keys come first, own keys replace them
     pairs = [
         (loader.construct_object(k, deep=True), loader.construct_object(v, deep=True)) for k, v in node.value
     ]

@@ -38,7 +38,7 @@ def test_signatures_and_docstrings_are_those_of_the_code(api: str) -> None:
     assert "prune_l1(model: nn.Module, rate: float, *, scope: str = 'global') -> nn.Module" in section
     assert "- `rate`: in [0, 1); round(rate * n) of n weights become zero." in section
     assert "- `InputError`: rate or scope out of range" in section
-    result = "A new model on the same device; the zeros are in the weights themselves, there are no masks."
+    result = "A new model on the same device; the zeros are in the weights themselves, without masks."
     assert f"*Returns*\n\n{result}" in section
     image = (
         "*Returns*\n\nImages within ``eps`` and [0, 1] exactly: one that fools the model if any attack found"

@@ -8,7 +8,7 @@ from pathlib import Path
 import griffe
 
 MODULES = (
-    # what other code may use, in the order of the page
+    # the public API, in the order of the page
     "meddef.models",
     "meddef.attacks",
     "meddef.defenses",
@@ -48,7 +48,7 @@ def api_page(root: Path) -> dict[str, str]:
 
 
 def public(module: griffe.Object | griffe.Alias) -> list[griffe.Object]:
-    """What a module offers: the names in its ``__all__``, or the public ones that it defines itself."""
+    """The public names of a module: its ``__all__``, or the public ones that it defines itself."""
     exported = [str(name) for name in module.exports or ()]
     if exported:
         members = [module.members[name] for name in exported if name in module.members]

@@ -24,7 +24,7 @@ WHO = {
     "default": "ensemble by default",
     "first_edition": "ensemble as in the first edition's runs",
 }
-KINDS = {  # an attack of either side -> the row it stands in
+KINDS = {  # an attack of either side -> its row
     "pgd": "PGD from the image",
     "apgd-ce": "APGD", "apgd_ce": "APGD", "apgd_margin": "APGD",
     "apgd-t": "APGD, targeted", "apgd_dlr_targeted": "APGD, targeted",
@@ -60,7 +60,7 @@ def autoattack_page(root: Path) -> dict[str, str]:
 
 
 def budgets(rows: list[Row]) -> Table:
-    """What either side may spend on an image: one row per attack, for two classes and for more."""
+    """The budget of either side per image: one row per attack, for two classes and for more."""
     shown = [who for who in WHO if who != "same_budget"]
     found = []
     for classes, group in ((2, "two classes"), (4, "four classes or more")):
@@ -97,7 +97,7 @@ def _times(targets: int | None, classes: int) -> str:
 
 
 def disagreements(theirs: Row, ours: Row) -> tuple[int, int]:
-    """Images that AutoAttack alone fools, and images that the ensemble alone fools."""
+    """Images on which only AutoAttack succeeds, and on which only the ensemble does."""
     pairs = [(a == "-", b == "-") for a, b in zip(theirs["by"], ours["by"], strict=True)]
     return pairs.count((False, True)), pairs.count((True, False))
 
@@ -111,7 +111,8 @@ def conditions(rows: list[Row]) -> dict[tuple[str, float], dict[str, Row]]:
 
 
 def summary(rows: list[Row]) -> str:
-    """In sentences: how many verdicts there are, and on how many each ensemble differs from AutoAttack, which way."""
+    """In sentences: the number of outcomes, and the disagreements of each ensemble with AutoAttack in both
+    directions."""
     met = conditions(rows)
     verdicts = sum(by_who[PUBLIC]["n"] for by_who in met.values())
     where = ", ".join(
@@ -134,7 +135,7 @@ def summary(rows: list[Row]) -> str:
 
 
 def why_missed(rows: list[Row]) -> str:
-    """In a sentence: from how many starts the images that the first edition misses fall, by steps and gradient."""
+    """In a sentence: successful starts on the images missed by the first edition, by steps and gradient."""
     images = {(row["dataset"], row["eps"], row["image"]) for row in rows}
     told = []
     for steps in dict.fromkeys(row["steps"] for row in rows):
@@ -180,7 +181,7 @@ def comparison(rows: list[Row]) -> Table:
 
 
 def fooled_by(row: Row) -> str:
-    """ "APGD 20, Square 1": how many images each attack was the first to fool."""
+    """ "APGD 20, Square 1": images on which each attack was the first to succeed."""
     counts: Counter[str] = Counter(row["by"])
     named = [(KINDS[name], counts[str(place)]) for place, name in enumerate(row["members"], start=1)]
     return ", ".join(f"{name} {count}" for name, count in named if count) or "none"

@@ -62,7 +62,7 @@ INPUTS = (
 
 
 class BookFailed(RunFailed):
-    """Jupyter Book warned or failed; the last good book is left as it was."""
+    """Jupyter Book warned or failed; the last good book is kept."""
 
 
 def build_report(
@@ -93,7 +93,7 @@ def published_profiles(root: Path) -> list[str]:
 def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path:
     """Build the book from the executed notebooks of the profiles in ``sources`` (profile -> folder of its records).
 
-    Warnings are errors. Nothing is built, which is said, when no input changed since the last build.
+    Warnings are errors. If no input changed since the last build, nothing is built, with a message.
 
     Returns:
         ``_build/html/index.html``.
@@ -138,8 +138,8 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
 
 
 def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) -> list[Path]:
-    """Leave each figure of the executed notebooks in ``figures/<profile>/``, those of the other pages in
-    ``figures/pages/``: picture, numbers and origin."""
+    """Write each figure of the executed notebooks to ``figures/<profile>/``, those of other pages to
+    ``figures/pages/``: image, numbers and provenance."""
     root = find_root(root)
     left = {root / "figures" / "pages" / name: text for name, text in page_figures(root).items()}
     for path, text in left.items():
@@ -159,13 +159,13 @@ def publish_figures(sources: Mapping[str, Path], *, root: Path | None = None) ->
 
 
 def page_figures(root: Path) -> dict[str, str]:
-    """File name -> content of what the figures leave that no notebook makes: those on cost and on trust."""
+    """File name -> content of the figures without notebook: those on cost and on trust."""
     texts = cost_page(root) | trust_pages(root)
     return {name: text for name, text in texts.items() if name.endswith(published.ENDINGS)}
 
 
 def _drop(folder: Path, *, keep: Iterable[Path]) -> None:
-    """Remove what figures have left in ``folder`` that are no more."""
+    """Remove the files of obsolete figures from ``folder``."""
     for old in {path for ending in published.ENDINGS for path in folder.glob(f"*.{ending}")} - set(keep):
         old.unlink()
 
@@ -202,6 +202,13 @@ def _toc(root: Path, reports: list[Report]) -> str:
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
 
 
+def _kind(report: Report) -> str:
+    """The title of a part of the book."""
+    if report.is_of_the_paper:
+        return "Real images"
+    return "Real stand-ins" if report.is_real else "Phantoms"
+
+
 def _write_if_new(path: Path, text: str) -> None:
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
@@ -217,8 +224,8 @@ def _key(root: Path) -> str:
 
 
 def _plotly() -> Path:
-    """The script that draws interactive twins; put into the finished book, since every page loads what lies in its
-    sources' ``_static``."""
+    """The script of interactive figures; added to the finished book, since every page loads everything in its sources'
+    ``_static``."""
     found = find_spec("plotly")
     if found is None or found.origin is None:
         raise InputError("interactive figures need the package plotly: pip install 'meddef[book]'")
@@ -226,7 +233,7 @@ def _plotly() -> Path:
 
 
 def run_builder(root: Path, builder: str) -> Path:
-    """Let Jupyter Book build the pages as they lie in ``book/``, warnings as errors; typeset them, return the folder.
+    """Build the pages in ``book/`` with Jupyter Book, warnings as errors; typeset them, return the folder.
 
     ``builder`` is "html" or "singlehtml". The folder lies in ``_build/<builder>.new``.
     """
@@ -250,7 +257,7 @@ def run_builder(root: Path, builder: str) -> Path:
 
 
 def _jupyter_book(root: Path) -> None:
-    """Build beside the old book and put the new one in its place when it is whole."""
+    """Build beside the old book and replace it when complete."""
     new = run_builder(root, "html")
     shutil.copy(_plotly(), new / "_static")
     html, old = root / "_build" / "html", root / "_build" / "old"

@@ -36,7 +36,7 @@ def cards_page(reports: Sequence[Report], budgets: Sequence[float]) -> dict[str,
 
 
 def dataset_card(card: Card) -> Table:
-    """What the card of a dataset says, one row per field."""
+    """The card of a dataset, one row per field."""
     rows = {
         "images": card.modality,
         "classes": ", ".join(card.classes),
@@ -71,7 +71,7 @@ def _steps(card: Card) -> str:
 
 
 def models(reports: Sequence[Report], budgets: Sequence[float]) -> Table:
-    """Every trained model of the published runs: size, training, and what it keeps at each of ``budgets``."""
+    """Every trained model of the stored runs: size, training, and worst-case accuracy at each of ``budgets``."""
     rows = []
     for report in reports:
         for dataset in report.datasets:

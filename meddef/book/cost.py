@@ -63,7 +63,7 @@ def cost_page(root: Path) -> dict[str, str]:
 
 
 def together(benches: Iterable[Bench]) -> str:
-    """How many bounds were met wherever they were measured, and which are missed somewhere or everywhere."""
+    """How many targets were met wherever measured, and which are missed somewhere or everywhere."""
     verdicts: dict[str, set[bool]] = {}
     for row in (row for bench in benches for row in bench["rows"]):
         if row["verdict"] not in (DASH, "not measured"):
@@ -84,7 +84,7 @@ def machine(bench: Bench) -> str:
 
 
 def summary(bench: Bench) -> str:
-    """How many bounds were met, missed or not measured."""
+    """How many targets were met, missed or not measured."""
     asked = [row for row in bench["rows"] if row["verdict"] != DASH]
     verdicts = Counter(row["verdict"].lower() for row in asked)
     others = [f"{count} {verdict}" for verdict, count in sorted(verdicts.items()) if verdict != "pass"]

@@ -1,4 +1,4 @@
-"""The part of the book's page on cost that a GPU was measured for: ``tests/bench/bench_gpu.py``."""
+"""The GPU part of the book's page on cost: ``tests/bench/bench_gpu.py``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def gpu_page(root: Path) -> dict[str, str]:
 
 
 def measured(path: Path) -> list[str]:
-    """The tables of one GPU, what is to be said of them, and where they come from."""
+    """The tables of one GPU, with notes and provenance."""
     bench = json.loads(path.read_text(encoding="utf-8"))
     rows = pd.DataFrame(bench["rows"])
     tables = [part(rows) for part in (workloads, speeds, others, verdicts, compiled)]
@@ -47,7 +47,7 @@ def measured(path: Path) -> list[str]:
 
 
 def rounded(bench: dict[str, Any]) -> Table:
-    """Verdicts in TF32, emulated on a CPU: ``tests/bench/tf32.py``."""
+    """Predictions in TF32, emulated on a CPU: ``tests/bench/tf32.py``."""
     rows = pd.DataFrame(bench["rows"])
     frame = pd.DataFrame(
         {

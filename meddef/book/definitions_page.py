@@ -1,4 +1,4 @@
-"""What the page of definitions computes: how the rule of comparing models fares where nothing differs."""
+"""The computed part of the page of definitions: false positives and power of the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of the paper's exhibits: each figure, subfigure and table with its twins in the book."""
+"""The index of the paper's exhibits: each figure, subfigure and table with its counterparts in the book."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECTION_OF = {
     "saliency": ("fig16", "fig17"),
 }
 HEADINGS = {
-    # section, or section and dataset -> the heading of its notebook under which the twin stands
+    # section, or section and dataset -> the heading of its counterpart in the notebook
     "confusion roct": "Measured: ROCT or its stand-in",
     "confusion chest_xray": "Measured: Chest X-Ray or its stand-in",
     "saliency": "Measured",
@@ -40,19 +40,19 @@ Executed = Mapping[str, Sequence[str]]  # profile -> sections that have a page
 
 
 def section_of(exhibit: Exhibit) -> str:
-    """The section of the book that holds the exhibit's twin."""
+    """The section of the book with the exhibit's counterpart."""
     return next(section for section, ids in SECTION_OF.items() if _whole(exhibit) in ids)
 
 
 def heading_of(exhibit: Exhibit) -> str:
-    """The heading in that section's notebook under which the twin stands."""
+    """The heading of the counterpart in that section's notebook."""
     section = section_of(exhibit)
     dataset = exhibit.get("dataset", "roct")
     return HEADINGS.get(f"{section} {dataset}", HEADINGS.get(section, PUBLISHED))
 
 
 def link_of(exhibit: Exhibit, profile: str) -> str:
-    """Address of the twin in the built book, relative to its root."""
+    """Address of the counterpart in the built book, relative to its root."""
     return f"notebooks/{profile}/{SECTIONS[section_of(exhibit)]}.html#{make_id(heading_of(exhibit))}"
 
 
@@ -70,7 +70,7 @@ def name_of(exhibit: Exhibit) -> str:
 def twins(
     exhibit: Exhibit, reports: Sequence[Report], executed: Executed
 ) -> list[tuple[Report, list[Dataset]]]:
-    """Every profile whose pages show the exhibit's twin, with the datasets that it shows."""
+    """Every profile whose pages show the exhibit's counterpart, with its datasets."""
     section = section_of(exhibit)
     shown = [
         (report, [dataset for dataset in report.datasets if _shows(report, dataset, exhibit)])
@@ -84,7 +84,7 @@ def _shows(report: Report, dataset: Dataset, exhibit: Exhibit) -> bool:
     if exhibit.get("dataset") not in (None, dataset.twin):
         return False
     if _whole(exhibit) == "fig1":
-        return dataset.is_drawn  # pictures of people are not shown
+        return dataset.is_drawn  # images of patients are not shown
     section = section_of(exhibit)
     if section == "saliency":
         return bool(report.of("saliency", dataset.name))
@@ -165,7 +165,7 @@ def _called(section: str, title: str) -> str:
 
 
 def _instead(exhibit: Exhibit, report: Report) -> str:
-    """What a page on real images has in place of the paper's pictures."""
+    """The replacement for the paper's images on a page of real data."""
     return ": the mean map of each class" if section_of(exhibit) == "saliency" and report.is_real else ""
 
 

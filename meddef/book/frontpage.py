@@ -72,8 +72,8 @@ def three(reports: Sequence[Report]) -> str:
 
 
 def what_helps(reports: Sequence[Report]) -> str:
-    """Adversarial training against the architecture, at the headline's budgets, and up to where they are equivalent;
-    of the first report, with what single trainings at other image sizes show."""
+    """Adversarial training against the architecture, at the headline's budgets, and the range of equivalence; for the
+    first report, with single trainings at other image sizes."""
     report = reports[0]
     for dataset in report.datasets:
         found = controls.effects(report, dataset, EPS)
@@ -128,7 +128,7 @@ def _equivalent(found: dict[controls.Condition, dict[str, controls.Effect]]) -> 
 
 
 def headline(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str:
-    """ "Training, not attention" where the first is clear and the second is not; else what is asked."""
+    """ "Training, not attention" where the first effect is significant and the second is not; else the question."""
     each = next(found[controls.ATTACK, eps] for eps in BUDGETS if (controls.ATTACK, eps) in found)
     training, attention = each[controls.TRAINING["full"]], each[controls.DAAM["adversarial"]]
     decided = training.is_clear and training.value > 0 and attention.is_equivalent and not attention.is_clear
@@ -136,7 +136,7 @@ def headline(found: dict[controls.Condition, dict[str, controls.Effect]]) -> str
 
 
 def what_is_left(report: Report) -> str:
-    """What the worst case leaves of the full model, and of the paper's printed values those of the same attacks."""
+    """Worst-case accuracy of the full model, and the paper's values for the same attacks."""
     model = ("full", "adversarial")
     for dataset in report.datasets:
         found = {eps: left(report, dataset.name, eps).get(model) for eps in budgets(report, dataset.name)}
@@ -187,7 +187,7 @@ def other_test_set(printed: Published, dataset: str) -> str:
 
 
 def _found_by_search(attained: int, of: int, n: int) -> str:
-    """The chance of so good a fit: where all values fit, of any size up to ``n``, as the size was found by search."""
+    """The chance of such a fit; if all values fit, at any size up to ``n``, as the size was found by search."""
     if attained < of:
         return f"chance at this size {grim.chance(attained, of, n):.1e}"
     return f"chance {grim.chance_of_smaller(of, n):.1e} at this size or a smaller one"

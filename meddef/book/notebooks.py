@@ -1,4 +1,4 @@
-"""Runs the notebooks with papermill: only what is out of date, whole or not at all, with no parameter misspelt."""
+"""Runs outdated notebooks with papermill, atomically and with checked parameters."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ QUIET = "--IPKernelApp.log_level=50"  # kernels warn about sockets when they sta
 
 
 class NotebooksFailed(RunFailed):
-    """At least one notebook did not run to its end; what it left is kept aside."""
+    """At least one notebook failed; its partial output is kept."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: which, with which parameters, and where the result goes."""
+    """One notebook to run, with parameters and output path."""
 
     source: Path
     output: Path
@@ -49,7 +49,7 @@ class Job:
 
     @property
     def failed(self) -> Path:
-        """Where the partial output of a failed run is kept."""
+        """The path of the partial output of a failed run."""
         return self.output.with_suffix(".failed.ipynb")
 
 
@@ -63,8 +63,8 @@ def run_notebooks(
 ) -> list[Path]:
     """Run the notebooks of each profile on the records in ``<folder>/<profile>/``.
 
-    Results go to ``book/notebooks/<profile>/``. A notebook is skipped, which is said, when its cells, its parameters,
-    the records and the code it imports are those of its last run.
+    Results go to ``book/notebooks/<profile>/``. A notebook is skipped, with a message, when its cells, parameters,
+    records and imported code are unchanged.
 
     Args:
         sources: profile -> folder of its records.
@@ -94,7 +94,7 @@ def run_notebooks(
 
 
 def store_outputs(*, root: Path | None = None, sections: Iterable[str] | None = None, jobs: int = 1) -> None:
-    """Run the notebooks with their default parameters and keep the outputs in ``notebooks/``, where nbval compares."""
+    """Run the notebooks with default parameters and store the outputs in ``notebooks/``, for nbval."""
     root = find_root(root)
     names = [root / "notebooks" / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
     _run_all([Job(name, name, {}, "") for name in names], jobs)
@@ -174,7 +174,7 @@ def _run(job: Job) -> str | None:
 
 
 def _clean(notebook: NotebookNode, key: str) -> None:
-    """Drop what differs from run to run (times, paths) and overridden defaults, fold the parameters, keep the key."""
+    """Remove run-dependent metadata (times, paths), store the key, hide overridden defaults."""
     notebook.metadata.pop("papermill", None)
     injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells):

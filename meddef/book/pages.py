@@ -1,4 +1,4 @@
-"""Which pages of the report each profile has: those that its records can fill."""
+"""The pages of each profile: those for which it has records."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _has(report: Report, part: str) -> bool:
 
 
 MORE: dict[str, Callable[[Report], bool]] = {
-    # sections whose page takes more than some records of a kind
+    # sections whose page needs more than records of a kind
     "ablation": _steps,
     "controls": lambda report: any(has_all(report, dataset) for dataset in report.datasets),
     "comparison": _full_pruned,
@@ -46,7 +46,8 @@ HOLDS = {name: MORE.get(name) or _shows(section) for name, section in SECTIONS.i
 
 
 def in_order(reports: Iterable[Report]) -> list[Report]:
-    """The paper's own images first, then other real ones, then phantoms; of each, who has trained most, then pixels."""
+    """The paper's own images first, then other real ones, then phantoms; within each, by number of trainings, then
+    pixels."""
     return sorted(reports, key=_rank)
 
 

@@ -51,7 +51,7 @@ def measured(reports: Sequence[Report]) -> str:
 
 
 def _headline(report: Report) -> str:
-    """What the models keep in the worst case, and what architecture and training add where that was put to the test."""
+    """Worst-case accuracy of the models, and the effects of architecture and training where tested."""
     sentences = [strongest(report, dataset, eps) for dataset in report.datasets for eps in BUDGETS]
     lines = [f"- {sentence}" for sentence in sentences if sentence]
     if any(controls.has_all(report, dataset) for dataset in report.datasets):

@@ -1,4 +1,4 @@
-"""Finished pages: no line ends between a number and what belongs to it, and a minus is a minus."""
+"""Typography of finished pages: no line break between a number and its unit, and proper minus signs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _breakable(heading: re.Match[str]) -> str:
 
 
 def typeset(html: str) -> str:
-    """``html`` with its running text set; tags, code, scripts and drawings stay as they are."""
+    """``html`` with typeset running text; tags, code, scripts and drawings are unchanged."""
     found = []
     place = 0
     for kept in AS_IT_IS.finditer(html):

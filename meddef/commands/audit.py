@@ -39,9 +39,9 @@ def audit(
         ),
     ] = Path("results"),
 ) -> None:
-    """Check the paper's printed numbers: attainable, consistent, and as claimed? Needs no data and no GPU.
+    """Check the paper's printed numbers for attainability, consistency and claims. Needs no data and no GPU.
 
-    Exit code 0 when the audit ran, whatever it found.
+    Exit code 0 when the audit ran, regardless of its findings.
     """
     from meddef.audit import findings
 
@@ -78,7 +78,7 @@ def as_markdown(found: Sequence[Finding]) -> str:
 
 
 def summary(found: Sequence[Finding]) -> str:
-    """How many findings of each kind have each verdict, one kind a line."""
+    """Number of findings by kind and verdict, one kind per line."""
     lines = []
     for kind in dict.fromkeys(finding.kind for finding in found):
         counts = Counter[str](finding.verdict for finding in found if finding.kind == kind)

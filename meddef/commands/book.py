@@ -1,4 +1,4 @@
-"""``meddef book``: the report from published records, without computing any of them again."""
+"""``meddef book``: the report from existing records, without recomputing any."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def book(
         ),
     ] = False,
 ) -> None:
-    """Run the notebooks on recorded results and build the book in _build/html; what is up to date is skipped.
+    """Run the notebooks on recorded results and build the book in _build/html; up-to-date parts are skipped.
 
     Examples:
 

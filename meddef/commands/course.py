@@ -19,7 +19,7 @@ def start(
     folder: Annotated[Path, typer.Argument(help="Folder for the notebooks; created if missing.")],
     lab: Lab = None,
 ) -> None:
-    """Put the labs' notebooks into a folder to work in; existing files are never overwritten."""
+    """Copy the labs' notebooks to a working folder; existing files are never overwritten."""
     from meddef.course import source
 
     labs = _labs(lab)
@@ -44,7 +44,7 @@ def grade(
         int, typer.Option(min=64, help="Memory for one submission, in addition to the libraries'.")
     ] = 2048,
 ) -> None:
-    """Mark submissions: each runs in a confined process of its own, the checks run outside it. Example:
+    """Mark submissions: each runs in a separate confined process, outside of which the checks run. Example:
 
     meddef course grade submissions/*.ipynb -o marks.csv
     """
@@ -73,7 +73,7 @@ def grade(
 
 @app.command()
 def build(lab: Lab = None) -> None:
-    """Derive the students' notebooks and run the labs with their solutions, for book/course/ (for authors)."""
+    """Generate the students' notebooks and run the labs with their solutions, for book/course/ (for authors)."""
     from meddef.book.notebooks import find_root
     from meddef.course import source
 

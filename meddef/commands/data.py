@@ -66,7 +66,7 @@ def prepare(
     cache_dir: CacheDir = None,
     skip_unreadable: Skip = False,
 ) -> None:
-    """Decode and preprocess a dataset into the cache, so that later commands start at once."""
+    """Decode and preprocess a dataset into the cache, so that later commands start immediately."""
     from meddef.data import load_splits
     from meddef.image_size import parse_size, sides
 
@@ -104,7 +104,7 @@ def show(
     output: Format = "table",
     skip_unreadable: Skip = False,
 ) -> None:
-    """Print images per split and class, duplicates, and patients that are in several splits."""
+    """Print images per split and class, duplicates, and patients in several splits."""
     from meddef.data import load_splits
     from meddef.image_size import parse_size
 
@@ -137,11 +137,11 @@ def check(
     data_dir: DataDir = None,
     output: Format = "table",
 ) -> None:
-    """Decode every file anew and look for what would spoil a result.
+    """Decode every file and report problems that would invalidate a result.
 
     Exit code 1 when a file cannot be used, when equal or nearly equal images have different labels or lie in
-    different splits, or when a patient is in several splits; duplicates within a split are only mentioned. Exit
-    code 2 when the data is missing or laid out otherwise.
+    different splits, or when a patient is in several splits; duplicates within a split are only mentioned. Exit code 2
+    when the data is missing or has another layout.
     """
     from meddef.data import Preprocessing, load_splits
 
@@ -187,7 +187,7 @@ def _chosen(dataset: str | None, options: Own, profile: str | None, data_dir: Pa
 
 
 def find_problems(report: dict[str, Any]) -> list[str]:
-    """One line for each thing in the report that would spoil a result."""
+    """One line for each problem in the report that would invalidate a result."""
     lines = [f"cannot be used: {problem['name']} ({problem['reason']})" for problem in report["skipped"]]
     for kind, found in report["duplicates"].items():
         if count := found["groups_with_different_labels"]:

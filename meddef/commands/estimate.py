@@ -1,4 +1,4 @@
-"""``meddef estimate``: what a profile would take, without its data."""
+"""``meddef estimate``: the time of a profile, without its data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def estimate(
         ),
     ] = None,
 ) -> None:
-    """Count the cells of a profile from the published sizes of its datasets, and say how long they would take.
+    """Count the cells of a profile from the stated sizes of its datasets, and estimate their time.
 
     A pass is one image forward and backward through the full model at the profile's size. Examples:
 

@@ -1,4 +1,4 @@
-"""``meddef evaluate``: one attack on saved weights, at one ε or along several."""
+"""``meddef evaluate`` (one attack on saved weights) and ``meddef attacks`` (the list of attacks)."""
 
 from __future__ import annotations
 
@@ -104,9 +104,8 @@ def evaluate(
 ) -> None:
     """Attack saved weights; print accuracy, attack success, and what a clinician reads, before and after the attack.
 
-    Rates have 95 % Wilson intervals, AUROC, F1 and calibration bootstrap ones, by patient where patients have several
-    images. Weights that 'meddef train' wrote say which model they are of and which images were kept aside: they are
-    judged on those. Others are judged on the released test images, prepared as the dataset's card says. Examples:
+    Weights written by 'meddef train' name their model and held-out images, on which they are evaluated. Others are
+    evaluated on the released test images, preprocessed as on the dataset's card. Examples:
 
         meddef evaluate -w full.safetensors --attack pgd --eps 8/255 -o result.html --fail-under 0.5
 
@@ -208,7 +207,7 @@ def _targeted(settings: dict[str, Any], targets: str | None) -> bool:
     """Whether the attack is to be targeted; takes the setting of that name out of ``settings``.
 
     Raises:
-        InputError: it says yes and there is nothing to reach, or no and there is.
+        InputError: it is true without targets, or false with targets.
     """
     asked = settings.pop("targeted", targets is not None)
     if not isinstance(asked, bool):

@@ -1,4 +1,4 @@
-"""Which model and which images ``evaluate`` and ``check-robustness`` judge: the options, and what weights say."""
+"""The model and images of ``evaluate`` and ``check-robustness``: options and the weights' header."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ OtherData = Annotated[
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says of model and images; None: nothing."""
+    """The command line's model and images; None: not given."""
 
     dataset: str | None
     variant: str | None
@@ -87,10 +87,10 @@ class Asked:
     own: Own = field(default_factory=Own)
 
     def subject(self, *files: Path) -> Subject:
-        """Models and settings for weights; the first file says what is not asked for, and all must agree.
+        """Models and settings for weights; the first file's header gives the missing options, and all must agree.
 
         Raises:
-            InputError: no weights, no model, no dataset; what was asked for is not what the weights say.
+            InputError: no weights, no model, no dataset; options that contradict the weights' header.
         """
         from meddef.data.cards import SPLITS, find_card
         from meddef.data.policies import check_policy
@@ -156,7 +156,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged: the models, their weights with what these say, and the settings of the images."""
+    """The subject of an evaluation: models, weights with headers, and the settings of the images."""
 
     asked: Asked
     files: tuple[Path, ...]
@@ -168,7 +168,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The variant's, or the place of one's own model."""
+        """The variant, or the location of an own model."""
         model = self.models[0]
         return model if isinstance(model, str) else str(self.asked.model)
 
@@ -181,7 +181,7 @@ class Subject:
         return splits_of(self.dataset, self.profile, options, progress=True, needed=needed)
 
     def about(self, splits: Splits) -> dict[str, Any]:
-        """Model, weights and images, for a file: by what a result can be told from another."""
+        """Model, weights and images, the identity of a result, for a file."""
         with self.files[0].open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
@@ -191,7 +191,7 @@ class Subject:
         }  # fmt: skip
 
     def told(self, splits: Splits, count: int) -> list[str]:
-        """Which images were judged, where they came from, and what the weights know of them: lines to be printed."""
+        """The evaluated images, their source, and their relation to the weights: lines to print."""
         from meddef.data.origin import released_as
         from meddef.data.report import read_as
         from meddef.evaluation.cells import test_order

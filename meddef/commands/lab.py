@@ -57,11 +57,11 @@ def lab(
     data_dir: DataDir = None,
     jobs: Jobs = 0,
 ) -> None:
-    """Get attacks wrong in each known way, on small models, and record what tables that gives.
+    """Implement each known error of attacks, on small models, and record the resulting tables.
 
     For each dataset: tables_DATASET.jsonl (accuracies), robustness_DATASET.jsonl (reports on sound and broken models)
-    and provenance_DATASET.jsonl. With --profile: robustness_PROFILE.jsonl and its provenance. Files appear when all is
-    done; an interrupted run resumes. The same machine gives the same records. Examples:
+    and provenance_DATASET.jsonl. With --profile: robustness_PROFILE.jsonl and its provenance. Files appear when
+    everything is done; an interrupted run resumes. Records are deterministic per machine. Examples:
 
         meddef lab                             # minutes on two cores, needs no data
 

@@ -1,4 +1,4 @@
-"""What a command found: printed as tables or JSON, and written as JSON, CSV, HTML, Markdown or a picture."""
+"""The result of a command as JSON on the standard output or as a file: metadata, headline and rows."""
 
 from __future__ import annotations
 
@@ -45,44 +45,10 @@ AsJson = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Found:
-    """The result of a command.
-
-    Attributes:
-        summary: the headline as a sentence.
-        about: what it is of: model, weights, data, attack, ...
-        headline: its numbers.
-        rows: plain rows by name; those of the names in ``csv`` make the lines of a CSV.
-        tables: what is printed, and shown in HTML and Markdown.
-        more: tables for HTML and Markdown alone.
-        notes: lines below the tables.
-        picture: draws it; None: there is none.
-    """
-
-    summary: str
-    about: Mapping[str, Any]
-    headline: Mapping[str, Any]
-    rows: Mapping[str, Sequence[Mapping[str, Any]]]
-    csv: tuple[str, ...]
-    tables: Sequence[Table]
-    more: Sequence[Table] = ()
-    notes: Sequence[str] = ()
-    picture: Callable[[], Figure] | None = field(default=None, repr=False)
-
-
-def check_output(paths: Sequence[Path] | None, *, pictures: bool = True) -> list[Path]:
-    """The files to write; refuses a name that says no format, before anything is computed."""
-    formats = TEXTS + PICTURES * pictures
-    for path in paths or ():
-        if path.suffix.lower() not in formats or path.is_dir():
-            *some, last = formats
-            raise InputError(f"--output '{path}' is not the name of a {', '.join(some)} or {last} file")
-    return list(paths or ())
-
-
-def is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES
+def check_output(path: Path | None) -> None:
+    """Refuse a name without a known format, before anything is computed."""
+    if path is not None and (path.suffix.lower() not in (".json", ".csv") or path.is_dir()):
+        raise InputError(f"--output '{path}' is not the name of a .json or .csv file")
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Eight labs on attacks and defences that mark themselves: ``check`` for students, ``kit`` for small models.
+"""Eight automatically marked labs on attacks and defences: ``check`` for students, ``kit`` for small models.
 
 The labs are written once, in ``labs/*.md``; ``source`` derives the students' notebooks and the book's pages from
 them. The checks of an exercise are in ``checks``; ``grade`` marks a class.

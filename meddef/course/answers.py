@@ -1,4 +1,4 @@
-"""``check``: an answer to an exercise goes in, words come out."""
+"""``check``: feedback in words on an answer to an exercise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIBRARIES = {
 
 
 class Wrong(Exception):
-    """The answer is not right yet. The message says what was seen and what to change."""
+    """The answer is not correct yet. The message says what was observed and what to change."""
 
     def _render_traceback_(self) -> list[str]:
         """What Jupyter shows: the message, without the check's own stack."""

@@ -1,4 +1,4 @@
-"""Three defences that look perfect, and are not: lab 6 breaks them."""
+"""Three defences that only look perfect: lab 6 breaks them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def quantise(images: Tensor) -> Tensor:
 
 
 class Constant(nn.Module):
-    """Always the same logits (N, K): the largest class, whatever the image shows."""
+    """Constant logits (N, K): the largest class for every image."""
 
     def __init__(self, logits: Sequence[float]) -> None:
         super().__init__()

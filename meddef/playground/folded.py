@@ -1,4 +1,4 @@
-"""The network as the browser runs it: BatchNorm folded into convolutions, resampling as matrices, half precision."""
+"""The browser version of the network: BatchNorm folded into convolutions, resampling as matrices, half precision."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FixedMSF(MSF):
 
 
 class Folded(nn.Module):
-    """Images (N, 1, 64, 64) in [0, 1] to logits (N, K), as ``model`` in evaluation mode but for rounding.
+    """Images (N, 1, 64, 64) in [0, 1] to logits (N, K), as ``model`` in evaluation mode up to rounding.
 
     Weights are those of ``model`` rounded to float16, in float32 arithmetic.
     """

@@ -22,7 +22,7 @@ OUTPUTS = ("logits", "loss", "gradient", "heat")
 
 class GradientGraph(nn.Module):
     """(image (1, 1, 64, 64), onehot (1, K), weights (1, K)) -> logits (1, K), loss (1,), gradient (1, 1, 64, 64),
-    heat (1, 8, 8); what they are says the module."""
+    heat (1, 8, 8); see the module's docstring."""
 
     def __init__(self, model: Folded) -> None:
         super().__init__()

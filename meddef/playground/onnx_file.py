@@ -17,7 +17,7 @@ from meddef.playground.graph import INPUTS, OUTPUTS, example, trace
 from meddef.playground.model import narrow_meddef
 
 SMALL = 16
-"""Initializers of fewer numbers stay float32: a cast would take more room than it saves."""
+"""Smaller initializers stay float32: a cast would need more space than it saves."""
 
 
 def save(model: Folded, path: Path) -> None:
@@ -70,7 +70,7 @@ def _kept(model: Folded) -> dict[str, torch.Tensor]:
 
 
 def _strip(proto: onnx.ModelProto) -> None:
-    """Without the exporter's notes about where each node came from, which hold paths of this machine."""
+    """Remove the exporter's notes on the origin of nodes, which contain local paths."""
     proto.ClearField("metadata_props")
     proto.graph.ClearField("metadata_props")
     proto.graph.ClearField("value_info")

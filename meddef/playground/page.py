@@ -28,7 +28,7 @@ VERBS = ("train on", "choose the best epoch", "test on")
 
 
 def playground_pages(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``: what the two models are worth, and where they come from."""
+    """File name -> content, for ``book/_generated/``: accuracy and provenance of the two models."""
     records = {
         name: json.loads((root / SOURCE / f"{name}.json").read_text(encoding="utf-8")) for name in NAMES
     }
@@ -36,7 +36,7 @@ def playground_pages(root: Path) -> dict[str, str]:
 
 
 def publish_playground(root: Path) -> None:
-    """Write the files that the page loads. Without the npm registry the runtime is left out, which is said."""
+    """Write the files that the page loads. Without the npm registry the runtime is omitted, with a message."""
     target = root / TARGET
     _write_if_new(target / "playground.js", bundle(root / SOURCE))
     _write_if_new(target / "data.js", f"globalThis.MEDDEF_PLAYGROUND = {json.dumps(_data(root / SOURCE))};\n")
@@ -50,7 +50,7 @@ def publish_playground(root: Path) -> None:
 def bundle(folder: Path) -> str:
     """The ES modules of ``folder`` as one classic script: browsers load no modules into a page opened as a file.
 
-    The modules' names at top level must differ, which the browser refuses otherwise.
+    Top-level names of the modules must be distinct; the browser refuses duplicates.
     """
     parts = []
     for name in MODULES:
@@ -61,7 +61,7 @@ def bundle(folder: Path) -> str:
 
 
 def _data(folder: Path) -> dict[str, Any]:
-    """What the page needs: classes, the phantoms to choose from as bytes, the two graphs."""
+    """The data of the page: classes, the available phantoms as bytes, the two graphs."""
     images, labels = shown()
     return {
         "classes": FAMILIES[FAMILY],

@@ -37,7 +37,7 @@ def provide(path: Path) -> None:
     A download of 33 MB, of which 5 MB are kept. ``npm_config_registry`` in the environment names another registry.
 
     Raises:
-        NoRuntime: says why; nothing is written.
+        NoRuntime: with the reason; nothing is written.
     """
     head = f"/* {PACKAGE} {VERSION}, {LICENCE} */\n"
     if path.is_file():

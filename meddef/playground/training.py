@@ -1,4 +1,5 @@
-"""Trains the two models of the playground on OCT-like phantoms, cleanly and as the paper does, and measures them."""
+"""Trains the two models of the playground on OCT-like phantoms, cleanly and by the paper's recipe, and evaluates
+them."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ RADII = (0.01, 0.03, 0.05)
 
 
 class GreySet(ImageSet):
-    """As ``ImageSet``, with one channel: an attack in the browser moves grey values, not three channels of one."""
+    """As ``ImageSet``, with one channel: attacks in the browser change grey values, not three equal channels."""
 
     def batch(self, indices: Any) -> tuple[Tensor, Tensor]:
         """Images (B, 1, H, W), float32 in [0, 1], and labels (B,), int64."""
@@ -49,7 +50,7 @@ def train_model(name: str, runs: Path) -> tuple[Folded, dict[str, Any]]:
     """Train "undefended" or "defended" on this machine's CPU; a run found in ``runs`` is resumed.
 
     Returns:
-        The model as the browser runs it, and its record: settings, what was measured on the test images, provenance.
+        The model as run in the browser, and its record: settings, test results, provenance.
     """
     settings = SETTINGS[name]
     images = split("train")

@@ -1,4 +1,4 @@
-"""The chapter on the published numbers: every finding in one table, and the code that decides each."""
+"""The chapter on the printed numbers: every finding in one table, and the code of each check."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from meddef.trust.sources import PAPER
 VERDICTS = {"holds": "holds", "does_not_hold": "does not hold", "cannot_be_checked": "cannot be checked"}
 KINDS = {"consistency": "consistency", "claim": "claim of the text", "attainability": "attainability"}
 CODE_PAGE = "trust_code.html"
-# One finding of each sort, to start with; what each says is computed.
+# One finding of each kind as examples; the text is computed.
 FIRST = (
     "group:table1:full",
     "group:table2:ablated",
@@ -44,12 +44,12 @@ STATED, TRIED = "the stated test sets", "sizes not stated in the paper"
 
 @cache
 def found_in(root: Path) -> tuple[Finding, ...]:
-    """Every finding, told beside the records under ``root``."""
+    """Every finding, with measurements from the records under ``root``."""
     return tuple(findings(results=root / "results"))
 
 
 def arithmetic_page(root: Path) -> dict[str, str]:
-    """What was asked and found in short, a figure, and the table of all findings, which ``findings.js`` filters."""
+    """A summary, a figure, and the table of all findings, which ``findings.js`` filters."""
     found = found_in(root)
     rows = "".join(_row(finding) for finding in found)
     heads = "".join(

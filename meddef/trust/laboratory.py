@@ -1,4 +1,4 @@
-"""The chapter on the laboratory: defects, signatures, the matrix of both, and what fits the paper."""
+"""The chapter on the laboratory: defects, signatures, their matrix, and the similarity to the paper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from meddef.trust.sources import PAPER, of_laboratory
 
 PAGE = "trust_laboratory"
 NOTHING = "The laboratory was not run: run `meddef lab`."
-CLOSE = 0.05  # cases within this of the most similar one fit about as well
+CLOSE = 0.05  # cases this close to the most similar one fit about equally well
 FLAT = 0.5  # points: a smaller change is none
 TITLES = {
     "phantom_oct": "OCT phantoms",
@@ -36,7 +36,7 @@ Tables = dict[Case, list[EpsilonTable]]
 
 @dataclass(frozen=True)
 class Bench:
-    """The laboratory's tables on one sort of images, their records, and the paper's datasets to compare them with."""
+    """The laboratory's tables on one kind of images, their records, and the paper's datasets for comparison."""
 
     images: str
     records: list[Record]
@@ -243,7 +243,7 @@ def ranking(benches: list[Bench]) -> Table:
 
 
 def conclusion(benches: list[Bench]) -> str:
-    """What fits, what does not, and how little that shows."""
+    """Which defects fit and which do not, with caveats."""
     found = similarities(benches)
     sentences = []
     for bench in benches:

@@ -1,4 +1,4 @@
-"""Figures of the chapter on the laboratory: the pattern each defect leaves, and the matrix of signatures."""
+"""Figures of the chapter on the laboratory: the pattern of each defect, and the matrix of signatures."""
 
 from __future__ import annotations
 

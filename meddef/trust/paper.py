@@ -1,4 +1,4 @@
-"""The page that the places of findings link to: what the paper prints, in the order of its sections."""
+"""The target page of findings' links: the paper's claims and tables, in the order of its sections."""
 
 from __future__ import annotations
 

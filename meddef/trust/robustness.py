@@ -1,4 +1,4 @@
-"""The chapter on robustness reports: which item each sound and each broken model passes."""
+"""The chapter on robustness reports: the checks passed by each sound and each broken model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meddef.trust.sources import name_of, of_laboratory
 
 PAGE = "trust_robustness"
 NO_PROFILE = "No report on a profile's models is stored: run `meddef lab --profile NAME` on a run's weights."
-# What each item asks, in the order of the report.
+# The question of each check, in the order of the report.
 QUESTIONS = {
     "better_than_one_class": "Is the model better than a constant answer?",
     "deterministic": "Are its predictions deterministic?",
@@ -109,7 +109,7 @@ def _scope(own: list[Record]) -> str:
 
 
 def sources(records: list[Record]) -> Table:
-    """Every item: its question, who asks for it and what else would explain a FAIL."""
+    """Every check: question, reference and other explanations of a FAIL."""
     items = {r["name"]: r for r in records}
     rows = [
         {

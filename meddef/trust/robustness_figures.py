@@ -1,4 +1,4 @@
-"""The figure of a robustness report: how much each attack breaks, and how that grows with ε."""
+"""The figure of a robustness report: success rate of each attack, and its growth with ε."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def strengths(records: list[Record]) -> SvgFigure:
 
 
 def _look(name: str, mark: str, colour: str) -> dict[str, Any]:
-    """Hollow marks for what should break less than the attack under test."""
+    """Hollow marks for attacks that should be weaker than the one under test."""
     fill = colour if name in FILLED or mark == "." else "none"
     return {"color": colour, "marker": mark, "linestyle": "none", "markerfacecolor": fill, "markersize": 6}
 

@@ -1,4 +1,4 @@
-"""What the figures of the part on trust are computed from: what the paper prints, and the laboratory's records."""
+"""The sources of the figures on trust: the paper's values and the laboratory's records."""
 
 from __future__ import annotations
 
