@@ -87,8 +87,7 @@ def unbroken(plan: tuple[Plan, RunOptions, Cell], monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.fault(
     "a long attack is stopped between two batches of images",
-    "it goes on after the last batch that it kept; random numbers belong to the images, so its record is that of an "
-    "unbroken run, warnings included",
+    "it resumes after the last stored batch; its record equals that of an uninterrupted run, including warnings",
 )
 def test_a_stopped_attack_goes_on(
     plan: tuple[Plan, RunOptions, Cell], unbroken: Record, monkeypatch: pytest.MonkeyPatch
@@ -108,8 +107,8 @@ def test_a_stopped_attack_goes_on(
 
 
 @pytest.mark.fault(
-    "the batches that a stopped attack kept are damaged",
-    "the attack starts again, which is logged",
+    "the stored batches of an interrupted attack are damaged",
+    "the attack restarts, which is logged",
     says="is damaged",
 )
 @pytest.mark.parametrize("damage", ["{", '{"size": 3}', "[]"])

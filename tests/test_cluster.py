@@ -56,8 +56,8 @@ def test_a_cluster_gives_the_same_records(
 
 
 @pytest.mark.fault(
-    "a worker of a Dask cluster is killed in mid-cell",
-    "its cell is run again on another worker; the records are those of a run in one process, byte for byte",
+    "a worker of a Dask cluster is killed during a cell",
+    "its cell is re-run on another worker; the records are byte-identical to those of a single-process run",
 )
 def test_a_worker_killed_in_mid_cell_loses_nothing(
     plan: Plan, in_process: bytes, cluster: "distributed.LocalCluster", tmp_path: Path
@@ -84,8 +84,8 @@ def test_a_worker_killed_in_mid_cell_loses_nothing(
 
 
 @pytest.mark.fault(
-    "a second run is started on the folder of a run that a cluster works on",
-    "the second is refused; the first records each cell once, and a third finds nothing to do",
+    "a second run is started in the folder of a cluster run",
+    "the second is refused; the first records each cell once, and a third has nothing to do",
     says="another run works in",
 )
 def test_two_runs_on_one_store_record_each_cell_once(

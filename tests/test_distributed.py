@@ -211,8 +211,8 @@ def test_the_command_leaves_what_reproduce_finds(unbroken: Path) -> None:
 
 
 @pytest.mark.fault(
-    "a process of several that train one model together is killed in mid-epoch",
-    "the others end too; the same command goes on, to the record of an unbroken run bit for bit",
+    "one process of a distributed training is killed during an epoch",
+    "the others stop too; the same command resumes, with a record bit-identical to that of an uninterrupted run",
     says="another process of this training has ended",
 )
 def test_a_killed_process_ends_all_of_them_and_the_same_command_goes_on(

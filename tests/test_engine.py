@@ -215,8 +215,8 @@ def test_a_task_leaves_threads_and_determinism_as_it_found_them(
 
 
 @pytest.mark.fault(
-    "a worker process is killed, as the kernel does when memory runs out",
-    "the run ends with an error; the next one goes on and its records are those of an unbroken run",
+    "a worker process is killed, as on memory exhaustion",
+    "the run ends with an error; the next one resumes, with the records of an uninterrupted run",
     says="a worker process died (out of memory?): run again with fewer --jobs",
 )
 def test_a_killed_worker_process_is_named_and_the_run_goes_on(
@@ -254,8 +254,8 @@ run_plan(make_plan(load_profile(sys.argv[1]), options), options, InlineExecutor(
 
 
 @pytest.mark.fault(
-    "SIGKILL at three random moments, one after the other",
-    "the next run goes on; its records are those of an unbroken run, byte for byte",
+    "SIGKILL at three random moments in succession",
+    "the next run resumes; its records are byte-identical to those of an uninterrupted run",
 )
 def test_killed_at_three_moments_and_resumed(
     without_maps: Plan, unbroken: tuple[Plan, RunOptions], tmp_path: Path
@@ -284,7 +284,7 @@ def count_files(folder: Path) -> int:
 
 @pytest.mark.fault(
     "an attack raises an error",
-    "its cells fail and are named, nothing is counted as robust, all other cells are recorded",
+    "its cells fail and are listed, nothing is counted as robust, all other cells are recorded",
     says="cells failed; run again to retry them",
 )
 def test_an_attack_that_raises_is_reported_and_the_rest_is_kept(

@@ -69,8 +69,8 @@ def reproduce(
 
 
 @pytest.mark.fault(
-    "files may not grow beyond a quota (ulimit -f)",
-    "exit code 1, nothing half-written; with more room the same command gives the records of an unbroken run",
+    "a file-size quota is exceeded (ulimit -f)",
+    "exit code 1, no partial files; with more space the same command gives the records of an uninterrupted run",
     says="File too large",
 )
 def test_a_quota_keeps_what_is_recorded(
@@ -97,7 +97,7 @@ NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 
 @pytest.mark.fault(
     "the disk is full (a small tmpfs)",
-    "exit code 1, nothing half-written; with more room the same command gives the records of an unbroken run",
+    "exit code 1, no partial files; with more space the same command gives the records of an uninterrupted run",
     says="No space left on device",
 )
 def test_a_full_disk_keeps_what_is_recorded(
@@ -121,7 +121,7 @@ def test_a_full_disk_keeps_what_is_recorded(
 
 
 @pytest.mark.fault(
-    "the run folder cannot be written",
+    "the run folder is not writable",
     "exit code 1, and the folder is named",
     says="fix this and run the same command again",
 )
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Path, says: str) -> No
 
 @pytest.mark.fault(
     "a count in a record is edited by hand",
-    "the checksum tells; that one cell is computed again and the edit is gone",
+    "the checksum detects it; only this cell is recomputed",
     says="its checksum does not match",
 )
 def test_a_record_edited_by_hand_is_computed_again(
@@ -154,8 +154,8 @@ def test_a_record_edited_by_hand_is_computed_again(
 
 
 @pytest.mark.fault(
-    "one bit of a model's weights flips on the disk",
-    "the model is trained again before the next attack uses it, and has the same weights",
+    "one bit of a model's weights flips on disk",
+    "the model is retrained before the next attack uses it, with the same weights",
     says="best.safetensors is damaged: the model will be trained again",
 )
 def test_weights_that_changed_on_the_disk_are_not_attacked(
@@ -180,7 +180,7 @@ def test_weights_that_changed_on_the_disk_are_not_attacked(
 
 @pytest.mark.fault(
     "the clock goes backwards: every file was written in 2096",
-    "nothing is computed again, since keys and checksums decide and not times; a lost cell is computed as before",
+    "nothing is recomputed, since keys and checksums decide, not times; a lost cell is recomputed as before",
 )
 def test_a_clock_that_went_backwards_changes_nothing(whole: tuple[Plan, RunOptions]) -> None:
     plan, options = whole
@@ -196,7 +196,7 @@ def test_a_clock_that_went_backwards_changes_nothing(whole: tuple[Plan, RunOptio
 
 @pytest.mark.fault(
     "a batch of images does not fit into memory",
-    "the batch is halved until it fits, and the record says so",
+    "the batch is halved until it fits, which is recorded",
     says="out of memory: attacked in batches of",
 )
 @pytest.mark.parametrize(

@@ -76,7 +76,10 @@ def test_training_not_attention_only_where_both_are_shown(report: Report) -> Non
 def test_single_trainings_at_another_size_stand_beside_without_a_verdict(report: Report) -> None:
     larger = [{**r, "image_size": 224} if r["kind"] == "data" else r for r in experiment((0,))]
     said = frontpage.what_helps([report, Report("large", larger, provenance())])
-    assert " At 224 px, one training each, the difference between the full model and ResNet18 at ε = 0.05 is " in said
+    assert (
+        " At 224 px, one training each, the difference between the full model and ResNet18 at ε = 0.05 is "
+        in said
+    )
     assert said.endswith(": no verdict.")
     assert "224" not in frontpage.what_helps([report, Report("same", experiment((0,)), provenance())])
     several = [{**r, "image_size": 224} if r["kind"] == "data" else r for r in report.records]

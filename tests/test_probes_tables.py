@@ -48,7 +48,9 @@ def test_calibration_has_its_error_and_brier_score() -> None:
     values = {"confidence": 0.9, "right": [1] * 45 + [0] * 15, "brier": 0.4}
     both = values | {f"{name} attacked": each for name, each in values.items()}
     table = probes.calibration(report(probed("calibration", both, seeds=1)))
-    shown = [cell(table, f"attacked: {name}") for name in ("correct (%)", "confidence (%)", "ECE (%)", "Brier")]
+    shown = [
+        cell(table, f"attacked: {name}") for name in ("correct (%)", "confidence (%)", "ECE (%)", "Brier")
+    ]
     assert shown == ["75.0", "90.0", "15.0", "0.40"]
 
 

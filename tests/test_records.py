@@ -25,8 +25,8 @@ def test_what_was_put_comes_back(store: RecordStore) -> None:
 
 
 @pytest.mark.fault(
-    "a cell's file is emptied, cut short or edited",
-    "the cell counts as missing and is computed again",
+    "a cell's file is emptied, truncated or edited",
+    "the cell counts as missing and is recomputed",
     says="is damaged",
 )
 @pytest.mark.parametrize("damage", ["", "{", '{"sha256": "x"}', "EDIT"])

@@ -90,7 +90,9 @@ def test_proven_stands_beside_attacked_by_radius() -> None:
     rows = defenses.certified(report(CERTIFICATE, L2)).frame.to_dict("records")
     right = [sum(LABELS[i] == "0" for i in range(14, 20)) + 10, 5]
     assert [row["L2 radius"] for row in rows] == ["0", "0.25"]
-    assert [row["certified correct"].split("\n")[0] for row in rows] == [f"{5 * count:.1f}" for count in right]
+    assert [row["certified correct"].split("\n")[0] for row in rows] == [
+        f"{5 * count:.1f}" for count in right
+    ]
     assert [row["correct under attack"].split("\n")[0] for row in rows] == ["–", "45.0"]
     assert rows[0]["abstains"] == "20.0"
 

@@ -206,7 +206,10 @@ def test_tables_and_sentences_say_where_no_lesion_is_known(report: Report) -> No
     assert saliency.removal(report).frame["insertion less random (points)"].str.startswith("+10.0").all()
     text = str(saliency.findings(report))
     assert "Chest X-Ray, n = 2 images: no lesion mask is known" in text
-    assert "(for ROCT), n = 2 images: share of saliency in the lesion over the lesion's share of the area" in text
+    assert (
+        "(for ROCT), n = 2 images: share of saliency in the lesion over the lesion's share of the area"
+        in text
+    )
 
 
 def test_records_that_hold_places_alone_show_these_and_nothing_else() -> None:

@@ -170,7 +170,7 @@ def test_class_weights_want_an_image_of_every_class(
 
 @pytest.mark.fault(
     "the loss becomes NaN or infinite",
-    "the training stops in that epoch",
+    "training stops in that epoch",
     says="lower training.learning_rate",
 )
 @pytest.mark.parametrize(

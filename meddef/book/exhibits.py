@@ -96,9 +96,9 @@ def _shows(report: Report, dataset: Dataset, exhibit: Exhibit) -> bool:
 
 
 def absence(exhibit: Exhibit, found: list[tuple[Report, list[Dataset]]]) -> str:
-    """Why there is no twin on the paper's own images, and what to run to get one; empty where there is one.
+    """Why there is no counterpart on the paper's own images, and how to compute one; empty where it exists.
 
-    Of a figure that has a twin and subfigures, these say it.
+    For a figure with a counterpart and subfigures, the subfigures say it.
     """
     has_parts = any(other["id"] == f"{exhibit['id']}a" for other in EXHIBITS)
     if section_of(exhibit) == "architecture" or (found and has_parts):
