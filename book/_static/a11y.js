@@ -1,4 +1,4 @@
-/* What axe-core finds in the theme's pages, mended when a page is shown. */
+/* Fixes, at page load, of accessibility problems that axe-core finds in the theme's pages. */
 (function () {
   "use strict";
 

@@ -1,4 +1,4 @@
-/* Filters for tables of class meddef-findings, of which the first rows that fit are shown until more is asked for.
+/* Filters for tables of class meddef-findings, which show the first matching rows until more are requested.
    Without scripts, and on paper, the whole table is shown. */
 (function () {
   "use strict";

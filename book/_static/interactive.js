@@ -1,4 +1,4 @@
-/* Interactive twins: a button opens a chart with a slider; only then plotly is loaded, from beside this file. */
+/* Interactive figures: a button opens a chart with a slider; only then plotly is loaded, from beside this file. */
 (function () {
   "use strict";
 

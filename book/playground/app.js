@@ -1,4 +1,4 @@
-// The page: what the reader set, the attack on both models, and what it did.
+// The page: the settings, the attack on both models, and its results.
 
 import { fgsm, jsma, noise, pgd } from "./attacks.js";
 import { fromBase64, loadData, loadModels, Unavailable } from "./engine.js";
@@ -11,9 +11,9 @@ import { sketchPad } from "./sketch.js";
 const ATTACKS = { fgsm, pgd, jsma, noise };
 const ABOUT = {
   fgsm: "One step of length ε along the sign of the gradient.",
-  pgd: "Steps of ε/5 along the sign of the gradient; after each, back to within ε of the image.",
-  jsma: "Few pixels, changed much: again and again the pair that the saliency map names is made brighter by θ.",
-  noise: "No attack: every pixel goes up or down by ε at random. What a change of this size does by itself.",
+  pgd: "Steps of ε/5 along the sign of the gradient, each projected to within ε of the image.",
+  jsma: "Few pixels, large changes: repeatedly, the most salient pair of pixels is brightened by θ.",
+  noise: "Baseline: every pixel changes by ±ε at random.",
 };
 const BRUSHES = { bright: 0.9, grey: 0.4, dark: 0.02 };
 const FIRST = 3; // a scan on which the two models differ at the ε that the page starts with
@@ -101,17 +101,17 @@ function showSettings({ name, eps, stepSize, steps, randomStart, theta, gamma })
   form.querySelector(".pg-about").textContent = ABOUT[name];
   const pixels = Math.floor(gamma * state.size ** 2);
   const values = {
-    eps: `${eps.toFixed(3)} (${(255 * eps).toFixed(1)} of 255 grey values)`, steps: String(steps),
+    eps: `${eps.toFixed(3)} (${(255 * eps).toFixed(1)} of 255 grey levels)`, steps: String(steps),
     theta: theta.toFixed(1), gamma: `${(100 * gamma).toFixed(1)} % (${pixels} pixels)`,
   };
   for (const [key, text] of Object.entries(values)) field(`${key}-value`).value = text;
   const short = name === "pgd" ? shortfall({ eps, stepSize, steps, randomStart }) : "";
   const warning = form.querySelector(".pg-short");
   warning.classList.toggle("pg-problem", short !== "");
-  warning.textContent = short && `The attack cannot reach its ε: ${short}. Where a model holds, it holds against less than ε.`;
+  warning.textContent = short && `The attack cannot reach its ε: ${short}. A model that resists, resists less than ε.`;
 }
 
-// Attack both models with what is set; a newer call stops this one.
+// Attack both models with the current settings; a newer call stops this one.
 async function attack() {
   const run = (state.run += 1);
   const chosen = settings();
@@ -161,7 +161,7 @@ function report(chosen, ways, seconds) {
   }
 }
 
-// Resolves to true, after the browser had its turn, when it was last given one more than PAUSE ago.
+// Yields to the browser and resolves to true if the last yield was more than PAUSE ago.
 function pacer() {
   let last = performance.now();
   return async () => {

@@ -1,8 +1,8 @@
 // FGSM, PGD, JSMA and noise as in meddef.attacks, on one grey image in [0, 1], as Float32Array.
 //
-// `model(image, onehot, weights)` answers {logits, loss, gradient, heat} (see meddef.playground.graph). Every attack is
-// an async generator: it yields {x, logits, loss} for each point of its way, the image itself first, so that a page
-// can draw while it runs and stop it; its last point is the result.
+// `model(image, onehot, weights)` returns {logits, loss, gradient, heat} (see meddef.playground.graph). Every attack is
+// an async generator: it yields {x, logits, loss} for each iterate, starting with the image, so that a page can
+// draw while it runs and stop it; the last iterate is the result.
 
 import { argmax, atMost, ball, clip, exact, generator, onehot } from "./numbers.js";
 import { bestPair } from "./pairs.js";
@@ -17,7 +17,7 @@ export async function* fgsm(model, image, label, { eps, classes }) {
   yield point(model, exact(sphere, corner), label, classes);
 }
 
-// `steps` times: stepSize along the sign of the gradient, then back into the ball; from a random point if randomStart.
+// `steps` times: stepSize along the sign of the gradient, then projection onto the ball; from a random point if randomStart.
 export async function* pgd(model, image, label, { eps, stepSize, steps, randomStart, seed, classes }) {
   const sphere = ball(image, eps);
   const size = Math.fround(stepSize);
@@ -35,7 +35,7 @@ export async function* pgd(model, image, label, { eps, stepSize, steps, randomSt
   }
 }
 
-// The control: random signs of FGSM's size.
+// Baseline: random signs of FGSM's size.
 export async function* noise(model, image, label, { eps, seed, classes }) {
   yield point(model, image, label, classes);
   if (eps === 0) return;
@@ -45,7 +45,7 @@ export async function* noise(model, image, label, { eps, seed, classes }) {
   yield point(model, exact(sphere, moved), label, classes);
 }
 
-// Move the pair of pixels of largest saliency by theta, until the answer changes or floor(gamma n) pixels have changed
+// Change the pair of pixels of largest saliency by theta, until the prediction changes or floor(gamma n) pixels have changed
 // (Papernot et al. 2016, untargeted: towards the most likely other class).
 export async function* jsma(model, image, label, { theta, gamma, classes }) {
   const none = new Float32Array(classes);
@@ -67,7 +67,7 @@ export async function* jsma(model, image, label, { theta, gamma, classes }) {
   }
 }
 
-// Pixels that can still go up, and that the budget leaves open: changed ones always, others while there is room for two.
+// Pixels that can still increase within the budget: changed ones always, others while two more may change.
 function free(image, x, budget) {
   const changed = x.reduce((count, value, i) => count + (value !== image[i]), 0);
   const room = budget - changed >= 2;

@@ -1,5 +1,5 @@
 // The two models in onnxruntime-web (WebAssembly, one thread). Runtime and weights come as scripts that hold base64, so
-// that the page also works when it is opened as a file, where a browser lets a page fetch nothing.
+// that the page also works when opened as a file, where browsers block fetch.
 
 const FOLDER = new URL(".", document.currentScript.src).href;
 
@@ -14,8 +14,8 @@ export async function loadData() {
 export async function loadModels(data) {
   if (typeof WebAssembly !== "object") {
     throw new Unavailable(
-      "This browser has no WebAssembly, or has it switched off: the models cannot run here. "
-      + "Any browser since 2021 has it; strict privacy modes may switch it off.");
+      "This browser has no WebAssembly, or it is disabled: the models cannot run here. "
+      + "Any browser since 2021 has it; strict privacy modes may disable it.");
   }
   const packed = await script("onnxruntime.js", "MEDDEF_ONNXRUNTIME");
   const code = URL.createObjectURL(new Blob([await inflate(packed.module)], { type: "text/javascript" }));
@@ -62,8 +62,8 @@ function script(file, name) {
 
 function missing(file) {
   return new Unavailable(
-    `${file} is not in this copy of the book. When the book was built, onnxruntime-web could not be had from the npm `
-    + "registry. With a connection, run make book again; afterwards the page works offline.");
+    `${file} is not in this copy of the book. When the book was built, onnxruntime-web was unavailable from the npm `
+    + "registry. Run make book again with a connection; the page then works offline.");
 }
 
 export function fromBase64(text) {

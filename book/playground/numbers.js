@@ -1,4 +1,4 @@
-// Float32 arithmetic as meddef.attacks does it, so that an attack here gives the pixels that it gives in PyTorch.
+// Float32 arithmetic as in meddef.attacks, so that attacks give the same pixels as in PyTorch.
 
 const float = new Float32Array(1);
 const bits = new Int32Array(float.buffer);
@@ -16,8 +16,8 @@ export function atMost(eps) {
   return rounded > eps ? towardsZero(rounded) : rounded;
 }
 
-// The ball around an image: where each pixel may go, first as iterates are clipped (rounded to nearest, as other
-// libraries do), then exactly, which is applied once to what an attack returns.
+// The ball around an image: the range of each pixel, first as iterates are clipped (rounded to nearest, as other
+// libraries do), then exactly, applied once to the result of an attack.
 export function ball(image, eps) {
   const near = Math.fround(eps);
   const low = image.map((pixel) => Math.max(0, Math.fround(pixel - near)));

@@ -1,4 +1,4 @@
-// Grey images, signed changes and heat maps on canvases of size x size pixels.
+// Grey images, signed changes and saliency maps on canvases of size x size pixels.
 
 export function drawGrey(canvas, image) {
   paint(canvas, (i) => {

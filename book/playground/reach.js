@@ -1,8 +1,8 @@
-// Whether an attack's steps add up to what it takes, the rule and the words of meddef.attacks.reach.
+// Whether an attack's steps reach its ε: the rule and message of meddef.attacks.reach.
 
 const ROUNDING = 1e-6;
 
-// What is missing, in words; empty where steps x stepSize gets from the start to every point of the ball.
+// The shortfall, in words; empty where steps x stepSize reaches every point of the ball from the start.
 export function shortfall({ eps, stepSize, steps, randomStart }) {
   const reached = steps * stepSize;
   const needed = (randomStart ? 2 : 1) * eps;
@@ -13,7 +13,7 @@ export function shortfall({ eps, stepSize, steps, randomStart }) {
     + `take at least ${Math.ceil((needed / stepSize) * (1 - ROUNDING))} steps`;
 }
 
-// To four digits that count.
+// To four significant digits.
 function four(value) {
   return String(Number(value.toPrecision(4)));
 }

@@ -1,4 +1,4 @@
-// What an attack did to one model (pictures, verdict, probabilities), and the loss of both on its way.
+// The result of an attack on one model (images, outcome, probabilities), and the loss of both along the way.
 
 import { argmax, softmax } from "./numbers.js";
 import { drawChange, drawGrey, drawHeat } from "./pictures.js";
@@ -6,13 +6,13 @@ import { drawChange, drawGrey, drawHeat } from "./pictures.js";
 const SVG = "http://www.w3.org/2000/svg";
 const CHART = { height: 210, left: 36, right: 100, top: 12, bottom: 30 };
 
-// The verdict on a way of points, in words and as a word for the style sheet.
+// The outcome of a sequence of iterates, as text and as a class for the style sheet.
 export function judge(points, label, classes) {
   const [before, after] = [points[0], points[points.length - 1]].map((point) => argmax(point.logits));
   const fooled = points.findIndex((point) => argmax(point.logits) !== label);
-  if (before !== label) return { state: "wrong", text: `wrong before any attack: ${classes[before]}` };
+  if (before !== label) return { state: "wrong", text: `misclassified before the attack: ${classes[before]}` };
   if (after !== label) return { state: "fooled", text: `fooled: ${classes[label]} → ${classes[after]}`, step: fooled };
-  return { state: "holds", text: `holds: ${classes[label]}`, step: fooled < 0 ? null : fooled };
+  return { state: "holds", text: `resists: ${classes[label]}`, step: fooled < 0 ? null : fooled };
 }
 
 export function showResult(card, { image, points, heat, label, classes }) {
@@ -52,7 +52,7 @@ function percent(share) {
   return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 }
 
-// ways: name -> points. One line per model; a filled dot is a point where the answer is wrong.
+// ways: name -> iterates. One line per model; a filled dot is a misclassified iterate.
 export function showLosses(svg, ways, label) {
   const names = Object.keys(ways);
   const steps = Math.max(1, ...names.map((name) => ways[name].length - 1));

@@ -1,10 +1,10 @@
-// A canvas to draw on with a pointer or, when it has the focus, with the arrow keys and the space bar.
+// A canvas to draw on with a pointer or, when focused, with the arrow keys and the space bar.
 
 import { drawGrey } from "./pictures.js";
 
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-// `brush()` answers {value, radius}; `changed(image)` is called with a new image after every stroke.
+// `brush()` returns {value, radius}; `changed(image)` is called with a new image after every stroke.
 export function sketchPad(canvas, brush, changed) {
   const size = canvas.width;
   let image = new Float32Array(size * size);
