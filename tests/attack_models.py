@@ -34,7 +34,7 @@ USES_GRADIENTS = [name for name in QUICK if name not in ("square", "noise")]
 
 
 def cnn(channels: int = 3, classes: int = 4, seed: int = 0) -> nn.Module:
-    """Convolutions, BatchNorm with statistics of its own, Dropout; any image size. In training mode."""
+    """Convolutions, BatchNorm with non-trivial statistics, Dropout; any image size. In training mode."""
     torch.manual_seed(seed)
     model = nn.Sequential(
         nn.Conv2d(channels, 6, 3, padding=1),
@@ -97,7 +97,7 @@ def answers(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def labels_of(model: nn.Module, x: Tensor) -> Tensor:
-    """The model's own answers, so that every image is classified correctly."""
+    """The model's predictions as labels, so that every image is classified correctly."""
     return answers(model, x)
 
 

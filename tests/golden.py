@@ -204,7 +204,7 @@ def attacks() -> Digits:
 
 
 def defenses() -> Digits:
-    """What each defence answers, and the loss that its adaptive attacker sees."""
+    """The output of each defence, and the loss of its adaptive attacker."""
     images, labels = phantoms(8).batch(range(8))
     model, settings = network(), {"smoothing": {"samples": 20}, "pca": {"components": 6}}
     digits = {}
@@ -232,7 +232,7 @@ def saliency() -> Digits:
 
 
 def evaluation() -> Digits:
-    """One attack cell of a profile: which images, in which order, under which seed, and how they are judged."""
+    """One attack cell of a profile: which images, in which order, with which seed, and their evaluation."""
     profile = Profile.model_validate({
         "name": "golden", "description": "", "image_size": SIZE, "variants": ["resnet18"], "seeds": [3],
         "datasets": [{"name": "phantom_oct", "split_policy": "released", "sizes": {"train": 8, "val": 4, "test": 20}}],

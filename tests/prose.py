@@ -1,4 +1,4 @@
-"""Bare decimals and percentages in the book's prose: numbers that somebody typed where a record should speak."""
+"""Bare decimals and percentages in the book's prose: numbers typed by hand instead of taken from records."""
 
 import re
 from collections.abc import Iterator

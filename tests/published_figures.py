@@ -1,4 +1,4 @@
-"""What is wrong with the figures published under ``figures/``, told by drawing them again from the records."""
+"""Errors in the figures under ``figures/``, found by re-drawing them from the records."""
 
 import json
 import re

@@ -111,7 +111,7 @@ def chosen_labels(n: int) -> str:
 
 
 def answers(labels: str, right: int) -> str:
-    """The right answer for the first ``right`` images, the wrong one for the others."""
+    """Correct predictions for the first ``right`` images, wrong ones for the others."""
     return "".join(a if i < right else str(1 - int(a)) for i, a in enumerate(labels))
 
 
@@ -129,10 +129,10 @@ def runs(
     rate: float = 0.0,
     settings: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """One attack record a seed: ``after`` of ``n`` images right after the attack, for seeds 0, 1, ...
+    """One attack record per seed: ``after`` of ``n`` images correct after the attack, for seeds 0, 1, ...
 
     ``before`` of them are right without it: all, or, where ``attack`` is "clean", as many as after. Models are trained
-    as in the paper unless ``training`` says otherwise. ``eps`` is None for JSMA and 0 without attack.
+    as in the paper unless ``training`` says otherwise. ``eps`` is None for JSMA and 0 for clean images.
     """
     labels = chosen_labels(n)
     usual = "clean" if variant == "resnet18" else "adversarial"

@@ -1,4 +1,4 @@
-"""An attack cell that is stopped between two batches goes on after the last one that it kept."""
+"""An attack cell that is interrupted between two batches resumes after the last stored one."""
 
 import inspect
 import json

@@ -138,7 +138,7 @@ def test_stop_first_ends_when_all_are_fooled(captured: Captured) -> None:
 
 
 class Coarse(nn.Module):
-    """Believes image i fooled once its mean pixel has passed a place of its own, or of a stand-in's."""
+    """Misclassifies image i once its mean pixel exceeds its own threshold, or a surrogate's."""
 
     def __init__(self, place: float) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ def test_output_and_gradient_are_those_of_the_convolution(
 
 
 def test_it_is_made_on_the_device_of_its_weights() -> None:
-    """The "meta" device stands for a GPU: mixing it with the CPU is refused in the same way."""
+    """The "meta" device simulates a GPU: mixing it with the CPU is refused in the same way."""
     convolution = nn.Conv2d(3, 8, 7, stride=2, padding=3, device="meta")
     layer = FirstLayer(convolution, convolution)
     x = torch.empty(2, 3, 32, 32, device="meta", requires_grad=True)

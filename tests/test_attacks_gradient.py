@@ -320,7 +320,7 @@ def test_stand_ins_change_few_signs_and_leave_the_model_alone(attack: str, optio
 
 
 def test_a_stand_in_is_believed_only_if_the_model_agrees() -> None:
-    """In bfloat16 this model answers 0 at once, in float32 only once the mean pixel has passed 0.535."""
+    """In bfloat16 this model predicts 0 immediately, in float32 only once the mean pixel exceeds 0.535."""
 
     class Coarse(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

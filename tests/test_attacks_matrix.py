@@ -26,7 +26,7 @@ DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 class Net(nn.Module):
-    """Convolution, BatchNorm with statistics of its own, dropout, a second convolution, a head: float64."""
+    """Convolution, BatchNorm with non-trivial statistics, dropout, a second convolution, a head: float64."""
 
     def __init__(self, channels: int, *, tied: bool = False, in_place: bool = False) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Net(nn.Module):
 
 
 def plain(channels: int = 3, size: tuple[int, int] = (8, 8), **how: bool) -> nn.Module:
-    """In training mode. Smooth filters, and a head turned so that several classes are answers: some images resist."""
+    """In training mode. Smooth filters, and a head that predicts several classes: some images resist."""
     torch.manual_seed(0)
     net = Net(channels, **how).double()
     nn.init.uniform_(net.norm.running_mean, -0.2, 0.2)

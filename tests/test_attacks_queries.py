@@ -186,7 +186,7 @@ def test_the_model_s_own_errors_and_parameters_are_its_own() -> None:
 
 
 def test_asking_costs_a_well_behaved_model_nothing() -> None:
-    """The same tensor is passed on, and back comes the very answer."""
+    """The same tensor is passed on, and the output is returned unchanged."""
     seen = []
 
     class Sees(nn.Module):

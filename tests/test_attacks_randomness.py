@@ -167,7 +167,7 @@ print(hashlib.sha256(start[-6:].numpy().tobytes()).hexdigest())
 
 
 def test_two_processes_draw_the_same() -> None:
-    """Started anew, each with hash randomisation and a state of the global generator of its own."""
+    """New processes, each with hash randomisation and its own state of the global generator."""
     x, labels = stripes(12, 4, 28, seed=999)
     with pytest.warns(ShortReachWarning):
         start = pgd(trained(4), x, labels, eps=0.2, step_size=0.0, steps=1)

@@ -1,4 +1,5 @@
-"""Gradients and logits near the ends of a float: the answer of float64, and a warning only where there is nothing."""
+"""Gradients and logits near the limits of a float: the result of float64, and a warning only where there is no
+gradient."""
 
 import warnings
 from typing import Any
@@ -85,7 +86,7 @@ FAR = [10, 15, 17, 18, 20, 40, 100, 110, 800, 1e4]
 @EACH
 @pytest.mark.parametrize("gap", FAR)
 def test_cross_entropy_keeps_its_direction(gap: float, dtype: torch.dtype) -> None:
-    """Where 1 - p rounds to 0, what is left of the gradient used to be that of the other classes alone, or nothing."""
+    """Where 1 - p rounds to 0, only the gradient of the other classes used to remain, or none."""
     model, label = Ahead(gap, dtype), torch.tensor([2])
     steps = {"eps": 0.125, "step_size": 0.125, "steps": 1}
     with warnings.catch_warnings():

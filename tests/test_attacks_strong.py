@@ -238,7 +238,7 @@ def test_apgd_s_members_start_at_one_point_and_its_targets_at_several() -> None:
 
 
 def test_only_survivors_are_passed_on() -> None:
-    """On an undefended model the ten cheap steps fool every image, and nothing else is run."""
+    """On an undefended model the ten cheap steps succeed on every image, and nothing else is run."""
     x, labels = stripes(16, 4, 28, seed=999)
     model, done = CountsImages(trained(4)), []
     adv = ensemble(model, x, labels, eps=0.1, progress=lambda *s: done.append(s))

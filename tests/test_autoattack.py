@@ -96,7 +96,9 @@ def test_an_image_that_resists_costs_what_the_table_says(row: dict[str, Any]) ->
     attack(model, torch.rand(1, 1, 4, 4), torch.tensor([0]), eps=torch.tensor([0.01]))
     targets = row["classes"] - 1 if row.get("targets", 0) is None else max(row.get("targets", 0), 1)
     passes = {"fab": 2}.get(row["member"], 1) * row.get("steps", row.get("queries")) * targets
-    assert 0 <= model.seen - passes <= targets + 2  # a look at the start of each run, and one for the targets
+    assert (
+        0 <= model.seen - passes <= targets + 2
+    )  # a check at the start of each run, and one for the targets
 
 
 @pytest.mark.parametrize("who", ["default", "first_edition"])

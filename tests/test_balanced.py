@@ -1,4 +1,4 @@
-"""Balanced accuracy and the constant answer, against counts on fingers; what tables and figures show of them."""
+"""Balanced accuracy and the constant answer, against counts by hand; their display in tables and figures."""
 
 import math
 from pathlib import Path
@@ -16,7 +16,7 @@ from meddef.report.report import Report
 from meddef.statistics import BalancedAccuracy, Proportion
 
 RESULTS = Path(__file__).parents[1] / "results"
-# labels and answers; recalls of the classes by hand; the constant answer's class and share
+# labels and predictions; recalls of the classes by hand; the constant answer's class and share
 CASES = {
     2: ("00011111", "00111110", [2 / 3, 4 / 5], "1", 5 / 8),
     3: ("000112", "000012", [1, 1 / 2, 1], "0", 3 / 6),
@@ -107,7 +107,7 @@ def test_of_published_records_it_is_what_scikit_learn_says(profile: str) -> None
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    """Six of eight images show PNEUMONIA; the model answers it to seven under PGD, JSMA sees the first four."""
+    """Six of eight images show PNEUMONIA; the model predicts it for seven under PGD, JSMA sees the first four."""
     labels, after = "00111111", "10111111"
     records = [data_record("phantom_xray"), train_record("phantom_xray", "full", "adversarial")]
     records.append(attack_record("phantom_xray", "full", "clean", labels, labels, labels, eps=0.0))
@@ -152,7 +152,7 @@ def test_every_figure_of_accuracy_has_the_line_and_says_its_height(report: Repor
 
 
 def test_the_line_is_that_of_the_images_that_were_attacked_not_of_the_whole_split() -> None:
-    """Without attack 8 images with 4 of a class were judged, under PGD the first 5, of which 3."""
+    """Clean: 8 images with 4 of a class; under PGD the first 5, of which 3."""
     records = [data_record("phantom_xray"), train_record("phantom_xray", "full", "adversarial")]
     labels = "00011011"
     records.append(attack_record("phantom_xray", "full", "clean", labels, labels, labels, eps=0.0))

@@ -79,7 +79,7 @@ def html(root: Path) -> Path:
 
 
 class Loaded(HTMLParser):
-    """Collects what a browser would load by itself while it shows a page."""
+    """Collects what a browser would load automatically when showing a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def test_jsma_has_no_epsilon_in_other_units() -> None:
 
 
 def test_equivalence_at_an_epsilon_takes_that_at_all_smaller_ones() -> None:
-    """Equal at 0.05: shown, unless accuracy without attack or at a smaller ε is not, whatever the claim names."""
+    """Equal at 0.05: shown, unless clean accuracy or accuracy at a smaller ε is not, regardless of the claim."""
     equal = runs("full", "pgd", [150, 152, 148]) + runs("no_afd", "pgd", [150, 151, 149])
     assert verdict(equal, BETTER) == ABSENT
     for attack, eps, grid in (("clean", 0.05, "test"), ("pgd", 0.01, "epsilon")):

@@ -75,7 +75,7 @@ def reports(row: dict[str, Any]) -> list[Report]:
 def test_the_measured_verdict_is_the_one_by_hand(
     row: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The claim alone, as all others need not be judged."""
+    """This claim only, to avoid judging the others."""
     monkeypatch.setattr(verdicts, "claims", lambda: [each for each in claims() if each.id == row["claim"]])
     written = [each for each in CLAIMS if each["id"] == row["claim"]]
     (found,) = verdicts.rows(reports(row), Published(claims=written))

@@ -1,4 +1,4 @@
-"""Claims judged by hand-made records: what each rule says, and what changes when one thing is changed."""
+"""Claims judged by synthetic records: the outcome of each rule, and its change when one input changes."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -44,7 +44,7 @@ def is_of(record: dict[str, Any], **wanted: Any) -> bool:
 
 
 def swapped(record: dict[str, Any]) -> dict[str, Any]:
-    """The answers of one training of ResNet18 under PGD the other way round: the sign of its difference flips."""
+    """The predictions of one training of ResNet18 under PGD inverted: the sign of its difference flips."""
     if not is_of(record, variant="resnet18", attack="pgd", seed=1, prune_rate=0.0):
         return record
     return record | {"after": answers(record["labels"], 190), "correct_after": 190}

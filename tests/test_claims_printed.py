@@ -1,4 +1,4 @@
-"""Claims judged by the paper's own numbers: which cells are compared, and verdicts worked out by eye."""
+"""Claims judged by the paper's own numbers: which cells are compared, and verdicts worked out by hand."""
 
 from typing import Any
 
@@ -134,7 +134,7 @@ def test_known_verdicts() -> None:
 
 
 def test_every_claim_has_a_check_or_says_what_it_is() -> None:
-    """A check, what it is about, or the run that would judge it; no fact or setting that no code knows."""
+    """A check, its subject, or the run that would judge it; no fact or setting without code."""
     from meddef.claims import facts_bench, facts_measured, settings
 
     known = set(facts_measured.FACTS) | set(facts_bench.FACTS)

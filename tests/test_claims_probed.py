@@ -21,7 +21,7 @@ from meddef.report.report import Report
 
 Records = list[dict[str, Any]]
 N = 60
-WITHOUT_DATA = {  # files, splits, images or code that nobody here has
+WITHOUT_DATA = {  # files, splits, images or code that are unavailable
     "III-A1.roct-size", "III-A1.chest-size", "III-A1.roct-aspect", "III-A1.chest-channels", "III-A2.leakage",
     "V-F.varying", "I.dataset-dependent", "V-H.generalization", "code-availability.reproduced",
 }  # fmt: skip
@@ -203,7 +203,7 @@ def test_phantoms_say_nothing_of_claims_that_are_not_about_lesions() -> None:
 
 
 def test_the_lesion_s_part_of_a_claim_keeps_it_open() -> None:
-    """DAAM suppresses the perturbation on real images; whether it looks at lesions, nobody can say there."""
+    """DAAM suppresses the perturbation on real images; whether it attends to lesions is unknown there."""
     records = probed("components", {"in": 0.4, "daam": around(0.3)})
     assert judged(records, "I.focus").measured == NOT_DECIDED
     records = probed("components", {"in": 0.4, "daam": around(0.5)})
@@ -218,7 +218,7 @@ def test_images_of_another_order_cannot_be_averaged() -> None:
 
 
 def test_no_claim_is_left_untested_for_want_of_code() -> None:
-    """A claim that could be tested has a check, or data that nobody here has."""
+    """A testable claim has a check, or needs unavailable data."""
     assert {c.id for c in claims() if not c.check and not c.unjudged} == WITHOUT_DATA
     for claim in claims():
         for check in claim.check:

@@ -125,7 +125,7 @@ def test_an_attack_in_l2_takes_a_length() -> None:
 
 @pytest.mark.parametrize("targets", ["second", "least", "normal", "0"])
 def test_a_targeted_attack_has_its_own_success(targets: str) -> None:
-    """The network answers by brightness, so that a step of 0.5 makes whatever is wanted of an image."""
+    """The network predicts from brightness, so that a step of 0.5 yields any class."""
     told = json.loads(ran("--attack", "bim", "--eps", "0.5", "--targets", targets, "--json"))
     assert told["settings"]["targeted"]
     assert told["targets"] == targets

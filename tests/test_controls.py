@@ -72,7 +72,7 @@ def test_two_trainings_give_no_verdict(report: Report) -> None:
         in text
     )
     assert "no conclusion about the architectures" in text
-    # without attack nothing differs; under the three attacks adversarial training does
+    # on clean images nothing differs; under the three attacks adversarial training does
     assert (
         "adversarial training, ResNet18: these trainings differ in 3, no difference shown in 1 of 4" in text
     )
@@ -135,7 +135,7 @@ def test_absence_is_shown_in_the_order_of_epsilon() -> None:
     report = replicas(ALIKE)
     text = controls.verdict(report, 0.05)
     assert (
-        "equally accurate within the margin, shown by equivalence tests in the order of ε: ±2 points without attack "
+        "equally accurate within the margin, shown by equivalence tests in the order of ε: ±2 points on clean images "
         "and ±5 points under PGD, up to ε = 0.05 (3 trainings each). Not shown: PGD, ε = 0.1: +10.0 points ["
     ) in text
     assert "(clear) for ResNet18" in text
@@ -153,13 +153,13 @@ def test_absence_is_shown_in_the_order_of_epsilon() -> None:
 
 
 def test_nothing_is_equal_behind_the_first_epsilon_that_fails() -> None:
-    """The same models in the other order: those that differ at the smallest ε are not looked at any further."""
+    """The same models in the other order: those that differ at the smallest ε are not tested further."""
     turned = {0.01: 0.1, 0.1: 0.01}
     records = [{**r, "eps": turned.get(r.get("eps"), r.get("eps"))} for r in replicas(ALIKE).records]
     report = Report("turned", records, provenance())
     text = controls.verdict(report, 0.05)
     assert (
-        "in the order of ε: ±2 points without attack (3 trainings each). Not shown: PGD, ε = 0.01: +10.0"
+        "in the order of ε: ±2 points on clean images (3 trainings each). Not shown: PGD, ε = 0.01: +10.0"
         in text
     )
     found = controls.effects(report, report.datasets[0], 0.05)["pgd", 0.05][controls.DAAM["adversarial"]]
@@ -289,7 +289,7 @@ def test_the_table_of_splits_names_what_else_differs() -> None:
 
 
 def ladder(full: int, seeds: int = 3) -> Report:
-    """Of 40 images 10 more are right with each component, and ``full`` with all of them."""
+    """Of 40 images 10 more are correct with each component, and all of these with ``full``."""
     right = {"no_afd_mfe_msf": 5, "no_afd_mfe": 15, "no_afd": 25, "full": full}
     records = [data_record("chest_xray")]
     for variant, count in right.items():

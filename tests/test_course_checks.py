@@ -1,4 +1,4 @@
-"""Every check of the course: the right answer passes, typical wrong answers each get words of their own."""
+"""Every check of the course: the correct answer passes, each typical wrong answer gets its own message."""
 
 import json
 import math

@@ -37,7 +37,7 @@ def test_two_made_up_images_and_one_training_more_by_hand() -> None:
 
 
 def test_the_error_never_lies_below_either_source() -> None:
-    """Trainings that answer by turns: their means are equal, and the rest exceeds what images explain."""
+    """Trainings with alternating predictions: their means are equal, and the residual exceeds what images explain."""
     turns = 100.0 * np.array([[1, 0, 0] * 20, [0, 1, 0] * 20, [0, 0, 1] * 20])
     images = np.append(turns.mean(axis=0), [100, -100]).var(ddof=1) / 62
     assert crossed.error([turns]).se ** 2 == pytest.approx(images)

@@ -1,4 +1,4 @@
-"""A long training with looks at test images: the training that it would be without them, and told honestly."""
+"""A long training with test evaluations: identical to one without them, and reported honestly."""
 
 from __future__ import annotations
 

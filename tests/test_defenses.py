@@ -93,7 +93,7 @@ def test_the_naive_attacker_is_told_that_there_is_no_gradient(name: str) -> None
     with pytest.warns(ZeroGradientWarning, match="for 3 of 3 images"):
         ATTACK(model.seen_by("naive"), x, labels)
     with torch.no_grad():
-        assert torch.equal(model.seen_by("naive")(x), model(x))  # its answers are the system's
+        assert torch.equal(model.seen_by("naive")(x), model(x))  # its outputs are the system's
     assert model.seen_by("transfer") is model.classifier
 
 
@@ -343,7 +343,7 @@ def test_other_refusals() -> None:
 
 @pytest.mark.parametrize("name", ["jpeg", "bit_depth", "smoothing"])
 def test_pixels_from_0_to_255_and_normalised_ones_are_refused(name: str) -> None:
-    """A codec would wrap them round, noise would be cut off: an answer about another image."""
+    """A codec would wrap them around, noise would be clipped: the output would be for another image."""
     model, images = defended(name), torch.rand(2, 1, SIZE, SIZE)
     for wrong, said in (
         (255 * images, "divide 0-255"),

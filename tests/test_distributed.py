@@ -1,4 +1,4 @@
-"""Several processes train one model: the curve of one process, one writer, a death that is told, a run that goes on."""
+"""Distributed training: the curve of one process, one writer, a reported failure, a resumed run."""
 
 import json
 import os

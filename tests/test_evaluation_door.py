@@ -275,7 +275,7 @@ def test_images_of_another_format_than_the_model_are_named(dtype: torch.dtype) -
 
 
 def test_probabilities_are_no_logits() -> None:
-    """Behind a softmax that has saturated all images survive; what logits are told of are not."""
+    """After a saturated softmax all images survive."""
     x, labels = stripes(8, 3, 28, seed=3)
     attack = partial(pgd, eps=0.05, step_size=0.01, steps=10)
     loud = nn.Sequential(trained(3), nn.Softmax(1))

@@ -1,4 +1,4 @@
-"""Which images are judged: those that were kept aside when the weights were trained, and the output says which."""
+"""The evaluated images: those held out in training, as named in the output."""
 
 import json
 import sys

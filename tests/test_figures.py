@@ -80,7 +80,7 @@ def points(panel, *, hollow: bool) -> list[tuple[float, float]]:
 
 def test_security_curves_hold_the_records_and_table_1(report: Report) -> None:
     full_on_oct = figures.security_curves(report).axes[2]
-    # 7 of 8 right without attack, 3 of 8 at 0.05, 1 of 8 at 0.1 (three attacks); the marks are a little apart in x
+    # 7 of 8 correct on clean images, 3 of 8 at 0.05, 1 of 8 at 0.1 (three attacks); the marks are a little apart in x
     assert sorted(y for _, y in points(full_on_oct, hollow=False)) == [12.5] * 3 + [37.5] * 3 + [87.5]
     printed = points(full_on_oct, hollow=True)
     for known in [
@@ -116,7 +116,7 @@ def test_wilson_bars_reach_as_far_as_by_hand(report: Report) -> None:
 def test_asr_figure_shows_tables_3_and_4_only_at_their_epsilon(report: Report) -> None:
     at_paper = figures.asr_against_pruning(report, 0.05).axes[2]
     assert (0.3, 1.25) in points(at_paper, hollow=True)  # PGD on the full model, Table 3
-    # pruned, 5 of 7 that were right before are flipped (2 of 8 right after); unpruned too in this grid
+    # pruned, 5 of 7 correct before are flipped (2 of 8 correct after); unpruned too in this grid
     # (the grid of ε has 4 of 7)
     measured = {round(x, 2): y for x, y in points(at_paper, hollow=False)}
     assert measured == {0.0: round(100 * 5 / 7, 2), 0.3: round(100 * 5 / 7, 2)}
@@ -189,7 +189,7 @@ def test_saliency_of_real_images_is_lines_of_class_means_and_no_picture() -> Non
     assert [panel.get_title() for panel in figures_saliency.measures(real).axes] == ["n = 2"]
     figure = figures_saliency.class_means(real)
     assert "<image" not in figure.svg()
-    assert len(figure.axes) == 2 * 3 + 1  # two classes, three models, the scale of the heat
+    assert len(figure.axes) == 2 * 3 + 1  # two classes, three models, the colour scale
     assert figure.numbers is not None
     assert len(figure.numbers) == 2 * 3 * 16
 

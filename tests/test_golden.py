@@ -66,7 +66,7 @@ def test_a_step_in_the_wrong_direction_is_noticed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_renaming_a_local_variable_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key does not look at the code; the golden cell does, and finds the same digits."""
+    """The key is independent of the code; the golden cell is not, and gives the same values."""
     source = (PACKAGE / "attacks" / "losses.py").read_text(encoding="utf-8")
     assert "ordered" in source
     namespace: dict[str, object] = {"__name__": "renamed"}

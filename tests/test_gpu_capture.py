@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {"eps": 0.03, "step_size": 0.004, "steps": 20}
 
 @pytest.fixture(scope="module", params=["resnet18", "full"])
 def paper(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor, Tensor]:
-    """A model of the paper whose BatchNorms have statistics of their own, images, and its own answers."""
+    """A model of the paper with non-trivial BatchNorm statistics, images, and its predictions."""
     return of_the_paper(request.param)
 
 

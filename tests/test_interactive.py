@@ -71,7 +71,7 @@ def test_the_slider_reads_every_model_at_one_epsilon(tmp_path: Path) -> None:
     assert "Full DAAM: 3 of 8 images right" in said(page, "first")
     assert "Full DAAM: 1 of 8 images right" in said(page, "last")
     assert "Full DAAM: the paper prints" in said(page, "last")
-    assert said(page, "focus") == "SELECT"  # the keyboard goes on where the button was
+    assert said(page, "focus") == "SELECT"  # keyboard focus continues where the button was
     assert re.search(r"<label>ε <input", page)
 
 

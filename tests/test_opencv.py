@@ -15,7 +15,7 @@ OLDER = ROOT / ".opencv"
 
 
 def computed(**environment: str) -> dict[str, str]:
-    """What ``opencv_digests`` prints in a process of its own."""
+    """The output of ``opencv_digests`` in a separate process."""
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "opencv_digests.py"],
         env=os.environ | environment, capture_output=True, text=True, check=False,

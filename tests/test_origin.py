@@ -1,4 +1,4 @@
-"""Where a figure comes from: the records' own circumstances, told once, and nothing of the machine that draws."""
+"""Provenance of figures: the records' circumstances, each once, and nothing of the drawing machine."""
 
 import base64
 import io
@@ -159,7 +159,7 @@ class TestInteractive:
         twin = interactive.security_curves(report(4))
         pgd = next(choice for choice in twin.choices if choice["label"] == "Chest X-Ray, PGD")
         measured, constant, published = pgd["data"]
-        # 7 of 8 without attack, 3 and 1 of 8 at the two budgets
+        # 7 of 8 on clean images, 3 and 1 of 8 at the two budgets
         assert measured["text"][1] == "Full DAAM: 3 of 8 images right, 37.5 % [13.7, 69.4], balanced 37.5 %"
         assert measured["y"] == [87.5, 37.5, 12.5]
         assert constant["text"][1] == "constant answer NORMAL: 50.0 % right, n = 8"

@@ -1,4 +1,4 @@
-"""A dataset that stands for none of the paper's, a further variant, a further attack: pages and plans take them."""
+"""A dataset unrelated to the paper's, a further variant, a further attack: pages and plans accept them."""
 
 import ast
 import re

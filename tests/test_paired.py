@@ -109,7 +109,7 @@ def test_verdicts(first: tuple[int, ...], second: tuple[int, ...], verdict: str)
 
 
 def test_a_difference_can_be_there_and_small() -> None:
-    """40 of 2000 images, and nobody disagrees about any other."""
+    """40 of 2000 images, without disagreement on any other."""
     found = pair(answers(*[1040] * 3, n=2000), answers(*[1000] * 3, n=2000))
     assert found.verdict == "clear, smaller than ±5 points"
 
@@ -122,7 +122,7 @@ def test_one_training_never_gives_a_verdict_however_large_the_difference() -> No
 
 
 def test_a_difference_over_three_trainings_by_hand() -> None:
-    """Means 75, 76, 77 and 50, 51, 52: s² = 1 each; image sums by how many trainings of each are right."""
+    """Means 75, 76, 77 and 50, 51, 52: s² = 1 each; image sums by how many trainings of each are correct."""
     found = pair(answers(150, 152, 154), answers(100, 102, 104))
     third = 100 / 3
     images = [0] * 100 + [third] * 2 + [2 * third] * 2 + [100] * 46 + [2 * third] * 2 + [third] * 2 + [0] * 46

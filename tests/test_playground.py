@@ -36,7 +36,7 @@ K = len(FAMILIES[FAMILY])
 
 
 def by_autograd(model: Folded, image: Tensor, onehot: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """What the graph must answer, from PyTorch's autograd on the model itself."""
+    """The expected output of the graph, from PyTorch's autograd on the model itself."""
     x = image.clone().requires_grad_()
     features = model.features(x)
     logits = model.classify(features)

@@ -1,4 +1,4 @@
-"""Cells of kind "probe": planned, run, resumed, told of in the status; and no key of another cell moves."""
+"""Cells of kind "probe": planned, run, resumed, shown in the status; no key of another cell changes."""
 
 from pathlib import Path
 

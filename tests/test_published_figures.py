@@ -97,7 +97,7 @@ def test_the_check_sees_a_planted_defect(name: str, drawn: dict, tmp_path: Path)
 
 
 def test_the_check_sees_records_that_changed(drawn: dict) -> None:
-    """One image of one attack more that is right after it: the CSV under the curves is out of date."""
+    """One more image correct under one attack: the CSV of the curves is out of date."""
     report = Report.load("smoke", ROOT / "results")
     attacked = [r for r in report.of("attack") if (r["grid"], r["attack"]) == ("epsilon", "pgd")]
     record = next(r for r in attacked if r["flipped"] and r["variant"] == "no_afd")  # not on the front page

@@ -14,7 +14,7 @@ LABELS = "0" * 100
 
 
 def model(*right: int, before: tuple[int, ...] = (), n: int = 100) -> dict[int, dict]:
-    """Seed -> record, the first ``right[seed]`` of n images right after and ``before[seed]`` before the attack."""
+    """Seed -> record, the first ``right[seed]`` of n images correct after and ``before[seed]`` before the attack."""
     found = {}
     for seed, count in enumerate(right):
         first = before[seed] if before else count

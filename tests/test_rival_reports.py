@@ -123,7 +123,7 @@ def test_a_matrix_of_sources_and_targets() -> None:
 
 
 def test_fooling_counts_changed_answers_whatever_is_right() -> None:
-    """Two seeds whose models answer differently before: 12 and 14 of 20 answers change."""
+    """Two seeds with different clean predictions: 12 and 14 of 20 predictions change."""
     made = []
     for seed, (before, right) in enumerate([(18, 6), (20, 6)]):
         made += [record("universal", right, before, eps=0.05, seed=seed, method="sgd")]

@@ -222,7 +222,7 @@ def test_a_rival_is_not_eased() -> None:
 
 
 def test_in_bfloat16_too_the_divergence_moves_every_image() -> None:
-    """So near the image the copy's answer in bfloat16 is often the very same number, and its gradient zero."""
+    """So near the image the copy's output in bfloat16 is often identical, and its gradient zero."""
     torch.manual_seed(0)
     x, labels = images(64, 0).batch(range(64))
     attack = InnerAttack(network(), STEPS, "bf16")

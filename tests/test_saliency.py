@@ -227,7 +227,7 @@ def test_records_that_hold_places_alone_show_these_and_nothing_else() -> None:
     old = {k: v for k, v in record.items() if k not in ("settings", "class_maps")} | {"images": images}
     report = Report("old", [data_record("phantom_oct"), old], provenance())
     assert set(estimates(report)["measure"]) == {"energy", "pointing", "border"}
-    images[0].update(energy_in_lesion=float("nan"), border_share=float("nan"))  # a map without heat
+    images[0].update(energy_in_lesion=float("nan"), border_share=float("nan"))  # a zero map
     assert saliency.places(report).frame["n"].to_list() == ["2\n1 non-zero"]
     assert saliency.removal(report).frame.empty
     assert saliency.agreement(report).frame.empty

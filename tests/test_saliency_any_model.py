@@ -46,7 +46,7 @@ def by_hand(model: Small, x: Tensor, classes: list[int]) -> np.ndarray:
 
 
 def test_a_chosen_class_by_hand(model: Small) -> None:
-    """The place of the largest heat: grad-cam scales and enlarges what is worked out here."""
+    """The position of the maximum: grad-cam scales and upsamples what is computed here."""
     x, classes = images(), [2, 0, 1]
     found = grad_cam(model, x, layer="features.3", targets=torch.tensor(classes))
     assert found.shape == (3, 16, 12)

@@ -88,7 +88,9 @@ def test_controls_come_last_and_have_no_published_value(report: Report) -> None:
 def test_each_class_has_one_row_a_model(report: Report) -> None:
     """One NORMAL of two is always taken for CNV; in seeds 1 and 2 a DRUSEN too, in seed 2 a DME."""
     table = confusion.per_class(report)
-    assert len(table.frame) == (4 + 1) * len(MODELS) + 1  # below the classes their mean, of one answer too
+    assert (
+        len(table.frame) == (4 + 1) * len(MODELS) + 1
+    )  # below the classes their mean, also for the constant answer
     (mean,) = table.frame.query("`class` == 'all: balanced accuracy' and model == 'Full DAAM'").to_dict(
         "records"
     )

@@ -19,7 +19,7 @@ MINUTES = {"clean": 2, "adversarial": 9, "madry": 20, "fast": 4, "trades": 22}
 
 
 def report(kept: dict[str, int], seeds: int = 3, attacks: tuple[str, ...] = ("pgd", "ensemble")) -> Report:
-    """``kept``: images of 200 that are right under every attack; FGSM leaves ten more. Seeds differ by one image."""
+    """``kept``: images of 200 that are correct under every attack; ten more under FGSM. Seeds differ by one image."""
     records = [data_record("chest_xray", SIZES)]
     origin = []
     for training, right in kept.items():

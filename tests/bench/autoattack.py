@@ -1,4 +1,5 @@
-"""Image by image, whom the ensemble and the public AutoAttack fool: python -m tests.bench.autoattack --runs-dir runs.
+"""Image by image, the successes of the ensemble and of the public AutoAttack: python -m tests.bench.autoattack
+--runs-dir runs.
 
 With pyautoattack on the path (``make bench`` puts it into .bench), and the two models that these leave in ``runs``:
 

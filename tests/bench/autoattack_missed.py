@@ -25,7 +25,8 @@ SEEDS = 8
 
 
 def missed(rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[int]]]:
-    """A row of AutoAttack's, and the places of the images that it fools and the first edition's ensemble does not."""
+    """A row of AutoAttack's, and the indices of the images on which only it succeeds, not the first edition's
+    ensemble."""
     published = {(row["dataset"], row["eps"]): row["by"] for row in rows if row["who"] == "first_edition"}
     for row in rows:
         if row["who"] == "autoattack":

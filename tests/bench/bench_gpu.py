@@ -171,7 +171,7 @@ def jsma_speed() -> Iterator[dict[str, Any]]:
 
 
 def verdicts() -> Iterator[dict[str, Any]]:
-    """Robust accuracy of one adversarially trained model under PGD-40 in each arithmetic, judged in float32 proper."""
+    """Robust accuracy of one adversarially trained model under PGD-40 in each arithmetic, evaluated in full float32."""
     model = workload.defended(CLASSES, 64, TRAINING, DEVICE)
     x, labels = (part.to(DEVICE) for part in workload.bands(JUDGED, CLASSES, 64, seed=0))
     for eps in JUDGED_EPS:

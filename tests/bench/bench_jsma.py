@@ -107,7 +107,7 @@ def against_art(scale: Scale) -> Row:
     model, x, labels, targets = workload(size, 3, images)
     n = x[0].numel()
     ours = partial(jsma, model, x, labels, theta=THETA, gamma=(2 * moves + 0.5) / n, targets=targets)
-    # ART goes on while at most gamma n features are changed
+    # ART continues while at most gamma n features are changed
     peer = peers.art_jsma(model, x, targets, theta=THETA, gamma=(2 * moves - 0.5) / n)
     times = interleaved({"meddef": ours, **peer}, scale.repeats)
     asked = 4 * n * n / 1e9

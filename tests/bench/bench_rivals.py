@@ -182,7 +182,7 @@ def main() -> None:
     )
     tiny = parser.parse_args().tiny
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore", ZeroGradientWarning)  # a model of one answer has such images
+    warnings.simplefilter("ignore", ZeroGradientWarning)  # a constant model has such images
     started = time.perf_counter()
     seeds, epochs, count = (range(1), 1, 64) if tiny else (range(3), 20, 1024)
     rows = [*speed(1 if tiny else 3, 1 if tiny else 2), *properties(seeds, epochs=epochs, count=count)]

@@ -27,7 +27,7 @@ def in_place(weights, rate):
 
 
 def rates(robust=None, asr=None):
-    """A report with one rate wrong: functions of the truth tensors right before and right after."""
+    """A report with one rate wrong: functions of the boolean tensors correct before and correct after."""
 
     def report(before, after, labels):
         b, a = before == labels, after == labels
