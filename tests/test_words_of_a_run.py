@@ -67,7 +67,7 @@ def test_the_schedule_is_told_as_it_was_run() -> None:
     report = Report("tiny", [data_record("chest_xray"), run], provenance())
     # the paper's phases by eye from Section IV-B: 8 and 15 of 100 epochs
     assert findings.schedule(report) == (
-        "- 4 epochs for the paper's 100: warmup 1 epoch, ε 0.01 (the paper: 8, ε 0.01 to 0.02); aggressive 1 epoch, "
+        "- 4 epochs instead of the paper's 100: warmup 1 epoch, ε 0.01 (the paper: 8, ε 0.01 to 0.02); aggressive 1 epoch, "
         "ε 0.0328 (the paper: 15, ε 0.02 to 0.04); stabilization 2 epochs, ε 0.03 (the paper: 77, ε at most 0.03)."
     )
     short = trained(("warm-up", 0.01), ("stabilization", 0.03), ("stabilization", 0.03), eased=1)
@@ -86,9 +86,9 @@ def test_validation_under_the_trainings_own_attack_stands_beside_the_test() -> N
     )
     far = attack_record("chest_xray", "full", "pgd", labels, labels, labels, eps=0.05)
     said = findings.training(Report("tiny", [data_record("chest_xray"), run, near, far], provenance()))
-    assert "under the attack of their own training (PGD at ε = 0.03, 3 steps of 0.003)" in said
-    assert "have 90.0 % in validation" in said
-    assert "On test images PGD at ε = 8/255, here of 40 steps, leaves them 80.0 % (n = 10)." in said
+    assert "under their own training attack (PGD at ε = 0.03, 3 steps of 0.003)" in said
+    assert "models reach 90.0 % in validation" in said
+    assert "On test images, under PGD at ε = 8/255 with 40 steps, they reach 80.0 % (n = 10)." in said
     untested = findings.training(Report("tiny", [data_record("chest_xray"), run], provenance()))
     assert "On test images" not in untested
 
@@ -103,5 +103,5 @@ def test_time_is_told_as_a_sum_and_by_the_clock() -> None:
         for _ in range(count)
     ]
     said = tables_setup.circumstances(cells)["computing time"]
-    assert said == "25 min, added up over cells that ran 1.7 at a time: 15 min by the clock"
+    assert said == "25 min, summed over cells, 1.7 of which ran at a time: 15 min of wall-clock time"
     assert tables_setup.circumstances(cells[:1])["computing time"] == "10 min"
