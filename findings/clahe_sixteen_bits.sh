@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# OpenCV's CLAHE on 16-bit images: the clip limit has no effect, and the picture is another one than in 8 bits.
+# OpenCV's CLAHE on 16-bit images: the clip limit has no effect, and the result differs from 8 bits.
 #
 # Expected: the same picture stored in 16 bits gives the same equalised picture, more finely graded, and a higher clip limit
 #           gives more contrast.
-# Happens:  the limit is a count per bin, clipLimit x pixels of a tile / bins, rounded down to at least 1. With 8 x 8 tiles of
+# Observed: the limit is a count per bin, clipLimit x pixels of a tile / bins, rounded down to at least 1. With 8 x 8 tiles of
 #           a 224-pixel image and 65,536 bins it is 1 for every clipLimit up to 167: the usual 2, 4 and 40 give the same
 #           pixels. What is clipped is shared out over all 65,536 levels, also those that 12-bit data never use: such
 #           images come out with two thirds of the mean brightness.
 # Version:  OpenCV 5.0.0.93 (opencv-python-headless); the same in 4.10.0.84
 # Source:   seen with the drawing below; the two depths were said to differ in github.com/opencv/opencv/issues/5953
-# Hurts:    whoever equalises X-rays or OCT at their full depth with a clip limit from a paper that used 8 bits.
+# Affects:  users who equalise X-rays or OCT at their full depth with a clip limit from a paper that used 8 bits.
 # Remedy:   equalise in 8 bits, or set clipLimit by bins / pixels of a tile; kornia works on [0, 1] with 256 bins.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -3,12 +3,12 @@
 #
 # Expected: a perceptual hash is of the picture, so that the same picture in 8 and in 16 bits has nearly the same hash, and
 #           different pictures have different ones at either depth.
-# Happens:  imagehash turns images into 8 bits by Pillow's convert("L"), which cuts 16-bit values off at 255 instead of
+# Observed: imagehash turns images into 8 bits by Pillow's convert("L"), which cuts 16-bit values off at 255 instead of
 #           scaling them. A 12-bit or 16-bit radiograph becomes its outline, white on black: twenty different ones that were
 #           collimated alike have one hash, for all four hashes; but for average_hash it is not near that of the 8-bit copy. No warning.
 # Version:  imagehash 4.3.2 with Pillow 13.0.0
 # Source:   seen with the drawings below
-# Hurts:    whoever looks for duplicates, or for images shared by training and test sets, in files of full depth: everything
+# Affects:  users who look for duplicates, or for images shared by training and test sets, in files of full depth: everything
 #           is a duplicate, or, among files of both depths, nothing is.
 # Remedy:   scale to 8 bits first, with a window that is the same for all files.
 set -euo pipefail

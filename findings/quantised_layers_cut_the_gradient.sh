@@ -3,13 +3,13 @@
 #
 # Expected: int8 layers with dynamic activations either pass a gradient on to their input (straight through the rounding) or
 #           refuse with an error, as a plain stack of such layers does ("appears to not have been used in the graph").
-# Happens:  beside a skip connection nothing is raised: the gradient of the input is that of the skip connections alone. Its
+# Observed: beside a skip connection nothing is raised: the gradient of the input is that of the skip connections alone. Its
 #           cosine with the gradient of the unquantised network, whose predictions are the same, is near 0. PGD at a budget
 #           that leaves the unquantised network nothing leaves the quantised one everything; the very images found on the
 #           unquantised network leave it nothing too. Weight-only int8 is attacked like the original.
 # Version:  torchao 0.18.0 with torch 2.15.0, on a CPU
 # Source:   seen with the model below: two residual blocks; the last linear layer stays in float32, as is common
-# Hurts:    whoever quantises a transformer or ResNet and reads its robust accuracy from a gradient attack.
+# Affects:  users who quantise a transformer or ResNet and measure robust accuracy with a gradient attack.
 # Remedy:   attack the unquantised network and transfer, or add an attack without gradients (Square).
 set -euo pipefail
 folder=$(mktemp -d)

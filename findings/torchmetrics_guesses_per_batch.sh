@@ -2,13 +2,13 @@
 # The AUROC of torchmetrics from logits depends on how the images were put into batches.
 #
 # Expected: "preds outside [0, 1] are considered logits" is decided once, so that a metric is a function of all predictions.
-# Happens:  each update() decides for its own batch. A batch whose logits all happen to lie in [0, 1] is taken for
+# Observed: each update() decides for its own batch. A batch whose logits all happen to lie in [0, 1] is taken for
 #           probabilities and stays as it is, the others go through a sigmoid: the two are ranked on different scales. Logits
 #           near 0 are just what an attack leaves, and a loader over class folders gives batches of one class: a perfect
 #           ranking (1.000) is reported as .86. One large or well mixed batch is right.
 # Version:  torchmetrics 1.9.0 with torch 2.15.0
 # Source:   github.com/Lightning-AI/torchmetrics/issues/2195, open since 2023; numbers from the logits below
-# Hurts:    whoever compares AUROC before and after an attack, or of models evaluated with different batch sizes.
+# Affects:  users who compare AUROC before and after an attack, or of models evaluated with different batch sizes.
 # Remedy:   pass probabilities; or collect all logits and call the metric once.
 set -euo pipefail
 folder=$(mktemp -d)
