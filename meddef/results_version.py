@@ -1,7 +1,7 @@
 """Versions of the results, one per domain.
 
 The key of a cell holds its settings, the fingerprint of its images and the versions of the domains that computed it,
-not the text of their code: renaming a variable keeps every published result, and a change that moves a number must say
+not the text of their code: renaming a variable keeps every result, and a change that moves a number must say
 so here. ``tests/test_golden.py`` computes a golden cell per domain and fails when its digits move under an old version.
 
 A domain is the package of its name and its entries in ``MODULES``. Modules in ``NO_RESULTS`` do not affect recorded

@@ -1,4 +1,4 @@
-"""Check cells of the book's tables from the published predictions alone: python -m tests.recompute [--profile cpu].
+"""Check cells of the book's tables from the stored predictions alone: python -m tests.recompute [--profile cpu].
 
 Cells are chosen at random; the seed is printed. For each, the counts are made again from the three strings of every
 record behind it (true class, answer before, answer after; one character per image), the interval with scipy instead of

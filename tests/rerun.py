@@ -1,4 +1,4 @@
-"""Compute one published cell again, from its images, and compare the record bit for bit.
+"""Recompute one recorded cell from its images, and compare the record bit for bit.
 
     python -m tests.rerun --profile cpu --key 0b1c... --data-dir DATA
 
@@ -71,7 +71,7 @@ def compute(code: Path, profile: str, key: str, folder: Path, data_dir: str, ori
 
 
 def limits(origin: Record) -> dict[str, str]:
-    """The environment that computes with the instructions of the published cell."""
+    """The environment that computes with the instructions of the recorded cell."""
     return AS_AVX2 if origin["hardware"].get("instructions") == "AVX2" else {}
 
 
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Exit code 0 where every field is the same, 1 where one is not or the cell cannot be computed."""
     parser = argparse.ArgumentParser(prog="python -m tests.rerun")
     parser.add_argument("--profile", default="cpu", help="its name, or a path to a YAML file")
-    parser.add_argument("--key", help="of the published cell")
+    parser.add_argument("--key", help="of the recorded cell")
     parser.add_argument("--data-dir", default=os.environ.get("MEDDEF_DATA_DIR", ""))
     parser.add_argument("--results-dir", type=Path, default=ROOT / "results")
     parser.add_argument("--here", action="store_true", help="take the code of this checkout")
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     published = [record for record in records if record["key"] == given.key]
     origin = {row["key"]: row for row in load_provenance(given.results_dir, name)}.get(given.key)
     if origin is None:
-        sys.exit(f"no cell {given.key} is published for '{name}': leave out --key for a list")
+        sys.exit(f"no cell {given.key} is recorded for '{name}': leave out --key for a list")
     print(f"{given.key}: commit {origin['commit']}{' with local changes' if origin['dirty'] else ''}")
     data_dir = str(Path(given.data_dir).resolve()) if given.data_dir else ""
     with tempfile.TemporaryDirectory() as folder:

@@ -67,7 +67,7 @@ def test_equivalence_at_an_epsilon_takes_that_at_all_smaller_ones() -> None:
 
 
 def test_claims_and_the_page_of_controls_show_the_same_equivalences() -> None:
-    """Full against ResNet18, both trained adversarially, of the published records: up to 8/255, not at 0.05 and 0.1."""
+    """Full against ResNet18, both trained adversarially, of the stored records: up to 8/255, not at 0.05 and 0.1."""
     report = Report.load("cpu", Path(__file__).parents[1] / "results")
     (dataset,) = report.datasets
     ours = Measured(report, dataset)

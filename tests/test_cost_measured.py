@@ -1,4 +1,4 @@
-"""Work counted and time taken: the counts agree with the plan's, and the formula with the published runs."""
+"""Work counted and time taken: the counts agree with the plan's, and the formula with the stored runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The two independent checks: from the published predictions, and from the images."""
+"""The two independent checks: from the stored predictions, and from the images."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_a_changed_answer_is_seen() -> None:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with a profile and the published records of one training and one attack, and the attack's key."""
+    """A folder with a profile and the stored records of one training and one attack, and the attack's key."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("published")
     (folder / "tiny.yaml").write_text(TINY.replace("[resnet18, no_afd_mfe]", "[resnet18]"))
@@ -99,5 +99,5 @@ def test_avx2_is_all_that_is_used_where_the_cell_was_computed_with_it() -> None:
 
 def test_an_unknown_cell_is_named(published: tuple[Path, str]) -> None:
     folder, _ = published
-    with pytest.raises(SystemExit, match="no cell 0123 is published for 'tiny'"):
+    with pytest.raises(SystemExit, match="no cell 0123 is recorded for 'tiny'"):
         rerun.main(["--profile", str(folder / "tiny.yaml"), "--results-dir", str(folder), "--key", "0123"])

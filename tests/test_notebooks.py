@@ -38,7 +38,7 @@ def make_notebook(path: Path, *code: str, tags: tuple[str, ...] = ()) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project of two tiny notebooks and one published profile."""
+    """A project of two tiny notebooks and one stored profile."""
     (tmp_path / "_config.yml").write_text("title: test\n")
     make_notebook(tmp_path / "notebooks" / "01_data.ipynb", "print(profile, 6 * 7)")
     make_notebook(

@@ -1,4 +1,4 @@
-"""One quantity has one value in the book: what the pages of every published profile print, and how it is chosen."""
+"""One quantity has one value in the book: what the pages of every stored profile print, and how it is chosen."""
 
 from pathlib import Path
 

@@ -121,7 +121,7 @@ def test_a_card_in_a_profile_is_known_written_and_shown(
     monkeypatch.setitem(CARDS, "lesions", CARDS["octdl"])  # forgotten afterwards
     read = DatasetSettings.model_validate_json(skin().model_dump_json())
     assert CARDS["lesions"] == read.card
-    assert "card" not in DatasetSettings(name="chest_xray").model_dump()  # published cells keep their keys
+    assert "card" not in DatasetSettings(name="chest_xray").model_dump()  # existing cells keep their keys
     assert "### skin\n" not in cards_page([report], (0.05,))["cards_data.md"]
     report.datasets[0].record["card"] = read.model_dump()["card"]
     assert "### skin\n" in cards_page([report], (0.05,))["cards_data.md"]

@@ -1,4 +1,4 @@
-"""Every published figure has its numbers, its origin and an alternative text, and follows from ``results/``."""
+"""Every stored figure has its numbers, its provenance and an alternative text, and follows from ``results/``."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The published records, from their raw predictions: every count recomputed, every cell with its origin."""
+"""The stored records, from their raw predictions: every count recomputed, every cell with its provenance."""
 
 import re
 from pathlib import Path

@@ -144,7 +144,7 @@ def test_the_laboratory_s_changes_are_those_of_the_table() -> None:
 
 
 def laboratory_records(*, without: str = "") -> list[dict]:
-    """The published records of phantoms with a stand-in for ``short_reach``, and X-ray phantoms posing as real; of
+    """The stored records of phantoms with a stand-in for ``short_reach``, and X-ray phantoms posing as real; of
     the dataset ``without``, that defect is left out."""
     own = [r for r in read(ROOT) if is_drawn(r["dataset"]) and r["defect"] != "short_reach"]
     assert {r["dataset"] for r in own} == {"phantom_oct", "phantom_xray"}

@@ -68,7 +68,7 @@ class BookFailed(RunFailed):
 def build_report(
     runs_dir: Path, profile: str, *, section: str | None = None, jobs: int = 1, root: Path | None = None
 ) -> Path:
-    """After ``meddef reproduce``: the book of the published results, with ``profile`` from ``<runs_dir>`` in its place.
+    """After ``meddef reproduce``: the book of the stored results, with ``profile`` from ``<runs_dir>`` in its place.
 
     Args:
         section: run only this section's notebook of ``profile``; its other pages stay as they are.
@@ -86,7 +86,7 @@ def build_report(
 
 
 def published_profiles(root: Path) -> list[str]:
-    """Profiles whose records are published under ``results/``."""
+    """Profiles whose records are stored under ``results/``."""
     return sorted(path.parent.name for path in (root / "results").glob("*/records.jsonl"))
 
 

@@ -71,7 +71,7 @@ def draw_oct(size: int, streams: Streams, label: str) -> tuple[Array, NDArray[np
 
 
 def _bump(distance: Array, width: float) -> Array:
-    """`bump` in single precision, which AVX2 and AVX-512 round alike: the published records are of these images, and
+    """`bump` in single precision, which AVX2 and AVX-512 round alike: the stored records are of these images, and
     double precision would change a grey level of one pixel in one image of fifty."""
     scaled = distance * (1.0 / width)
     return np.exp(-0.5 * scaled * scaled)

@@ -47,7 +47,7 @@ def cases() -> list[Case]:
 
 
 def read(root: Path, kind: str = "tables") -> list[Record]:
-    """The laboratory's published records of a kind, "tables" or "robustness"; none where it was not run.
+    """The laboratory's stored records of a kind, "tables" or "robustness"; none where it was not run.
 
     Phantoms come first, then real images, then the models of profiles.
     """

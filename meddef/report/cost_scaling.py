@@ -184,7 +184,7 @@ def limits(loads: Sequence[Load]) -> Table:
 
 
 def storage(loads: Sequence[Load], report: Report) -> Table:
-    """Bytes of each load, from the length of the published lines and the size of the models."""
+    """Bytes of each load, from the length of the stored lines and the size of the models."""
     attacks = list(report.of("attack"))
     head = np.mean([len(json.dumps(record)) - 3 * record["n"] for record in attacks])
     trained = report.of("train")

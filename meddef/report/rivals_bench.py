@@ -20,7 +20,7 @@ COLLAPSED = 20.0  # points of FGSM's accuracy that PGD takes away: such a model 
 
 
 def _rows(report: Report, part: str) -> tuple[list[Record], str]:
-    """Rows of one part, and on what they were measured; none where nothing is published."""
+    """Rows of one part, and on what they were measured; none where nothing is stored."""
     bench = report.bench("rivals")
     if bench is None:
         return [], ""
