@@ -69,7 +69,7 @@ def test_the_slider_reads_every_model_at_one_epsilon(tmp_path: Path) -> None:
     assert said(page, "loaded-before") == "false"  # plotly comes with the button, not with the page
     # 3 of 8 at 0.05, where the slider starts, and 1 of 8 at its end, 0.1
     assert "Full DAAM: 3 of 8 images correct" in said(page, "first")
-    assert "Full DAAM: 1 of 8 images right" in said(page, "last")
+    assert "Full DAAM: 1 of 8 images correct" in said(page, "last")
     assert "Full DAAM: the paper prints" in said(page, "last")
     assert said(page, "focus") == "SELECT"  # keyboard focus continues where the button was
     assert re.search(r"<label>ε <input", page)

@@ -68,7 +68,8 @@ def test_the_schedule_is_told_as_it_was_run() -> None:
     # the paper's phases by eye from Section IV-B: 8 and 15 of 100 epochs
     assert findings.schedule(report) == (
         "- 4 epochs instead of the paper's 100: warmup 1 epoch, ε 0.01 (the paper: 8, ε 0.01 to 0.02); aggressive "
-        "1 epoch, ε 0.0328 (the paper: 15, ε 0.02 to 0.04); stabilization 2 epochs, ε 0.03 (the paper: 77, ε at most 0.03)."
+        "1 epoch, ε 0.0328 (the paper: 15, ε 0.02 to 0.04); stabilization 2 epochs, ε 0.03 (the paper: 77, ε at most "
+        "0.03)."
     )
     short = trained(("warm-up", 0.01), ("stabilization", 0.03), ("stabilization", 0.03), eased=1)
     said = findings.schedule(Report("short", [data_record("chest_xray"), short], provenance()))
