@@ -1,4 +1,4 @@
-"""Records made by hand for the tests of the report: few images, numbers that can be counted on fingers.
+"""Records made by hand for the tests of the report: few images, numbers that can be counted by hand.
 
 For verdicts on claims, ``runs("full", "pgd", [150, 152, 148])`` are three trainings of the full model that have 150,
 152 and 148 of 200 images right under PGD at ε = 0.05; after ``data_record("chest_xray")`` they make a ``Report``.

@@ -114,7 +114,7 @@ def test_a_drop_beyond_chance_is_more_than_two_samples_differ_by() -> None:
         assert found.verdict == expected
 
 
-# What the claims were found to be before the ledger had one evaluator, read off the paper by eye.
+# What the claims were found to be before the ledger had one evaluator, read off the paper by hand.
 KNOWN = {
     "abstract.up-to": "does_not_hold", "I.roct-pruning": "does_not_hold", "I.moderate": "cannot_be_checked",
     "II-B.bim": "holds", "III-A2.duplicates": "cannot_be_checked", "III-C1.afd-clean": "does_not_hold",

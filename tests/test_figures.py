@@ -89,7 +89,7 @@ def test_security_curves_hold_the_records_and_table_1(report: Report) -> None:
         (0.05, 75.35),
         (0.1, 64.92),
         (0.01, 99.62),
-    ]:  # by eye from Table 1
+    ]:  # by hand from Table 1
         assert known in printed
     assert len(printed) == 13
 

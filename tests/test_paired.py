@@ -54,7 +54,7 @@ def test_effects_by_hand() -> None:
     assert found.value == 50.0
     assert "+50.0\n[" in found.cell()
     assert found.cell().endswith("\n+25.0 to +75.0")
-    # scores by image: 0 is lost to the one and won twice by the other, the rest by eye
+    # scores by image: 0 is lost to the one and won twice by the other, the rest by hand
     assert found.p_value == pytest.approx(sign_flip_p([-1, 1, 2, 2]))
 
 

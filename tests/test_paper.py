@@ -92,7 +92,7 @@ def test_figure_claims_quote_the_latex(tex: str) -> None:
     assert [claim.quote for claim, _ in found if claim.quote not in plain] == []
 
 
-# Copied by eye from the paper, not from the data files.
+# Copied by hand from the paper, not from the data files.
 HAND_EPSILON = [
     ("table1", 0.01, "resnet18", "fgsm", "12.71", False),
     ("table1", 0.05, "resnet18", "pgd", "100.00", False),

@@ -1,4 +1,4 @@
-"""Tables and sentences of the report, against counts on fingers and values copied by eye from the paper."""
+"""Tables and sentences of the report, against counts by hand and values copied by hand from the paper."""
 
 import pandas as pd
 import pytest
@@ -153,7 +153,7 @@ def test_quotes_come_from_the_ledger_with_their_place() -> None:
 def test_published_steps_are_those_of_the_tables() -> None:
     frame = ablation.published_steps().frame
     pgd = frame[frame["number"] == "ROCT, 30 % pruned, PGD ASR"].iloc[0]
-    assert (pgd["without"][:4], pgd["with"][:4]) == ("6.54", "1.25")  # by eye from Table 3
+    assert (pgd["without"][:4], pgd["with"][:4]) == ("6.54", "1.25")  # by hand from Table 3
 
 
 def test_confusion_counts_every_image_once() -> None:

@@ -65,7 +65,7 @@ def trained(*epochs: tuple[str, float], eased: int = 0) -> dict:
 def test_the_schedule_is_told_as_it_was_run() -> None:
     run = trained(("warm-up", 0.01), ("aggressive", 0.0328), ("stabilization", 0.03), ("stabilization", 0.03))
     report = Report("tiny", [data_record("chest_xray"), run], provenance())
-    # the paper's phases by eye from Section IV-B: 8 and 15 of 100 epochs
+    # the paper's phases by hand from Section IV-B: 8 and 15 of 100 epochs
     assert findings.schedule(report) == (
         "- 4 epochs instead of the paper's 100: warmup 1 epoch, ε 0.01 (the paper: 8, ε 0.01 to 0.02); aggressive "
         "1 epoch, ε 0.0328 (the paper: 15, ε 0.02 to 0.04); stabilization 2 epochs, ε 0.03 (the paper: 77, ε at most "

@@ -1,4 +1,4 @@
-"""The worst case of each image over the attacks at one epsilon, against counts on fingers."""
+"""The worst case of each image over the attacks at one epsilon, against counts by hand."""
 
 import pytest
 from report_records import attack_record, data_record, provenance

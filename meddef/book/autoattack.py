@@ -44,7 +44,7 @@ Row = dict[str, Any]
 
 
 def autoattack_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``; says so where nothing was measured."""
+    """File name -> content, for ``book/_generated/``; a note if nothing was measured."""
     path = root / PLACE
     if not path.is_file():
         return {"autoattack_budgets.md": NOTHING, "autoattack.md": NOTHING}

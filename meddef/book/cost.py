@@ -37,7 +37,7 @@ Bench = dict[str, Any]
 
 
 def cost_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``: one tab per machine; says so where nothing was measured."""
+    """File name -> content, for ``book/_generated/``: one tab per machine; a note if nothing was measured."""
     benches = {
         path: json.loads(path.read_text(encoding="utf-8")) for path in sorted((root / PLACE).glob(PATTERN))
     }

@@ -30,7 +30,7 @@ NAMES = {"resnet18": "ResNet18", "full": "MedDef (full)"}
 
 
 def gpu_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``; says so where nothing was measured."""
+    """File name -> content, for ``book/_generated/``; a note if nothing was measured."""
     parts = measured(root / PLACE) if (root / PLACE).is_file() else [NOTHING]
     if (root / ROUNDED).is_file():
         parts.append(rounded(json.loads((root / ROUNDED).read_text(encoding="utf-8")))._repr_html_())

@@ -27,7 +27,7 @@ Condition = tuple[str, float, float]  # attack, ε, share pruned
 
 
 def decisions_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``; says so where nothing was measured."""
+    """File name -> content, for ``book/_generated/``; a note if nothing was measured."""
     records, origin = (_read(root / FOLDER / f"{name}.jsonl") for name in ("measurements", "provenance"))
     parts = [listing(records)]
     if not records:

@@ -29,7 +29,7 @@ class Text(str):
 
 
 def bullets(sentences: list[str]) -> Text:
-    """A Markdown list; says so where there is nothing to say."""
+    """A Markdown list, with a note if it is empty."""
     return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)
 
 

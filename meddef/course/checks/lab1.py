@@ -145,14 +145,13 @@ def attack_success_rate(student: Any) -> str:
         {
             "this is the share of all images that are wrong after the attack. Images that were wrong before it are no "
             "success of the attack.": 0.5,
-            "you divided by all images. Only those that were right before could be flipped: divide by their "
+            "you divided by all images. Only those that were correct before could be flipped: divide by their "
             "number.": 0.3,
-            "you counted every changed answer, also the one that the attack repaired. Count right before *and* wrong "
-            "after.": 0.4,
-            "this is the share of images that are right after the attack, so the model's success.": 5 / 10,
-            "changed answers over those right before counts a repaired image as a success: ask that the answer "
-            "was right "
-            "before and is wrong after.": 4 / 7,
+            "you counted every changed prediction, also the one that the attack repaired. Count correct before "
+            "*and* wrong after.": 0.4,
+            "this is the share of images that are correct after the attack, so the model's success.": 5 / 10,
+            "changed predictions over those correct before counts a repaired image as a success: require correct "
+            "before and wrong after.": 4 / 7,
             "the fall of accuracy over the accuracy before hides that one wrong answer was repaired: count images, not "
             "differences of rates.": 2 / 7,
             "this is in percent. Return a share between 0 and 1.": 300 / 7,
@@ -160,13 +159,13 @@ def attack_success_rate(student: Any) -> str:
     )
     if not close(answer, 3 / 7):
         raise Wrong(
-            f"you return {answer:.4f} where 7 images were right before the attack and 3 of these are wrong after it."
+            f"you return {answer:.4f} where 7 images were correct before the attack and 3 of these are wrong after it."
         )
     nobody = call(student, torch.tensor([1, 1]), torch.tensor([1, 0]), torch.tensor([0, 0]))
     value = number(nobody)
     if value == value:
         raise Wrong(
-            f"when no image was right before the attack you return {value:.2f}. There is nothing to succeed at, "
+            f"when no image was correct before the attack you return {value:.2f}. There is nothing to succeed at, "
             f"and 0 would "
             "look like a perfect defence: return `math.nan`."
         )

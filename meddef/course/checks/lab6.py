@@ -147,7 +147,7 @@ def break_(student: Any) -> str:
         clean = kit.correct(copy.deepcopy(defence), images, labels)
         if left > possible + SLACK:
             raise Wrong(
-                f"the {name} defence is right on {clean} of {BROKEN} images without attack and still on {left} under "
+                f"the {name} defence is correct on {clean} of {BROKEN} clean images and still on {left} under "
                 f"yours; {possible} is possible. "
                 + (
                     "Take the gradient behind `quantise`, for several steps."

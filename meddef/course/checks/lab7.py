@@ -79,43 +79,43 @@ def report(student: Any) -> str:
         raise Wrong('return a dict with "clean", "robust" and "asr".')
     clean, robust, asr = (number(answer[name], f'"{name}"') for name in ("clean", "robust", "asr"))
     if not close(clean, 0.8):
-        raise Wrong(f"clean accuracy is right before / all, 8 of 10; you have {clean:.3f}.")
+        raise Wrong(f"clean accuracy is correct before / all, 8 of 10; you have {clean:.3f}.")
     refuse(
         robust,
         {
-            "robust accuracy counted only images that were right before as well: the repaired one is right "
+            "robust accuracy counted only images that were correct before as well: the repaired one is correct "
             "after, too.": 0.6,
-            "robust accuracy is not 1 − ASR: the denominators differ. It is right after / all.": 0.75,
+            "robust accuracy is not 1 − ASR: the denominators differ. It is correct after / all.": 0.75,
         },
     )
     if not close(robust, 0.7):
-        raise Wrong(f"robust accuracy is right after / all, 7 of 10; you have {robust:.3f}.")
+        raise Wrong(f"robust accuracy is correct after / all, 7 of 10; you have {robust:.3f}.")
     refuse(
         asr,
         {
-            "ASR counts flipped images among those that were right before: divide by 8, not by 10.": 0.2,
+            "ASR counts flipped images among those that were correct before: divide by 8, not by 10.": 0.2,
             "your ASR is the fall of accuracy over clean accuracy; the repaired image hides a success.": 1
             / 8,
-            "your ASR counts changed answers, the repaired one included.": 3 / 8,
+            "your ASR counts changed predictions, the repaired one included.": 3 / 8,
         },
     )
     if not close(asr, 0.25):
-        raise Wrong(f"ASR is right before and wrong after / right before, 2 of 8; you have {asr:.3f}.")
+        raise Wrong(f"ASR is correct before and wrong after / correct before, 2 of 8; you have {asr:.3f}.")
     nothing = call(student, torch.tensor([1, 1]), torch.tensor([1, 1]), torch.tensor([0, 0]))
     if number(nothing["asr"], '"asr"') == 0:
-        raise Wrong("with no image right before, ASR is not 0 but undefined: `math.nan`.")
+        raise Wrong("with no image correct before, ASR is not 0 but undefined: `math.nan`.")
     return "Three numbers with three denominators kept apart."
 
 
 @exercise("lab7.collapsed")
 def collapsed(student: Any) -> str:
     cases = {
-        "every answer is class 1": ([1] * 30, True),
-        "one answer of 200 differs": ([0] * 199 + [1], True),
-        "both classes are answered": ([0, 1] * 20, False),
-        "nine of ten answers are class 1": (([1] * 9 + [0]) * 4, False),
-        "every answer is class 2 of four": ([2] * 50, True),
-        "all four classes are answered": ([0, 1, 2, 3] * 10, False),
+        "every prediction is class 1": ([1] * 30, True),
+        "one prediction of 200 differs": ([0] * 199 + [1], True),
+        "both classes are predicted": ([0, 1] * 20, False),
+        "nine of ten predictions are class 1": (([1] * 9 + [0]) * 4, False),
+        "every prediction is class 2 of four": ([2] * 50, True),
+        "all four classes are predicted": ([0, 1, 2, 3] * 10, False),
     }
     for what, (answers, right) in cases.items():
         answer = truth(call(student, torch.tensor(answers)))
@@ -126,7 +126,7 @@ def collapsed(student: Any) -> str:
                 f"a share of at "
                 "least 99 %, whatever the class."
             )
-    return "The share of the most frequent answer, whatever the class, and without a look at labels."
+    return "The share of the most frequent prediction, whatever the class, without labels."
 
 
 @exercise("lab7.zero_rows")
