@@ -1,4 +1,4 @@
-"""``meddef check-robustness``: is the robustness of a model real? For the paper's models and for your own."""
+"""``meddef check-robustness``: is the robustness of a model real? For the paper's models and your own."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def check_robustness(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check whether saved weights are robust or whether attacks on them fail: PASS, FAIL or N-A with numbers.
+    """Check whether a model is robust or attacks on it merely fail: PASS, FAIL or N-A, with numbers.
 
     On the images that the weights say were kept aside, else on the released test images, as 'meddef evaluate'. Exit
     code 0 when the checks ran, unless --fail-on or --min-robust ask for more. Examples:
@@ -120,20 +120,19 @@ def check_robustness(
 
         items = robustness_report(net, loader, eps=radius, budget=budget, twin=twin, progress=report)
     found = headline(items)
-    deliver(
-        Found(
-            summary=words(found, radius),
-            about=subject.about(splits)
-            | {"eps": radius, "norm": "linf", "budget": budget, "n": found["images"]},
-            headline=found,
-            rows={"items": [item.as_dict() for item in items]},
-            csv=("items",),
-            tables=[_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")],
-            notes=[*subject.told(splits, count), closing(found)],
-        ),
-        paths,
-        as_json=as_json,
-    )
+    about = subject.about(splits) | {"eps": radius, "norm": "linf", "budget": budget, "n": found["images"]}
+    rows = [item.as_dict() for item in items]
+    deliver(about, found, rows, called="items", path=output, as_json=as_json)
+    if not as_json:
+        typer.echo(words(found, radius))
+        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")
+        typer.echo(closing(found))
+    if faults := _faults(items, found, fail_on, min_robust):
+        raise RunFailed(faults)
+
+
+def _faults(items: list[CheckResult], found: dict[str, Any], fail_on: str, min_robust: float | None) -> str:
+    """Why a run fails under ``--fail-on`` or ``--min-robust``, in one line; empty if it passes."""
     named = [item.name for item in items if item.verdict == fail_on]
     faults = [f"{fail_on}: {', '.join(named)}"] if named else []
     robust = found["robust_accuracy"]

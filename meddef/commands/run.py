@@ -75,7 +75,7 @@ def reproduce(
 ) -> None:
     """Turn images into the report: train, prune, attack, record, then run the notebooks and build the book.
 
-    What is already recorded is not computed again, and an interrupted run resumes. Examples:
+    Recorded results are not recomputed, and an interrupted run resumes. Examples:
 
         meddef reproduce                                            # phantoms, minutes, needs no data
 

@@ -1,4 +1,4 @@
-"""``meddef status``: what of a profile is computed, what is missing, what is stale and why."""
+"""``meddef status``: which cells of a profile are computed, missing or stale, and why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def status(
     device: Device = "cpu",
     skip_unreadable: Skip = False,
 ) -> None:
-    """Show what of a profile is done, damaged, missing or stale (computed under other settings), and what runs now.
+    """Show which cells of a profile are done, damaged, missing, stale (computed under other settings) or running.
 
     Example: meddef status --profile cpu
     """

@@ -1,4 +1,4 @@
-"""``meddef train``: one model of a profile, by one process or by several that torchrun starts."""
+"""``meddef train``: train one model of a profile, in one process or in several started by torchrun."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def train(
     device: Device = "cpu",
     skip_unreadable: Skip = False,
 ) -> None:
-    """Train one model with a profile's settings; 'meddef reproduce' then finds it done.
+    """Train one model with a profile's settings; 'meddef reproduce' then reuses it.
 
-    The weights say what they are and which images were kept aside: 'meddef evaluate -w' needs no more.
+    The weights file records the model and the held-out images: 'meddef evaluate -w' needs nothing else.
 
-    Several processes, here two on one machine, train one model together and get the same curve within rounding:
+    Several processes, here two on one machine, train one model together, with the same curve up to rounding:
 
         torchrun --nproc-per-node 2 -m meddef train --profile cpu --variant full --seed 0
 
@@ -177,7 +177,7 @@ def _models(
 
 
 def _copy(weights: Path, output: Path, cell: Cell, settings: Profile, options: RunOptions) -> None:
-    """The weights at another place; those of an earlier version, which say nothing of themselves, with what to say."""
+    """Copy the weights to ``output``; add the header that weights of earlier versions lack."""
     from meddef.evaluation.plan import splits_of
     from meddef.evaluation.weights_header import data_of, describe
     from meddef.training.checkpoint import describe_weights, read_header

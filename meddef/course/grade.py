@@ -1,4 +1,4 @@
-"""``meddef course grade``: every submission in a confined process of its own; marks from checks that run here.
+"""``meddef course grade``: each submission runs in its own confined process; the checks run in the grader.
 
 A submission's process returns answers: values, and results of calls to its functions. The checks, and so the
 marks, stay in this process. What a notebook prints, or makes of ``check``, has no influence.
@@ -34,7 +34,7 @@ START_SECONDS = 180
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may use: seconds in all, of CPU time a cell or call, MB of memory beside the libraries'."""
+    """Limits of one submission: total seconds, CPU seconds per cell or call, MB of memory on top of the libraries'."""
 
     seconds: int = 300
     step_seconds: int = 60
@@ -43,7 +43,7 @@ class Limits:
 
 @dataclass
 class Marked:
-    """One row of the result: exercise -> (points, what the check said); ``status``: what went wrong elsewhere."""
+    """One row of the result: exercise -> (points, message of the check); ``status``: any other error."""
 
     submission: str
     lab: str = ""
@@ -56,7 +56,7 @@ class Marked:
 
 
 class Workshop:
-    """The process that forks a confined child for each submission; it is started again should it ever end."""
+    """The process that forks a confined child for each submission; restarted if it ends."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,7 +89,7 @@ class Workshop:
 
     @contextlib.contextmanager
     def child(self, limits: Limits) -> Iterator[tuple[int, int]]:
-        """Pipes to and from a fresh child with a folder of its own; its whole group is killed at the end."""
+        """Pipes to and from a fresh child with its own folder; its process group is killed at the end."""
         channel = self._start()
         with tempfile.TemporaryDirectory(prefix="meddef-course-") as folder:
             theirs_in, ours_out = os.pipe()
@@ -122,7 +122,7 @@ class Workshop:
 
 
 class Student:
-    """The other side of the pipes: runs cells, gives answers."""
+    """The child at the other end of the pipes, which runs cells and returns values."""
 
     def __init__(self, pipes: tuple[int, int], limits: Limits) -> None:
         self._in, self._out = pipes
@@ -130,7 +130,7 @@ class Student:
         self.gone = ""
 
     def ask(self, kind: str, content: Any) -> Any:
-        """Raises ``wire.Silent`` when nothing (more) comes."""
+        """Raises ``wire.Silent`` if no reply arrives."""
         if self.gone:
             raise wire.Silent(self.gone)
         try:
@@ -141,7 +141,7 @@ class Student:
             raise wire.Silent(self.gone) from None
 
     def answer(self, name: str) -> Any:
-        """What the notebook has under ``name``: a value, or a stand-in that calls the function over there."""
+        """The notebook's ``name``: a value, or a proxy that calls the function in the child."""
         reply = _dict(self.ask("answer", (name, None, None)))
         if "missing" in reply:
             raise Wrong(f"the notebook has no `{name}`, or the cell that defines it stopped before.")
@@ -150,7 +150,7 @@ class Student:
 
 @dataclass(frozen=True)
 class Remote:
-    """A function of the notebook: arguments go there, the result comes back, and so does what became of the models."""
+    """Proxy for a function of the notebook; returns its result and updates the state of models passed in."""
 
     student: Student
     name: str
@@ -181,7 +181,7 @@ def _dict(reply: Any) -> dict[str, Any]:
 
 
 def grade(paths: list[Path], limits: Limits | None = None) -> Iterator[Marked]:
-    """Mark submissions one after the other, whatever they do. Raises InputError where a path is no file."""
+    """Mark submissions one after the other, whatever they do. Raises InputError if a path is not a file."""
     limits = limits or Limits()
     for path in paths:
         if not path.is_file():
@@ -223,7 +223,7 @@ def _last_words(silence: str, limits: Limits) -> str:
 
 
 def _mark(name: str, student: Student) -> tuple[int, str]:
-    """One point and praise, or none and what is wrong; raises ``wire.Silent`` when the process is gone."""
+    """One point and praise, or none and the error; raises ``wire.Silent`` if the process has ended."""
     try:
         return 1, judge(name, student.answer(variable(name)))
     except Wrong as wrong:
@@ -237,7 +237,7 @@ def _mark(name: str, student: Student) -> tuple[int, str]:
 
 
 def read_submission(path: Path) -> tuple[str, list[str]]:
-    """Which lab, and the code cells. Raises InputError for what is no notebook of the course."""
+    """The lab and its code cells. Raises InputError if the file is not a notebook of the course."""
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"larger than {LARGEST_FILE >> 20} MB: clear the outputs")
     try:

@@ -1,4 +1,4 @@
-"""What the labs work on: phantoms, a narrow network trained in seconds, and a model that remembers what it was asked.
+"""Material of the labs: phantoms, a narrow network trained in seconds, and a model that records its inputs.
 
 Everything is in double precision, so that counts come out the same on every machine.
 """
@@ -81,9 +81,9 @@ def attack(
     reach: float = REACH,
     steps: int = TRAIN_STEPS,
 ) -> Tensor:
-    """PGD from a random start, whose ``steps`` add up to ``reach`` times eps.
+    """PGD from a random start; its ``steps`` sum to ``reach`` times eps.
 
-    It does not warn of a short reach nor of images without a gradient: a lab that has either wants to show it.
+    Warns neither of a short reach nor of zero gradients, which the labs produce on purpose.
     """
     with warnings.catch_warnings():
         for kind in (ShortReachWarning, ZeroGradientWarning):
@@ -128,12 +128,12 @@ def predictions(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def correct(model: nn.Module, images: Tensor, labels: Tensor) -> int:
-    """How many images the model classifies right."""
+    """Number of images the model classifies correctly."""
     return int((predictions(model, images) == labels).sum())
 
 
 class Watched(nn.Module):
-    """A model that remembers every batch it was asked about, in ``seen``."""
+    """A model that records every batch it is given, in ``seen``."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ def show(images: Tensor, titles: list[str] | None = None, *, signed: bool = Fals
 
 
 class Margin(nn.Module):
-    """A model whose answer can be read off the image: logits (N, 2) are 0 and 10 (mean of the pixels - 1/2)."""
+    """A model whose prediction can be read off the image: logits (N, 2) are 0 and 10 (mean of the pixels - 1/2)."""
 
     def forward(self, images: Tensor) -> Tensor:
         value = 10 * (images.flatten(1).mean(1) - 0.5)

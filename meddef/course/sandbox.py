@@ -1,4 +1,4 @@
-"""Limits that a process puts on itself before it runs a stranger's notebook.
+"""Limits that a process sets on itself before it runs an untrusted notebook.
 
 Memory, CPU time and file size: ``resource`` limits. Files: on Linux 5.13 and later, Landlock, a rule of the kernel that
 cannot be taken back. Everywhere, a Python audit hook refuses to change files elsewhere, to start or signal processes
@@ -35,8 +35,8 @@ _CHANGES = (
 def limit(memory_mb: int, seconds: int) -> None:
     """Limit memory, CPU time and the size of a file; no core dumps.
 
-    CPU time is what all cores can use in ``seconds`` by the clock, which the grader watches: it is to stop what the
-    grader lost sight of, and not to come first.
+    CPU time is limited to what all cores can use in ``seconds`` of wall time. The grader enforces wall time; this limit
+    only catches processes it lost track of.
     """
     for what, most in (
         (resource.RLIMIT_DATA, memory_mb * MB),
@@ -48,7 +48,7 @@ def limit(memory_mb: int, seconds: int) -> None:
 
 
 def confine(folder: Path) -> bool:
-    """Let this process and its children change files in ``folder`` only, for good; False where the kernel cannot."""
+    """Irrevocably confine writes of this process and its children to ``folder``; False if the kernel cannot."""
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,6 +1,6 @@
-"""One source a lab, ``labs/labN.md`` (MyST notebook text): the student's notebook and the book's page come from it.
+"""One source per lab, ``labs/labN.md`` (MyST notebook text), for the student's notebook and the book's page.
 
-Tags of code cells say where a cell goes:
+Tags of code cells decide where a cell appears:
 
 | tag | student's notebook | book's page |
 | --- | --- | --- |
@@ -9,7 +9,7 @@ Tags of code cells say where a cell goes:
 | ``solution`` | left out | folded text; run, not shown |
 | ``check``, ``yours`` | as it is; raises until the exercises before it are solved | as it is |
 
-``yours`` marks what uses the student's answers. Outputs of the page are stored, so that the book only shows them.
+``yours`` marks cells that use the student's solutions. The page's outputs are stored; the book only shows them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ lab's page of the book.*"""
 
 
 def read(lab: str) -> NotebookNode:
-    """The source of ``lab`` as a notebook without outputs, its cells numbered. Raises InputError where it cannot."""
+    """The source of ``lab`` as a notebook without outputs, its cells numbered. Raises InputError if it cannot be
+    read."""
     if lab not in LABS:
         raise InputError(f"unknown lab '{lab}': use one of {', '.join(LABS)}")
     try:
@@ -49,7 +50,7 @@ def read(lab: str) -> NotebookNode:
 
 
 def student(lab: str) -> NotebookNode:
-    """The notebook that a student gets: stubs, no solutions, no outputs."""
+    """The student's notebook: stubs, no solutions, no outputs."""
     notebook = read(lab)
     notebook.metadata["meddef"] = {"lab": lab}
     notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
@@ -86,7 +87,7 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def _numbered(notebook: NotebookNode) -> NotebookNode:
-    """Cell ids that do not differ from run to run."""
+    """Give cells ids that are the same in every run."""
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
     return notebook
@@ -110,7 +111,7 @@ def write_students(folder: Path, labs: tuple[str, ...] = LABS) -> list[Path]:
 def write_pages(folder: Path, labs: tuple[str, ...] = LABS) -> list[Path]:
     """Run each lab with its solutions and write it with its outputs to ``folder``, as the book shows it.
 
-    Raises ``nbclient.exceptions.CellExecutionError`` where a solution does not pass its check.
+    Raises ``nbclient.exceptions.CellExecutionError`` if a solution fails its check.
     """
     from nbclient import NotebookClient
 

@@ -1,7 +1,7 @@
-"""What crosses between the grader and a student's process: frames, and answers without a single pickled object.
+"""Protocol between the grader and a student's process: frames, and replies free of pickled objects.
 
-The grader sends pickled arguments, which it made itself. What comes back is JSON with tensors as safetensors: foreign
-data is never unpickled.
+The grader sends pickled arguments, which it made itself. Replies are JSON with tensors as safetensors: foreign data is
+never unpickled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LENGTH = struct.Struct("!Q")
 
 
 class Silent(Exception):
-    """No whole frame came: the time is over, the process ended, or what it sent is none."""
+    """No complete frame arrived: time ran out, the process ended, or its data is invalid."""
 
 
 def send(handle: int, payload: bytes) -> None:
@@ -58,7 +58,8 @@ def _read(handle: int, count: int, deadline: float | None) -> bytes:
 
 
 def encode(value: Any) -> bytes:
-    """Numbers, texts, truths, None, lists, tuples, sets, dicts and tensors of these; else the name of the type."""
+    """Encode numbers, strings, booleans, None, tensors and lists, tuples, sets and dicts of these; else the type's
+    name."""
     tensors: dict[str, Tensor] = {}
     header = json.dumps(_plain(value, tensors)).encode()
     blob = save(tensors) if tensors else b""
@@ -84,7 +85,7 @@ def _plain(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def decode(payload: bytes) -> Any:
-    """The value again; lists for tuples and sets, ``Foreign`` for other types. Raises Silent for anything else."""
+    """Decode the value; lists for tuples and sets, ``Foreign`` for other types. Raises Silent for anything else."""
     try:
         (length,) = _LENGTH.unpack_from(payload)
         header = payload[_LENGTH.size : _LENGTH.size + length]

@@ -40,7 +40,7 @@ class TooSlow(BaseException):
 
 
 def main(handle: int) -> None:
-    """Fork a child for each request (folder, limits, two pipes); kill its group and report when told so."""
+    """Fork a child for each request (folder, limits, two pipes); on command, kill its group and report."""
     for lab in LABS:
         exercises(lab)
     with socket.socket(fileno=handle) as channel:
@@ -91,14 +91,14 @@ def _child(
 
 
 class _NoShell:
-    """Magics and shell commands do nothing here."""
+    """Ignore magics and shell commands."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments, **options: None
 
 
 def run_cells(sources: list[str], names: dict[str, Any], step_seconds: int) -> dict[int, str]:
-    """Run code cells one after the other in ``names``; cell number -> what stopped it, but for open exercises."""
+    """Run code cells in order in ``names``; cell number -> error that stopped it, except open exercises."""
     errors = {}
     for number, text in enumerate(sources):
         try:
@@ -113,7 +113,7 @@ def run_cells(sources: list[str], names: dict[str, Any], step_seconds: int) -> d
 
 
 def _answer(names: dict[str, Any], content: tuple[Any, ...], step_seconds: int) -> dict[str, Any]:
-    """The value of a name, or the result of calling it, with the state of the models that went in."""
+    """The value of a name, or the result of calling it, with the state of the models passed in."""
     name, arguments, options = content
     if name not in names:
         return {"missing": True}
@@ -139,7 +139,7 @@ def _answer(names: dict[str, Any], content: tuple[Any, ...], step_seconds: int) 
 
 @contextlib.contextmanager
 def _alarm(seconds: int) -> Iterator[None]:
-    """Raise TooSlow after so many seconds of CPU time, which a busy machine does not shorten."""
+    """Raise TooSlow after so many seconds of CPU time, which does not depend on the machine's load."""
 
     def ring(*_: Any) -> None:
         raise TooSlow(f"no end after {seconds} s")

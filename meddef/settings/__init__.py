@@ -1,4 +1,4 @@
-"""Profiles: how big a run is, as strictly validated data. Unknown keys are refused."""
+"""Profiles: the scale of a run, as strictly validated data. Unknown keys are refused."""
 
 from meddef.settings.base import (
     AttackSettings,

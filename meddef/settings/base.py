@@ -1,4 +1,4 @@
-"""What all settings have in common, and which models and images a part of a profile is about."""
+"""Base of all settings, and the selection of models and images in each part of a profile."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class SomeModels(Settings):
     variants: list[str] | None = None  # only models of these variants; None is every variant
 
     def covers(self, variant: str, seed: int) -> bool:
-        """Whether models of ``variant`` trained with ``seed`` belong to it."""
+        """Whether models of ``variant`` trained with ``seed`` are selected."""
         return (self.seeds is None or seed in self.seeds) and (
             self.variants is None or variant in self.variants
         )
 
 
 class OfModels(SomeModels):
-    """What is done to some of the trained models, with some of the test images."""
+    """A measurement on some of the trained models and some of the test images."""
 
     images: Positive | None = None  # of the test split; None is all of it
 
 
 class AttackSettings(OfModels):
-    """Attacks on trained models; they map a name to its settings (without eps)."""
+    """Attacks on trained models: name -> settings (without eps)."""
 
     eps: list[Epsilon] = [0.01, 0.05, 0.10]
     attacks: dict[str, dict[str, Any]]

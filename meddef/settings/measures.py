@@ -1,4 +1,4 @@
-"""What is measured on trained models: grids of attacks, saliency, probes, defences, transfer, a long training."""
+"""Measurements on trained models: attack grids, saliency, probes, defences, transfer, a long training."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class GridSettings(AttackSettings):
 
 
 class TransferSettings(AttackSettings):
-    """Attacked images of each model shown to all of the same seed, itself among them."""
+    """Adversarial images of each model, evaluated on all models of the same seed, itself included."""
 
     trainings: list[str] | None = None  # only models trained so, as records name it; None is all
 
 
 class UniversalSettings(OfModels):
-    """One perturbation for all images (``meddef.attacks.universal``), fitted on training images."""
+    """One universal perturbation (``meddef.attacks.universal``), fitted on training images."""
 
     trainings: list[str] | None = None
     eps: list[Epsilon] = [0.01, 0.05, 0.10]
@@ -36,7 +36,7 @@ class UniversalSettings(OfModels):
 
 
 class CertifySettings(Settings):
-    """Certificates of a smoothed classifier, and L2 attacks at some radii to hold against them."""
+    """Certificates of a smoothed classifier, and L2 attacks at some radii to compare them with."""
 
     images: Positive = 100
     chosen_from: Positive = 100
@@ -47,7 +47,7 @@ class CertifySettings(Settings):
 
 
 class DefenseChoice(Settings):
-    """A defence of ``meddef.defenses`` and the models that it is put around."""
+    """A defence of ``meddef.defenses`` and the models it wraps."""
 
     defense: str
     settings: dict[str, Any] = {}
@@ -63,7 +63,7 @@ class DefenseSettings(AttackSettings):
 
 
 class SaliencyAttackSettings(Settings):
-    """PGD on the images whose maps are compared before and after it, with the paper's settings."""
+    """PGD with the paper's settings, before and after which the saliency maps are compared."""
 
     eps: Epsilon = 0.05
     step_size: Annotated[float, Field(gt=0)] | None = None  # None: the rule of meddef.attacks.reach.step_size
@@ -71,7 +71,7 @@ class SaliencyAttackSettings(Settings):
 
 
 class SaliencySettings(Settings):
-    """Grad-CAM of each model on some test images, and what is measured about it."""
+    """Grad-CAM of each model on some test images, and its measures."""
 
     images: Positive = 24
     layer: Literal["layer2", "layer3", "layer4"] = "layer3"
@@ -93,14 +93,14 @@ class CurveSettings(Settings):
 
 
 class ImagesProbe(Settings):
-    """Brightness, contrast and noise of the images of a dataset before and after preprocessing; no model is asked."""
+    """Brightness, contrast and noise of a dataset's images before and after preprocessing; needs no model."""
 
     images: Positive = 1000
 
 
 class ModelProbe(SomeModels):
-    """What every probe of a model takes: images, the first of the order of the test split, and the ε of its PGD, whose
-    step is set by the rule of ``meddef.attacks.reach.step_size``."""
+    """Settings common to all probes of a model: the number of test images and the ε of PGD, whose step size follows
+    ``meddef.attacks.reach.step_size``."""
 
     images: Positive = 100
     eps: Annotated[float, Field(gt=0, le=1)] = 0.031373  # 8/255
@@ -108,33 +108,33 @@ class ModelProbe(SomeModels):
 
 
 class ComponentsProbe(ModelProbe):
-    """What becomes of a perturbation in the DefenseModule, of models that have one."""
+    """The perturbation before and after the DefenseModule, for models that have one."""
 
     def covers(self, variant: str, seed: int) -> bool:
         return variant not in WITHOUT_DEFENSE and super().covers(variant, seed)
 
 
 class BandsProbe(ModelProbe):
-    """PGD confined to perturbations that are constant over squares of so many pixels; 1 is any."""
+    """PGD confined to perturbations constant over squares of so many pixels; 1 is unconfined."""
 
     factors: Annotated[list[Positive], Field(min_length=1)] = [1, 4, 16]
 
 
 class VisibilityProbe(ModelProbe):
-    """How visible what each attack does is; those with an ε take ``eps``, and PGD and BIM ``steps``."""
+    """Visibility of each attack's perturbation; those with an ε take ``eps``, and PGD and BIM ``steps``."""
 
     images: Positive = 20
     attacks: dict[str, dict[str, Any]] = {"fgsm": {}, "pgd": {}, "jsma": {}}
 
 
 class ShortcutsProbe(SomeModels):
-    """Answers for phantoms whose marker, border or lesion was changed."""
+    """Predictions for phantoms whose marker, border or lesion was changed."""
 
     images: Positive = 100
 
 
 class ProbesSettings(Settings):
-    """Which probes are run (``meddef.probes``); None leaves one out."""
+    """The probes to run (``meddef.probes``); None skips one."""
 
     images: ImagesProbe | None = None
     components: ComponentsProbe | None = None
@@ -145,5 +145,5 @@ class ProbesSettings(Settings):
     shortcuts: ShortcutsProbe | None = None
 
     def chosen(self) -> dict[str, Any]:
-        """Name -> settings of those that are run."""
+        """Name -> settings of the probes to run."""
         return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}

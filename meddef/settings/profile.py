@@ -1,4 +1,4 @@
-"""Profiles: how big a run is, as strictly validated data. Unknown keys are refused."""
+"""Profiles: the scale of a run, as strictly validated data. Unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from meddef.yaml_reader import as_input_error, read_yaml
 
 
 class DatasetSettings(Settings):
-    """Which images, how they are split and prepared.
+    """The images, their split and preprocessing.
 
-    A dataset of one's own brings its card, which is known from then on. Without a card or channels none are written, so
-    that what was recorded keeps its keys.
+    A user's dataset brings its card, which is registered on loading. An absent card is not written, so that existing
+    records keep their keys.
     """
 
     name: str
@@ -50,7 +50,7 @@ class DatasetSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
-        """The card goes by the name of the dataset."""
+        """The card takes the name of the dataset."""
         if isinstance(given, dict) and isinstance(card := given.get("card"), dict):
             return given | {"card": card | {"name": given.get("name")}}
         return given
@@ -122,7 +122,7 @@ class Profile(Settings):
         return (channels or 3) * area(self.image_size)
 
     def models(self) -> list[tuple[str, TrainingSettings]]:
-        """Every variant with the settings it is trained with, the controls behind, rivals and those with noise last."""
+        """Every variant with its training settings: the paper's, then controls, rivals and training with noise."""
         clean = self.clean_training or self.training.model_copy(update={"adversarial": None})
         cleanly = [(variant, variant in self.clean_variants) for variant in self.variants]
         cleanly += [(variant, variant not in self.clean_variants) for variant in self.controls]
@@ -141,13 +141,13 @@ class Profile(Settings):
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles that come with the package."""
+    """Names of the built-in profiles."""
     folder = resources.files("meddef.profiles")
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def load_profile(name_or_path: str) -> Profile:
-    """A profile that comes with the package, by name, or one from a YAML file, by path.
+    """Load a built-in profile by name or one from a YAML file by path.
 
     Raises:
         InputError: no such profile, not YAML, an unknown key or a value out of range (all are named).
@@ -167,3 +167,18 @@ def load_profile(name_or_path: str) -> Profile:
         )
     with as_input_error(f"profile '{name_or_path}'"):
         return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
+
+
+@contextmanager
+def as_input_error(place: str) -> Iterator[None]:
+    """Turn validation errors into one InputError line that begins with ``place``."""
+    try:
+        yield
+    except ValidationError as error:
+        raise InputError(f"{place}: {faults_of(error)}") from error
+
+
+def faults_of(error: ValidationError) -> str:
+    """Location and message of each error."""
+    told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+    return "; ".join(": ".join(filter(None, each)) for each in told)

@@ -1,4 +1,4 @@
-"""How a model is trained: cleanly, by the paper's recipe or by a rival."""
+"""Training of a model: clean, by the paper's recipe or by a rival method."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TRAININGS = ("clean", "adversarial")  # those of the paper, as records name them
 
 
 class AdversarialSettings(Settings):
-    """How training defends: the paper's recipe (Section IV-B) or a rival, which trains at one epsilon throughout.
+    """Adversarial training: the paper's recipe (Section IV-B) or a rival method, which uses a single epsilon.
 
-    A setting that the method does not use is refused where it is given, and is not written: what was recorded of the
-    paper's recipe before there were rivals keeps its keys.
+    A setting that the method does not use is refused if given and otherwise not written, so that records of the paper's
+    recipe made before the rivals existed keep their keys.
     """
 
     method: Method = PAPERS_METHOD
@@ -47,7 +47,8 @@ class AdversarialSettings(Settings):
 
     @property
     def name(self) -> str:
-        """What records call this training: "adversarial" is the paper's; of a rival what is not the default follows."""
+        """Name of this training in records: "adversarial" is the paper's; a rival's is followed by its non-default
+        settings."""
         if self.method == PAPERS_METHOD:
             return "adversarial"
         fields = type(self).model_fields
@@ -61,7 +62,7 @@ OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
     "fast": ("epsilon", "random_start"),
     "trades": ("epsilon", "beta"),
 }
-"""Those of ``AdversarialSettings`` that not every method uses."""
+"""The fields of ``AdversarialSettings`` that not every method uses."""
 
 
 def _unused(method: Method) -> set[str]:
@@ -85,7 +86,7 @@ class TrainingSettings(Settings):
 
     @property
     def name(self) -> str:
-        """What records call this training: "clean", "adversarial" (the paper's recipe), a rival's name, "noise_25"."""
+        """Name of this training in records: "clean", "adversarial" (the paper's recipe), a rival's, "noise_25"."""
         noise = [name for name in self.augmentation if name in get_args(Noise)]
         base = self.adversarial.name if self.adversarial else "" if noise else "clean"
         return " ".join([base, *noise]).strip()
@@ -93,7 +94,7 @@ class TrainingSettings(Settings):
     @field_validator("augmentation")
     @classmethod
     def _each_once(cls, names: list[Augmentation]) -> list[Augmentation]:
-        """In one order, that in which they are applied, so that equal trainings have equal settings."""
+        """Sort them in the order of application, so that equal trainings have equal settings."""
         if len(set(names)) < len(names):
             raise ValueError(f"names a technique twice: {', '.join(names)}")
         return [name for name in get_args(Augmentation) if name in names]
