@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from meddef.attacks.balls import LinfBall
 from meddef.attacks.capture import Captured, holding
-from meddef.attacks.loop import Run, climb
+from meddef.attacks.loop import ActiveBatch, climb
 from meddef.attacks.losses import Objective
 from meddef.attacks.shadow import Shadow, shadow_of
 from meddef.errors import InputError
@@ -158,7 +158,7 @@ def test_a_taped_step_follows_a_model_in_training() -> None:
             shadow = shadow_of(model, x, fold=True, dtype=None)
             assert shadow is not None
             ball, size = LinfBall(x, torch.full((4, 1, 1, 1), 0.03).double()), torch.full((4, 1, 1, 1), 0.01)
-            run = Run(model, shadow, Objective(labels), ball, size, torch.arange(4), 4)
+            run = ActiveBatch(model, shadow, Objective(labels), ball, size, torch.arange(4), 4)
             assert torch.equal(captured(run, x, 5, **settings), climb(run, x, 5, **settings))
             loss = nn.functional.cross_entropy(model.train()(x), labels)
             optimizer.zero_grad()
