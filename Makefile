@@ -80,4 +80,4 @@ environment.yml: pyproject.toml .ci/environment.py $(READY)
 	$(BIN)/python .ci/environment.py > $@
 
 clean:  ## remove built files; keeps the environment, runs and results
-	rm -rf _build book/notebooks .pytest_cache .mypy_cache .ruff_cache
+	rm -rf _build book/notebooks book/sections .pytest_cache .mypy_cache .ruff_cache

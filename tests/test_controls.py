@@ -285,7 +285,9 @@ def test_the_table_of_splits_names_what_else_differs() -> None:
     records += [{**r, "seed": 1} for r in records if r["kind"] in ("train", "attack")]
     patient = Report("patient", records, provenance())
     caption = split_policies([random, patient], [0.05]).caption
-    assert "The runs also differ in: seeds (random: 1, patient: 2)." in caption
+    assert (
+        "The runs also differ in: seeds (split at random as in the paper: 1, split by patient: 2)." in caption
+    )
 
 
 def ladder(full: int, seeds: int = 3) -> Report:

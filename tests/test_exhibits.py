@@ -50,10 +50,13 @@ def test_every_row_has_a_twin_or_says_what_to_run(rows: dict[str, str]) -> None:
     assert "ROCT: not computed on the paper's own images" in rows["table1"]
     assert "meddef reproduce --profile paper --only epsilon --data-dir DATA" in rows["table1"]
     assert "cards.html#roct" in rows["table1"]
-    assert 'notebooks/real/05_epsilon.html#published-and-measured-values">Real images' in rows["table2"]
+    assert (
+        'notebooks/real/05_epsilon.html#published-and-measured-values">Chest X-Ray, 32 px</a>'
+        in rows["table2"]
+    )
     assert "not made" not in rows["table2"]
     assert "images of patients are not shown" in rows["fig1b"]
-    assert "Real images, profile real</a>: the mean map of each class" in rows["fig17"]
+    assert "Chest X-Ray, 32 px</a>: the mean map of each class" in rows["fig17"]
     assert "mean map" not in rows["fig16"]  # phantoms are pictured
 
 

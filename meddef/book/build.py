@@ -184,29 +184,19 @@ def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:
 
 
 def _toc(root: Path, reports: list[Report]) -> str:
-    """Jupyter Book's table of contents: the hand-written pages, then one part per profile."""
-    parts = [{"caption": "Start here", "chapters": [{"file": page} for page in PAGES]}]
-    wanted = pages(reports)
-    for report in reports:
-        notebooks = _executed(root, report.profile, wanted[report.profile])
-        if not notebooks:
-            raise InputError(f"profile '{report.profile}' has no executed notebooks: run 'meddef book' first")
-        kind = _kind(report)
-        files = [path.relative_to(root / "book").with_suffix("").as_posix() for path in notebooks]
-        parts.append(
-            {"caption": f"{kind} (profile {report.profile})", "chapters": [{"file": f} for f in files]}
-        )
-    parts.append({"caption": CAPTION, "chapters": [{"file": page} for page in (*TRUST_PAGES, "decisions")]})
-    parts.append({"caption": "Course", "chapters": [{"file": page} for page in COURSE]})
-    parts.append({"caption": "Reference", "chapters": [{"file": page} for page in REFERENCE]})
+    """Jupyter Book's table of contents: a chapter per section of the paper between the hand-written pages."""
+    for profile, sections in _sections(root, reports).items():
+        if not sections:
+            raise InputError(f"profile '{profile}' has no executed notebooks: run 'meddef book' first")
+    listed = {
+        "Start here": PAGES, CAPTION: (*TRUST_PAGES, "decisions"), "Course": COURSE, "Reference": REFERENCE
+    }  # fmt: skip
+    first, *others = (
+        {"caption": caption, "chapters": [{"file": page} for page in named]}
+        for caption, named in listed.items()
+    )
+    parts = [first, chapters.toc(root, reports), *others]
     return yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}, sort_keys=False)
-
-
-def _kind(report: Report) -> str:
-    """The title of a part of the book."""
-    if report.is_of_the_paper:
-        return "Real images"
-    return "Real stand-ins" if report.is_real else "Phantoms"
 
 
 def _write_if_new(path: Path, text: str) -> None:

@@ -134,7 +134,7 @@ def exhibits_page(reports: Sequence[Report], executed: Executed) -> dict[str, st
     back = "".join(_page_row(*page) for page in pages)
     return {
         "exhibits.md": _table(("exhibit", "caption", "counterparts"), rows, "From the paper to this book."),
-        "exhibit_pages.md": _table(("page", "images", "exhibits"), back, "From this book to the paper."),
+        "exhibit_pages.md": _table(("page", "exhibits"), back, "From this book to the paper."),
     }
 
 

@@ -174,7 +174,7 @@ def _run(job: Job) -> str | None:
 
 
 def _clean(notebook: NotebookNode, key: str) -> None:
-    """Remove run-dependent metadata (times, paths), store the key, hide overridden defaults."""
+    """Remove run-dependent metadata (times, paths) and overridden defaults, fold the parameters, store the key."""
     notebook.metadata.pop("papermill", None)
     injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells):

@@ -26,7 +26,7 @@ PARTS: dict[str, Parts] = {
     name: [(1, (more, TRAINED)), (-1, (less, TRAINED))] for name, (more, less) in QUESTIONS.items()
 }
 MODELS = tuple(dict.fromkeys(variant for pair in QUESTIONS.values() for variant in pair))
-NONE = "This profile does not train the two controls for the full model's size; `cpu` does."
+NONE = "The two controls for the full model's size were not trained here."
 
 
 def has_all(report: Report, dataset: Dataset) -> bool:

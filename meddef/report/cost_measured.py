@@ -114,7 +114,7 @@ def table(report: Report) -> Table:
         for (section, part), row in found.iterrows()
     ]
     caption = (
-        f"Profile {report.profile}: {duration(found['seconds'].sum())} of one worker. A thousand passes took "
+        f"{report.title}: {duration(found['seconds'].sum())} of one worker. A thousand passes took "
         f"{1000 * cost_of_a_pass(cells):.1f} s overall; a pass of the most expensive part took "
         f"{each.max() / each.min():.1f} times as long as one of the cheapest."
     )

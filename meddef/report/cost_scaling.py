@@ -146,7 +146,7 @@ def time_needed(loads: Sequence[Load], report: Report) -> Table:
         rows.append(_hours(load, "all", load.cells, rate * pixels / load.pixels))
     caption = (
         f"Hours of one worker at {RATE:,.0f} passes per second (scale to your own rate), and at the {rate:.0f} per "
-        f"second of profile {report.profile}, scaled from {size} px by the number of pixels."
+        f"second measured here ({report.title}), scaled by the number of pixels."
     )
     return Table(pd.DataFrame(rows), caption, header=2)
 
@@ -210,7 +210,7 @@ def storage(loads: Sequence[Load], report: Report) -> Table:
             }
         )
     caption = (
-        f"From profile {report.profile}: {head:.0f} bytes per attack plus 3 per image, {epoch:.0f} per epoch, "
+        f"From the records of {report.title}: {head:.0f} bytes per attack plus 3 per image, {epoch:.0f} per epoch, "
         f"{origin:.0f} for the provenance of a cell, {_bytes(weights)} per model; the cell files in the run folder "
         "hold the text a second time. Images take one byte per pixel."
     )

@@ -201,8 +201,8 @@ def comparison(report: Report) -> Text:
         seeds = max((row["seeds"] for row in rows), default=0)
         if told:
             sentences.append(
-                f"{dataset.label}: PGD at ε = {row['eps']:g} succeeds on {in_words(row, 'asr')} of the "
-                f"{row['right']} images that the unpruned full model classified correctly{several}."
+                f"{dataset.label}: of the {right} images that the unpruned full model classified correctly, PGD "
+                f"succeeds on {told}{f' (means of {seeds} seeds)' if seeds > 1 else ''}."
             )
     return bullets(sentences)
 

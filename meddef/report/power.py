@@ -118,7 +118,7 @@ def table(report: Report) -> Table:
         for (attack, eps), (n, found) in spreads(report).items()
     ]
     caption = (
-        f"Power with few trainings (profile {report.profile}, models with {SHUFFLED} training): the standard "
+        f"Power with few trainings ({report.title}, models with {SHUFFLED} training): the standard "
         f"deviation between trainings of one model; the power at a difference of {POINTS:g} points; the difference, "
         "in points, detected with a power of 80 %; and, for no difference, the probability of showing equivalence "
         "within the margin. For one comparison, before correction."

@@ -46,8 +46,8 @@ def speed(report: Report) -> Table | Text:
     )
     fast = next(row for row in rows if row["training"] == "fast")["epoch_s"] / clean["epoch_s"]
     caption = (
-        f"ResNet18 at 64 px as in profile rivals, one thread of {cpu}, medians of alternating runs, CPU seconds. An "
-        "epoch is one pass over the chest X-rays, including validation, which is the same for all methods that attack. "
+        f"ResNet18 at 64 px, trained as the rivals are, one thread of {cpu}, medians of alternating runs, CPU seconds. "
+        "An epoch is one pass over the chest X-rays, including validation, the same for all methods that attack. "
         f"Fast-AT takes {fast:.1f} times as long as clean training; the target was at most {MOST:g}."
     )
     return Table(frame, caption)
