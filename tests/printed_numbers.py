@@ -200,7 +200,8 @@ def _sentences(report: Report, text: str) -> Printed:
     for dataset in report.datasets:
         label, full = re.escape(dataset.label), re.escape(model_label("full", "adversarial"))
         for line in re.findall(
-            rf"{label}: of the .* images that the unpruned full model (?:had right|classified correctly), (.*)\.", text
+            rf"{label}: of the .* images that the unpruned full model (?:had right|classified correctly), (.*)\.",
+            text,
         ):
             for found in re.finditer(rf"{NUMBER} % \S+ \S+ at ε = ([\d.]*\d)", line):
                 where = {"prune_rate": 0.0, "attack": "pgd", "eps": float(found[3])}

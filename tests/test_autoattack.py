@@ -234,7 +234,7 @@ def test_what_decides_on_missed_images_is_added_up() -> None:
 
 def test_the_table_counts_who_was_first() -> None:
     frame = page.comparison(rows("0--11-")).frame.set_index("attacks")
-    assert frame["right after"].to_dict() == {
+    assert frame["correct after"].to_dict() == {
         "AutoAttack, standard": 2, "ensemble with AutoAttack's budget": 2, "ensemble by default": 3,
     }  # fmt: skip
     assert frame["fooled by"].tolist() == [
@@ -242,7 +242,7 @@ def test_the_table_counts_who_was_first() -> None:
         "PGD from the image 2, Square 1",
         "PGD from the image 2",
     ]
-    assert frame["right before"].tolist() == [5, 5, 5]
+    assert frame["correct before"].tolist() == [5, 5, 5]
 
 
 def test_the_page_says_so_where_nothing_was_measured(tmp_path: Path) -> None:

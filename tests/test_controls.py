@@ -140,7 +140,7 @@ def test_absence_is_shown_in_the_order_of_epsilon() -> None:
     ) in text
     assert "(clear) for ResNet18" in text
     assert "(at the floor) under clean training" in text
-    assert "The full model in place of ResNet18 adds DAAM, self-attention and their fusion" in text
+    assert "Replacing ResNet18 by the full model adds DAAM, self-attention and their fusion" in text
     found = controls.effects(report, report.datasets[0], 0.05)
     verdicts = {c: each[controls.DAAM["adversarial"]].verdict for c, each in found.items()}
     assert verdicts == {
