@@ -16,8 +16,8 @@ from meddef.errors import InputError
 
 @dataclass(frozen=True)
 class Section:
-    """``needs`` are kinds of cells ("data", "train", "probe bands"), and for attacks their grids ("epsilon");
-    a profile has the page where its records hold every one of ``shows``. ``once``: the same whatever the images."""
+    """``needs`` are kinds of cells ("data", "train", "probe bands"), and for attacks their grids ("epsilon"); a profile
+    has the page if its records contain all of ``shows``. ``once``: independent of the images."""
 
     name: str
     notebook: str  # without its ending
@@ -45,7 +45,7 @@ _ROWS = (
 
 
 def find_root(root: Path | None = None) -> Path:
-    """The folder of the project: ``root``, else the current one, else the one that holds the package's source.
+    """The project folder: ``root``, else the current one, else that of the package's source.
 
     Raises:
         InputError: none of them has ``_config.yml`` and ``notebooks/``.

@@ -1,4 +1,4 @@
-"""The book by the paper's sections: every page below its chapter, evidence in order, and called what it is."""
+"""The book by the paper's sections: every page below its chapter, evidence in order and titled correctly."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def run(
     more: Sequence[dict[str, Any]] = (),
     **data: Any,
 ) -> Report:
-    """A run under a name that says nothing of what it is; ``data`` changes its record of the images."""
+    """A run under an uninformative name; ``data`` changes its record of the images."""
     records = [{**r, "dataset": called or images} for r in [*small_run(images), *more]]
     records = [{**r, **data} if r["kind"] == "data" else r for r in records]
     return Report(profile, records, provenance())
@@ -58,7 +58,7 @@ TITLES = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Pages of every section that the reports have, but the ablation of one."""
+    """Pages of every section of the reports, except the ablation of one."""
     for report in REPORTS:
         for section in pages(REPORTS)[report.profile]:
             if (report.profile, section) == ("d", "ablation"):
@@ -161,4 +161,4 @@ def test_a_notebook_tells_its_headline_where_it_concludes(section: Any) -> None:
     cells = nbformat.read(ROOT / "notebooks" / f"{section.notebook}.ipynb", 4).cells
     (place,) = (n for n, cell in enumerate(cells) if "headline" in cell.metadata.get("tags", []))
     headings = [cell.source for cell in cells[:place] if cell.source.startswith("## ")]
-    assert headings[-1].startswith("## What to conclude")
+    assert headings[-1].startswith("## Conclusions")

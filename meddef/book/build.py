@@ -184,7 +184,7 @@ def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:
 
 
 def _toc(root: Path, reports: list[Report]) -> str:
-    """Jupyter Book's table of contents: a chapter per section of the paper between the hand-written pages."""
+    """Jupyter Book's table of contents: one chapter per section of the paper, between the hand-written pages."""
     for profile, sections in _sections(root, reports).items():
         if not sections:
             raise InputError(f"profile '{profile}' has no executed notebooks: run 'meddef book' first")

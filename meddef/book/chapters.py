@@ -1,6 +1,6 @@
-"""The book by the paper's sections: a chapter each, with all the evidence for it.
+"""The book by the paper's sections: one chapter each, with all its evidence.
 
-A chapter's page is a line or two per evidence, taken from what its page concludes; the pages themselves stand below it.
+A chapter's page has a line or two per evidence, taken from the conclusions of its page; the pages are listed below it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CAPTION = "The paper, section by section"
 
 
 def executed(root: Path, reports: Sequence[Report]) -> dict[str, list[Report]]:
-    """Every section that has a page, in the order of the sections, with its evidence."""
+    """Every section that has a page, in order, with its evidence."""
     wanted = pages(reports)
     found = {
         section: [
@@ -42,7 +42,7 @@ def _page(root: Path, report: Report, section: str) -> Path:
 
 
 def chapter_pages(root: Path, reports: Sequence[Report]) -> dict[str, str]:
-    """File name -> content, for ``book/sections/``; none for a section that is the same whatever the images."""
+    """File name -> content, for ``book/sections/``; none for a section that does not depend on the images."""
     names = titles(reports)
     return {
         f"{SECTIONS[section].notebook}.md": _chapter(root, section, evidence, names)
@@ -67,7 +67,7 @@ def _chapter(root: Path, section: str, evidence: Sequence[Report], names: Mappin
 
 
 def _opening(notebook: NotebookNode, section: str, title: str) -> str:
-    """Heading and introduction of an evidence's page, without what makes it one evidence's."""
+    """Heading and introduction of a page, without the title of its evidence."""
     first = notebook.cells[0]
     if first.cell_type != "markdown":
         return f"# {section}"
@@ -77,7 +77,7 @@ def _opening(notebook: NotebookNode, section: str, title: str) -> str:
 
 
 def headline(notebook: NotebookNode, labels: Sequence[str]) -> str:
-    """Of what the cells tagged "headline" print: the first sentence on each dataset, or the first of all."""
+    """The first sentence on each dataset printed by cells tagged "headline", otherwise their first sentence."""
     lines = [
         line
         for cell in notebook.cells
@@ -94,7 +94,7 @@ def headline(notebook: NotebookNode, labels: Sequence[str]) -> str:
 
 
 def toc(root: Path, reports: Sequence[Report]) -> dict[str, Any]:
-    """The part of the table of contents: a chapter per section, below it a page per evidence."""
+    """The part of the table of contents: one chapter per section, with one page per evidence."""
     names = titles(reports)
     chapters: list[dict[str, Any]] = []
     for section, evidence in executed(root, reports).items():
@@ -110,7 +110,7 @@ def toc(root: Path, reports: Sequence[Report]) -> dict[str, Any]:
 
 
 def evidence_table(reports: Sequence[Report]) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``: which profile is behind what the pages are called."""
+    """File name -> content, for ``book/_generated/``: the profile behind each evidence."""
     names = titles(reports)
     rows = [
         {"evidence": names[r.profile], "profile": r.profile, "measured on": in_short(r)}

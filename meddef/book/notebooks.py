@@ -192,7 +192,7 @@ def _clean(notebook: NotebookNode, key: str) -> None:
 
 
 def _name(notebook: NotebookNode, job: Job) -> None:
-    """Say in the heading of an executed notebook which evidence it is, and under it where the others are."""
+    """Add the evidence to the heading of an executed notebook, and a link to the chapter below it."""
     first = notebook.cells[0]
     if job.title and first.cell_type == "markdown":
         heading, _, rest = first.source.partition("\n")
@@ -200,7 +200,7 @@ def _name(notebook: NotebookNode, job: Job) -> None:
 
 
 def chapter_link(stem: str) -> str:
-    """The line by which a page points to its chapter."""
+    """The link from a page to its chapter."""
     return f"[All evidence for this section](../../sections/{stem}.md)"
 
 

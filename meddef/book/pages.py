@@ -64,8 +64,8 @@ def _size(report: Report) -> int:
 
 
 def as_read(reports: Iterable[Report]) -> list[Report]:
-    """How the evidence of a section is listed: the paper's own images before other real ones before phantoms; of each
-    the paper's trainings, then the paper's split, then the most pixels first."""
+    """The evidence of a section in order: the paper's images, other real ones, phantoms; within each, the paper's
+    trainings, then the paper's split, then the largest images first."""
 
     def rank(report: Report) -> tuple[bool | int | str, ...]:
         other_split = any(dataset.record["split_policy"] != "paper" for dataset in report.datasets)
@@ -75,7 +75,7 @@ def as_read(reports: Iterable[Report]) -> list[Report]:
 
 
 def titles(reports: Iterable[Report]) -> dict[str, str]:
-    """Profile -> what its pages are called; a second one of the same title has its profile's name behind it."""
+    """Profile -> title of its pages; a repeated title is followed by the profile's name."""
     found: dict[str, str] = {}
     for report in in_order(reports):
         again = report.title in found.values()
@@ -84,7 +84,7 @@ def titles(reports: Iterable[Report]) -> dict[str, str]:
 
 
 def pages(reports: Iterable[Report]) -> dict[str, list[str]]:
-    """Profile -> the sections it has pages for; one that is the same for all is the first profile's alone."""
+    """Profile -> the sections it has pages for; one that does not depend on the images only for the first profile."""
     ordered = in_order(reports)
     return {
         report.profile: [

@@ -1,4 +1,4 @@
-"""The records of one profile, as figures, tables and sentences want them."""
+"""The records of one profile, for figures, tables and sentences."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CONSTANT = ["constant", "constant_balanced", "largest", "absent"]  # of the con
 class Dataset:
     """One dataset of a profile.
 
-    ``twin`` is the paper's dataset that it is or replaces; None where there is none.
+    ``twin`` is the paper's dataset that it is or replaces; None if there is none.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything one profile has left behind."""
+    """All records of one profile."""
 
     profile: str
     records: list[Record]
@@ -109,7 +109,7 @@ class Report:
 
     @classmethod
     def load(cls, profile: str, results_dir: str | Path) -> Report:
-        """Read ``<results_dir>/<profile>/``; ``InputError`` where nothing was exported."""
+        """Read ``<results_dir>/<profile>/``; ``InputError`` if nothing was exported."""
         read = load_records(results_dir, profile), load_provenance(results_dir, profile)
         return cls(profile, *read, Path(results_dir))
 
@@ -150,25 +150,25 @@ class Report:
 
     @property
     def has_rivals(self) -> bool:
-        """Whether a model was trained otherwise than the paper does."""
+        """Whether a model was trained with a rival method."""
         return any(training not in TRAININGS for _, training in self.models())
 
     @property
     def title(self) -> str:
-        """What it is evidence from, for sidebar and headings: "Chest X-Ray, 64 px, split by patient"."""
+        """Title of the evidence, for sidebar and headings: "Chest X-Ray, 64 px, split by patient"."""
         if self.datasets and all(dataset.is_drawn for dataset in self.datasets):
             sizes = dict.fromkeys(dataset.px for dataset in self.datasets)
             return ", ".join(["Phantoms", *sizes])
         return "; ".join(map(self.title_of, self.datasets))
 
     def title_of(self, dataset: Dataset) -> str:
-        """``title`` of one of its datasets: images, pixels, a split that is not the paper's, trainings that are not."""
+        """``title`` of one dataset: images, pixels, and a split or trainings other than the paper's."""
         split = dataset.split if dataset.record["split_policy"] != "paper" else ""
         rivals = ", rival trainings" if self.has_rivals else ""
         return f"{dataset.short_label}, {dataset.px}{split}{rivals}"
 
     def missing(self) -> str:
-        """Names the paper's datasets of which it has nothing, in a sentence; empty when it has both."""
+        """A sentence that names the paper's datasets without records; empty if there are none."""
         have = {dataset.twin for dataset in self.datasets}
         absent = [name for key, name in PAPER_DATASETS.items() if key not in have]
         return f"Nothing was measured here on {' or '.join(absent)}. " if absent else ""
@@ -252,7 +252,7 @@ class Report:
 
 
 def _cell(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    """What tells a record of a grid from others but for its seed; an epsilon that an attack has not is None."""
+    """What identifies a record of a grid, apart from its seed; epsilon is None for attacks without one."""
     eps = None if pd.isna(row["eps"]) else float(row["eps"])
     return (*(row[name] for name in ("dataset", "variant", "training", "prune_rate", "attack")), eps)
 

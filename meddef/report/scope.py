@@ -1,4 +1,4 @@
-"""What each page says first: data, models, how many images attacks saw, where it was computed."""
+"""The opening of each page: data, models, number of attacked images, hardware."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PHANTOM_NOTE = (
 
 
 def scope(report: Report) -> Text:
-    """Data, models, n, where it was computed: the first thing each page says."""
+    """The opening of each page: data, models, n, hardware."""
     data = "; ".join(_images(report, dataset) for dataset in report.datasets)
     seeds = sorted({record["seed"] for record in report.of("train")})
     each = " on each dataset" * (len(report.datasets) > 1)
@@ -38,14 +38,14 @@ def scope(report: Report) -> Text:
 
 
 def measured_on(report: Report) -> str:
-    """For a caption, a line: images, size, seeds, epochs, hardware; that these are stand-ins, where they are."""
+    """One line for a caption: images, size, seeds, epochs, hardware, and a note on stand-ins."""
     images = "; ".join(_images(report, dataset) for dataset in report.datasets)
     stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
     return f"Measured on {images}; {_trained(report)}.{stand_in}"
 
 
 def in_short(report: Report) -> str:
-    """Under a heading that names the images: how many, which datasets where there are several, seeds, hardware."""
+    """Below a heading that names the images: their number (by dataset if several), seeds, hardware."""
     several = len(report.datasets) > 1
     sizes = [f"{d.label}: " * several + _sizes(report, d) for d in report.datasets]
     return f"{'; '.join(sizes)}; {_trained(report)}."
@@ -84,7 +84,7 @@ def attacked_images(report: Report, dataset: Dataset) -> str:
 
 
 def _most(records: Iterable[Record]) -> dict[str, str]:
-    """Attack -> the most images that a training's record of it has, "100 to 200" where trainings differ."""
+    """Attack -> the largest number of attacked images, "100 to 200" where trainings differ."""
     found: dict[str, dict[tuple[object, ...], int]] = {}
     for record in records:
         training = tuple(record[name] for name in ("variant", "training", "seed"))

@@ -90,7 +90,7 @@ def _group(root: Path, own: list[Record], figure: PageFigure) -> list[str]:
 
 
 def _title(root: Path, record: Record) -> str:
-    """Images and ε; of models of published runs, the images as the pages of these call them."""
+    """Images and ε; for models of stored runs, the title of their pages."""
     images = TITLES.get(record["dataset"], record["dataset"])
     run = root / "results" / name_of(record)
     if record["source_of_models"] != LABORATORY and run.is_dir():
