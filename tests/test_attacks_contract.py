@@ -301,8 +301,6 @@ def test_a_list_of_budgets_has_one_meaning(name: str) -> None:
     """A grid, as fgsm takes it; one radius per image is a tensor."""
     model, x = cnn(), images(2)
     labels = labels_of(model, x)
-    with pytest.raises(
-        InputError, match=r"eps is a list, which is a grid and only fgsm takes: .* a tensor \(2,\)"
-    ):
+    with pytest.raises(InputError, match=r"eps is a list, a grid that only fgsm accepts: .* a tensor \(2,\)"):
         attack(name, model, x, labels, eps=[0.01, 0.02])
     assert len(attack(name, model, x, labels, eps=torch.tensor([0.01, 0.02]))) == 2

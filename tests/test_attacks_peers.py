@@ -107,7 +107,7 @@ def test_a_peer_of_another_norm_is_refused_and_held_to_its_own() -> None:
         InputError, match=r"foolbox's L1PGD bounds the l1 norm.*leave eps out, or use another attack"
     ):
         foolbox_attack(model, x, labels, attack="L1PGD", eps=EPS)
-    with pytest.raises(InputError, match="which norm ART's SpatialTransformation bounds is not known"):
+    with pytest.raises(InputError, match="the norm that ART's SpatialTransformation bounds is unknown"):
         art_attack(model, x, labels, attack="SpatialTransformation", eps=EPS)
     for attacked in (
         foolbox_attack(model, x, labels, attack="L2PGD", eps=1.5, norm="l2"),

@@ -83,7 +83,7 @@ def test_sizes_are_the_published_ones() -> None:
     assert split_sizes(chest) == {"train": 4099, "val": 878, "test": 879}
     octdl = DatasetSettings(name="octdl4", split_policy="patient")
     assert sum(split_sizes(octdl).values()) == 1231 + 147 + 155 + 332
-    with pytest.raises(InputError, match="nobody says how many images 'phantom_oct' has"):
+    with pytest.raises(InputError, match="it is unknown how many images 'phantom_oct' has"):
         split_sizes(DatasetSettings(name="phantom_oct"))
 
 

@@ -29,7 +29,7 @@ def bare(notebook: nbformat.NotebookNode) -> str:
 @pytest.mark.parametrize("lab", LABS)
 class TestDerived:
     def test_stored_notebooks_are_derived_from_the_source(self, lab: str) -> None:
-        again = "run 'meddef course build' and look at the difference"
+        again = "run 'meddef course build' and check the difference"
         stored = (COURSE_FOLDER / "student" / f"{lab}.ipynb").read_text(encoding="utf-8")
         assert stored == source.to_text(source.student(lab)), again
         page = nbformat.read(COURSE_FOLDER / f"{lab}.ipynb", 4)

@@ -177,4 +177,4 @@ def test_data_show_counts_them(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert "files turned upright as their orientation tag says: 1" in done.output
-    assert "files deeper than 8 bits without saying how many are used" in done.output
+    assert "files deeper than 8 bits of unknown depth" in done.output

@@ -97,7 +97,7 @@ def test_training_repeats_are_removed_and_named(data: Path, caplog: pytest.LogCa
         "train/NORMAL/IM-9003-0000.jpg",
     ]
     assert splits.report["removed_from_training"] == removed
-    assert "3 training images repeat another image and were left out" in caplog.text
+    assert "3 duplicate training images were removed" in caplog.text
     assert not set(removed) & set(splits.train.names)
     assert "test/NORMAL/IM-9002-0000.png" in splits.test.names
     counts = (

@@ -102,7 +102,7 @@ BATCHES: dict[str, tuple[Loader, str]] = {
     "float": ([(grey(), ORDERED.float())], r"got torch.float32: labels.long\(\)"),
     "a list": ([(grey(), ORDERED.tolist())], "got list: torch.as_tensor"),
     "an array": ([(grey(), ORDERED.numpy())], "got ndarray: torch.as_tensor"),
-    "-1": ([(grey(2), torch.tensor([0, -1]))], "from 0, got -1: leave out images of no class"),
+    "-1": ([(grey(2), torch.tensor([0, -1]))], "from 0, got -1: remove images without class"),
     "K": ([(grey(2), torch.tensor([0, 4]))], "label 4 is out of range: the model has 4 classes"),
     "255": ([(grey(2), torch.tensor([0, 255], dtype=torch.uint8))], "label 255 is out of range"),
     "too few": ([(grey(3), torch.tensor([0, 1]))], r"shape \(3,\), one per image; got \(2,\)"),
@@ -125,8 +125,8 @@ BATCHES: dict[str, tuple[Loader, str]] = {
     "images one by one": ([(grey()[0], 1)], "got int: wrap a dataset in torch.utils.data.DataLoader"),
     "a dataset with tensors": ([(grey()[0], torch.tensor(1))], r"got \(\): wrap a dataset"),
     "text": (["images"], "got a str"),
-    "nothing": ([], "no image"),
-    "an empty batch": ([(grey()[:0], ORDERED[:0])], "no image"),
+    "nothing": ([], "the loader is empty"),
+    "an empty batch": ([(grey()[:0], ORDERED[:0])], "the loader is empty"),
     "no loader": (7, "the loader must give pairs .* got int"),  # type: ignore[dict-item]
 }
 
@@ -188,7 +188,7 @@ def test_a_model_whose_number_of_classes_changes_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.zeros(len(x), 2 + len(x))
 
-    with pytest.raises(InputError, match="answers 3 classes here and 4 before"):
+    with pytest.raises(InputError, match="returns 3 classes here and 4 before"):
         evaluate(Grows(), [(grey(2), ORDERED[:2]), (grey(1), ORDERED[:1])], None)
 
 
@@ -269,7 +269,7 @@ def test_an_own_attack_that_leaves_training_mode_on_is_judged_in_evaluation_mode
 def test_images_of_another_format_than_the_model_are_named(dtype: torch.dtype) -> None:
     x = images(4).to(dtype)
     with pytest.raises(
-        InputError, match=f"images are {dtype}, the model's parameters torch.float32: give images.to"
+        InputError, match=f"images are {dtype}, the model's parameters torch.float32: use images.to"
     ):
         evaluate(cnn(), [(x, torch.zeros(4).long())], None)
 

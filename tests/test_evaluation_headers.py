@@ -87,7 +87,7 @@ def test_weights_of_another_program_say_nothing(
         save_file({"x": torch.zeros(1)}, "foreign.safetensors", metadata=metadata)
         assert read_header(Path("foreign.safetensors")) == {}
     line = refused(capsys, monkeypatch, "evaluate", "-w", "foreign.safetensors", "--variant", "full")
-    assert "foreign.safetensors does not say which images it was trained with: give --dataset" in line
+    assert "foreign.safetensors does not name the images it was trained with: give --dataset" in line
     Path("broken.safetensors").write_bytes(b"no weights")
     assert "not a whole safetensors file" in refused(
         capsys, monkeypatch, "evaluate", "-w", "broken.safetensors"
@@ -103,7 +103,7 @@ def test_a_header_that_cannot_be_is_one_line(
     header = describe(splits, variant="resnet18", seed=0, training={})
     header["data"]["split_policy"] = "magic"
     save_weights(Path("odd.safetensors"), build_model("resnet18", 2), **header)
-    assert "says of its images what cannot be (split_policy" in refused(
+    assert "has an invalid header (split_policy" in refused(
         capsys, monkeypatch, "evaluate", "-w", "odd.safetensors"
     )
 

@@ -97,7 +97,7 @@ def test_the_released_test_images_are_judged_and_named(tmp_path: Path) -> None:
         in told
     )
     assert f"in {data / 'chest_xray'}: {count} from test" in told.replace("\n", "")
-    assert "own.safetensors: does not say what it was trained on" in told
+    assert "own.safetensors: unknown training data" in told
 
 
 def test_a_drawn_split_says_how_many_of_its_images_were_released_for_training(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_weights_are_judged_on_the_images_that_they_say_were_kept_aside(trained:
     assert bare == run("evaluate", "-w", trained, *CLEAN, "-p", "sub.yaml", "--dataset", "phantom_xray")
     assert bare == run("evaluate", "-w", trained, *CLEAN, "--image-size", "32", "--variant", "resnet18")
     assert "images: 6 of the 6 images of split test of phantom_xray (drawn from seed 3), 32 px" in bare
-    assert "with seed 2, these kept aside" in bare
+    assert "with seed 2, these images held out" in bare
 
 
 def test_the_robustness_report_too(trained: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_without_targets_it_is_refused(name: str) -> None:
     if "ART" in name:
         pytest.importorskip("art", reason="the peers extra is not installed")
     attack = TARGETED[name]
-    with pytest.raises(InputError, match=r"the attack is targeted, .* give evaluate targets="):
+    with pytest.raises(InputError, match=r"the attack is targeted and .* give evaluate targets="):
         evaluate(model(), [(IMAGES, LABELS)], attack)
     with pytest.raises(InputError, match="the attack is targeted"):
         robustness_report(model(), [(IMAGES, LABELS)], eps=0.1, attack=attack)

@@ -121,7 +121,7 @@ def test_a_shared_weight_counts_once_and_stays_shared(scope: str) -> None:
 def test_two_parameters_in_one_memory_are_refused() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = nn.Parameter(model[0].weight.data.T)
-    with pytest.raises(InputError, match=r"'0.weight' and '1.weight' are two parameters in one memory"):
+    with pytest.raises(InputError, match=r"'0.weight' and '1.weight' are two parameters that share memory"):
         prune_l1(model, 0.5)
     side_by_side = torch.rand(2, 3, 3)
     for layer, part in zip(model, side_by_side, strict=True):

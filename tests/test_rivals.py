@@ -314,8 +314,8 @@ def test_the_profile_trains_at_equal_compute_and_shares_its_cells_with_cpu() -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--beta", "2"], "--beta is for --method madry, fast or trades"),
-        (["--method", "clean", "--epsilon", "0.1"], "--epsilon is for --method"),
+        (["--beta", "2"], "--beta requires --method madry, fast or trades"),
+        (["--method", "clean", "--epsilon", "0.1"], "--epsilon requires --method"),
         (["--method", "fast", "--beta", "2"], "method fast does not use beta: leave it out"),
         (["--method", "meddef", "--epsilon", "0.1"], "method meddef does not use epsilon: leave it out"),
         (["--method", "free"], "'meddef', 'madry', 'fast' or 'trades'"),
