@@ -192,7 +192,7 @@ def rerun(report: Report, section: str) -> Text:
 
 
 def comparison(report: Report) -> Text:
-    """The unpruned full model under its strongest PGD at each ε, in a sentence a dataset."""
+    """The unpruned full model under its strongest PGD at each ε, one sentence per dataset."""
     sentences = []
     for dataset in report.datasets:
         rows = full_pgd(report, dataset).to_dict("records")
