@@ -45,7 +45,7 @@ def test_a_cache_that_does_not_read_back_is_named(tmp_path: Path, monkeypatch: p
 def test_splits_without_images_are_refused() -> None:
     card, where = CARDS["chest_xray"], np.array(["train", "train", "val", "test"])
     index = SimpleNamespace(labels=[0, 1], splits=["train", "train"])
-    with pytest.raises(InputError, match="leaves val, test without images"):
+    with pytest.raises(InputError, match="leaves val, test empty"):
         _assign(card, index, "released", 0)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="every training image duplicates one of val or test"):
         _splits(card, None, where, [0, 1], {})  # type: ignore[arg-type]

@@ -229,5 +229,5 @@ def _gather(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], count: in
         if found == count:
             break
     if not found:
-        raise InputError("the loader gave no image: nothing to check")
+        raise InputError("the loader is empty: nothing to check")
     return torch.cat(images), torch.cat(labels)
