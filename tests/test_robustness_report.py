@@ -308,7 +308,7 @@ def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> Non
 
 
 def test_no_image_and_bad_images_are_refused() -> None:
-    with pytest.raises(InputError, match="the loader gave no image: nothing to check"):
+    with pytest.raises(InputError, match="the loader is empty: nothing to check"):
         robustness_report(trained(CLASSES), [], eps=EPS)
     with pytest.raises(InputError, match="keep the normalisation inside the model"):
         robustness_report(trained(CLASSES), [(LOADER[0][0] - 1, LOADER[0][1])], eps=EPS)
