@@ -60,7 +60,7 @@ def find_root(root: Path | None = None) -> Path:
 
 
 def own_sections(folder: Path) -> Iterator[Section]:
-    """Those that the notebooks in ``folder`` name in their metadata, by file name; they show all that they need.
+    """Sections named in the metadata of the notebooks in ``folder``, by file name; they show all that they need.
 
     Raises:
         InputError: metadata that do not say what a section needs, or the name of another section.

@@ -114,7 +114,7 @@ class BalancedAccuracy:
 
     @property
     def present(self) -> tuple[Proportion, ...]:
-        """Those of classes that have images."""
+        """The recalls of classes that have images."""
         return tuple(recall for recall in self.recalls if recall.n)
 
     @property

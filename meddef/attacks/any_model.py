@@ -55,7 +55,7 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
 
 
 def _in_format(found: Tensor, half: Tensor, eps: Any, *, euclidean: bool) -> Tensor:
-    """What an attack with ``eps`` (of ``fgsm`` also a list, None: no bound) found, in the format of its images."""
+    """The result of an attack with ``eps`` (for ``fgsm`` also a list; None: no bound), in the format of its images."""
     if isinstance(eps, Sequence):
         grid = [
             _in_format(part, half, one, euclidean=euclidean) for part, one in zip(found, eps, strict=True)

@@ -92,7 +92,7 @@ def fab(
 def _run(
     model: nn.Module, ball: LinfBall, labels: Tensor, target: Tensor, x: Tensor, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """The nearest adversarial images found, and how far they are: (N, 1, 1, 1), infinite where there is none."""
+    """The nearest adversarial images found and their distances, (N, 1, 1, 1), infinite where none was found."""
     best, reach = ball.images.clone(), torch.full_like(ball.eps, torch.inf)
     place, highest, looks = torch.arange(len(x), device=x.device), int(labels.max()), Looks(x.device)
     for step in range(steps):

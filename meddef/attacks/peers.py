@@ -151,7 +151,7 @@ ITERATIVE = ("ProjectedGradientDescent", "BasicIterativeMethod", "MomentumIterat
 def _art_settings(
     kind: type, name: str, norm: str, eps: float | None, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a class of ART is made with: ``settings``, and the bound where it takes one."""
+    """Arguments of an ART class: ``settings``, and the bound if it takes one."""
     known = peer_checks.with_defaults(kind, settings)
     if eps is None:
         return settings

@@ -1,4 +1,4 @@
-"""How far an iterative attack can move, and the one rule for its step size.
+"""Reach of iterative attacks, and the single rule for their step size.
 
 An L-infinity attack of ``steps`` steps moves a pixel by steps x step size at most. From the image it needs eps to get
 to the boundary of the ball; from a random start, up to 2 eps. An attack that cannot reach it is weaker than its nominal
@@ -28,7 +28,7 @@ def needed(eps: float, *, random_start: bool) -> float:
 
 
 def shortfall(eps: float, step_size: float, steps: int, *, random_start: bool) -> str:
-    """What is missing, in words; empty where steps x step_size reaches the edge of the ball.
+    """The shortfall, in words; empty if steps x step_size reaches the edge of the ball.
 
     Raises:
         InputError: fewer steps than one.

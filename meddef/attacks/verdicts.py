@@ -1,4 +1,4 @@
-"""What the notes of recorded steps mean, said in the words of the plain loop."""
+"""Interpretation of the notes of recorded steps, with the messages of the plain loop."""
 
 from __future__ import annotations
 

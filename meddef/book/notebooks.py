@@ -132,7 +132,7 @@ def check_parameters(source: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def _run_all(todo: list[Job], jobs: int) -> None:
-    """Run every job, at most ``jobs`` at once, and name all that failed at the end."""
+    """Run every job, at most ``jobs`` at once, and list all failures at the end."""
     errors = []
     context = multiprocessing.get_context("spawn")  # papermill's event loop does not survive a fork
     with ProcessPoolExecutor(max(1, min(jobs, len(todo))), mp_context=context) as pool:
@@ -205,12 +205,12 @@ def chapter_link(stem: str) -> str:
 
 
 def section_of(stem: str) -> str:
-    """The section of a notebook; its own name where it is none of the report's."""
+    """The section of a notebook; its own name if the report has no such section."""
     return next((section for section, name in SECTIONS.items() if name == stem), stem)
 
 
 def _key_of(output: Path) -> str | None:
-    """The key an executed notebook was made under; None where there is none or it is damaged."""
+    """The key of an executed notebook; None if missing or damaged."""
     try:
         return str(json.loads(output.read_text(encoding="utf-8"))["metadata"]["meddef"]["key"])
     except (OSError, ValueError, KeyError):

@@ -50,7 +50,7 @@ def attack_words(attack: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number in percent. ``model`` as in ``Ordering``; ``attack`` "clean" and ε 0 where there is none."""
+    """A number in percent. ``model`` as in ``Ordering``; without attack, ``attack`` is "clean" and ε 0."""
 
     dataset: str
     model: str

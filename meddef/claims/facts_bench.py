@@ -20,7 +20,7 @@ Given = dict[str, Any]
 
 
 def pruned(report: Report) -> tuple[str, Rows]:
-    """What was measured, for headings, and pruning rate -> row; no row where it was not."""
+    """A description for headings, and pruning rate -> row; without rows if not measured."""
     bench = report.bench("compression")
     rows = {r["prune_rate"]: r for r in bench.of("compression") if "dense_ms" in r} if bench else {}
     titles = {"phantom_xray": "X-ray phantoms", "phantom_oct": "OCT phantoms"}

@@ -101,7 +101,7 @@ def split(published: Published, given: Given) -> Outcome:
 
 
 def duplicates(published: Published, given: Given) -> Outcome:
-    """What ``meddef.printed.counts.duplicates`` says: one number, nothing to hold it against."""
+    """The finding of ``meddef.printed.counts.duplicates``: one number, nothing to compare it with."""
     return Outcome(OPEN, next(counts.duplicates(published)).detail.rstrip("."))
 
 

@@ -89,7 +89,7 @@ def by_measured(claim: Claim, source: Measured) -> Outcome | None:
 
 
 def by_bench(claim: Claim, report: Report) -> Judged | None:
-    """Those parts of the claim that a benchmark judges, once and for no profile; None without them or it."""
+    """The parts of the claim judged by a benchmark, independently of profiles; None without such parts or benchmark."""
     words, rows = facts_bench.pruned(report)
     facts = [c for c in claim.check if isinstance(c, Fact) and _of_bench(c)]
     outcomes = [facts_bench.FACTS[check.fact](rows, check.given) for check in facts]
@@ -130,12 +130,13 @@ def _of_jsma(comparison: Comparison) -> bool:
 
 
 def _subject(comparison: Comparison) -> tuple[Any, ...]:
-    """What a comparison is about, whatever the attack."""
+    """The subject of a comparison, regardless of the attack."""
     return tuple((c.dataset, c.model, c.metric, c.eps, c.rate, c.label) for c in _cells(comparison))
 
 
 def _of_dataset(found: Iterable[Comparison], dataset: str) -> list[Comparison]:
-    """Those about a dataset, each once; with JSMA, which has no ε, those of several ε are one, and a trend is none."""
+    """The comparisons on a dataset, each once; for JSMA, which has no ε, those at several ε are merged and trends
+    dropped."""
     kept: dict[Comparison, Comparison] = {}
     for comparison in found:
         if any(cell.dataset != dataset for cell in _cells(comparison)):
@@ -195,7 +196,8 @@ def printed_findings(published: Published) -> Iterator[Finding]:
 
 
 def decides(name: str) -> Callable[..., Any]:
-    """What judges a claim by the printed numbers: a function of ``facts_printed`` where one does, else ``Printed``."""
+    """The judge of a claim by the printed numbers: a function of ``facts_printed`` if there is one, else
+    ``Printed``."""
     known = {claim.id: claim for claim in claims()}
     for check in known[name].check if name in known else ():
         called = (

@@ -40,7 +40,7 @@ class Measured:
 
     @cached_property
     def _scale(self) -> float:
-        """What a printed ε is multiplied by to be one of pixels."""
+        """Factor that converts a printed ε to pixel units."""
         if self.reading != STANDARDISED:
             return 1.0
         return float(PROTOCOL["datasets"][self.dataset.twin]["std"])
@@ -57,7 +57,7 @@ class Measured:
 
     @property
     def run(self) -> str:
-        """What tells it from other profiles: "64 px, 3 seeds, split by patient"."""
+        """Distinguishes it from other profiles: "64 px, 3 seeds, split by patient"."""
         record, name = self.dataset.record, self.dataset.name
         seeds = {kind: {r["seed"] for r in self.report.of(kind, name)} for kind in ("train", "attack")}
         count = len(seeds["train"] or seeds["attack"])
@@ -284,5 +284,5 @@ def _nothing_to_compare(contrast: Contrast, seeds: Sequence[Seeds]) -> str:
 
 
 def _short(found: Effect) -> str:
-    """What is said of too few trainings."""
+    """The sentence for too few trainings."""
     return "" if found.decides else f" ({found.verdict})"

@@ -46,8 +46,8 @@ class Data(BaseModel):
 
 
 class Check(Data):
-    """What all checks share. ``only``: the one side on which the check can be made, "rivals" being what was measured
-    where other methods were trained too; ``rule``: how many must hold."""
+    """Base of all checks. ``only``: the one side on which the check can be made ("rivals": measurements where other
+    methods were trained too); ``rule``: how many must hold."""
 
     only: Side | Literal["rivals"] | None = None
     rule: Rule = "every"
@@ -179,7 +179,7 @@ class Fact(Check):
 
 
 class Probe(Check):
-    """What a probe measured (``meddef.probes``), one number per image: its mean lies within bounds, or exceeds another
+    """A probe's measurement (``meddef.probes``), one number per image: its mean lies within bounds, or exceeds another
     model's on the same images.
 
     Attributes:

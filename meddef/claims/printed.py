@@ -27,7 +27,7 @@ class Printed:
         return [outcome for outcome in judged if outcome]
 
     def cell(self, cell: Cell) -> Decimal | None:
-        """The value in Tables 1 to 4, in percent; None where there is none."""
+        """The value in Tables 1 to 4, in percent; None if not printed."""
         table = self.published
         if cell.label or cell.training != Cell(cell.dataset, cell.variant, "clean", "", 0, 0).training:
             return None

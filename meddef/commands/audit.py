@@ -87,7 +87,7 @@ def summary(found: Sequence[Finding]) -> str:
 
 
 def table_rows(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
-    """What the terminal shows: (id, verdict, detail); the attainability of an exhibit's cells at one n is one row."""
+    """Rows for the terminal: (id, verdict, detail); the attainability of an exhibit's cells at one n is one row."""
     rows = [(f.id, str(f.verdict), f.detail) for f in found if f.kind != "attainability"]
     cells: dict[tuple[str, int | None], list[Finding]] = {}
     for finding in found:

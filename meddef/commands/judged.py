@@ -137,7 +137,7 @@ class Asked:
         header: dict[str, Any],
         weights: Path,
     ) -> DatasetSettings:
-        """Those of the requested profile, else the weights', else smoke's, else the released split."""
+        """The settings of the requested profile, else the weights', else smoke's, else the released split."""
         from meddef.evaluation.weights_header import settings_in
         from meddef.settings import DatasetSettings
 

@@ -38,7 +38,7 @@ class Wrong(Exception):
     """The answer is not correct yet. The message says what was observed and what to change."""
 
     def _render_traceback_(self) -> list[str]:
-        """What Jupyter shows: the message, without the check's own stack."""
+        """Output in Jupyter: the message, without the check's own stack."""
         return [str(self)]
 
 
@@ -69,7 +69,7 @@ def variable(name: str) -> str:
 
 
 def judge(name: str, answer: Any) -> str:
-    """What to say about a right answer to the exercise ``name``.
+    """The message for a correct answer to the exercise ``name``.
 
     Raises:
         Wrong: with what was seen and what to change.
@@ -92,7 +92,7 @@ def check(name: str, answer: Any) -> None:
 
 
 def call(student: Any, *args: Any, **kwargs: Any) -> Any:
-    """The answer of the student's function; what goes wrong inside is told in words.
+    """The student's function's result; errors inside it become messages.
 
     Raises ``Wrong`` where it is not written yet, raises, or changes a tensor that it was given.
     """

@@ -45,7 +45,7 @@ class Scan:
 
 @dataclass
 class Lesion:
-    """What a disease changes; all curves of shape (size,), zero where healthy."""
+    """The changes made by a disease; all curves of shape (size,), zero where healthy."""
 
     lift: Array  # RPE above Bruch's membrane
     fluid: Array  # dark gap between photoreceptors and RPE

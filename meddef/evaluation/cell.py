@@ -46,7 +46,7 @@ class Cell:
 
     @property
     def section(self) -> str:
-        """What ``SECTIONS`` selects by: see ``part_of``."""
+        """The selector of ``SECTIONS``: see ``part_of``."""
         return part_of(self.kind, self.settings)
 
     @property
@@ -77,7 +77,7 @@ def part_of(kind: str, settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Extent:
-    """What a plan needs to know of a dataset: images per split, and the fingerprint of its pixels."""
+    """A dataset as a plan needs it: images per split and the fingerprint of its pixels."""
 
     train: int
     val: int

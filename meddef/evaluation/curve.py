@@ -22,7 +22,7 @@ from meddef.settings import CurveSettings, TrainingSettings
 
 
 def run_curve(cell: Cell, splits: Splits, run_folder: Path, *, progress: bool) -> list[Record]:
-    """Train to the last epoch, evaluate on test images along the way, and once more with the weights of the best epoch.
+    """Train to the last epoch; evaluate on test images along the way, and finally with the weights of the best epoch.
 
     Each evaluation holds the predictions ("before" and "after" PGD, one character per image) of the weights at that
     epoch.

@@ -31,7 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def run_probe(cell: Cell, train: Cell, splits: Splits, model: nn.Module) -> list[Record]:
-    """One probe of one model: one number per image under each name in "measures", None where there is none."""
+    """One probe of one model: one number or None per image under each name in "measures"."""
     settings, test = cell.settings, splits.test
     probe = PROBES[settings["probe"]]
     rule = probe.rule.model_validate(settings["rule"])

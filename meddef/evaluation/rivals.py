@@ -56,7 +56,7 @@ def check_rivals(profile: Profile) -> None:
 def rival_cells(
     profile: Profile, trains: Sequence[Cell], extent: Extent, shared: Mapping[str, Any]
 ) -> Iterator[Cell]:
-    """Those of one dataset, whose trained models are ``trains``."""
+    """The cells of one dataset, whose trained models are ``trains``."""
     for train in trains:
         if profile.defenses and _covers(profile.defenses, train):
             yield from _defense_cells(profile, train, extent, shared)

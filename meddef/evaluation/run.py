@@ -158,7 +158,7 @@ def _waits_for(task: Task, pending: set[str], waiting: dict[str, list[Task]], *,
 
 
 def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...]:
-    """Newly recorded cells of a running task, which are added to ``told``."""
+    """Newly recorded cells of a running task; they are added to ``told``."""
     if len(task.cells) == 1:
         return ()  # a training may have its record and lack its weights
     fresh = tuple(cell for cell in task.cells if cell.key not in told and store.get(cell.key) is not None)

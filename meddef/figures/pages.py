@@ -30,8 +30,8 @@ def printed(*names: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Source:
-    """What a figure is computed from: the digest of each file, the command that makes it again, and the provenance of
-    what the files hold (nothing for what the paper prints)."""
+    """Provenance of a figure: the digest of each file, the command that recreates it, and the provenance of the files'
+    contents (none for the paper's numbers)."""
 
     files: dict[str, str]
     command: str
@@ -40,8 +40,7 @@ class Source:
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A drawn figure: file name without ending, page ("trust_laboratory"), what it is computed from, and
-    alternative text."""
+    """A drawn figure: file name without ending, page ("trust_laboratory"), provenance and alternative text."""
 
     figure: SvgFigure
     name: str
@@ -50,7 +49,7 @@ class PageFigure:
     alt: str
 
     def content(self) -> dict[str, Any]:
-        """What the JSON holds."""
+        """The content of the JSON file."""
         return {
             "name": self.name,
             "alt": self.alt,

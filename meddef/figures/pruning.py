@@ -60,7 +60,7 @@ def _shades(count: int) -> list[tuple[float, ...]]:
 
 
 def _weights_drawn(shape: Record, rows: list[Record], edges: np.ndarray) -> pd.DataFrame:
-    """What is drawn, in long form: bins of the histogram, cuts, and zeros per layer in percent."""
+    """The drawn data in long form: histogram bins, cuts, and zeros per layer in percent."""
     bins = [
         {"what": "weights", "from": low, "to": high, "value": count}
         for low, high, count in zip(edges, edges[1:], shape["histogram"], strict=False)

@@ -79,7 +79,7 @@ def _figures(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, NotebookNod
 
 
 def alt_text(cell: NotebookNode) -> str:
-    """The alternative text of the cell's picture; empty where it has none."""
+    """The alternative text of the cell's picture; empty if missing."""
     return str(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", ""))
 
 

@@ -1,4 +1,4 @@
-"""What changes if an ambiguity of the paper is read the other way: small models on phantoms, trained for each reading.
+"""Effect of reading an ambiguity of the paper the other way: small models on phantoms, trained for each reading.
 
 ``python -m meddef.laboratory.decisions`` writes ``results/decisions/``. The readings stand in
 ``meddef.report.decisions``; models are changed here, from the outside, with the same starting weights where both

@@ -25,7 +25,7 @@ class Case:
     label: str
 
     def defect(self, column: str) -> str:
-        """The defect of a column; "sound" where it has none."""
+        """The defect of a column; "sound" if none."""
         return dict(self.defects).get(column, SOUND.name)
 
 
@@ -47,7 +47,7 @@ def cases() -> list[Case]:
 
 
 def read(root: Path, kind: str = "tables") -> list[Record]:
-    """The laboratory's stored records of a kind, "tables" or "robustness"; none where it was not run.
+    """The laboratory's stored records of a kind, "tables" or "robustness"; empty if it was not run.
 
     Phantoms come first, then real images, then the models of profiles.
     """

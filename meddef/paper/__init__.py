@@ -1,4 +1,4 @@
-"""What the MedDef paper prints, as data. Nothing here is computed, and nothing here needs torch.
+"""The MedDef paper's printed numbers, as data: nothing is computed.
 
 `PROTOCOL`: datasets, training, attacks, pruning, and where the paper's statements differ, with sections.
 `CLAIMS`: the ledger of every claim and setting with the checks that decide it (`meddef.claims.model` has the fields),

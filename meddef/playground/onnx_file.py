@@ -65,7 +65,7 @@ def load(path: Path) -> Folded:
 
 
 def _kept(model: Folded) -> dict[str, torch.Tensor]:
-    """What makes a model, by name; the rest of its state is the same in all."""
+    """The model-specific tensors, by name; the rest of the state is the same in all models."""
     return {"mean": model.mean, "std": model.std, **dict(model.named_parameters())}
 
 

@@ -1,4 +1,4 @@
-"""What a check returns: one verdict and one sentence with the numbers."""
+"""Result of a check: one verdict and one sentence with the numbers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the chapters say: from records to tables, tests and sentences, each a pure function."""
+"""Content of the chapters: pure functions from records to tables, tests and sentences."""

@@ -1,4 +1,4 @@
-"""What each component adds: two models on the same images, compared image by image."""
+"""Effect of each component: two models on the same images, compared image by image."""
 
 from __future__ import annotations
 

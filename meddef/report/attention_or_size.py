@@ -54,7 +54,7 @@ def table(report: Report, eps: float) -> Table:
 
 
 def verdict(report: Report, eps: float) -> Text:
-    """What size and what self-attention explain, in sentences; or why they cannot be separated."""
+    """The effects of size and of self-attention, in sentences; or why they cannot be separated."""
     sentences = []
     for dataset in report.datasets:
         found = effects(report, dataset, eps, PARTS)

@@ -146,7 +146,7 @@ def condition_words(condition: Condition) -> str:
 
 
 def verdict(report: Report, eps: float) -> Text:
-    """What architecture and what adversarial training contribute, in sentences; or why they cannot be separated."""
+    """The effects of architecture and of adversarial training, in sentences; or why they cannot be separated."""
     sentences = []
     for dataset in report.datasets:
         found = effects(report, dataset, eps)

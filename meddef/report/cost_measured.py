@@ -1,4 +1,4 @@
-"""What the cells of a run took, beside the work that the plan's estimate counts for them."""
+"""Time taken by the cells of a run, beside the work estimated in the plan."""
 
 from __future__ import annotations
 

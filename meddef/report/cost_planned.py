@@ -1,4 +1,4 @@
-"""What a profile takes where its images are not at hand: cells, passes, storage.
+"""Cost of a profile whose images are not available: cells, passes, storage.
 
 The cells are those of ``make_plan``; the number of images comes from the data's card instead of its files.
 """
@@ -45,7 +45,7 @@ def split_sizes(dataset: DatasetSettings) -> Mapping[str, int]:
 
 
 def planned(profile: Profile) -> pd.DataFrame:
-    """One row per cell, as ``make_plan`` would have it with ``split_sizes`` images.
+    """One row per cell, as planned by ``make_plan`` for ``split_sizes`` images.
 
     Columns: dataset, variant, training, seed, section (as ``Cell.section``), task (cells of one model that have the
     same value run on one worker in turn), n (images attacked), passes. Cells of kind "data" are left out.

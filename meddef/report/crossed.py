@@ -64,7 +64,7 @@ def error(groups: Groups, *, once_more: bool = False, beside: float = 0.0, made_
 
 
 def _disagreement(group: np.ndarray) -> float:
-    """The residual mean square of a group: what neither the training nor the image explains."""
+    """The residual mean square of a group, explained by neither training nor image."""
     k, n = group.shape
     left = group - group.mean(axis=1, keepdims=True) - group.mean(axis=0) + group.mean()
     return float((left**2).sum()) / ((k - 1) * (n - 1)) if k > 1 and n > 1 else 0.0

@@ -85,7 +85,7 @@ def listing(records: list[Record]) -> str:
 
 
 def told(by_dataset: dict[str, dict[Condition, Effect]]) -> str:
-    """What the other reading changes, and by how much at most; not measured without records."""
+    """The effect of the other reading and its largest size; "not measured" without records."""
     if not by_dataset:
         return "Not measured."
     sentences = []

@@ -1,4 +1,4 @@
-"""What a notebook cell shows: text and tables that read well in a terminal, in a notebook and in the book."""
+"""Output of notebook cells: text and tables that read well in a terminal, a notebook and the book."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def budget(eps: float) -> str:
 
 
 def seeds_note(seeds: Iterable[int]) -> str:
-    """What a caption says where cells are means over seeds; empty with one. ``seeds`` are how many each cell has."""
+    """The caption's note on means over seeds; empty with one. ``seeds`` are the numbers of seeds of the cells."""
     counts = sorted(set(seeds))
     if not counts or counts[-1] == 1:
         return ""

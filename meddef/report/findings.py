@@ -39,7 +39,7 @@ def data(report: Report) -> Text:
 
 
 def ablation(report: Report, eps: float) -> Text:
-    """What the paired differences show, step by step, and the largest one."""
+    """The paired differences, step by step, and the largest one."""
     sentences = []
     for dataset in report.datasets:
         found = comparisons(report, dataset, eps)
@@ -77,8 +77,8 @@ def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
     ]
 
 
-def _feature_map(size: tuple[int, int]) -> str:
-    """What the components have to work on: the backbone halves the image five times."""
+def _feature_map(size: int) -> str:
+    """The input of the components: the backbone halves the image five times."""
     printed = PROTOCOL["preprocessing"]["image_size"]
     here, there = (" × ".join(str(math.ceil(s / 2**5)) for s in sides(each)) for each in (size, printed))
     if here == there:
@@ -208,6 +208,6 @@ def comparison(report: Report) -> Text:
 
 
 def quotes(*ids: str) -> Text:
-    """What the paper says, in its words, from the ledger of claims: one bullet per claim, with its place."""
+    """Quotes from the paper, taken from the ledger of claims: one bullet per claim, with its place."""
     known = {claim["id"]: claim for claim in CLAIMS}
     return Text("\n".join(f"- “{known[name]['quote']}” ({place(known[name]['section'])})" for name in ids))

@@ -1,4 +1,4 @@
-"""What is left of each model in the worst case over the attacks at one ε, at the budgets that headlines name.
+"""Worst case over attacks for each model at one ε, at the headline budgets.
 
 A headline names a budget at which something is left, 8/255, and beside it that of the paper's evaluation.
 """

@@ -1,4 +1,4 @@
-"""What models, trainings and attacks are called, and in which order they stand."""
+"""Labels and order of models, trainings and attacks."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def _of(report: Report, probe: str, dataset: Dataset | None = None) -> list[Reco
 
 
 def _values(record: Record) -> Values:
-    """Name -> one number per image, NaN where there is none."""
+    """Name -> one number per image, NaN where undefined."""
     return {name: np.array(values, dtype=float) for name, values in record["measures"].items()}
 
 

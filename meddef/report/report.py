@@ -114,7 +114,7 @@ class Report:
         return cls(profile, *read, Path(results_dir))
 
     def bench(self, name: str) -> Report | None:
-        """``bench/<name>.json`` beside this report's records, one record per row; None where there is none."""
+        """``bench/<name>.json`` beside this report's records, one record per row; None if missing."""
         path = self.folder / "bench" / f"{name}.json" if self.folder else None
         if path is None or not path.is_file():
             return None
@@ -182,7 +182,7 @@ class Report:
         return [record for record in self.of("attack", dataset) if record["grid"] == grid]
 
     def grid(self, grid: str, dataset: str | None = None) -> list[Record]:
-        """What one grid measured, each quantity from its strongest record in any grid (``meddef.report.strongest``).
+        """The results of one grid, each quantity from its strongest record in any grid (``meddef.report.strongest``).
 
         Those of the ensemble are widened to the worst case over it and the other attacks. What other grids measured
         may belong to it too (``shown``). Along the pruning rate all points are of the pruning grid: the effect of
@@ -193,7 +193,8 @@ class Report:
         return [self._strongest[q] for q in shown(self.of("attack", dataset), grid)]
 
     def alike(self, *grids: str, dataset: str) -> list[Record]:
-        """What ``grids`` measured, as ``grid`` but all models on the same images with the same settings, to compare."""
+        """The results of ``grids``, as ``grid`` but with all models on the same images with the same settings, to
+        compare."""
         wanted = {q for grid in grids for q in shown(self.of("attack", dataset), grid)}
         return [record for record in self._alike if quantity(record) in wanted]
 
@@ -212,7 +213,7 @@ class Report:
         return [record for own, record in found if own == place and record["attack"] != "clean"]
 
     def attacks(self, grid: str, dataset: str | None = None) -> pd.DataFrame:
-        """What ``grid`` gives, summarised over seeds, in percent; empty when the grid was not run.
+        """The rows of ``grid``, summarised over seeds, in percent; empty if the grid was not run.
 
         Columns: dataset, twin, variant, training, prune_rate, attack, eps (NaN where the attack has none), n and right
         (of them correct before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each

@@ -20,7 +20,7 @@ COLLAPSED = 20.0  # points of FGSM's accuracy that PGD takes away: such a model 
 
 
 def _rows(report: Report, part: str) -> tuple[list[Record], str]:
-    """Rows of one part, and on what they were measured; none where nothing is stored."""
+    """Rows of one part and their hardware; none if nothing is stored."""
     bench = report.bench("rivals")
     if bench is None:
         return [], ""
@@ -82,7 +82,7 @@ def properties(report: Report) -> Table | Text:
 
 
 def findings(rows: Sequence[Record]) -> str:
-    """What the small runs say of each source's property, in two sentences computed from them."""
+    """Two sentences on each source's property, computed from the small runs."""
     sentences = []
     large = max((row["eps"] for row in rows if row["training"].startswith("fast")), default=None)
     if large is not None:

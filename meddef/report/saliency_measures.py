@@ -1,4 +1,4 @@
-"""What was measured about saliency maps, as estimates with their intervals."""
+"""Measures of saliency maps, as estimates with intervals."""
 
 from __future__ import annotations
 

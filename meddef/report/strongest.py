@@ -24,7 +24,7 @@ Quantity = tuple[Any, ...]
 
 
 def model_of(record: Record) -> tuple[Any, ...]:
-    """What tells the attacked model from others; without pruning its scope is nothing."""
+    """What identifies the attacked model; without pruning, its scope is empty."""
     return (*(record[name] for name in _MODEL), record["prune_scope"] if record["prune_rate"] else "")
 
 

@@ -99,7 +99,7 @@ def compression(report: Report, eps: float) -> Table:
 
 
 def _own_grid(report: Report) -> str:
-    """That unpruned models stand here as the pruning grid attacked them, and by how many steps."""
+    """A note that unpruned models are shown as attacked in the pruning grid, with the number of steps."""
     steps = {record["settings"].get("steps") for record in report.grid("pruning")} - {None}
     told = f" (PGD and BIM of {_several(steps)} steps)" if steps else ""
     return f" All rates, including 0 where it was run, come from the pruning grid{told}."

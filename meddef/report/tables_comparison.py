@@ -40,7 +40,7 @@ def comparison(report: Report) -> Table:
 
 
 def _quantity(metric: str) -> str:
-    """What kind of quantity a printed metric is."""
+    """The kind of quantity of a printed metric."""
     kinds = {
         "ASR": "attack success rate of PGD",
         "pruning": "share pruned without loss; a correlation",

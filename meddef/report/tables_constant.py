@@ -49,7 +49,7 @@ def _range(values: pd.Series) -> str:
 
 
 def balanced_note(cells: pd.DataFrame) -> str:
-    """What a caption says of both; classes that no image of an attack shows are named."""
+    """The caption's note on both; names the classes without attacked images."""
     missing: dict[str, dict[str, str]] = {}
     for row in cells[cells["absent"] != ""].to_dict("records"):
         missing.setdefault(row["absent"], {})[row["attack"]] = row["n"]

@@ -223,7 +223,7 @@ def training(report: Report) -> Table:
 
 
 def short_reach(report: Report) -> str:
-    """A sentence where the training's PGD cannot get to the edge of its own ball; empty where it can."""
+    """A sentence if the training's PGD cannot reach the edge of its own ball; else empty."""
     for record in report.of("train"):
         last, rule = record["history"][-1], record["settings"]["adversarial"]
         reach = rule["steps"] * last["step_size"] if rule else 0

@@ -105,7 +105,7 @@ def _constant(row: pd.Series) -> str:
 
 
 def _else(runs: list[Run]) -> str:
-    """What the runs differ in besides, in a sentence."""
+    """Other differences between the runs, in a sentence."""
     told = {
         dataset.split.removeprefix(", "): {
             "seeds": str(len({record["seed"] for record in report.of("train", dataset.name)})),

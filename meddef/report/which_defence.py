@@ -64,7 +64,7 @@ def choices(report: Report, dataset: Dataset) -> list[Choice]:
 
 
 def _order(each: Choice) -> tuple[int, str]:
-    """Clean training first, the paper's recipe behind it, then the rivals."""
+    """Clean training first, then the paper's recipe, then the rivals."""
     known = (*TRAININGS, *METHOD_NAMES)
     method = each.model[1].partition(" ")[0]
     return known.index(method) if method in known else len(known), each.model[1]
@@ -195,7 +195,7 @@ def _clearly_less(each: Choice, best: Choice, eps: float) -> bool:
 
 
 def _recipe(report: Report, dataset: Dataset, chosen: Choice, eps: float) -> str:
-    """What the chosen training keeps beyond the paper's recipe."""
+    """The advantage of the chosen training over the paper's recipe."""
     difference = against_recipe(report, dataset, eps).get(chosen.model)
     if difference is None:
         return ""

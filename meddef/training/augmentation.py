@@ -55,7 +55,7 @@ TECHNIQUES: dict[Augmentation, Callable[[Tensor, torch.Generator], Tensor]] = {
 
 def augment(images: Tensor, names: Collection[Augmentation], generator: torch.Generator) -> Tensor:
     """``images`` (N, C, H, W), float in [0, 1] on any device, after the techniques ``names``, in the order of
-    ``TECHNIQUES``; the images themselves where there is none. Shape, dtype and range stay; the input is not changed."""
+    ``TECHNIQUES``; the images themselves if there are none. Shape, dtype and range stay; the input is not changed."""
     for name, change in TECHNIQUES.items():
         if name in names:
             images = change(images, generator)

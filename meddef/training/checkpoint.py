@@ -176,7 +176,7 @@ def _with_shared(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tens
 
 
 def _seen_through(part: Tensor, whole: Tensor, written: Tensor) -> Tensor | None:
-    """What ``part`` is if ``whole``, whose memory it shares, is ``written``; None where it does not lie within it."""
+    """The value of ``part`` if ``whole``, whose memory it shares, is ``written``; None if it does not lie within it."""
     shared = part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
     if not shared or part.dtype != whole.dtype or not whole.is_contiguous() or written.shape != whole.shape:
         return None

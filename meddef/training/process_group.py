@@ -18,7 +18,7 @@ class Team:
 
     @classmethod
     def current(cls) -> Team:
-        """The default process group; one process where there is none."""
+        """The default process group; a single process without one."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()

@@ -18,7 +18,7 @@ OTHER = {
 
 
 def name_of(record: Record) -> str:
-    """What the name of its file ends with: the dataset, or the profile whose models the record is about."""
+    """Suffix of its file name: the dataset, or the profile whose models were tested."""
     models = record.get("source_of_models", LABORATORY)
     return str(record["dataset"] if models == LABORATORY else models.removeprefix("profile "))
 
