@@ -129,7 +129,7 @@ def test_a_table_of_accuracy_shows_both(report: Report) -> None:
     assert constant["model"] == "constant answer\nPNEUMONIA"
     assert constant["PGD"] == "75.0\nbalanced 50.0"
     assert constant["JSMA"] == "100.0\nbalanced 100.0\nn = 6"
-    assert "No image shows NORMAL (JSMA, n = 6): balanced is over the other classes" in table.caption
+    assert "No image shows NORMAL (JSMA, n = 6): balanced accuracy is over the other classes" in table.caption
     assert "balanced" not in str(tables.compression(report, 0.05))
 
 
