@@ -14,6 +14,7 @@ MARGIN_CLEAN, MARGIN_ATTACKED = (
     2.0,
     5.0,
 )  # points of accuracy: equivalence margins; see ``margin``
+BINS = 15  # of confidence, in a reliability diagram and the calibration error
 FLOOR = 5.0  # percent: models with no more accuracy have nothing left to compare
 
 
@@ -151,13 +152,25 @@ def mean_over_seeds(rates: Sequence[Proportion | BalancedAccuracy], name: str) -
     return {name: fmean(values), f"{name}_low": low, f"{name}_high": high, f"{name}_spread": spread}
 
 
-def calibration_error(confidences: Sequence[float], right: Sequence[float], bins: int = 15) -> float:
-    """Expected calibration error in [0, 1] (Guo et al. 2017): over ``bins`` equally wide bins of confidence, (a, b]
-    each, the mean of |accuracy - mean confidence|, each bin weighted with its images. NaN without images.
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Of the images whose confidence lies in (low, high]: how many, their mean confidence, the share that is right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    right: float
+
+
+def reliability(
+    confidences: Sequence[float], right: Sequence[float], bins: int = BINS
+) -> list[ReliabilityBin]:
+    """A reliability diagram as a table (Guo et al. 2017): those of ``bins`` equally wide bins that hold images.
 
     ``confidences``: in [0, 1], one per image; ``right``: 1 or 0.
     """
-    gaps = [0.0] * bins  # sums of correct minus confidence
+    sums = [[0.0] * 3 for _ in range(bins)]
     for confidence, hit in zip(confidences, right, strict=True):
         held = sums[confidence_bin(confidence, bins)]
         held[0], held[1], held[2] = held[0] + 1, held[1] + confidence, held[2] + hit

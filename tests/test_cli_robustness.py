@@ -76,5 +76,6 @@ def test_a_run_may_be_asked_to_fail() -> None:
     assert "N-A: transfer_does_not_win" in str(result.exception) or "N-A: " in str(result.exception)
     result = CliRunner().invoke(app, given("--fail-under", "1", "-o", "kept.md"))
     assert isinstance(result.exception, RunFailed)
+    assert Path("kept.md").read_text().splitlines()[0] == f"**{result.stdout.splitlines()[0]}**"
     assert ", 1 required" in str(result.exception)
     assert CliRunner().invoke(app, given("--min-robust", "0", "--fail-on", "never")).exit_code in (0, 1)

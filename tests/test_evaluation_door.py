@@ -148,7 +148,7 @@ def test_what_is_no_batch_is_refused_in_one_line(name: str, attack: Any) -> None
 MODELS: dict[str, tuple[nn.Module, str]] = {
     "one logit": (
         Returns(lambda z: z[:, :1]),
-        r"got torch.float32 of shape \(8, 1\); turn one logit z into two: torch.stack",
+        r"got torch.float32 of shape \(8, 1\); turn one logit z into two: meddef.models.Binary",
     ),
     "one logit, flat": (Returns(lambda z: z[:, 0]), r"of shape \(8,\); turn one logit"),
     "a tuple": (Returns(lambda z: (z, z)), "got tuple: wrap it in a module"),

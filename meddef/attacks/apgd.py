@@ -43,7 +43,8 @@ def apgd(
         labels: (N,), the true classes.
         eps: L-infinity radius in pixel units, one number or a tensor (N,).
         steps: gradient evaluations per run, at most; successful examples are dropped from the batch.
-        loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4).
+        loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4), or a function (logits, labels) -> (N,) that is
+            pushed up from the labels and down at the targets.
         targets: 0 moves away from the label; m > 0 aims at each of the m most likely other classes in turn, at most
             K - 1 (APGD-T).
         restarts: runs from different random starts, for images that resist.

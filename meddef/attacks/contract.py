@@ -142,9 +142,7 @@ def check_logits_shape(logits: object, count: int, highest: int) -> Tensor:
         )
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2 or not logits.is_floating_point():
         single = logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1)
-        remedy = (
-            "; turn one logit z into two: torch.stack([torch.zeros_like(z), z], 1), z of shape (N,)" * single
-        )
+        remedy = "; turn one logit z into two: meddef.models.Binary(model), or --activation sigmoid" * single
         raise InputError(
             f"the model must return floating-point logits ({count}, K) with K >= 2, "
             f"got {logits.dtype} of shape {tuple(logits.shape)}{remedy}"

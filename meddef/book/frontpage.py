@@ -103,7 +103,7 @@ def _other_sizes(shown: Dataset, others: Sequence[Report]) -> str:
             if found and not (effect := found[controls.DAAM["adversarial"]]).decides:
                 each = "one training" if effect.trainings == 1 else f"{effect.trainings} trainings"
                 told.append(
-                    f" At {size} px, {each} each, the difference between the full model and ResNet18 at ε = "
+                    f" At {dataset.px}, {each} each, the difference between the full model and ResNet18 at ε = "
                     f"{budget(EPS)} is "
                     f"{effect.words()}: no verdict."
                 )

@@ -35,7 +35,9 @@ Policy = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the split, and of phantoms.")]
-Size = Annotated[int, typer.Option(help="Side of the preprocessed images, in pixels.")]
+Size = Annotated[
+    str, typer.Option(help="Side of the preprocessed images in pixels, or height x width: 192x256.")
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with chest_xray/, roct/, octdl/, medmnist/. [default: MEDDEF_DATA_DIR]"),

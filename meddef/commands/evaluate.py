@@ -1,4 +1,4 @@
-"""``meddef evaluate`` (one attack on saved weights) and ``meddef attacks`` (the list of attacks)."""
+"""``meddef evaluate``: one attack on saved weights, at one ε or along several."""
 
 from __future__ import annotations
 
@@ -59,7 +59,12 @@ def evaluate(
     model: OwnModel = None,
     activation: Activation = "softmax",
     attack: Annotated[
-        str, typer.Option("--attack", help="clean, or one of those listed by 'meddef attacks'.")
+        str,
+        typer.Option(
+            "--attack",
+            help="clean, one of those that 'meddef attacks' lists, or your own, module:function, called as (model, "
+            "images, labels, eps=..., ...), which returns the attacked images.",
+        ),
     ] = "pgd",
     eps: Annotated[
         str | None,
@@ -104,8 +109,9 @@ def evaluate(
 ) -> None:
     """Attack saved weights; print accuracy, attack success, and what a clinician reads, before and after the attack.
 
-    Weights written by 'meddef train' name their model and held-out images, on which they are evaluated. Others are
-    evaluated on the released test images, preprocessed as on the dataset's card. Examples:
+    Rates have 95 % Wilson intervals, AUROC, F1 and calibration bootstrap ones, by patient where patients have several
+    images. Weights that 'meddef train' wrote say which model they are of and which images were kept aside: they are
+    judged on those. Others are judged on the released test images, prepared as the dataset's card says. Examples:
 
         meddef evaluate -w full.safetensors --attack pgd --eps 8/255 -o result.html --fail-under 0.5
 

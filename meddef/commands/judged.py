@@ -38,7 +38,7 @@ OwnModel = Annotated[
     typer.Option(
         "--model",
         help="Instead of --variant a model of your own, module:factory. The factory is called without arguments "
-        "and returns a torch.nn.Module from images (N, 3, H, W) in [0, 1] to one logit per class.",
+        "and returns a torch.nn.Module from images (N, C, H, W) in [0, 1] to one logit per class.",
     ),
 ]
 Split = Annotated[str, typer.Option("--split", help="Images to evaluate: train, val or test.")]
@@ -114,7 +114,7 @@ class Asked:
         models = [_model(self.variant or known, self.model) for _ in files]
         dataset = own.card.name if own else self.dataset or data_of(headers[0]).get("dataset")
         if dataset is None:
-            raise InputError(f"{files[0]} does not name the images it was trained with: give --dataset")
+            raise InputError(f"{files[0]} {_unsaid(headers[0])}")
         card = find_card(dataset)
         chosen = self._settings(dataset, own, profile, headers[0], files[0])
         if size is None:
@@ -137,7 +137,8 @@ class Asked:
         header: dict[str, Any],
         weights: Path,
     ) -> DatasetSettings:
-        """The settings of the requested profile, else the weights', else smoke's, else the released split."""
+        """The settings of the requested profile, else the weights', else smoke's, else the released split; of one's own
+        images those of the weights, else as they lie, in colour."""
         from meddef.evaluation.weights_header import settings_in
         from meddef.settings import DatasetSettings
 
@@ -236,7 +237,7 @@ def _unsaid(header: dict[str, Any]) -> str:
     data = header.get("data")
     name = data.get("dataset") if isinstance(data, dict) else None
     if name is None:
-        return "does not say which images it was trained with: give --dataset, --data or --csv"
+        return "does not name the images it was trained with: give --dataset, --data or --csv"
     return f"was trained with images '{name}', which the package does not have: give --data, --csv or the --profile"
 
 

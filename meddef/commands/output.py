@@ -1,4 +1,4 @@
-"""The result of a command as JSON on the standard output or as a file: metadata, headline and rows."""
+"""What a command found: printed as tables or JSON, and written as JSON, CSV, HTML, Markdown or a picture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Also write a .json file (headline, rows and metadata) or a .csv file (one line per row).",
+        help="Write the result as well: .json (headline, rows, and what they are of), .csv (one line a row), .html or "
+        ".md (headline and tables), .png, .pdf or .svg (a picture). May be given several times.",
     ),
 ]
 AsJson = Annotated[
@@ -45,10 +46,44 @@ AsJson = Annotated[
 ]
 
 
-def check_output(path: Path | None) -> None:
-    """Refuse a name without a known format, before anything is computed."""
-    if path is not None and (path.suffix.lower() not in (".json", ".csv") or path.is_dir()):
-        raise InputError(f"--output '{path}' is not the name of a .json or .csv file")
+@dataclass(frozen=True)
+class Found:
+    """The result of a command.
+
+    Attributes:
+        summary: the headline as a sentence.
+        about: what it is of: model, weights, data, attack, ...
+        headline: its numbers.
+        rows: plain rows by name; those of the names in ``csv`` make the lines of a CSV.
+        tables: what is printed, and shown in HTML and Markdown.
+        more: tables for HTML and Markdown alone.
+        notes: lines below the tables.
+        picture: draws it; None: there is none.
+    """
+
+    summary: str
+    about: Mapping[str, Any]
+    headline: Mapping[str, Any]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+    csv: tuple[str, ...]
+    tables: Sequence[Table]
+    more: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    picture: Callable[[], Figure] | None = field(default=None, repr=False)
+
+
+def check_output(paths: Sequence[Path] | None, *, pictures: bool = True) -> list[Path]:
+    """The files to write; refuses a name without a known format, before anything is computed."""
+    formats = TEXTS + PICTURES * pictures
+    for path in paths or ():
+        if path.suffix.lower() not in formats or path.is_dir():
+            *some, last = formats
+            raise InputError(f"--output '{path}' is not the name of a {', '.join(some)} or {last} file")
+    return list(paths or ())
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES
 
 
 def versions() -> dict[str, str]:
@@ -82,9 +117,32 @@ def deliver(found: Found, paths: Sequence[Path], *, as_json: bool) -> None:
         typer.echo(f"written: {path}", err=as_json)
 
 
-def _csv(whole: dict[str, Any], called: str) -> str:
+def show(table: Table) -> None:
+    """A table on the terminal."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table as Rich
+    from rich.text import Text
+
+    made = Rich(title=table.caption, box=SIMPLE, title_justify="left")
+    for place, name in enumerate(table.frame.columns):
+        words = place < table.header or name in table.left
+        made.add_column(name, justify="left" if words else "right", no_wrap=place == 0)
+    for cells in table.frame.itertuples(index=False):
+        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in map(str, cells)))
+    Console().print(made)
+
+
+def _draw(found: Found, path: Path) -> None:
+    assert found.picture is not None, "a command that draws none refuses pictures before it begins"
+    with replacing(path) as temporary:
+        found.picture().savefig(temporary, format=path.suffix[1:].lower(), dpi=200)
+
+
+def _csv(found: Found, whole: Mapping[str, Any]) -> str:
     """One line per row, with what it is of and the plain numbers of the headline beside it; deeper values as JSON."""
-    beside = {key: value for key, value in whole.items() if key not in ("versions", "headline", called)}
+    rows = [row for name in found.csv for row in whole[name]]
+    beside = {key: whole[key] for key in found.about}
     beside |= {f"{name}_version": number for name, number in whole["versions"].items()}
     beside |= {key: value for key, value in whole["headline"].items() if not isinstance(value, dict | list)}
     columns = dict.fromkeys(key for row in rows for key in row)

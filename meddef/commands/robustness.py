@@ -56,7 +56,11 @@ def check_robustness(
     min_robust: Annotated[
         float | None,
         typer.Option(
-            "--min-robust", min=0, max=1, help="Exit with 1 if worst-case robust accuracy is below this."
+            "--min-robust",
+            "--fail-under",
+            min=0,
+            max=1,
+            help="Exit with 1 if worst-case robust accuracy is below this.",
         ),
     ] = None,
     split: Split = "test",
@@ -120,34 +124,32 @@ def check_robustness(
 
         items = robustness_report(net, loader, eps=radius, budget=budget, twin=twin, progress=report)
     found = headline(items)
-    about = subject.about(splits) | {"eps": radius, "norm": "linf", "budget": budget, "n": found["images"]}
-    rows = [item.as_dict() for item in items]
-    deliver(about, found, rows, called="items", path=output, as_json=as_json)
-    if not as_json:
-        typer.echo(words(found, radius))
-        _print_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")
-        typer.echo(closing(found))
-    if faults := _faults(items, found, fail_on, min_robust):
-        raise RunFailed(faults)
-
-
-def _faults(items: list[CheckResult], found: dict[str, Any], fail_on: str, min_robust: float | None) -> str:
-    """Why a run fails under ``--fail-on`` or ``--min-robust``, in one line; empty if it passes."""
+    deliver(
+        Found(
+            summary=words(found, radius),
+            about=subject.about(splits)
+            | {"eps": radius, "norm": "linf", "budget": budget, "n": found["images"]},
+            headline=found,
+            rows={"items": [item.as_dict() for item in items]},
+            csv=("items",),
+            tables=[_table(items, f"{subject.name} on {splits.dataset}, ε = {radius:.4g}")],
+            notes=[*subject.told(splits, count), closing(found)],
+        ),
+        paths,
+        as_json=as_json,
+    )
     named = [item.name for item in items if item.verdict == fail_on]
     faults = [f"{fail_on}: {', '.join(named)}"] if named else []
-    robust = found["robust_accuracy"]
-    if min_robust is not None and (robust is None or robust < min_robust):
-        measured = "not measured" if robust is None else f"is {robust:.3f}"
-        faults.append(f"robust accuracy {measured}, {min_robust:g} required")
-    return "; ".join(faults)
+    if faults := [*faults, *filter(None, [too_low(found["robust_accuracy"], min_robust)])]:
+        raise RunFailed("; ".join(faults))
 
 
 def _table(items: list[CheckResult], title: str) -> Table:
     import pandas as pd
 
-    table = Table("verdict", "item", title=title, box=SIMPLE)
-    for item in items:
-        also = f"\nOther explanations: {item.also}." if item.verdict == "FAIL" else ""
-        words = Text(item.verdict, style=COLOURS[item.verdict], no_wrap=True)
-        table.add_row(words, Text.assemble((item.name, "bold"), f"\n{item.detail}{also}"))
-    Console().print(table)
+    from meddef.report.display import Table
+
+    also = [f"\nIf not the model: {item.also}." if item.verdict == "FAIL" else "" for item in items]
+    cells = [f"{item.name}\n{item.detail}{more}" for item, more in zip(items, also, strict=True)]
+    frame = pd.DataFrame({"verdict": [item.verdict for item in items], "item": cells})
+    return Table(frame, title, left=("item",))

@@ -154,8 +154,9 @@ def _models(
     control: bool,
 ) -> dict[str, Any]:
     """The fields of a profile whose only model is ``variant``, trained as requested."""
-    from meddef.commands.evaluate import parse_eps
-    from meddef.settings import TRAININGS, AdversarialSettings, as_input_error
+    from meddef.commands.attacks import parse_eps
+    from meddef.settings import TRAININGS, AdversarialSettings
+    from meddef.yaml_reader import as_input_error
 
     given = {"epsilon": None if epsilon is None else parse_eps(epsilon, "--epsilon"), "beta": beta}
     given = {name: value for name, value in given.items() if value is not None}

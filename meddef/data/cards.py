@@ -20,8 +20,8 @@ class Card(BaseModel):
     """``published_counts`` is split -> class -> images in the release; ``mean`` and ``std`` are those the
     paper prints, of pixels in [0, 1]. ``folders`` are the names the data may have under the data folder.
     ``patient_id`` is a regular expression on the file name without its ending; its matched group is the
-    patient. ``stands_for`` names the dataset that this one replaces where it is unavailable. ``window`` are the
-    stored values that become black and white in files deeper than 8 bits, such as [0, 4095]."""
+    patient (of a "csv", a column is). ``stands_for`` names the dataset that this one replaces where that cannot be
+    had. ``window`` are the stored values that become black and white in files deeper than 8 bits, such as [0, 4095]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Decode an image file of any colour and depth to 8-bit grey, or report why it cannot be used."""
+"""Decode one image file to 8-bit grey or RGB, of any colour and depth, or report why it cannot be used."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def read_image(
 ) -> np.ndarray:
     """The first frame of an image file as uint8 (H, W), upright as its orientation tag says.
 
-    Colours become luma; transparent parts are laid over black; CMYK goes through RGB; a white 0 is inverted.
-    Values deeper than 8 bits are scaled from ``window`` if given, else from the bit depth in the file, else from
-    percentiles (``meddef.data.depth``). ``said`` gets a line for each deviation from plain 8-bit grey. Raises
+    Colours become luma, or with ``colour`` stay: (H, W, 3), of what has any. Transparent parts are laid over black;
+    CMYK goes through RGB; a white 0 is inverted. What is deeper than 8 bits is scaled from ``window`` if given, else
+    from the bits that the file says are used, else from its own percentiles (``meddef.data.depth``). DICOM is read by
+    ``meddef.data.dicom``. ``said`` gets a line for each of these that is not plain 8-bit grey. Raises
     ``UnreadableImage``.
     """
     if not path.is_file():

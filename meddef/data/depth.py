@@ -49,8 +49,8 @@ class Facts(NamedTuple):
             else:
                 low, high = PERCENTILES
                 said.append(
-                    f"deeper than 8 bits of unknown depth: each stretched from percentile {low} to {high} (a window "
-                    "in the card gives all of them one scale)"
+                    f"deeper than 8 bits of unknown depth: each stretched from percentile {low} to {high} "
+                    "(--window, or a window in the card, gives all of them one scale)"
                 )
         return [*said, "inverted, because 0 is white"] if self.negative else said
 

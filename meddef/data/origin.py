@@ -14,7 +14,8 @@ from meddef.image_size import Size
 class Origin:
     """The arguments of ``load_splits``, and ``place``, the folder or file that it read ("" for phantoms).
 
-    ``sizes`` are images per split, for phantoms only; ``preprocessing`` has every step that was applied.
+    ``sizes`` are images per split, for phantoms only; ``preprocessing`` has every step that was applied; ``channels``
+    None is grey as three equal channels.
     """
 
     image_size: Size

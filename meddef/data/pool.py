@@ -77,7 +77,8 @@ def prepare(
     skip_unreadable: bool,
     progress: bool,
 ) -> Index:
-    """Write the preprocessed images to ``path`` as .npy, uint8 (N, size, size), and return their index.
+    """Write the prepared images to ``path`` as .npy, uint8 (N, H, W), with ``colour`` (N, H, W, 3), and return what is
+    known about them.
 
     Raises ``InputError`` that counts the unusable files and names the first few, unless ``skip_unreadable``;
     also when nothing is left.

@@ -95,6 +95,9 @@ def load_splits(
     With ``drop_duplicates``, training images that duplicate another image of training, val or test (exactly or nearly)
     are removed from training, listed in the report and logged; val and test are unchanged.
 
+    ``image_size`` is a side or (height, width). ``channels`` 3 keeps colours; 1 gives the model one channel of grey;
+    None is grey, as three equal channels. A split that is not ``needed`` may be empty: released data without one.
+
     A split that is contiguous in the cache stays a memory map; others are copied into memory.
 
     Raises ``InputError`` for an unknown name, policy or size, for data that is missing or laid out otherwise,
@@ -200,7 +203,7 @@ def _assign(card: Card, index: Index, policy: str, seed: int, needed: Collection
     else:
         groups = patient_groups(_patients(index), index.exact + (index.near or []))
         where = patient_split(labels, groups, seed)
-    if empty := [split for split in SPLITS if not np.any(where == split)]:
+    if empty := [split for split in SPLITS if split in needed and not np.any(where == split)]:
         raise InputError(f"{card.name}: split policy {policy} leaves {', '.join(empty)} empty; add images")
     return where
 
@@ -229,11 +232,11 @@ def _splits(
     kept = np.ones(len(where), dtype=bool)
     kept[removed] = False
     rows = {split: np.flatnonzero((where == split) & kept) for split in SPLITS}
-    if not len(rows["train"]):
+    if not len(rows["train"]) and "train" in needed:
         raise InputError(f"{card.name}: every training image duplicates one of val or test; add images")
-    sets = {split: _image_set(pool, rows[split]) for split in SPLITS}
-    mean, std = _mean_and_std(pool, rows["train"])
-    fingerprint = _fingerprint(card, pool.index, rows)
+    sets = {split: _image_set(pool, rows[split], channels or 3) for split in SPLITS}
+    mean, std = _mean_and_std(pool, rows["train"] if len(rows["train"]) else np.arange(len(where)))
+    fingerprint = _fingerprint(card, pool.index, rows, channels)
     return Splits(
         card.name, card.classes, sets["train"], sets["val"], sets["test"], mean, std, fingerprint, report
     )

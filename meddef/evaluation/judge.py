@@ -19,7 +19,10 @@ Targets = int | Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Judged:
-    """Of a batch, int64 (N,) on its device: labels, predictions before and after, targets if any."""
+    """Of a batch, int64 (N,) on its device: labels, predictions before and after, targets if any.
+
+    ``scores_before`` and ``scores_after`` are the softmax of the logits, float32 (N, K).
+    """
 
     labels: Tensor
     before: Tensor

@@ -23,7 +23,8 @@ def checked_batches(
 
     Args:
         model: anything but an ``nn.Module`` is refused.
-        loader: such as a ``torch.utils.data.DataLoader``; empty batches are skipped.
+        loader: such as a ``torch.utils.data.DataLoader``; empty batches are skipped. A ``Dataset`` of pairs
+            (image, label) is read in its order, in batches of 32, and brought to the model's device.
 
     Raises:
         InputError: one line with the actual and the expected form of a batch.

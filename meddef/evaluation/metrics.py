@@ -34,6 +34,7 @@ class Evaluation:
         l0: largest number of changed features (pixels times channels) of any image.
         num_classes: K, the number of logits.
         targets: int64 (n,), the target classes of a targeted attack; None for others.
+        scores_before, scores_after: softmax probabilities, float32 (n, K); None where only answers were kept.
     """
 
     labels: np.ndarray
@@ -108,7 +109,8 @@ def evaluate(
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K), K >= 2; run in evaluation mode and restored afterwards,
             module by module. It may write into its input: it gets a copy.
-        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device.
+        loader: batches of (images float (N, C, H, W), labels of any integer type (N,)), on the model's device;
+            or a ``torch.utils.data.Dataset`` of pairs (image, label).
         attack: ``(model, images, labels) -> images`` of the same shape, dtype and device in [0, 1], such as those of
             ``meddef.attacks`` with their settings bound by ``functools.partial``; None evaluates clean images.
         targets: for a targeted attack, which gets them in place of the labels: one class, or a function of the clean
@@ -142,12 +144,14 @@ def evaluate(
             judged.append(part)
     if not judged:
         raise InputError("the loader is empty: nothing to evaluate")
-    true, before, after = (_joined([getattr(part, name) for part in judged]) for name in ARRAYS)
+    true, before, after, *scores = (
+        _joined([getattr(part, name) for part in judged]) for name in (*ARRAYS, *SCORES)
+    )
     aims = [part.targets for part in judged if part.targets is not None]
     reached = _joined(aims) if aims else None
     if reached is not None and (reached == true).all():
         raise InputError("every target is the true class of its image: no attack is possible")
-    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached)
+    return Evaluation(true, before, after, linf, l0, judged[0].num_classes, reached, *scores)
 
 
 def _joined(parts: list[Tensor]) -> np.ndarray:

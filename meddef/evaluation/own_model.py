@@ -42,15 +42,8 @@ def build_own_model(place: str) -> nn.Module:
 
 
 def check_classes(model: nn.Module, splits: Splits, device: str) -> None:
-    """Refuse a model in evaluation mode that cannot process a single test image or lacks one logit per class."""
-    image, _ = splits.test.batch(np.arange(1))
-    try:
-        with torch.no_grad():
-            answer = model(image.to(device))
-    except Exception as error:
-        reason = f"{in_a_line(error)}{where(error)}"
-        raise InputError(f"the model cannot take images of shape {tuple(image.shape)}: {reason}") from error
-    classes = check_logits(answer, torch.zeros(1, dtype=torch.long)).shape[1]
+    """Refuse a model in evaluation mode that cannot process a single image or lacks one logit per class."""
+    classes = check_logits(_answer(model, splits, device), torch.zeros(1, dtype=torch.long)).shape[1]
     if classes != len(splits.classes):
         raise InputError(
             f"the model has {classes} classes, the data {len(splits.classes)}: {', '.join(splits.classes)}"

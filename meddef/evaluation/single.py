@@ -99,43 +99,6 @@ def check_weights(path: Path) -> None:
         raise InputError(f"no weights at {path}: train the model first, or give another file")
 
 
-def evaluate_weights(
-    weights: Path,
-    model: str | nn.Module,
-    splits: Splits,
-    attack: partial[Tensor] | None,
-    *,
-    rate: float,
-    images: int,
-    batch_size: int,
-    device: str,
-    part: str = "test",
-    other_data: bool = False,
-    targets: Targets | None = None,
-) -> Evaluation:
-    """Load, prune and attack a model on the first ``images`` of a seeded order of one split.
-
-    Args:
-        weights: a safetensors file with the names of the model's state.
-        model: a variant of the paper, or an own model from images (N, 3, H, W) in [0, 1] to logits (N, K).
-        splits: the data; K is its number of classes.
-        attack: from ``bind_attack``.
-        rate: share of the weights to prune first, in [0, 1).
-        images, batch_size: how many images, and how many at once.
-        device: such as "cpu".
-        part: "train", "val" or "test".
-        other_data: allow images other than those named in the weights' header.
-        targets: for a targeted attack, see ``evaluate``.
-
-    Raises:
-        InputError: unknown variant, wrong weights, another number of classes, other images than the weights'.
-    """
-    net, layout = load_model(weights, model, splits, device=device, rate=rate, other_data=other_data)
-    return evaluate(
-        net, batches(splits.part(part), images, batch_size, device, layout), attack, targets=targets
-    )
-
-
 def load_model(
     weights: Path,
     model: str | nn.Module,

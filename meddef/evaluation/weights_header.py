@@ -28,6 +28,7 @@ WORDS = {
     "split_seed": "seed of the split",
     "preprocessing": "preprocessing",
     "sizes": "images per split",
+    "channels": "channels",
 }
 OTHER = "or judge on other images on purpose with --other-data"
 

@@ -43,7 +43,7 @@ class Block:
     reads: list[str] = field(default_factory=list)
 
 
-def module_graph(image_size: int, num_classes: int) -> dict[str, Block]:
+def module_graph(image_size: Size, num_classes: int) -> dict[str, Block]:
     """The full model's blocks in the order of computation; connections come from the autograd graph."""
     model = build_model("full", num_classes).eval()
     modules = dict(model.network.named_modules())

@@ -126,7 +126,8 @@ def build_model(
         A module from images (N, channels, H, W) in [0, 1], H and W >= 32, to logits (N, K).
 
     Raises:
-        InputError: unknown variant, K < 2, std not positive, dropout out of range, weights unavailable.
+        InputError: unknown variant, K < 2, other channels, std not positive, dropout out of range, weights not to be
+            had.
     """
     if variant not in KNOWN_VARIANTS:
         raise InputError(f"unknown model variant '{variant}': use one of {', '.join(KNOWN_VARIANTS)}")

@@ -36,7 +36,7 @@ def _moved(model: nn.Module, images: Tensor, changed: Tensor, before: Tensor) ->
 
 
 def without_border(images: Tensor) -> Tensor:
-    """Images (N, C, H, H) with the outer tenth set to its mean, per image and channel."""
-    border = torch.from_numpy(border_mask(images.shape[-1])).to(images.device)
+    """Images (N, C, H, W) with the outer tenth set to its mean, per image and channel."""
+    border = torch.from_numpy(border_mask(images.shape[2:])).to(images.device)
     mean = (images * border).sum((2, 3), keepdim=True) / border.sum()
     return torch.where(border, mean, images)

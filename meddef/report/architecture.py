@@ -85,7 +85,7 @@ def conclusion() -> Text:
     return Text(f"{met} of {len(table)} published parameter counts are matched to the two printed decimals.")
 
 
-def shapes(image_size: int, num_classes: int) -> Table:
+def shapes(image_size: Size, num_classes: int) -> Table:
     """Input and output of each block of the full model, for one image."""
     model = build_model("full", num_classes).eval()
     seen: dict[str, tuple[str, str]] = {}

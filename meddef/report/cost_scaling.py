@@ -206,7 +206,7 @@ def storage(loads: Sequence[Load], report: Report) -> Table:
                 "records and provenance": _bytes(text),
                 "weights": _bytes(models * weights),
                 "checkpoint of a running training": _bytes(IN_TRAINING * weights),
-                "prepared images": _bytes(load.images * load.image_size**2),
+                "prepared images": _bytes(load.images * load.pixels),
             }
         )
     caption = (

@@ -77,15 +77,15 @@ def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
     ]
 
 
-def _feature_map(size: int) -> str:
+def _feature_map(size: tuple[int, int]) -> str:
     """The input of the components: the backbone halves the image five times."""
     printed = PROTOCOL["preprocessing"]["image_size"]
     here, there = (" × ".join(str(math.ceil(s / 2**5)) for s in sides(each)) for each in (size, printed))
     if here == there:
         return f"The components work on {here} positions, as in the paper."
     return (
-        f"At {size} px the components work on {here} × {here} positions, at the paper's {printed} px on "
-        f"{there} × {there}: effects not seen here may appear there."
+        f"At {px(size)} the components work on {here} positions, at the paper's {printed} px on "
+        f"{there}: effects not seen here may appear there."
     )
 
 

@@ -118,7 +118,7 @@ def visibility(report: Report) -> Table:
             rows.append(
                 {
                     "dataset": dataset.label, "model": model, "attack": attack_name(attack), "n": _count(records),
-                    "SSIM": f"{ssim:.3f}", "PSNR (dB)": f"{psnr(l2, 3 * side**2):.1f}", "L2": f"{l2:.2f}",
+                    "SSIM": f"{ssim:.3f}", "PSNR (dB)": f"{psnr(l2, dataset.features):.1f}", "L2": f"{l2:.2f}",
                     "pixels changed (%)": f"{100 * l0:.1f}",
                 }
             )  # fmt: skip

@@ -132,12 +132,13 @@ def _classes(targets: torch.Tensor | int, images: torch.Tensor, logits: torch.Te
     return known
 
 
-def random_maps(count: int, size: int, *, layer: str, seed: int) -> np.ndarray:
-    """Noise with the resolution of the maps of ``layer``, upsampled in the same way: float32 (count, size, size) in [0,
+def random_maps(count: int, size: Size, *, layer: str, seed: int) -> np.ndarray:
+    """Noise with the resolution of the maps of ``layer``, upsampled in the same way: float32 (count, H, W) in [0,
     1]."""
-    side = max(2, math.ceil(size / STRIDES[layer]))
-    noise = np.random.default_rng(seed).random((count, side, side), dtype=np.float32)
-    return np.stack([cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR) for grid in noise])
+    height, width = sides(size)
+    coarse = [max(2, math.ceil(side / STRIDES[layer])) for side in (height, width)]
+    noise = np.random.default_rng(seed).random((count, *coarse), dtype=np.float32)
+    return np.stack([cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR) for grid in noise])
 
 
 def small(heat: np.ndarray) -> list[list[float]]:

@@ -47,10 +47,10 @@ def measure_saliency(
     """Grad-CAM of some images of ``test`` and its measures, in evaluation mode.
 
     Args:
-        model: images (N, 3, H, W) in [0, 1] to logits (N, K); the mode of every layer is restored.
+        model: images (N, C, H, W) in [0, 1] to logits (N, K); the mode of every layer is restored.
         test: of which the first ``settings.images`` with a lesion are measured, classes in turn; where no lesion is
             known, the first of a seeded order. Of the latter are the mean maps too.
-        masks: (N, H, H) bool, where the lesion is; None if unknown.
+        masks: (N, H, W) bool, where the lesion is; None if unknown.
         keep_maps: keep the maps of the first three images. Only for phantoms: a map reveals its image.
 
     Returns:

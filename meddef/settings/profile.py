@@ -35,8 +35,8 @@ from meddef.yaml_reader import as_input_error, read_yaml
 class DatasetSettings(Settings):
     """The images, their split and preprocessing.
 
-    A user's dataset brings its card, which is registered on loading. An absent card is not written, so that existing
-    records keep their keys.
+    A user's dataset brings its card, which is registered on loading. An absent card or channels are not written,
+    so that existing records keep their keys.
     """
 
     name: str
@@ -167,18 +167,3 @@ def load_profile(name_or_path: str) -> Profile:
         )
     with as_input_error(f"profile '{name_or_path}'"):
         return Profile.model_validate(read_yaml(text, f"profile '{name_or_path}'"))
-
-
-@contextmanager
-def as_input_error(place: str) -> Iterator[None]:
-    """Turn validation errors into one InputError line that begins with ``place``."""
-    try:
-        yield
-    except ValidationError as error:
-        raise InputError(f"{place}: {faults_of(error)}") from error
-
-
-def faults_of(error: ValidationError) -> str:
-    """Location and message of each error."""
-    told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-    return "; ".join(": ".join(filter(None, each)) for each in told)

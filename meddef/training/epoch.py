@@ -79,7 +79,7 @@ class Epoch:
         """The method's settings of this epoch; None for clean training."""
         return {"epoch": self.number, "ease": self.ease, **self.objective.plan()}
 
-    def fit(self, images: ImageSet | Resident) -> dict[str, Any]:
+    def fit(self, images: ImageSet | Items | Resident) -> dict[str, Any]:
         """Train on every image once; returns mean losses and the clean accuracy during training.
 
         Losses that the method does not use are None.

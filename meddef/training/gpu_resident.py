@@ -35,9 +35,9 @@ class Resident:
         return as_channels(self._pixels[rows], self._channels), self._classes[rows]
 
 
-def resident(images: ImageSet, device: torch.device) -> ImageSet | Resident:
-    """The images on a GPU if they fit, otherwise unchanged."""
-    if device.type != "cuda":
+def resident(images: ImageSet | Items, device: torch.device) -> ImageSet | Items | Resident:
+    """The images on a GPU if they fit; on a CPU, or if they do not, as they are; so are those of another dataset."""
+    if device.type != "cuda" or isinstance(images, Items):
         return images
     free, _ = torch.cuda.mem_get_info(device)
     if images.images.nbytes > SHARE * free:
