@@ -64,7 +64,7 @@ def test_a_run_fails_below_what_was_asked_for(
     asked = str(robust + 0.01)
     code, (line,) = failed([*passing[:-1], asked, "-o", "kept.json"], monkeypatch, capsys)
     assert code == 1
-    assert line == f"meddef: robust accuracy is {robust:.3f}, and {asked} was asked for"
+    assert line == f"meddef: robust accuracy is {robust:.3f}, {asked} required"
     assert Path("kept.json").is_file()
 
 

@@ -202,11 +202,11 @@ def is_sigmoid(activation: str) -> bool:
 
 
 def too_low(robust: float | None, least: float | None) -> str:
-    """What to say where more than ``robust``, the robust accuracy in [0, 1] (None: not measured), was asked for."""
+    """The failure message if the robust accuracy (None: not measured) is below ``least``; else empty."""
     if least is None or (robust is not None and robust >= least):
         return ""
     measured = "was not measured" if robust is None else f"is {robust:.3f}"
-    return f"robust accuracy {measured}, and {least:g} was asked for"
+    return f"robust accuracy {measured}, {least:g} required"
 
 
 def _targeted(settings: dict[str, Any], targets: str | None) -> bool:
