@@ -145,7 +145,7 @@ def test_training_on_own_images_and_judging_those_kept_aside(place: Path) -> Non
     assert str(place) not in json.dumps(header)
     told = run("evaluate", "-w", "w.safetensors", "--data", "hues", "--attack", "clean")
     assert "32 x 40 px" in told
-    assert "these kept aside" in told
+    assert "these images held out" in told
     CARDS.pop("hues")
     with pytest.raises(InputError, match="was trained with images 'hues', which the package does not have"):
         run("evaluate", "-w", "w.safetensors", "--attack", "clean")
