@@ -27,7 +27,8 @@ def gradient_source(
         fast: use a cheaper private copy, see ``meddef.attacks.surrogate`` (on a GPU: ``meddef.attacks.shadow``); for
             its speed and loss in success rate see the cost page.
         precision: "float32" leaves the arithmetic alone; "bf16" runs the forward pass under bfloat16 autocast, which is
-            faster on CPUs with avx512_bf16 and on GPUs, and slower elsewhere; see the cost page.
+            faster on GPUs and on some CPUs, and far slower on others, whatever their instructions are called: time a
+            step in both (``meddef estimate`` does); see the cost page.
 
         once: only a single gradient is needed, for which a copy on a GPU does not pay off.
 

@@ -189,7 +189,18 @@ class Subject:
             "model": self.name, "weights": str(self.files[0]), "weights_sha256": digest, "data": splits.dataset,
             "split": self.asked.split, "split_policy": self.dataset.split_policy,
             "image_size": self.profile.image_size, "fingerprint": splits.fingerprint,
-        }  # fmt: skip
+        } | self._rounding()  # fmt: skip
+
+    def _rounding(self) -> dict[str, Any]:
+        """What the last bits of a logit depend on, and a verdict on the border with them."""
+        import torch
+
+        return {
+            "batch_size": self.profile.batch_size,
+            "threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
+        }
 
     def told(self, splits: Splits, count: int) -> list[str]:
         """The evaluated images, their source, and their relation to the weights: lines to print."""
@@ -211,11 +222,15 @@ class Subject:
         order_of = (
             [f"classes: {', '.join(f'{i} {name}' for i, name in enumerate(splits.classes))}"] if own else []
         )
+        rounding = self._rounding()
         return [
             line,
             *order_of,
             *read_as(splits),
             *(self._of(header, file, splits) for header, file in zip(self.headers, self.files, strict=True)),
+            "computed in batches of {batch_size}, threads: {threads}, {instructions}, torch {torch}".format(
+                **rounding
+            ),
         ]
 
     def _of(self, header: dict[str, Any], file: Path, splits: Splits) -> str:
