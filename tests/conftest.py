@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from meddef.data import CARDS
+
 
 @pytest.fixture
 def says(request: pytest.FixtureRequest) -> str:
@@ -14,9 +16,12 @@ def says(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def as_found() -> Iterator[None]:
-    """A test that sets threads or deterministic algorithms does not round the next one's sums in another order."""
+    """A test leaves threads, deterministic algorithms and the cards of datasets to the next one as it found them."""
+    cards = dict(CARDS)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    for name in CARDS.keys() - cards.keys():
+        del CARDS[name]

@@ -95,7 +95,7 @@ def test_its_robustness_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("one", [], r"one logit z make two: meddef.models.Binary\(model\), or --activation sigmoid"),
+        ("one", [], r"turn one logit z into two: meddef.models.Binary\(model\), or --activation sigmoid"),
         ("one", ["--activation", "relu"], "--activation 'relu' is unknown: use softmax or sigmoid"),
         ("three", SIGMOID, r"one logit .* or one for each of NORMAL, PNEUMONIA; the model returned \(1, 3\)"),
         ("two", [*SIGMOID, "--eps", "0.1,0.2"], "several labels are attacked one by one, at one --eps"),

@@ -55,7 +55,7 @@ def test_an_attack_that_raises_is_never_counted() -> None:
 
 
 def test_what_cannot_be_judged_is_refused() -> None:
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="the loader is empty"):
         evaluate(ByBrightness(), [], brighten)
     with pytest.raises(ValueError, match="returned"):
         evaluate(ByBrightness(), [(grey(0.1), torch.tensor([0]))], lambda m, x, y: x[:, :1])
@@ -97,5 +97,5 @@ def test_without_an_attack_too_labels_and_pixels_must_be_what_they_say(
 def test_an_empty_batch_adds_nothing() -> None:
     whole, none = (grey(0.1, 0.6), torch.tensor([0, 0])), (grey(), torch.tensor([], dtype=torch.int64))
     assert evaluate(ByBrightness(), [none, whole, none], brighten).counts.n == 2
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="the loader is empty"):
         evaluate(ByBrightness(), [none], brighten)

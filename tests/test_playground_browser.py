@@ -300,7 +300,7 @@ def test_without_the_runtime_the_page_says_how_to_get_it(tab: Page, html: Path, 
         tab.send("Network.clearBrowserCache")
         tab.open(address)
         tab.wait("document.querySelector('#playground [role=alert]')")
-        assert "run make book again" in tab.run(
+        assert "Run make book again" in tab.run(
             "document.querySelector('#playground [role=alert]').textContent"
         )
     finally:

@@ -46,9 +46,9 @@ def test_splits_without_images_are_refused() -> None:
     card, where = CARDS["chest_xray"], np.array(["train", "train", "val", "test"])
     index = SimpleNamespace(labels=[0, 1], splits=["train", "train"])
     with pytest.raises(InputError, match="leaves val, test empty"):
-        _assign(card, index, "released", 0)  # type: ignore[arg-type]
+        _assign(card, index, "released", 0, ("train", "val", "test"))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="every training image duplicates one of val or test"):
-        _splits(card, None, where, [0, 1], {})  # type: ignore[arg-type]
+        _splits(card, None, where, [0, 1], {}, None, ("train",))  # type: ignore[arg-type]
 
 
 def test_weights_that_cannot_be_downloaded_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,5 +38,5 @@ def test_asr_identity(rows: list[tuple[int, int, int]]) -> None:
 
 @pytest.mark.parametrize("counts", [(10, 11, 5, 5), (10, 5, 5, 6), (10, 8, 1, 2), (10, 8, 9, 2)])
 def test_counts_that_cannot_be_are_refused(counts: tuple[int, int, int, int]) -> None:
-    with pytest.raises(ValueError, match="cannot be"):
+    with pytest.raises(ValueError, match="inconsistent counts"):
         AttackCounts(*counts)

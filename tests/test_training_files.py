@@ -96,7 +96,7 @@ def test_a_model_with_shared_weights_is_trained_and_resumed(tmp_path: Path) -> N
 def test_a_folder_that_holds_another_training_is_refused(tmp_path: Path, changed: dict, message: str) -> None:
     fit(tmp_path)
     before = (tmp_path / "best.safetensors").read_bytes()
-    with pytest.raises(InputError, match=f"holds another training {message}: give another folder"):
+    with pytest.raises(InputError, match=f"contains another training {message}: give another folder"):
         fit(tmp_path, **changed)
     assert (tmp_path / "best.safetensors").read_bytes() == before
 
