@@ -7,7 +7,7 @@ silently drops the first of duplicate keys.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
@@ -76,6 +76,8 @@ def _mapping(loader: _Reader, node: yaml.MappingNode) -> dict[Any, Any]:
     own: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True) if key_node.tag != _MERGE else None
+        if not isinstance(key, Hashable):
+            raise InputError(f"line {key_node.start_mark.line + 1}: a list or a mapping cannot be a key")
         if key is not None and key in own:
             raise InputError(f"line {key_node.start_mark.line + 1}: '{key}' is given twice: keep one")
         own.add(key)

@@ -80,6 +80,14 @@ grids: {}
         ("probes: {components: {eps: 0}}", "probes.components.eps: Input should be greater than 0"),
         ("probes: {colours: {}}", "probes.colours: Extra inputs"),
         ("datasets: [{name: a, folder: b}]", "datasets.0.folder: Extra inputs"),
+        (
+            "datasets: [{name: phantom_oct, split_seed: 1}, {name: phantom_oct, split_seed: 2}]",
+            "datasets: 'phantom_oct' is named twice: write a profile for each of its settings",
+        ),
+        ("grids: {test: {attacks: {}}}", "grids: a grid cannot be called 'test', which is built in"),
+        ("name: ../elsewhere", "name: '../elsewhere' cannot name a folder of records"),
+        ("name: /tmp/elsewhere", "name: '/tmp/elsewhere' cannot name a folder of records"),
+        ("name: ..", "name: '..' cannot name a folder of records"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, change: str, message: str) -> None:
@@ -105,6 +113,9 @@ def test_unknown_profiles_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("name: [")
     with pytest.raises(InputError, match="is not YAML"):
         load_profile(str(tmp_path / "broken.yaml"))
+    (tmp_path / "latin.yaml").write_bytes(MINIMAL.encode() + b"# \xe9")
+    with pytest.raises(InputError, match=r"latin.yaml' is no text in UTF-8"):
+        load_profile(str(tmp_path / "latin.yaml"))
 
 
 def test_a_grid_may_be_of_some_variants() -> None:

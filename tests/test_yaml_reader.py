@@ -34,6 +34,7 @@ def test_merge_keys_and_lists_still_work() -> None:
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", "a text, line 3: 'a' is given twice: keep one"),
+        ("? [a]\n: 1", "a text, line 1: a list or a mapping cannot be a key"),
         ("x:\n  grid: 1\n  grid: 2", "a text, line 3: 'grid' is given twice"),
         ("a: [1", "a text is not YAML: while parsing a flow sequence"),
         ("1/0", "1/0 divides by zero"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -70,8 +71,12 @@ class DatasetSettings(Settings):
         }
 
 
+BUILT_IN = ("test", "data", "train", "saliency", "curve", "probe", "defense", "universal", "transfer")
+"""Names that a grid cannot have: that of clean accuracy on the whole test split, and those of kinds of cells."""
+
+
 class Profile(Settings):
-    """Everything that decides what a run computes."""
+    """Everything that decides what a run computes. ``name`` is that of a folder: letters, digits, ``_ . + -``."""
 
     name: str
     description: str
@@ -104,6 +109,29 @@ class Profile(Settings):
         if min(pair) < 28:
             raise ValueError("Input should be greater than or equal to 28")
         return simplest((pair[0], pair[-1]))
+
+    @field_validator("name")
+    @classmethod
+    def _of_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w .+-]*", name):
+            raise ValueError(f"'{name}' cannot name a folder of records: use letters, digits and _ . + -")
+        return name
+
+    @field_validator("datasets")
+    @classmethod
+    def _told_apart(cls, datasets: list[DatasetSettings]) -> list[DatasetSettings]:
+        """Records tell datasets by their names: one under two settings would be one in every table."""
+        names = [dataset.name for dataset in datasets]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"'{twice[0]}' is named twice: write a profile for each of its settings")
+        return datasets
+
+    @field_validator("grids")
+    @classmethod
+    def _own_names(cls, grids: dict[str, GridSettings]) -> dict[str, GridSettings]:
+        if taken := [name for name in grids if name in BUILT_IN]:
+            raise ValueError(f"a grid cannot be called '{taken[0]}', which is built in: give it another name")
+        return grids
 
     @field_validator("rivals")
     @classmethod
@@ -158,7 +186,10 @@ def load_profile(name_or_path: str) -> Profile:
             raise InputError(
                 f"profile file '{path}' does not exist: give a path to a YAML file or one of {profile_names()}"
             )
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"profile file '{path}' is no text in UTF-8: {error.reason}") from error
     elif name_or_path in profile_names():
         text = (resources.files("meddef.profiles") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     else:
