@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,31 +120,69 @@ def test_renamed_patient_is_another_pool(data: Path, cache: Path) -> None:
     assert "IM-0500" in load(data, cache).train.patients
 
 
-@pytest.mark.parametrize("damage", ["npy cut", "npy noise", "fewer rows", "json cut", "json without npy"])
-def test_a_damaged_pool_is_made_again(data: Path, cache: Path, damage: str) -> None:
+def edit(index: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(index.read_text())
+    change(content)
+    index.write_text(json.dumps(content))
+
+
+def rows(stored: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    np.save(stored, change(np.load(stored)))
+
+
+DAMAGES: dict[str, Callable[[Path, Path], object]] = {
+    "npy cut": lambda npy, index: npy.write_bytes(npy.read_bytes()[:3000]),
+    "npy noise": lambda npy, index: npy.write_bytes(b"noise"),
+    "npy empty": lambda npy, index: npy.write_bytes(b""),
+    "fewer rows": lambda npy, index: rows(npy, lambda images: images[:5]),
+    "one bit of a pixel": lambda npy, index: npy.write_bytes(
+        npy.read_bytes()[:-1] + bytes([npy.read_bytes()[-1] ^ 1])
+    ),
+    "inverted": lambda npy, index: rows(npy, lambda images: 255 - images),
+    "rows reversed": lambda npy, index: rows(npy, lambda images: images[::-1]),
+    "a hole": lambda npy, index: rows(npy, np.zeros_like),
+    "npy missing": lambda npy, index: npy.unlink(),
+    "json cut": lambda npy, index: index.write_text(index.read_text()[:100]),
+    "a list": lambda npy, index: index.write_text("[]"),
+    "labels": lambda npy, index: edit(index, lambda content: content["labels"].reverse()),
+    "splits": lambda npy, index: edit(index, lambda content: content["splits"].sort()),
+    "sums": lambda npy, index: edit(index, lambda content: content["sums"].sort()),
+}
+
+
+@pytest.mark.fault(
+    "the cache of prepared images: a bit, rows, labels, splits or a whole file changed",
+    "each image and what is known of it has a checksum; the images are prepared again and are the same",
+    says="preparing again",
+)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_pool_is_made_again(
+    data: Path, cache: Path, damage: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
     first = load(data, cache)
     stored = cache / pools(cache)[0]
-    if damage == "npy cut":
-        stored.write_bytes(stored.read_bytes()[:3000])
-    elif damage == "npy noise":
-        stored.write_bytes(b"noise")
-    elif damage == "fewer rows":
-        np.save(stored, np.load(stored)[:5])
-    elif damage == "json cut":
-        index = stored.with_suffix(".json")
-        index.write_text(index.read_text()[:100])
-    else:
-        stored.unlink()
-    second = load(data, cache)
-    assert second.fingerprint == first.fingerprint
-    np.testing.assert_array_equal(second.test.images, load(data, cache.parent / "fresh").test.images)
+    whole = np.load(stored), stored.with_suffix(".json").read_bytes()
+    DAMAGES[damage](stored, stored.with_suffix(".json"))
+    assert load(data, cache).fingerprint == first.fingerprint
+    assert says in caplog.text
+    np.testing.assert_array_equal(np.load(stored), whole[0])
+    assert stored.with_suffix(".json").read_bytes() == whole[1]
+
+
+def test_a_pool_of_an_earlier_version_is_read(data: Path, cache: Path, decoded: list[Path]) -> None:
+    first = load(data, cache)
+    (index,) = cache.glob("chest_xray-*.json")
+    edit(index, lambda content: content.pop("sha256"))
+    assert load(data, cache).fingerprint == first.fingerprint
+    assert len(decoded) == 24
 
 
 def test_a_damaged_memory_of_digests_costs_only_time(data: Path, cache: Path) -> None:
     first = load(data, cache)
-    for memory in cache.glob("files-*.json"):
-        memory.write_text("{")
-    assert load(data, cache).fingerprint == first.fingerprint
+    for damage in (b"{", b"[]", b'{"a": 1}', b"\xff"):
+        for memory in cache.glob("files-*.json"):
+            memory.write_bytes(damage)
+        assert load(data, cache).fingerprint == first.fingerprint
 
 
 SLOW_POOL = """

@@ -1,8 +1,9 @@
 """Preprocessed images on disk: one .npy of uint8 and one .json per pool, under a key of everything that affects them.
 
 The key covers the contents and names of the files, the preprocessing, the image size, and the code and
-libraries that decode and preprocess; not the folder's path nor time stamps. The .json is written last, so a pool
-without one is incomplete and ignored.
+libraries that decode and preprocess; not the folder's place nor any time stamp. The .json is written last, so
+a pool without one does not exist, whatever was killed when. It holds the SHA-256 of each image and its own (earlier
+versions did not write that): whatever differs from them when it is read is made again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,17 @@ import numpy as np
 import PIL
 
 from meddef.atomic import replacing, write_text
+from meddef.data.duplicates import pixel_digest
 from meddef.data.pool import Index
+from meddef.error_source import in_a_line
 from meddef.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 MAKES_PIXELS = ("decode.py", "depth.py", "dicom.py", "duplicates.py", "pool.py", "preprocessing.py")
 """Source files whose change makes every stored pool stale."""
+CHECKSUM = "sha256"
+"""Where a stored index holds its own; what reads an index without it does not mind it."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +74,15 @@ def cached_pool(cache_dir: Path, name: str, key: str, build: Callable[[Path], In
     stem = f"{name}-{key[:20]}"
     images_path, index_path = cache_dir / f"{stem}.npy", cache_dir / f"{stem}.json"
     with _locked(cache_dir / f"{stem}.lock"):
-        if (pool := _load(images_path, index_path)) is not None:
+        if (pool := _load(images_path, index_path, key)) is not None:
             return pool
         for left_over in cache_dir.glob(f".{stem}.*"):
             left_over.unlink()
         with replacing(images_path) as unfinished:
             index = build(unfinished)
-        write_text(index_path, index.model_dump_json())
-        pool = _load(images_path, index_path)
+        content = index.model_dump(mode="json")
+        write_text(index_path, json.dumps(content | {CHECKSUM: _checksum(content, key)}))
+        pool = _load(images_path, index_path, key)
     if pool is None:
         raise InputError(
             f"the cache {images_path} cannot be read back: is the disk full? set MEDDEF_CACHE_DIR"
@@ -84,21 +90,45 @@ def cached_pool(cache_dir: Path, name: str, key: str, build: Callable[[Path], In
     return pool
 
 
-def _load(images_path: Path, index_path: Path) -> Pool | None:
+def _load(images_path: Path, index_path: Path, key: str) -> Pool | None:
+    """What is stored, if every image and what is known of it is what was stored; None (logged) otherwise."""
     if not index_path.exists():
         return None
     try:
-        index = Index.model_validate_json(index_path.read_bytes())
+        content = json.loads(index_path.read_bytes())
+        checksum = content.pop(CHECKSUM, None)
+        if checksum not in (None, _checksum(content, key)):
+            raise ValueError("its checksum does not match")
+        index = Index.model_validate(content)
         images = np.load(images_path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        logger.warning("cache %s cannot be used (%s): preparing again", index_path, error)
-        return None
-    if len(images) != len(index.names):
-        logger.warning(
-            "cache %s holds %d images of %d: preparing again", images_path, len(images), len(index.names)
-        )
+        _check(images, index)
+    except (OSError, EOFError, ValueError, AttributeError, TypeError) as error:
+        logger.warning("cache %s cannot be used (%s): preparing again", index_path, in_a_line(error))
         return None
     return Pool(images, index)
+
+
+def _checksum(content: Mapping[str, object], key: str) -> str:
+    return hashlib.sha256(json.dumps([key, content], sort_keys=True).encode()).hexdigest()
+
+
+def _check(images: np.ndarray, index: Index) -> None:
+    """``ValueError`` unless there is one image a row of the index, and each is the one whose digest it holds."""
+    fields = (
+        index.names,
+        index.labels,
+        index.patients,
+        index.splits,
+        index.digests,
+        index.sums,
+        index.squares,
+    )
+    if images.dtype != np.uint8 or {len(field) for field in fields} != {len(images)}:
+        raise ValueError(f"{len(images)} images of {images.dtype} for {len(index.names)} names")
+    plain = images.view(np.ndarray)  # without the cost of a memory map's slices
+    for row, digest in enumerate(index.digests):
+        if pixel_digest(plain[row]) != digest:
+            raise ValueError(f"the pixels of {index.names[row]} are not those that were prepared")
 
 
 @contextmanager

@@ -31,13 +31,13 @@ def file_digests(root: Path, names: list[str], cache_dir: Path) -> list[str]:
 
 
 def _recall(memory: Path) -> dict[str, tuple[Stamp, str]]:
-    if not memory.exists():
+    if not memory.is_file():
         return {}
     try:
         entries = json.loads(memory.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}  # a damaged cache only costs re-reading the files
-    return {name: ((stamp[0], stamp[1]), digest) for name, (stamp, digest) in entries.items()}
+        return {name: ((stamp[0], stamp[1]), str(digest)) for name, (stamp, digest) in entries.items()}
+    except (ValueError, TypeError, AttributeError, LookupError):
+        return {}  # only a memory: a damaged one costs reading the files again
 
 
 def _stamp(path: Path) -> Stamp:
