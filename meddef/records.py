@@ -1,9 +1,14 @@
 """Records: measured results, one JSON object per row, and their storage.
 
-A *cell* of the plan writes one file ``cells/<key>.json`` atomically, so a killed run loses at most the cells in
-progress and parallel workers never share a file. ``export`` gathers the cells of a plan into ``records.jsonl`` (the
-measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where and with what each cell
-was computed; shared circumstances are a separate row to which cells refer).
+A *cell* of the plan leaves one file ``cells/<key>.json`` that appears whole or not at all, so a killed run loses at
+most the cells in progress and parallel workers never share a file. ``export`` gathers the cells of a plan into
+``records.jsonl`` (the measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where
+and with what each cell was computed; circumstances that cells share are a row of their own, which theirs point at; the
+first row says of which profile both files are, and holds their checksums).
+
+Nothing that is read is believed: a cell's file has a checksum and names its cell, an export agrees with its checksums,
+its provenance and itself. Earlier versions wrote neither names nor checksums of exports; what they wrote is checked for
+the rest.
 """
 
 from __future__ import annotations
@@ -19,12 +24,12 @@ from typing import Any
 import pandas as pd
 
 from meddef.atomic import write_text
+from meddef.consistency import CLASS_CHARACTERS as CLASS_CHARACTERS
+from meddef.consistency import fault_of
 from meddef.errors import InputError
 from meddef.statistics import AttackCounts
 
 Record = dict[str, Any]
-CLASS_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
-"""How records write a class, one character per image: 0 to 9, then a to z."""
 OF_THE_CELL = ("key", "seconds", "finished", "weights")  # the rest of its provenance it shares with others
 logger = logging.getLogger(__name__)
 
@@ -56,14 +61,22 @@ class RecordStore:
             body = content["body"]
             if content["sha256"] != _digest(body):
                 raise ValueError("its checksum does not match")
-        except (ValueError, KeyError, TypeError) as error:
+            result = CellResult(key, body["records"], body["provenance"], body.get("cell", {}))
+            if (named := body.get("key") or _key_of(result.cell)) not in (None, key):
+                raise ValueError(f"it is the file of cell {named}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             logger.warning("%s is damaged (%s): the cell will be computed again", path, error)
             return None
-        return CellResult(key, body["records"], body["provenance"], body.get("cell", {}))
+        return result
 
     def put(self, result: CellResult) -> None:
-        """Store ``result`` atomically."""
-        body = {"records": result.records, "provenance": result.provenance, "cell": result.cell}
+        """Keep ``result``; it appears whole or not at all."""
+        body = {
+            "key": result.key,
+            "records": result.records,
+            "provenance": result.provenance,
+            "cell": result.cell,
+        }
         write_text(self.cells / f"{result.key}.json", json.dumps({"sha256": _digest(body), "body": body}))
 
     def forget(self, key: str) -> None:
@@ -78,34 +91,51 @@ class RecordStore:
         """Import the cells exported to ``folder`` that are missing here; returns how many.
 
         Raises:
-            InputError: nothing was exported there, or a line is not JSON.
+            InputError: nothing was exported there, or it is not what was exported.
         """
         by_key: dict[str, list[Record]] = {}
-        for record in _read_rows(folder.parent, folder.name, "records"):
+        for record in load_records(folder.parent, folder.name):
             by_key.setdefault(record["key"], []).append(_without_key(record))
         circumstances = {row["key"]: row for row in load_provenance(folder.parent, folder.name)}
-        new = [key for key in by_key if self.get(key) is None and key in circumstances]
+        new = [key for key in by_key if self.get(key) is None]
         for key in new:
             self.put(CellResult(key, by_key[key], _without_key(circumstances[key])))
         return len(new)
 
     def collect(self, keys: Iterable[str]) -> list[Record]:
         """The records of those of ``keys`` that are done, each with its cell's key, in the order of the keys."""
-        results = [result for key in keys if (result := self.get(key))]
-        return [{"key": result.key, **record} for result in results for record in result.records]
+        return _records_of(result for key in keys if (result := self.get(key)))
 
     def export(self, keys: Iterable[str]) -> list[Record]:
         """Write records.jsonl and provenance.jsonl for those of ``keys`` that are done; returns the records."""
-        ordered = sorted(set(keys))
-        records = self.collect(ordered)
-        results = [result for key in ordered if (result := self.get(key))]
-        provenance = [{"key": result.key, **result.provenance} for result in results]
-        for name, rows in (("records", records), ("provenance", _grouped(provenance))):
-            text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+        results = [result for key in sorted(set(keys)) if (result := self.get(key))]
+        records = _records_of(results)
+        text = _lines(records)
+        made = _lines(_grouped({"key": result.key, **result.provenance} for result in results))
+        head = {
+            "profile": self.folder.name,
+            "records": hashlib.sha256(text.encode()).hexdigest(),
+            "provenance": hashlib.sha256(made.encode()).hexdigest(),
+        }
+        for name, content in (("records", text), ("provenance", _lines([{"export": head}]) + made)):
             path = self.folder / f"{name}.jsonl"
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                write_text(path, text)
+            if not path.is_file() or path.read_bytes() != content.encode():
+                write_text(path, content)
         return records
+
+
+def _records_of(results: Iterable[CellResult]) -> list[Record]:
+    return [{"key": result.key, **record} for result in results for record in result.records]
+
+
+def _lines(rows: Iterable[Record]) -> str:
+    return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+
+
+def _key_of(cell: Record) -> str | None:
+    """The key of a cell of a plan from what it stands for; None for what is no such cell."""
+    planned = {"kind", "dataset", "settings", "needs"} == set(cell)
+    return _digest(cell)[:16] if planned else None
 
 
 def _without_key(row: Record) -> Record:
@@ -123,22 +153,63 @@ def load_records(results_dir: str | Path, profile: str, *, kind: str | None = No
     model, or of the images of a dataset: ``meddef.probes``).
 
     Raises:
-        InputError: nothing was exported there, or a line is not JSON.
+        InputError: nothing was exported there, or it is not what was exported: a line that is no record or contradicts
+            itself, one twice or missing, another profile's file, another checksum.
     """
-    return [row for row in _read_rows(results_dir, profile, "records") if kind in (None, row["kind"])]
+    path, text = _export(results_dir, profile, "records")
+    rows = _rows(path, text)
+    seen: set[str] = set()
+    for number, (row, line) in enumerate(zip(rows, text.splitlines(), strict=True), start=1):
+        fault = fault_of(row) if isinstance(row.get("key"), str) else "it names no cell"
+        if fault or line in seen:
+            raise _refused(path, f"line {number}: {fault or 'it is there twice'}")
+        seen.add(line)
+    made = path.with_name("provenance.jsonl")
+    if made.exists():
+        head, cells = _circumstances(results_dir, profile)
+        if head.get("profile", profile) != profile:
+            raise _refused(made, f"it is of profile '{head['profile']}'")
+        if odd := sorted({row["key"] for row in rows} ^ {cell["key"] for cell in cells}):
+            raise _refused(path, f"cell {odd[0]} is only in one of it and {made.name}")
+        if head and head.get("records") != hashlib.sha256(text.encode()).hexdigest():
+            raise _refused(path, f"its checksum is not that in {made.name}")
+    return [row for row in rows if kind in (None, row["kind"])]
 
 
 def load_provenance(results_dir: str | Path, profile: str) -> list[Record]:
-    """Circumstances of each cell: git commit, versions, hardware, seconds."""
+    """Circumstances of each cell: git commit, versions, hardware, seconds.
+
+    Raises:
+        InputError: nothing was exported there, or it is not what was exported.
+    """
+    return _circumstances(results_dir, profile)[1]
+
+
+def _circumstances(results_dir: str | Path, profile: str) -> tuple[Record, list[Record]]:
+    """What the first row says of the export (empty where an earlier version wrote it), and the cells' circumstances."""
+    path, text = _export(results_dir, profile, "provenance")
+    rows = _rows(path, text)
+    head: Record = {}
+    if rows and isinstance(rows[0].get("export"), dict):
+        head = rows.pop(0)["export"]
+        below = text.partition("\n")[2]
+        if head.get("provenance") != hashlib.sha256(below.encode()).hexdigest():
+            raise _refused(path, "its checksum differs")
     shared: dict[int, Record] = {}
-    cells = []
-    for row in _read_rows(results_dir, profile, "provenance"):
+    cells: dict[str, Record] = {}
+    for number, row in enumerate(rows, start=1):
         common = row.pop("circumstances", None)
-        if "key" in row:
-            cells.append({**shared.get(common, {}), **row})
-        else:
+        if isinstance(row.get("key"), str):
+            if row["key"] in cells:
+                raise _refused(path, f"cell {row['key']} is there twice")
+            if common is not None and common not in shared:
+                raise _refused(path, f"the circumstances of cell {row['key']} are missing")
+            cells[row["key"]] = {**shared.get(common, {}), **row}
+        elif isinstance(common, int):
             shared[common] = row
-    return cells
+        else:
+            raise _refused(path, f"row {number} is of no cell")
+    return head, list(cells.values())
 
 
 def _grouped(provenance: Iterable[Record]) -> list[Record]:
@@ -156,21 +227,34 @@ def _grouped(provenance: Iterable[Record]) -> list[Record]:
     return rows
 
 
-def _read_rows(results_dir: str | Path, profile: str, name: str) -> list[Record]:
+def _export(results_dir: str | Path, profile: str, name: str) -> tuple[Path, str]:
+    """The place and the text of an exported file."""
     path = Path(results_dir) / profile / f"{name}.jsonl"
     if not path.is_file():
         raise InputError(
             f"no {name} of profile '{profile}' at {path}: run 'meddef reproduce --profile {profile}' first"
         )
+    try:
+        return path, path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise _refused(path, f"byte {error.start} is no text in UTF-8") from error
+
+
+def _rows(path: Path, text: str) -> list[Record]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(
-                f"{path}, line {number} is not JSON: restore the file or reproduce it"
-            ) from error
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _refused(path, f"line {number} is not JSON") from error
+        if not isinstance(row, dict):
+            raise _refused(path, f"line {number} is no record")
+        rows.append(row)
     return rows
+
+
+def _refused(path: Path, why: str) -> InputError:
+    return InputError(f"{path}, {why}: restore the file or reproduce it")
 
 
 def attack_frame(records: Iterable[Record]) -> pd.DataFrame:

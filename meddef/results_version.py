@@ -35,7 +35,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 """Modules shared by domains, and the domains whose results they affect."""
 NO_RESULTS = (
-    "atomic", "book", "claims", "cli", "commands", "cost_model", "course", "error_source", "errors",
+    "atomic", "book", "claims", "cli", "commands", "consistency", "cost_model", "course", "error_source", "errors",
     "figures", "paper", "playground", "printed", "profiles", "progress", "records", "report", "results_version",
     "sections", "settings", "smoke_test", "sparse", "trust", "yaml_reader",
 )  # fmt: skip

@@ -73,6 +73,8 @@ def test_a_cell_computed_again_is_the_same_bit_for_bit_and_an_edit_is_seen(
         if row["key"] == key:
             row["linf"] += 1e-9
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = path.with_name("provenance.jsonl")  # without the checksums, which would tell first
+    made.write_text(made.read_text().partition("\n")[2])
     code, said = again(tmp_path / "edited", key, capsys)
     assert code == 1
     assert said.splitlines()[-1].startswith("linf: published ")

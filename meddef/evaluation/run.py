@@ -15,6 +15,7 @@ from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import model_folder
 from meddef.evaluation.plan import Plan, RunOptions
+from meddef.evaluation.recorded import result_of
 from meddef.evaluation.task import Task, digest, run_task, task_of
 from meddef.progress import progress_bar
 from meddef.records import Record, RecordStore
@@ -30,7 +31,7 @@ class CellsFailed(RunFailed):
 
 def missing(plan: Plan, store: RecordStore) -> list[Cell]:
     """The cells of ``plan`` that have no usable result yet, and the training cells whose weights they lack."""
-    lacking = [cell for cell in plan.cells if store.get(cell.key) is None]
+    lacking = [cell for cell in plan.cells if result_of(cell, store) is None]
     needed = {key for cell in lacking for key in cell.requires}
     models = [
         cell
@@ -161,7 +162,7 @@ def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...
     """Newly recorded cells of a running task; they are added to ``told``."""
     if len(task.cells) == 1:
         return ()  # a training may have its record and lack its weights
-    fresh = tuple(cell for cell in task.cells if cell.key not in told and store.get(cell.key) is not None)
+    fresh = tuple(cell for cell in task.cells if cell.key not in told and result_of(cell, store) is not None)
     told.update(cell.key for cell in fresh)
     return fresh
 

@@ -14,6 +14,7 @@ from meddef.evaluation.attack_checkpoint import images_done
 from meddef.evaluation.cell import Cell, part_of
 from meddef.evaluation.cells import model_folder
 from meddef.evaluation.plan import Plan
+from meddef.evaluation.recorded import result_of
 from meddef.records import RecordStore
 from meddef.settings import PAPERS_METHOD
 
@@ -38,13 +39,15 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``running``: whether a run holds the folder now; ``training``: label of a running training -> epochs finished;
-    ``attacking``: label of a running attack -> images done."""
+    """``running``: whether a run holds the folder now; ``training``: label of a model in work -> epochs finished;
+    ``attacking``: label of a long attack in work -> images done; ``instructions``: instruction set of a processor ->
+    cells computed with it."""
 
     parts: list[PartStatus]
     running: bool
     training: dict[str, int]
     attacking: dict[str, int]
+    instructions: Counter[str]
 
 
 def run_status(plan: Plan, folder: Path) -> RunStatus:
@@ -53,10 +56,12 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
     on_disk = set(store.keys())
     parts: dict[tuple[str, str], PartStatus] = {}
     training, attacking = {}, {}
+    instructions: Counter[str] = Counter()
     for cell in plan.cells:
         part = parts.setdefault((cell.dataset, cell.section), PartStatus(cell.dataset, cell.section))
-        if store.get(cell.key) is not None:
+        if (result := result_of(cell, store)) is not None:
             part.done += 1
+            instructions[(result.provenance.get("hardware") or {}).get("instructions") or "unknown"] += 1
         elif cell.key in on_disk:
             part.damaged += 1
         else:
@@ -73,7 +78,7 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
         section = part_of(old["kind"], old["settings"])
         part = parts.setdefault((old["dataset"], section), PartStatus(old["dataset"], section))
         part.stale[_why(old, plan.cells)] += 1
-    return RunStatus(list(parts.values()), _is_locked(folder), training, attacking)
+    return RunStatus(list(parts.values()), _is_locked(folder), training, attacking, instructions)
 
 
 def _why(old: Mapping[str, Any], cells: Iterable[Cell]) -> str:
@@ -107,7 +112,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
 
 
 def _epochs(metrics: Path) -> int:
-    return len(metrics.read_text(encoding="utf-8").splitlines()) if metrics.is_file() else 0
+    return len(metrics.read_bytes().splitlines()) if metrics.is_file() else 0
 
 
 def _is_locked(folder: Path) -> bool:

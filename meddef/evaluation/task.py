@@ -14,12 +14,14 @@ from torch import nn
 
 from meddef.arithmetic import recorded
 from meddef.data.splits import Splits
+from meddef.errors import InputError
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_data, run_saliency, run_train
 from meddef.evaluation.curve import run_curve
 from meddef.evaluation.plan import RunOptions, splits_of
 from meddef.evaluation.probing import probe_images, run_probe
 from meddef.evaluation.provenance import provenance
+from meddef.evaluation.recorded import fingerprint_of, result_of
 from meddef.evaluation.rivals import KINDS, run_rival
 from meddef.records import CellResult, Record, RecordStore
 from meddef.settings import Profile
@@ -62,6 +64,11 @@ def _run_cells(task: Task) -> None:
     store = RecordStore(task.options.folder)
     first = task.cells[0]
     splits = _splits(first.dataset, task.profile, task.options)
+    if splits.fingerprint != (planned := fingerprint_of(first)):
+        raise InputError(
+            f"the images of {first.dataset} here ({splits.fingerprint[:12]}) are others than those of the plan "
+            f"({planned[:12]}): give every worker the same data folder, or plan again"
+        )
     by_rate: dict[float, list[Cell]] = {}
     for cell in task.cells:
         by_rate.setdefault(cell.settings.get("prune_rate", 0.0), []).append(cell)
@@ -71,8 +78,8 @@ def _run_cells(task: Task) -> None:
         models = load_trained(task.train, splits, task.options.folder, list(by_rate), scope)
     for model, cells in zip(models, by_rate.values(), strict=True):
         for cell in cells:
-            if cell.kind != "train" and store.get(cell.key) is not None:
-                continue  # recorded by a worker that died before reporting
+            if cell.kind != "train" and result_of(cell, store) is not None:
+                continue  # recorded by a worker that died before it could say so
             started = time.perf_counter()
             records = _run_cell(cell, task, splits, model)
             seconds = time.perf_counter() - started
