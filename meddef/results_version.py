@@ -37,7 +37,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 NO_RESULTS = (
     "atomic", "book", "claims", "cli", "commands", "consistency", "cost_model", "course", "error_source", "errors",
     "figures", "paper", "playground", "printed", "profiles", "progress", "records", "report", "results_version",
-    "sections", "settings", "smoke_test", "sparse", "trust", "yaml_reader",
+    "sections", "settings", "smoke_test", "sparse", "trust", "workers", "yaml_reader",
 )  # fmt: skip
 RESULTS_VERSION: dict[str, int] = {
     "data": 2,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks

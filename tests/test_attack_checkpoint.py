@@ -3,6 +3,7 @@
 import inspect
 import json
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,62 @@ def test_damaged_batches_are_not_used(
 
 def test_batches_of_another_size_are_not_used(tmp_path: Path) -> None:
     part = Evaluation(*[np.zeros(3, dtype=np.int64)] * 3, 0.5, 2, 4)
-    kept = unfinished.Unfinished(tmp_path / "cell.json", 3)
+    labels = np.zeros(6, dtype=np.int64)
+    kept = unfinished.Unfinished(tmp_path / "cell.json", 3, labels)
     kept.parts = [part]
     (tmp_path / "cell.json").write_text(json.dumps(kept._content()))
-    assert len(unfinished.Unfinished(tmp_path / "cell.json", 3).parts) == 1
-    assert unfinished.Unfinished(tmp_path / "cell.json", 2).parts == []
+    assert len(unfinished.Unfinished(tmp_path / "cell.json", 3, labels).parts) == 1
+    assert unfinished.Unfinished(tmp_path / "cell.json", 2, labels).parts == []
+
+
+LABELS = np.array([0, 1, 1, 0, 1])
+
+
+def kept_batches(path: Path) -> dict[str, Any]:
+    """What a stopped attack on five images leaves after two of its three batches."""
+    kept = unfinished.Unfinished(path, 2, LABELS)
+    kept._saved = float("-inf")
+    for start in (0, 2):
+        labels = LABELS[start : start + 2]
+        kept.add(Evaluation(labels, labels, 1 - labels, 0.5, 2, 2), ["said"])
+        kept._saved = float("-inf")
+    return dict(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["parts"].append(content["parts"][0]),
+        lambda content: content["parts"].reverse(),
+        lambda content: content["parts"][0]["labels"].append(1),
+        lambda content: content["parts"][0]["after"].pop(),
+        lambda content: content["parts"][0].update(after=[2, 2]),
+        lambda content: content["parts"][0].update(linf=None),
+        lambda content: content["parts"][0].update(generator=[1]),
+        lambda content: content.update(key="other"),
+        lambda content: content.update(warnings=3),
+    ],
+)
+def test_batches_that_are_not_those_of_the_cell_are_not_used(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], checksum: bool
+) -> None:
+    path = tmp_path / "cell.json"
+    content = kept_batches(path)
+    if not checksum:  # as earlier versions wrote it
+        del content["sha256"]
+        path.write_text(json.dumps(content))
+    assert len(unfinished.Unfinished(path, 2, LABELS).parts) == 2
+    change(content)
+    path.write_text(json.dumps(content))
+    assert unfinished.Unfinished(path, 2, LABELS).parts == []
+
+
+def test_an_edited_answer_is_seen_by_the_checksum(tmp_path: Path) -> None:
+    content = kept_batches(tmp_path / "cell.json")
+    content["parts"][0]["after"][0] = 0
+    (tmp_path / "cell.json").write_text(json.dumps(content))
+    assert unfinished.Unfinished(tmp_path / "cell.json", 2, LABELS).parts == []
 
 
 def test_a_quick_attack_keeps_nothing(

@@ -22,7 +22,7 @@ import pytest
 from report_records import small_run, write_run
 
 from meddef.book.build import BookFailed, build_book, publish_figures
-from meddef.book.notebooks import SECTIONS
+from meddef.book.notebooks import SECTIONS, seal
 from meddef.errors import InputError
 from meddef.figures.drawing import MIME
 
@@ -50,6 +50,7 @@ def executed_notebook(path: Path) -> None:
     text = "# A page\n\n$$x^2$$\n\n## Published and measured values"
     notebook.cells = [nbformat.v4.new_markdown_cell(text), code]
     path.parent.mkdir(parents=True, exist_ok=True)
+    seal(notebook, "a key")
     nbformat.write(notebook, path)
 
 

@@ -74,6 +74,24 @@ def test_up_to_date_is_skipped_and_said_until_something_changes(
     assert "done" in capsys.readouterr().out
 
 
+@pytest.mark.fault(
+    "the output of an executed notebook is edited, or its file is cut",
+    "its metadata hold its checksum; it is run again, and the book refuses to take it as it is",
+    says="is not what its run left",
+)
+def test_an_edited_output_is_not_believed(root: Path, says: str) -> None:
+    (output,) = run(root, "data")
+    whole = output.read_text()
+    notebooks.check_executed(output)
+    edited = whole.replace("smoke 42", "smoke 43")
+    for text in (whole[:-300], "[]", "", whole.replace('"sha256": "', '"sha256": "0'), edited):
+        output.write_text(text)
+        with pytest.raises(InputError, match=says):
+            notebooks.check_executed(output)
+    run(root, "data")
+    assert output.read_text() == whole
+
+
 def test_failing_notebook_keeps_its_partial_output_and_the_last_good_one(root: Path) -> None:
     good = root / "book" / "notebooks" / "smoke" / "05_epsilon.ipynb"
     good.parent.mkdir(parents=True)

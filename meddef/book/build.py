@@ -25,7 +25,14 @@ from meddef.book.cost_gpu import gpu_page
 from meddef.book.definitions_page import definitions_page
 from meddef.book.exhibits import exhibits_page
 from meddef.book.frontpage import front_page
-from meddef.book.notebooks import SECTIONS, check_sections, find_root, run_notebooks, section_of
+from meddef.book.notebooks import (
+    SECTIONS,
+    check_executed,
+    check_sections,
+    find_root,
+    run_notebooks,
+    section_of,
+)
 from meddef.book.pages import as_read, in_order, pages
 from meddef.book.results_page import results_page
 from meddef.book.typography import typeset_pages
@@ -173,8 +180,11 @@ def _drop(folder: Path, *, keep: Iterable[Path]) -> None:
 def _executed(root: Path, profile: str, sections: Iterable[str]) -> list[Path]:
     """The executed notebooks of ``sections`` of a profile, in their order."""
     folder = root / "book" / "notebooks" / profile
-    found = [folder / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
-    return [path for path in found if path.is_file()]
+    named = [folder / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
+    found = [path for path in named if path.is_file()]
+    for path in found:
+        check_executed(path)
+    return found
 
 
 def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:

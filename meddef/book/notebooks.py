@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from meddef.errors import InputError, RunFailed
 from meddef.figures import published
 from meddef.report.report import Report
 from meddef.sections import find_root as find_root
+from meddef.workers import processes
 
 SECTIONS = {name: row.notebook for name, row in catalogue.SECTIONS.items()}
 """Section as in "meddef reproduce --only" -> its notebook."""
@@ -134,8 +133,7 @@ def check_parameters(source: Path, parameters: Mapping[str, Any]) -> None:
 def _run_all(todo: list[Job], jobs: int) -> None:
     """Run every job, at most ``jobs`` at once, and list all failures at the end."""
     errors = []
-    context = multiprocessing.get_context("spawn")  # papermill's event loop does not survive a fork
-    with ProcessPoolExecutor(max(1, min(jobs, len(todo))), mp_context=context) as pool:
+    with processes(max(1, min(jobs, len(todo)))) as pool:  # papermill's event loop does not survive a fork
         for job, error in zip(todo, pool.map(_run, todo), strict=True):
             print(f"{job.output.parent.name}/{job.source.stem}: {'failed' if error else 'done'}", flush=True)
             if error:
@@ -162,10 +160,14 @@ def _run(job: Job) -> str | None:
         return " ".join(str(getattr(error, "evalue", error)).split())
     finally:
         partial.unlink(missing_ok=True)
-    _clean(notebook, job.key)
+    _clean(notebook)
     _name(notebook, job)
     if job.key:
         published.explain(notebook, stem=job.source.stem, section=section_of(job.source.stem))
+        notebook.metadata["meddef"] = {
+            "key": job.key,
+            "sha256": _digest(json.loads(nbformat.writes(notebook))),
+        }
     else:
         published.forget(notebook)
     write_text(job.output, nbformat.writes(notebook) + "\n")
@@ -173,8 +175,8 @@ def _run(job: Job) -> str | None:
     return None
 
 
-def _clean(notebook: NotebookNode, key: str) -> None:
-    """Remove run-dependent metadata (times, paths) and overridden defaults, fold the parameters, store the key."""
+def _clean(notebook: NotebookNode) -> None:
+    """Drop what differs from run to run (times, paths) and overridden defaults, fold the parameters."""
     notebook.metadata.pop("papermill", None)
     injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells):
@@ -187,8 +189,6 @@ def _clean(notebook: NotebookNode, key: str) -> None:
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "hide-cell"]
             cell.metadata["mystnb"] = dict.fromkeys(("code_prompt_show", "code_prompt_hide"), PARAMETERS)
-    if key:
-        notebook.metadata["meddef"] = {"key": key}
 
 
 def _name(notebook: NotebookNode, job: Job) -> None:
@@ -210,11 +210,36 @@ def section_of(stem: str) -> str:
 
 
 def _key_of(output: Path) -> str | None:
-    """The key of an executed notebook; None if missing or damaged."""
+    """The key an executed notebook was made under; None where there is none, or what it shows is not what was run."""
     try:
-        return str(json.loads(output.read_text(encoding="utf-8"))["metadata"]["meddef"]["key"])
-    except (OSError, ValueError, KeyError):
+        notebook = json.loads(output.read_text(encoding="utf-8"))
+        made = notebook["metadata"]["meddef"]
+        return str(made["key"]) if made["sha256"] == _digest(notebook) else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+def seal(notebook: NotebookNode, key: str) -> None:
+    """Keep in the metadata the key under which it was run, and the checksum of what it shows then."""
+    notebook.metadata["meddef"] = {"key": key, "sha256": _digest(json.loads(nbformat.writes(notebook)))}
+
+
+def check_executed(output: Path) -> None:
+    """Refuse an executed notebook that is not as its run left it.
+
+    Raises:
+        InputError: one line that names it.
+    """
+    if _key_of(output) is None:
+        raise InputError(
+            f"{output} is not what its run left (edited or damaged?): run 'meddef book' without -s"
+        )
+
+
+def _digest(notebook: Mapping[str, Any]) -> str:
+    """SHA-256 of everything a notebook holds but what this package says of its run."""
+    rest = {name: value for name, value in notebook["metadata"].items() if name != "meddef"}
+    return hashlib.sha256(json.dumps([notebook["cells"], rest], sort_keys=True).encode()).hexdigest()
 
 
 def _key(source: Path, parameters: Mapping[str, Any], files: Iterable[Path]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,7 +107,10 @@ def reproduce(
     plan = make_plan(settings, options)
     if only:
         plan = plan.only(only)
-    _run(plan, options, jobs, scheduler, dry_run=dry_run)
+    try:
+        _run(plan, options, jobs, scheduler, dry_run=dry_run)
+    except KeyboardInterrupt:  # which has been answered
+        raise SystemExit(128 + signal.SIGINT) from None
     if report and not dry_run and not trial:
         from meddef.book.build import build_report
 

@@ -8,7 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from meddef.atomic import write_text
+from meddef.atomic import sha256_of, write_text
 
 Stamp = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
@@ -49,7 +49,6 @@ def _stamp(path: Path) -> Stamp:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return ""

@@ -1,10 +1,12 @@
 """An attack cell batch by batch: finished batches are kept on disk, so that a killed cell resumes after them.
 
-Random numbers are derived from the images, so a batch does not depend on what was attacked before it.
+Random numbers belong to the images, so a batch gives the same whatever was attacked before it. What is kept names its
+cell and has a checksum (earlier versions wrote neither), and must be the outcome of this cell's images.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -44,10 +46,23 @@ def images_done(run_folder: Path, key: str) -> int:
     if not path.is_file():
         return 0
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return sum(len(part["labels"]) for part in content["parts"])
-    except (ValueError, KeyError, TypeError):
+        return sum(len(part["labels"]) for part in _read(path)["parts"])
+    except (OSError, ValueError, KeyError, TypeError):
         return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What ``path`` holds; ``ValueError``, ``KeyError`` or ``TypeError`` unless it is what was written for its cell."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if content.pop("sha256", None) not in (None, _digest(content)):
+        raise ValueError("its checksum does not match")
+    if content.get("key", path.stem) != path.stem:
+        raise ValueError(f"it is of cell {content['key']}")
+    return content
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class Unfinished:
@@ -55,11 +70,12 @@ class Unfinished:
 
     Args:
         path: the cell's file; it is written at most every ``EVERY_SECONDS``, so short cells leave none.
-        size: images per batch; batches kept under another size are discarded.
+        size: images per batch; what was kept under another size is of no use and is forgotten.
+        labels: (n,), of the images in the order in which they are attacked.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        self.path, self.size = path, size
+    def __init__(self, path: Path, size: int, labels: np.ndarray) -> None:
+        self.path, self.size, self.labels = path, size, labels
         self.parts: list[Evaluation] = []
         self.warnings: set[str] = set()
         self._saved = time.monotonic()
@@ -70,7 +86,8 @@ class Unfinished:
         self.parts.append(part)
         self.warnings |= set(warned)
         if time.monotonic() - self._saved >= EVERY_SECONDS:
-            write_text(self.path, json.dumps(self._content()))
+            content = self._content()
+            write_text(self.path, json.dumps(content | {"sha256": _digest(content)}))
             self._saved = time.monotonic()
 
     def finish(self) -> Evaluation:
@@ -84,21 +101,34 @@ class Unfinished:
             | {"linf": part.linf, "l0": part.l0, "num_classes": part.num_classes}
             for part in self.parts
         ]
-        return {"size": self.size, "parts": parts, "warnings": sorted(self.warnings)}
+        return {"key": self.path.stem, "size": self.size, "parts": parts, "warnings": sorted(self.warnings)}
 
     def _load(self) -> None:
         if not self.path.is_file():
             return
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = _read(self.path)
             parts = [
                 Evaluation(**part | {name: np.array(part[name], dtype=np.int64) for name in ARRAYS})
                 for part in content["parts"]
             ]
-            kept_size, warned = content["size"], set(content["warnings"])
-        except (ValueError, KeyError, TypeError) as error:
+            kept_size, warned = int(content["size"]), {str(words) for words in content["warnings"]}
+            if kept_size == self.size:
+                self._check(parts)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged (%s): the cell starts again", self.path, error)
             return
         if kept_size != self.size:
             return
         self.parts, self.warnings = parts, warned
+
+    def _check(self, parts: Sequence[Evaluation]) -> None:
+        """``ValueError`` unless ``parts`` are the outcomes of the first batches, in their order."""
+        for number, part in enumerate(parts):
+            wanted = self.labels[number * self.size :][: self.size]
+            answers = np.stack([part.before, part.after])
+            is_whole = np.array_equal(part.labels, wanted) and answers.shape[1:] == wanted.shape
+            if not len(wanted) or not is_whole or not 0 <= answers.min() <= answers.max() < part.num_classes:
+                raise ValueError(f"batch {number} is none of this cell")
+            if not isinstance(part.linf, float) or not isinstance(part.l0, int):
+                raise ValueError(f"batch {number} holds no numbers")

@@ -171,9 +171,10 @@ def _evaluate_in_memory(
     Returns the outcome and the warnings that were given, each once.
     """
     size = cell.settings["batch_size"]
+    labels = test.labels[test_order(test, cell.settings["images"])]
     notes: set[str] = set()
     while True:
-        done = Unfinished(place(run_folder, cell.key), size)
+        done = Unfinished(place(run_folder, cell.key), size, labels)
         try:
             _attack_the_rest(done, model, test, cell, attack, progress=progress)
             return done.finish(), sorted(notes | done.warnings)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
 from meddef.errors import InputError
+from meddef.workers import interruptible, processes
 
 CONNECT_SECONDS = 10
 
@@ -38,12 +38,13 @@ class InlineExecutor(DirectExecutor):
 def make_executor(jobs: int, scheduler: str | None = None) -> Iterator[tuple[Executor, int]]:
     """An executor and how many tasks it runs at once: ``jobs`` processes (none beside this one for 1), or a cluster."""
     if scheduler is not None:
-        with _dask(scheduler) as cluster:
+        with _dask(scheduler) as cluster, interruptible():
             yield cluster
     elif jobs == 1:
-        yield InlineExecutor(), 1
+        with interruptible():
+            yield InlineExecutor(), 1
     else:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as executor:
+        with processes(jobs) as executor:
             yield executor, jobs
 
 

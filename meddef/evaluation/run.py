@@ -11,18 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from meddef.atomic import sha256_of
 from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import model_folder
 from meddef.evaluation.plan import Plan, RunOptions
 from meddef.evaluation.recorded import result_of
-from meddef.evaluation.task import Task, digest, run_task, task_of
+from meddef.evaluation.task import Task, run_task, task_of
 from meddef.progress import progress_bar
 from meddef.records import Record, RecordStore
 from meddef.settings import Profile
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 5.0  # between checks of what running tasks have recorded
+LEFT_OVERS = ("cells/.*.json.*", "unfinished/.*.json.*", "models/*/.*.*.*", ".*.jsonl.*")
+"""Temporary files, of processes that were killed while they wrote."""
+LOOK_SECONDS = 5.0  # between looks at what running tasks have recorded
 
 
 class CellsFailed(RunFailed):
@@ -49,7 +52,7 @@ def _weights_are_whole(store: RecordStore, key: str) -> bool:
     path, result = model_folder(store.folder, key) / "best.safetensors", store.get(key)
     if result is None or not path.is_file():
         return False
-    whole = result.provenance.get("weights") in (None, digest(path))
+    whole = result.provenance.get("weights") in (None, sha256_of(path))
     if not whole:
         logger.warning("%s is damaged: the model will be trained again", path)
     return whole
@@ -199,4 +202,6 @@ def _locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"another run works in {folder}: wait for it, or give another --runs-dir"
             ) from error
+        for left_over in (path for pattern in LEFT_OVERS for path in folder.glob(pattern)):
+            left_over.unlink()
         yield

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from meddef.arithmetic import recorded
+from meddef.atomic import sha256_of
 from meddef.data.splits import Splits
 from meddef.errors import InputError
 from meddef.evaluation.cell import Cell
@@ -87,7 +86,7 @@ def _run_cells(task: Task) -> None:
                 continue
             circumstances = provenance(task.options.device, seconds)
             if cell.kind in TRAINED:
-                circumstances["weights"] = digest(
+                circumstances["weights"] = sha256_of(
                     model_folder(task.options.folder, cell.key) / "best.safetensors"
                 )
             store.put(CellResult(cell.key, records, circumstances, cell.content))
@@ -127,9 +126,3 @@ def _splits_cached(dataset_json: str, profile_json: str, options: RunOptions) ->
 def _splits(name: str, profile: Profile, options: RunOptions) -> Splits:
     dataset = next(d for d in profile.datasets if d.name == name)
     return _splits_cached(dataset.model_dump_json(), profile.model_dump_json(), options)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

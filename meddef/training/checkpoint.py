@@ -1,7 +1,12 @@
-"""Checkpoints: one safetensors file holding weights, optimizer state and, as JSON in its header, everything else."""
+"""Checkpoints: one safetensors file holding weights, optimizer state and, as JSON in its header, everything else.
+
+The header also holds a checksum of all that, which is looked at wherever a file has one: earlier versions and other
+programs write none.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -37,7 +42,7 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
         InputError: no such file, not safetensors, or the weights of another model.
     """
     try:
-        model.load_state_dict(_with_shared(_unwrapped(load_file(path), model), model))
+        model.load_state_dict(_with_shared(_unwrapped(_read(path)[0], model), model))
         return read_header(path)
     except FileNotFoundError as error:
         raise InputError(f"no weights at {path}: train the model first, or give another file") from error
@@ -57,7 +62,7 @@ def read_header(path: Path) -> dict[str, Any]:
         InputError: not a whole safetensors file.
     """
     try:
-        found = _header(path)
+        found = json.loads(_metadata(path).get("header", "{}"))
     except SafetensorError as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}): delete it and train again"
@@ -80,16 +85,31 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     _save(path, tensors, header)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Restore model and optimizer; returns the header, or None (logged) where there is no usable checkpoint."""
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and header of a checkpoint, or None (logged) where there is no usable one."""
     if not path.is_file():
         return None
     try:
-        tensors = load_file(path)
-        header = _header(path)
-    except SafetensorError as error:
+        tensors, metadata = _read(path)
+        header = json.loads(metadata["header"])
+        if not isinstance(header, dict) or not all(
+            bool(value.isfinite().all()) for value in tensors.values()
+        ):
+            raise ValueError("it holds what no training leaves")
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         logger.warning("%s is damaged (%s): training starts over", path, error)
         return None
+    return tensors, header
+
+
+def restore(
+    path: Path, tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Give model and optimizer what ``read_checkpoint`` found at ``path``.
+
+    Raises:
+        InputError: it is that of another model.
+    """
     weights = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
     try:
         model.load_state_dict(weights)
@@ -108,7 +128,6 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         for field, value in state.items():
             state[field] = _laid_out_like(parameters[number], value)
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    return header
 
 
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
@@ -122,13 +141,31 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def _save(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    text = json.dumps(header, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"header": json.dumps(header, sort_keys=True)})
+        save_file(tensors, temporary, metadata={"header": text, "sha256": _digest(tensors, text)})
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file; ``SafetensorError`` where they are not what was written."""
+    tensors, metadata = load_file(path), _metadata(path)
+    if "sha256" in metadata and metadata["sha256"] != _digest(tensors, metadata.get("header", "")):
+        raise SafetensorError("its checksum does not match")
+    return tensors, metadata
+
+
+def _digest(tensors: dict[str, Tensor], header: str) -> str:
+    """SHA-256 of the header and of each tensor's name, type, shape and bytes."""
+    found = hashlib.sha256(header.encode())
+    for name, value in sorted(tensors.items()):
+        found.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _metadata(path: Path) -> dict[str, str]:
     with safe_open(path, framework="pt") as file:
-        return json.loads((file.metadata() or {}).get("header", "{}"))
+        return file.metadata() or {}
 
 
 def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:

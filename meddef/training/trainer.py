@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from meddef.arithmetic import repeatable, without_tf32
-from meddef.atomic import write_text
+from meddef.atomic import sha256_of, write_text
 from meddef.attacks.capture import climbing
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
@@ -30,8 +30,10 @@ from meddef.progress import progress_bar
 from meddef.settings import PAPERS_METHOD, TrainingSettings
 from meddef.training.checkpoint import (
     check_savable,
-    load_checkpoint,
     load_weights,
+    read_checkpoint,
+    read_header,
+    restore,
     save_checkpoint,
     save_weights,
 )
@@ -43,6 +45,7 @@ from meddef.training.items import Items, trainable
 from meddef.training.process_group import Team
 
 logger = logging.getLogger(__name__)
+BEST, CHECKPOINT = "best.safetensors", "checkpoint.safetensors"
 
 
 @dataclass
@@ -55,6 +58,7 @@ class TrainingState:
     best_epoch: int = -1
     best_score: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
+    best: str = ""  # SHA-256 of best.safetensors; empty in checkpoints of earlier versions
 
 
 def train(
@@ -104,9 +108,14 @@ def train(
     attack = InnerAttack(model, rule.steps, settings.precision) if rule else None
     this = _identity(settings, seed, train_images, val_images)
     train_there, val_there = (resident(images, torch.device(device)) for images in (train_images, val_images))
-    header = load_checkpoint(folder / "checkpoint.safetensors", model, optimizer) or {}
-    _refuse_another(folder, this, header.pop("run", this))  # earlier versions did not write it
-    state = TrainingState(**header)
+    state = TrainingState()
+    if (found := read_checkpoint(folder / CHECKPOINT)) is not None:
+        tensors, header = found
+        _refuse_another(folder, this, header.pop("run", this))  # earlier versions did not write it
+        if (kept := _kept(folder, header)) is not None:
+            restore(folder / CHECKPOINT, tensors, model, optimizer)
+            state = kept
+        del found, tensors
     if not team.agrees(state.epoch):
         raise InputError(
             f"the processes do not see the same {folder}: put it on a disk that all of them share"
@@ -137,8 +146,33 @@ def train(
                 _keep(folder, model, optimizer, state, about or {}, this)
             bar.update()
             bar.set_postfix_str(f"score {row['score']:.3f}, best {state.best_score:.3f}")
-    team.agrees(state.epoch)  # after the first process has written the best weights
-    load_weights(folder / "best.safetensors", model)
+    team.agrees(state.epoch)  # the first process has written the best weights
+    if state.best and sha256_of(folder / BEST) != state.best:
+        raise InputError(f"{folder / BEST} changed during the training: remove {folder} and train again")
+    load_weights(folder / BEST, model)
+    return state
+
+
+def _kept(folder: Path, header: dict[str, Any]) -> TrainingState | None:
+    """Where the checkpoint with this header left off; None (logged) where it cannot have, or has lost its best weights.
+
+    A kill between the two files leaves the best weights of the epoch after the checkpoint, which is done again.
+    """
+    try:
+        state = TrainingState(**header)
+        scores = [row["score"] for row in state.history]
+        if [row["epoch"] for row in state.history] != [*range(state.epoch)] or not state.epoch:
+            raise ValueError(f"epoch {state.epoch} after {len(scores)} epochs")
+        if state.best_score != max(scores) or scores.index(state.best_score) != state.best_epoch:
+            raise ValueError(f"epoch {state.best_epoch} is not the best one")
+        epoch = read_header(folder / BEST).get("epoch", state.best_epoch)
+        if epoch != state.epoch and (
+            epoch != state.best_epoch or state.best not in ("", sha256_of(folder / BEST))
+        ):
+            raise ValueError(f"the weights in {BEST} are others than those beside which it was written")
+    except (OSError, TypeError, ValueError, LookupError) as error:
+        logger.warning("%s is damaged (%s): training starts over", folder / CHECKPOINT, error)
+        return None
     return state
 
 
@@ -187,8 +221,9 @@ def _keep(
 ) -> None:
     """Write the results of the finished epoch."""
     if state.best_epoch == state.epoch - 1:
-        save_weights(folder / "best.safetensors", model, **(dict(about) | {"epoch": state.best_epoch}))
-    save_checkpoint(folder / "checkpoint.safetensors", model, optimizer, **asdict(state), run=this)
+        save_weights(folder / BEST, model, **(dict(about) | {"epoch": state.best_epoch}))
+        state.best = sha256_of(folder / BEST)
+    save_checkpoint(folder / CHECKPOINT, model, optimizer, **asdict(state), run=this)
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in state.history))
 
 

@@ -1,0 +1,82 @@
+"""Worker processes end with the process they work for, and at once when it is interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from meddef.workers import STOPPING
+
+SCRIPT = """
+from meddef.workers import processes
+
+with processes(2) as pool:
+    busy = [pool.submit(exec, "import os, time; print(os.getpid(), flush=True); time.sleep(300)") for _ in range(4)]
+    [one.result() for one in busy]
+"""
+
+
+def start() -> tuple[subprocess.Popen[str], list[int]]:
+    """A process with two workers that are busy for minutes, and the workers' numbers."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    return process, [int(process.stdout.readline()) for _ in range(2)]
+
+
+def wait_for_end(numbers: list[int]) -> None:
+    deadline = time.monotonic() + 60
+    while alive := [number for number in numbers if is_alive(number)]:
+        assert time.monotonic() < deadline, f"still there: {alive}"
+        time.sleep(0.05)
+
+
+def is_alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(number)], capture_output=True, text=True, check=False
+    )
+    return not state.stdout.startswith("Z") and bool(state.stdout)
+
+
+@pytest.mark.fault(
+    "the main process of a run is killed or told to end (SIGKILL, SIGTERM)",
+    "its worker processes end at once, so that none writes on without the lock",
+)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_process_they_work_for(number: signal.Signals) -> None:
+    process, workers = start()
+    with process:
+        process.send_signal(number)
+        assert process.wait(60) == -number
+        wait_for_end(workers)
+
+
+@pytest.mark.fault(
+    "a run with worker processes is interrupted (Ctrl-C)",
+    "a line at once; the workers are ended, and what is recorded is kept; a second interrupt ends it now",
+    says="what is recorded is kept",
+)
+def test_an_interrupt_is_answered_and_ends_the_workers(says: str) -> None:
+    process, workers = start()
+    with process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+        _, said = process.communicate(timeout=60)
+    lines = said.splitlines()
+    assert says in STOPPING == lines[0]
+    assert lines[-1] == "KeyboardInterrupt"
+    assert (
+        said.count("Traceback") == 1
+    )  # that of this script, which does not answer it; the workers are silent
+    wait_for_end(workers)
