@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import NoReturn
+
+from tqdm import tqdm
 
 STOPPING = "meddef: stopping; what is recorded is kept, and the same command goes on from there"
 
@@ -45,9 +49,18 @@ def interruptible(stop: Callable[[], object] = lambda: None) -> Iterator[None]:
         raise
 
 
+def leave(code: int) -> NoReturn:
+    """End this process with what is registered for its end, but not the seconds that libraries take to go to pieces."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _work_for_parent() -> None:
     """An interrupt is the parent's to answer; its end, of which it may not have been told, is this process's too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # tqdm's own is a semaphore of the system, which a kill would leave behind
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

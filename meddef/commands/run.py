@@ -91,6 +91,7 @@ def reproduce(
     from meddef.records import RecordStore
     from meddef.settings import load_profile
     from meddef.smoke_test import trial as cut
+    from meddef.workers import leave
 
     settings = load_profile(profile)
     if trial:
@@ -110,7 +111,7 @@ def reproduce(
     try:
         _run(plan, options, jobs, scheduler, dry_run=dry_run)
     except KeyboardInterrupt:  # which has been answered
-        raise SystemExit(128 + signal.SIGINT) from None
+        leave(128 + signal.SIGINT)
     if report and not dry_run and not trial:
         from meddef.book.build import build_report
 

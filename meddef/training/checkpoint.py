@@ -159,7 +159,7 @@ def _digest(tensors: dict[str, Tensor], header: str) -> str:
     found = hashlib.sha256(header.encode())
     for name, value in sorted(tensors.items()):
         found.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
-        found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+        found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
