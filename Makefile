@@ -40,11 +40,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-STORED := tests/test_howto.py tests/test_one_value.py tests/test_published_figures.py
+STORED := tests/test_corruptions.py tests/test_howto.py tests/test_one_value.py tests/test_published_figures.py
 unit: $(READY) $(OLDER)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile $(STORED:%=--ignore=%)
 
-stored: $(READY)  ## every stored figure and printed number re-made from the records; the how-to executed
+stored: $(READY)  ## what takes longest: published figures and printed numbers drawn again, the how-to word for word, corrupted files
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(STORED) -n 2 --dist loadfile
 
 notebooks: $(READY)

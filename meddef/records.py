@@ -171,7 +171,7 @@ def load_records(results_dir: str | Path, profile: str, *, kind: str | None = No
             raise _refused(made, f"it is of profile '{head['profile']}'")
         if odd := sorted({row["key"] for row in rows} ^ {cell["key"] for cell in cells}):
             raise _refused(path, f"cell {odd[0]} is only in one of it and {made.name}")
-        if head and head.get("records") != hashlib.sha256(text.encode()).hexdigest():
+        if head and head["records"] != hashlib.sha256(text.encode()).hexdigest():
             raise _refused(path, f"its checksum is not that in {made.name}")
     return [row for row in rows if kind in (None, row["kind"])]
 
@@ -193,7 +193,9 @@ def _circumstances(results_dir: str | Path, profile: str) -> tuple[Record, list[
     if rows and isinstance(rows[0].get("export"), dict):
         head = rows.pop(0)["export"]
         below = text.partition("\n")[2]
-        if head.get("provenance") != hashlib.sha256(below.encode()).hexdigest():
+        if {*head} != {"profile", "records", "provenance"}:
+            raise _refused(path, "its first line is not as it was written")
+        if head["provenance"] != hashlib.sha256(below.encode()).hexdigest():
             raise _refused(path, "its checksum differs")
     shared: dict[int, Record] = {}
     cells: dict[str, Record] = {}

@@ -60,7 +60,9 @@ def leave(code: int) -> NoReturn:
 def _work_for_parent() -> None:
     """An interrupt is the parent's to answer; its end, of which it may not have been told, is this process's too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tqdm.set_lock(threading.RLock())  # tqdm's own is a semaphore of the system, which a kill would leave behind
+    tqdm.set_lock(
+        threading.RLock()
+    )  # tqdm's own is a semaphore of the system, which a kill would leave behind
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from tiny_profile import WITHOUT_MAPS
 from meddef.errors import InputError
 from meddef.evaluation.executor import InlineExecutor, make_executor
 from meddef.evaluation.plan import Plan, RunOptions, make_plan
+from meddef.evaluation.provenance import surroundings
 from meddef.evaluation.run import run_plan
+from meddef.evaluation.task import Task, run_task
 from meddef.records import RecordStore
+from meddef.results_version import RESULTS_VERSION
 from meddef.settings import load_profile
 
 distributed = pytest.importorskip("distributed")
@@ -56,8 +60,37 @@ def test_a_cluster_gives_the_same_records(
 
 
 @pytest.mark.fault(
-    "a worker of a Dask cluster is killed during a cell",
-    "its cell is re-run on another worker; the records are byte-identical to those of a single-process run",
+    "a Dask worker has another version of the package, or other images under the same path",
+    "it gets no cell; the line names what differs",
+    says="computes with something else: results version of attacks",
+)
+def test_a_worker_proves_what_it_computes_with(
+    plan: Plan,
+    cluster: "distributed.LocalCluster",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+) -> None:
+    task = Task(plan.cells[:1], None, plan.profile, RunOptions(tmp_path), False, planned_with=surroundings())
+    monkeypatch.setitem(RESULTS_VERSION, "attacks", RESULTS_VERSION["attacks"] + 1)
+    with pytest.raises(InputError, match=says), make_executor(0, cluster.scheduler_address):
+        pass
+    with pytest.raises(InputError, match=says):  # as for one that joins later
+        run_task(task)
+    settings = {**plan.cells[0].settings, "fingerprint": "0" * 64}
+    planned = Task(
+        (replace(plan.cells[0], settings=settings),), None, plan.profile, RunOptions(tmp_path), False
+    )
+    with pytest.raises(
+        InputError, match=r"the images of phantom_oct here .* are others than those of the plan"
+    ):
+        run_task(planned)
+    assert RecordStore(tmp_path).keys() == []
+
+
+@pytest.mark.fault(
+    "a worker of a Dask cluster is killed in mid-cell",
+    "its cell is run again on another worker; the records are those of a run in one process, byte for byte",
 )
 def test_a_worker_killed_in_mid_cell_loses_nothing(
     plan: Plan, in_process: bytes, cluster: "distributed.LocalCluster", tmp_path: Path

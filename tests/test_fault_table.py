@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from meddef.report.faults import NOTHING, Fault, faults, faults_page
+from meddef.report.faults import NOTHING, OUTCOMES, Fault, corruptions, faults, faults_page
 
 TESTS = Path(__file__).parent
 SAMPLE = """
@@ -31,6 +32,25 @@ def test_the_table_is_read_from_the_marks(tmp_path: Path) -> None:
     assert "2 faults" in page
     assert "no space" in page
     assert "test_clock" in page
+
+
+def test_corruptions_are_listed_by_their_outcome(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    text = "file,cut,emptied,missing\na cell,computed again,computed again,no harm\nan export,refused,refused,refused\n"
+    (tmp_path / "tests" / "corruptions.csv").write_text(text)
+    shown = corruptions(pd.read_csv(tmp_path / "tests" / "corruptions.csv", index_col=0))
+    assert shown.caption.startswith("6 corruptions: 2 kinds of files, each cut, emptied, missing.")
+    again, refused, no_harm = OUTCOMES.values()
+    first = shown.frame.iloc[0].dropna().to_dict()
+    assert first == {"file": "a cell", again: "all but missing", no_harm: "missing"}
+    assert shown.frame.iloc[1][refused] == "all"
+    assert "6 corruptions" in faults_page(tmp_path)["faults.md"]
+
+
+def test_the_published_table_knows_three_outcomes_only() -> None:
+    found = pd.read_csv(TESTS / "corruptions.csv", index_col=0)
+    assert found.size >= 150
+    assert set(found.to_numpy().ravel()) == set(OUTCOMES)
 
 
 def test_without_tests_the_page_says_so(tmp_path: Path) -> None:

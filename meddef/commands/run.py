@@ -160,7 +160,7 @@ def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_r
         run_plan(plan, options, executor, inside=inside, at_once=workers if scheduler is None else None)
         if todo:
             actual = time.perf_counter() - started
-            print(f"took {humane(actual)}, {actual / total:.1f} times the estimate")
+            print(f"took {humane(actual)}" + (f", {actual / total:.1f} times the estimate" if total else ""))
 
 
 def _print_plan(plan: Plan, todo: set[str]) -> None:

@@ -7,7 +7,9 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
+from meddef.error_source import in_a_line
 from meddef.errors import InputError
+from meddef.evaluation.provenance import check_surroundings, surroundings
 from meddef.workers import interruptible, processes
 
 CONNECT_SECONDS = 10
@@ -56,8 +58,9 @@ def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
     one; after three deaths it fails.
 
     Raises:
-        InputError: ``distributed`` is not installed, no scheduler responds, no worker, or one that runs several threads
-            (warnings, thread counts and determinism are a process's, so a process can do one cell at a time).
+        InputError: ``distributed`` is not installed, nothing answers, no worker, or one that runs several threads
+            (warnings, thread counts and determinism are a process's, so a process can do one cell at a time), or
+            another version of this package or of what computes. One that joins later is refused by ``run_task``.
     """
     try:
         from distributed import Client
@@ -77,4 +80,10 @@ def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
             )
         if max(threads.values()) > 1:
             raise InputError("a Dask worker runs several threads: start it with --nthreads 1")
+        for worker, there in client.run(surroundings, on_error="return").items():
+            if not isinstance(there, dict):
+                raise InputError(
+                    f"the Dask worker at {worker} cannot run this version of meddef ({in_a_line(there)})"
+                )
+            check_surroundings(there, f"the Dask worker at {worker}")
         yield client.get_executor(pure=False), len(threads)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -14,6 +16,8 @@ from typing import Any
 
 import torch
 
+from meddef.errors import InputError
+from meddef.results_version import RESULTS_VERSION
 from meddef.training.process_group import Team
 
 PACKAGES = ("meddef", "torch", "torchvision", "numpy", "opencv-python-headless")
@@ -50,6 +54,37 @@ def provenance(device: str, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "finished": finished,
     }
+
+
+def surroundings() -> dict[str, str]:
+    """What has to be the same wherever cells of one plan are computed: versions of Python, of packages and of results,
+    and the text of this package."""
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    results = {f"results version of {domain}": str(number) for domain, number in RESULTS_VERSION.items()}
+    return versions | results | {"source of meddef": _source()}
+
+
+def check_surroundings(there: Mapping[str, str], who: str) -> None:
+    """Refuse to compute where the surroundings are others than ``there``, which are those of ``who``.
+
+    Raises:
+        InputError: one line that names all that differs.
+    """
+    here = surroundings()
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    if names:
+        told = "; ".join(f"{name} {there.get(name, 'none')}, here {here.get(name, 'none')}" for name in names)
+        raise InputError(f"{who} computes with something else: {told}: install the same everywhere")
+
+
+@cache
+def _source() -> str:
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(path for ending in ("py", "csv", "yaml") for path in package.rglob(f"*.{ending}"))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"\0{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _git(*arguments: str) -> str:

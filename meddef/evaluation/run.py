@@ -16,6 +16,7 @@ from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import model_folder
 from meddef.evaluation.plan import Plan, RunOptions
+from meddef.evaluation.provenance import surroundings
 from meddef.evaluation.recorded import result_of
 from meddef.evaluation.task import Task, run_task, task_of
 from meddef.progress import progress_bar
@@ -80,7 +81,7 @@ def run_plan(
     store = RecordStore(options.folder)
     with _locked(options.folder):
         todo = missing(plan, store)
-        failures: dict[str, str] = {}
+        failures: list[str] = []
         done = 0
         with progress_bar(_whole_passes(todo), plan.profile.name, unit="pass", enabled=bool(todo)) as bar:
             for cells, error in _execute(plan, todo, options, executor, inside, at_once):
@@ -88,11 +89,11 @@ def run_plan(
                 bar.set_postfix_str(f"{done}/{len(todo)} cells, last {cells[-1].label}", refresh=False)
                 bar.update(_whole_passes(cells))
                 if error is not None:
-                    failures |= {cell.label: str(error) for cell in cells}
+                    failures += [f"  {cell.label}: {error}" for cell in cells]
         keys = [cell.key for cell in plan.cells]
         records = store.export(keys) if export else store.collect(keys)
     if failures:
-        lines = "\n".join(f"  {label}: {reason}" for label, reason in failures.items())
+        lines = "\n".join(dict.fromkeys(failures))  # cells of several seeds have one label
         raise CellsFailed(f"{len(failures)} cells failed; run again to retry them:\n{lines}")
     return records
 
@@ -111,6 +112,7 @@ def _execute(
     """
     store = RecordStore(options.folder)
     told: set[str] = set()
+    planned_with = surroundings()
     trains = {cell.key: cell for cell in plan.cells if cell.kind == "train"}
     pending = {cell.key for cell in todo}
     waiting: dict[str, list[Task]] = {}
@@ -118,7 +120,7 @@ def _execute(
     for cells in _grouped(todo):
         models = [trains[key] for key in cells[0].requires]
         train = models[0] if models else None
-        task = Task(cells, train, plan.profile, options, inside, tuple(models[1:]))
+        task = Task(cells, train, plan.profile, options, inside, tuple(models[1:]), planned_with)
         _waits_for(task, pending, waiting, else_in=ready)
     ready.sort(key=lambda task: _turn(task.cells[0], plan.profile, whole_models=at_once is not None))
     running: dict[Future[None], Task] = {}

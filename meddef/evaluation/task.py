@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from meddef.evaluation.cells import load_trained, model_folder, run_attack, run_
 from meddef.evaluation.curve import run_curve
 from meddef.evaluation.plan import RunOptions, splits_of
 from meddef.evaluation.probing import probe_images, run_probe
-from meddef.evaluation.provenance import provenance
+from meddef.evaluation.provenance import check_surroundings, provenance
 from meddef.evaluation.recorded import fingerprint_of, result_of
 from meddef.evaluation.rivals import KINDS, run_rival
 from meddef.records import CellResult, Record, RecordStore
@@ -31,8 +31,8 @@ TRAINED = ("train", "curve")  # kinds of cells that leave weights
 
 @dataclass(frozen=True)
 class Task:
-    """Cells that one worker runs in turn because they share a model; ``train`` is its training cell, ``others`` those
-    of other models they need."""
+    """Cells that one worker runs in turn because they share a model; ``train`` is the cell that made it, ``others``
+    those that made other models which they ask; ``planned_with`` is what ``surroundings`` gave where it was planned."""
 
     cells: tuple[Cell, ...]
     train: Cell | None
@@ -40,6 +40,7 @@ class Task:
     options: RunOptions
     progress: bool
     others: tuple[Cell, ...] = ()
+    planned_with: Mapping[str, str] | None = None
 
 
 def task_of(cell: Cell) -> tuple[Any, ...]:
@@ -52,9 +53,14 @@ def task_of(cell: Cell) -> tuple[Any, ...]:
 def run_task(task: Task) -> None:
     """Run the cells of one task and store each result immediately (in a worker process).
 
-    In distributed training the first process stores. The number of threads is the profile's and determinism is on; both
-    are restored afterwards.
+    Of several processes that train together the first stores. Threads are the profile's, and everything is told to give
+    the same bits twice; both are afterwards as they were.
+
+    Raises:
+        InputError: the images or the surroundings here are others than those the cells were planned with.
     """
+    if task.planned_with is not None:
+        check_surroundings(task.planned_with, "the process that planned this")
     with recorded(task.profile.threads):
         _run_cells(task)
 

@@ -1,7 +1,8 @@
 """The book's page on faults: the table is read from the tests that commit them, which are not imported.
 
 A test of a fault is marked ``@pytest.mark.fault(tried, outcome, says=...)``: what is done, what happens then, and the
-words that the message must hold, which the test gets as the fixture ``says`` and checks.
+words that the message must hold, which the test gets as the fixture ``says`` and checks. ``tests/corruptions.csv`` says
+what becomes of each kind of file under each corruption; ``tests/test_corruptions.py`` compares it with what does.
 """
 
 from __future__ import annotations
@@ -31,8 +32,13 @@ class Fault:
 
 def faults_page(root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``."""
-    found = faults(root / "tests")
-    return {"faults.md": f"{table(found)._repr_html_() if found else NOTHING}\n"}
+    found, path = faults(root / "tests"), root / "tests" / "corruptions.csv"
+    shown = [table(found)] if found else []
+    if path.is_file():
+        shown.append(corruptions(pd.read_csv(path, index_col=0)))
+    return {
+        "faults.md": "\n\n".join(each._repr_html_() for each in shown) + "\n" if shown else f"{NOTHING}\n"
+    }
 
 
 def faults(tests: Path) -> list[Fault]:
@@ -66,3 +72,32 @@ def table(found: list[Fault]) -> Table:
     caption = f"{len(found)} faults, each injected by a test that checks the outcome and the message."
     left = ("what happens", "the message contains", "test")
     return Table(pd.DataFrame(rows), caption, left=left)
+
+
+OUTCOMES = {
+    "computed again": "a line, and made again as it was",
+    "refused": "refused in one line that names it",
+    "no harm": "read as it is, or written anew",
+}
+
+
+def corruptions(found: pd.DataFrame) -> Table:
+    """A row a kind of file: after which corruptions each outcome came; ``found`` is file by corruption."""
+    rows = [
+        {"file": file, **{words: _listed(row == outcome) for outcome, words in OUTCOMES.items()}}
+        for file, row in found.iterrows()
+    ]
+    caption = (
+        f"{found.size} corruptions: {len(found)} kinds of files, each {', '.join(found.columns)}. After each the next "
+        "command ended in one of three ways; none gave a wrong number without a word, a traceback, or a state in which "
+        "the same command stops again once the file that it names is removed."
+    )
+    return Table(pd.DataFrame(rows), caption, left=tuple(OUTCOMES.values()))
+
+
+def _listed(here: pd.Series) -> str | None:
+    """The names where it holds, or but for which it does, whichever are fewer."""
+    yes, no = here.index[here], here.index[~here]
+    if len(no) < len(yes):
+        return f"all but {', '.join(no)}" if len(no) else "all"
+    return ", ".join(yes) or None
