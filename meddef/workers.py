@@ -39,8 +39,10 @@ def interruptible(stop: Callable[[], object] = lambda: None) -> Iterator[None]:
     """An interrupt (Ctrl-C) is answered with a line at once, then ``stop`` is called; a second one then ends all."""
     try:
         yield
-    except KeyboardInterrupt:
-        print(STOPPING, file=sys.stderr, flush=True)
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:  # else it was answered further in
+            print(STOPPING, file=sys.stderr, flush=True)
+            interrupt.args = (STOPPING,)
         main = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGINT, signal.SIG_DFL) if main else None
         stop()

@@ -31,7 +31,7 @@ from meddef.evaluation.plan import SECTIONS, Plan, RunOptions, make_plan
 from meddef.evaluation.run import CellsFailed, missing, run_plan
 from meddef.evaluation.status import run_status
 from meddef.evaluation.task import Task, run_task
-from meddef.records import Record, RecordStore
+from meddef.records import CellResult, Record, RecordStore
 from meddef.results_version import RESULTS_VERSION
 from meddef.settings import GridSettings, Profile, SaliencySettings, load_profile
 
@@ -480,6 +480,38 @@ def test_status_names_what_is_missing_damaged_and_stale(
     assert stale["train"] == {"training.epochs": 2}
     assert stale["pruning"] == {"its model": 8}
     assert stale["data"] == {}
+
+
+def test_status_counts_the_instruction_sets_that_cells_were_computed_with(
+    unbroken: tuple[Plan, RunOptions], tmp_path: Path
+) -> None:
+    plan, options = unbroken
+    shutil.copytree(options.folder / "cells", tmp_path / "cells")
+    here = torch.backends.cpu.get_cpu_capability()
+    assert run_status(plan, tmp_path).instructions == {here: len(plan.cells)}
+    store = RecordStore(tmp_path)
+    result = store.get(plan.cells[-1].key)
+    assert result is not None
+    hardware = result.provenance["hardware"] | {"instructions": "another"}
+    store.put(replace(result, provenance=result.provenance | {"hardware": hardware}))
+    assert run_status(plan, tmp_path).instructions == {here: len(plan.cells) - 1, "another": 1}
+
+
+def test_an_adopted_record_of_another_cell_is_computed_again(
+    unbroken: tuple[Plan, RunOptions], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is adopted has no settings to compare with its key, but its records say what was asked."""
+    plan, options = unbroken
+    attack = next(cell for cell in plan.cells if cell.settings.get("attack") == "pgd")
+    found = RecordStore(options.folder).get(attack.key)
+    assert found is not None
+    for change in ({}, {"attack": "fgsm"}, {"seed": 1}, {"eps": 0.5}, {"n": 7}, {"data_fingerprint": "0"}):
+        records = [{**record, **change} for record in found.records]
+        RecordStore(tmp_path).put(CellResult(attack.key, records, {}))
+        lacking = {cell.key for cell in missing(plan, RecordStore(tmp_path))}
+        assert (attack.key in lacking) is bool(change)
+        assert all(f"{name} " in caplog.text for name in change)
+        caplog.clear()
 
 
 def test_status_sees_a_run_in_progress(unbroken: tuple[Plan, RunOptions]) -> None:

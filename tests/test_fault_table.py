@@ -39,12 +39,12 @@ def test_corruptions_are_listed_by_their_outcome(tmp_path: Path) -> None:
     text = "file,cut,emptied,missing\na cell,computed again,computed again,no harm\nan export,refused,refused,refused\n"
     (tmp_path / "tests" / "corruptions.csv").write_text(text)
     shown = corruptions(pd.read_csv(tmp_path / "tests" / "corruptions.csv", index_col=0))
-    assert shown.caption.startswith("6 corruptions: 2 kinds of files, each cut, emptied, missing.")
+    assert shown.caption.startswith("6 corruptions, of 2 kinds of files: cut, emptied, missing.")
     again, refused, no_harm = OUTCOMES.values()
     first = shown.frame.iloc[0].dropna().to_dict()
     assert first == {"file": "a cell", again: "all but missing", no_harm: "missing"}
     assert shown.frame.iloc[1][refused] == "all"
-    assert "6 corruptions" in faults_page(tmp_path)["faults.md"]
+    assert "6 corruptions, of" in faults_page(tmp_path)["faults.md"]
 
 
 def test_the_published_table_knows_three_outcomes_only() -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from meddef.workers import STOPPING
+from meddef.workers import STOPPING, interruptible
 
 SCRIPT = """
 from meddef.workers import processes
@@ -75,8 +75,24 @@ def test_an_interrupt_is_answered_and_ends_the_workers(says: str) -> None:
         _, said = process.communicate(timeout=60)
     lines = said.splitlines()
     assert says in STOPPING == lines[0]
-    assert lines[-1] == "KeyboardInterrupt"
+    assert lines[-1] == f"KeyboardInterrupt: {STOPPING}"
     assert (
         said.count("Traceback") == 1
     )  # that of this script, which does not answer it; the workers are silent
     wait_for_end(workers)
+
+
+def test_an_interrupt_is_answered_once(capsys: pytest.CaptureFixture[str]) -> None:
+    stopped: list[str] = []
+    with (
+        pytest.raises(KeyboardInterrupt),
+        interruptible(lambda: stopped.append("outer")),
+        interruptible(lambda: stopped.append(str(signal.getsignal(signal.SIGINT)))),
+    ):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == f"{STOPPING}\n"
+    assert stopped == [
+        str(signal.SIG_DFL),
+        "outer",
+    ]  # a second interrupt ends the process while it is put away
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -91,7 +91,7 @@ def reproduce(
     from meddef.records import RecordStore
     from meddef.settings import load_profile
     from meddef.smoke_test import trial as cut
-    from meddef.workers import leave
+    from meddef.workers import interruptible, leave
 
     settings = load_profile(profile)
     if trial:
@@ -109,13 +109,14 @@ def reproduce(
     if only:
         plan = plan.only(only)
     try:
-        _run(plan, options, jobs, scheduler, dry_run=dry_run)
-    except KeyboardInterrupt:  # which has been answered
-        leave(128 + signal.SIGINT)
-    if report and not dry_run and not trial:
-        from meddef.book.build import build_report
+        with interruptible():
+            _run(plan, options, jobs, scheduler, dry_run=dry_run)
+            if report and not dry_run and not trial:
+                from meddef.book.build import build_report
 
-        build_report(runs_dir, settings.name, section=only, jobs=_workers(jobs, settings))
+                build_report(runs_dir, settings.name, section=only, jobs=_workers(jobs, settings))
+    except KeyboardInterrupt:
+        leave(128 + signal.SIGINT)
 
 
 def check_device(device: str) -> None:

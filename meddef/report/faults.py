@@ -88,7 +88,7 @@ def corruptions(found: pd.DataFrame) -> Table:
         for file, row in found.iterrows()
     ]
     caption = (
-        f"{found.size} corruptions: {len(found)} kinds of files, each {', '.join(found.columns)}. After each the next "
+        f"{found.size} corruptions, of {len(found)} kinds of files: {', '.join(found.columns)}. After each the next "
         "command ended in one of three ways; none gave a wrong number without a word, a traceback, or a state in which "
         "the same command stops again once the file that it names is removed."
     )
