@@ -48,7 +48,8 @@ def as_before(path: Path, sibling: Path) -> None:
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["header"])
-        header.pop("best", None)
+        for name in ("sha256", "best"):
+            header.pop(name, None)
         save_file(load_file(path), path, metadata={"header": json.dumps(header, sort_keys=True)})
     elif path.suffix == ".jsonl":
         lines = path.read_text().splitlines(keepends=True)

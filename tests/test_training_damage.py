@@ -28,7 +28,7 @@ def rewrite(path: Path, change: Change, *, checksum: bool = False) -> None:
         metadata = file.metadata()
     header = json.loads(metadata["header"])
     if not checksum:
-        metadata.pop("sha256", None)
+        header.pop("sha256", None)
         header.pop("best", None)
     change(tensors, header)
     save_file(tensors, path, metadata=metadata | {"header": json.dumps(header, sort_keys=True)})
@@ -119,6 +119,16 @@ def test_a_checkpoint_goes_on_with_and_without_checksums(
     model, _ = run(tmp_path / "run")
     assert caplog.text == ""
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
+def test_the_same_training_writes_the_same_bytes(
+    stopped: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    """So that the digest of weights in a record tells whether they are the same."""
+    for name in ("first", "second"):
+        run(tmp_path / name)
+    for name in (BEST, CHECKPOINT):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
 def test_weights_that_change_while_the_model_is_trained_are_named(

@@ -14,7 +14,7 @@ SCRIPT = """
 from meddef.workers import processes
 
 with processes(2) as pool:
-    busy = [pool.submit(exec, "import os, time; print(os.getpid(), flush=True); time.sleep(300)") for _ in range(4)]
+    busy = [pool.submit(exec, "import os, time; os.write(1, b'%d ' % os.getpid()); time.sleep(300)") for _ in range(4)]
     [one.result() for one in busy]
 """
 
@@ -29,7 +29,10 @@ def start() -> tuple[subprocess.Popen[str], list[int]]:
         start_new_session=True,
     )
     assert process.stdout is not None
-    return process, [int(process.stdout.readline()) for _ in range(2)]
+    said = ""
+    while said.count(" ") < 2:  # both in one pipe
+        said += process.stdout.read(1)
+    return process, [int(word) for word in said.split()]
 
 
 def wait_for_end(numbers: list[int]) -> None:

@@ -23,6 +23,7 @@ from meddef.atomic import replacing
 from meddef.errors import InputError
 
 _WRAPPERS = re.compile(r"^(?:(?:_orig_mod|module)\.)+")
+CHECKSUM = "sha256"  # of a file's content, in its header
 logger = logging.getLogger(__name__)
 
 
@@ -62,14 +63,13 @@ def read_header(path: Path) -> dict[str, Any]:
         InputError: not a whole safetensors file.
     """
     try:
-        found = json.loads(_metadata(path).get("header", "{}"))
+        found = _header(path)
     except SafetensorError as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}): delete it and train again"
         ) from error
-    except ValueError:  # not JSON: another program's entry of this name
-        return {}
-    return found if isinstance(found, dict) else {}
+    found.pop(CHECKSUM, None)
+    return found
 
 
 def describe_weights(path: Path, source: Path, **header: Any) -> None:
@@ -90,13 +90,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     if not path.is_file():
         return None
     try:
-        tensors, metadata = _read(path)
-        header = json.loads(metadata["header"])
-        if not isinstance(header, dict) or not all(
-            bool(value.isfinite().all()) for value in tensors.values()
-        ):
-            raise ValueError("it holds what no training leaves")
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        tensors, header = _read(path)
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise ValueError("it holds NaN or infinity")
+    except (SafetensorError, OSError, ValueError) as error:
         logger.warning("%s is damaged (%s): training starts over", path, error)
         return None
     return tensors, header
@@ -141,31 +138,38 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def _save(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    text = json.dumps(header, sort_keys=True)
+    """One text in the metadata: safetensors writes several in an order of its own, and files would differ by it."""
+    text = json.dumps(header | {CHECKSUM: _digest(tensors, header)}, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"header": text, "sha256": _digest(tensors, text)})
+        save_file(tensors, temporary, metadata={"header": text})
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file; ``SafetensorError`` where they are not what was written."""
-    tensors, metadata = load_file(path), _metadata(path)
-    if "sha256" in metadata and metadata["sha256"] != _digest(tensors, metadata.get("header", "")):
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file; ``SafetensorError`` where they are not what was written."""
+    tensors, header = load_file(path), _header(path)
+    if header.pop(CHECKSUM, None) not in (None, _digest(tensors, header)):
         raise SafetensorError("its checksum does not match")
-    return tensors, metadata
+    return tensors, header
 
 
-def _digest(tensors: dict[str, Tensor], header: str) -> str:
+def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
     """SHA-256 of the header and of each tensor's name, type, shape and bytes."""
-    found = hashlib.sha256(header.encode())
+    found = hashlib.sha256(json.dumps(json.loads(json.dumps(header)), sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         found.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
         found.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _header(path: Path) -> dict[str, Any]:
+    """What is written beside the tensors; empty where that is none of this package's."""
     with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
+        text = (file.metadata() or {}).get("header", "{}")
+    try:
+        found = json.loads(text)
+    except ValueError:  # what others keep under this name
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
