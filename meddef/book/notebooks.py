@@ -164,10 +164,7 @@ def _run(job: Job) -> str | None:
     _name(notebook, job)
     if job.key:
         published.explain(notebook, stem=job.source.stem, section=section_of(job.source.stem))
-        notebook.metadata["meddef"] = {
-            "key": job.key,
-            "sha256": _digest(json.loads(nbformat.writes(notebook))),
-        }
+        seal(notebook, job.key)
     else:
         published.forget(notebook)
     write_text(job.output, nbformat.writes(notebook) + "\n")
