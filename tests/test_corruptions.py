@@ -335,33 +335,33 @@ def test_a_corrupted_notebook_is_run_again(tmp_path: Path, monkeypatch: pytest.M
     root = tmp_path / "book of one"
     root.mkdir()
     (root / "_config.yml").touch()
-    source = make_notebook(root / "notebooks" / "01_data.ipynb", "print(1)")
+    executed = nbformat.read(make_notebook(root / "notebooks" / "01_data.ipynb", "print(1)"), 4)
     write_run(root / "results", "smoke", [data_record("phantom_oct")])
-    job = notebooks._job(root, "smoke", root / "results", "data", {})
-    executed = nbformat.read(source, 4)
-    notebooks.seal(executed, job.key)
-    whole = nbformat.writes(executed)
-    notebooks.seal(executed, "another key")
     done: list[notebooks.Job] = []
 
     def run_all(todo: list[notebooks.Job], jobs: int) -> None:
         done.extend(todo)
-        for each in todo:
-            write_text(each.output, whole)
+        for job in todo:
+            notebooks.seal(executed, job.key)
+            write_text(job.output, nbformat.writes(executed))
+
+    def run_one() -> None:
+        done.clear()
+        notebooks.run_notebooks({"smoke": root / "results"}, root=root, sections={"smoke": ["data"]})
 
     monkeypatch.setattr(notebooks, "_run_all", run_all)
-    sibling, found = tmp_path / "sibling.ipynb", {}
+    run_one()
+    output, key, found = done[0].output, done[0].key, {}
+    whole = output.read_text()
     for name, corrupt in CORRUPTIONS.items():
-        remove(job.output)
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-        job.output.write_text(whole)
-        sibling.write_text(nbformat.writes(executed))
-        corrupt(job.output, sibling)
-        done.clear()
+        output.write_text(whole)
+        (tmp_path / "sibling.ipynb").write_text(whole.replace(key, "another key"))
+        corrupt(output, tmp_path / "sibling.ipynb")
         try:
-            notebooks.run_notebooks({"smoke": root / "results"}, root=root, sections={"smoke": ["data"]})
-            assert job.output.read_text() == whole
+            run_one()
+            assert output.read_text() == whole
             found[name] = AGAIN if done else NO_HARM
         except InputError as error:
-            found[name] = REFUSED if str(job.output) in str(error) else f"unnamed: {error}"
+            found[name] = REFUSED if str(output) in str(error) else f"unnamed: {error}"
+            remove(output)
     assert found == expected_outcomes()[NOTEBOOK]
