@@ -14,7 +14,7 @@ from meddef.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that replaces it when the block ends well, and vanishes when it does not.
+    """A temporary path beside ``path`` that replaces it when the block succeeds, and is removed otherwise.
 
     Raises:
         InputError: ``path`` is a folder, which nothing here makes.

@@ -1,14 +1,14 @@
 """Records: measured results, one JSON object per row, and their storage.
 
-A *cell* of the plan leaves one file ``cells/<key>.json`` that appears whole or not at all, so a killed run loses at
-most the cells in progress and parallel workers never share a file. ``export`` gathers the cells of a plan into
-``records.jsonl`` (the measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where
-and with what each cell was computed; circumstances that cells share are a row of their own, which theirs point at; the
-first row says of which profile both files are, and holds their checksums).
+A *cell* of the plan writes one file ``cells/<key>.json`` atomically, so a killed run loses at most the cells in
+progress and parallel workers never share a file. ``export`` gathers the cells of a plan into ``records.jsonl`` (the
+measurements: the same for the same inputs, bit for bit) and ``provenance.jsonl`` (when, where and with what each cell
+was computed; shared circumstances are a separate row to which cells refer; the first row names the profile and holds
+the checksums of both files).
 
-Nothing that is read is believed: a cell's file has a checksum and names its cell, an export agrees with its checksums,
-its provenance and itself. Earlier versions wrote neither names nor checksums of exports; what they wrote is checked for
-the rest.
+Everything is verified when read: a cell's file has a checksum and names its cell, an export must agree with its
+checksums, its provenance and itself. Earlier versions wrote neither names nor checksums of exports; the other checks
+apply to their files.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RecordStore:
         return result
 
     def put(self, result: CellResult) -> None:
-        """Keep ``result``; it appears whole or not at all."""
+        """Store ``result`` atomically."""
         body = {
             "key": result.key,
             "records": result.records,

@@ -89,8 +89,8 @@ def test_a_worker_proves_what_it_computes_with(
 
 
 @pytest.mark.fault(
-    "a worker of a Dask cluster is killed in mid-cell",
-    "its cell is run again on another worker; the records are those of a run in one process, byte for byte",
+    "a worker of a Dask cluster is killed during a cell",
+    "its cell is re-run on another worker; the records are byte-identical to those of a single-process run",
 )
 def test_a_worker_killed_in_mid_cell_loses_nothing(
     plan: Plan, in_process: bytes, cluster: "distributed.LocalCluster", tmp_path: Path

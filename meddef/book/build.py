@@ -106,13 +106,16 @@ def build_book(sources: Mapping[str, Path], *, root: Path | None = None) -> Path
         ``_build/html/index.html``.
 
     Raises:
-        InputError: no profile, or one without executed notebooks.
+        InputError: no profile, one without executed notebooks, or a notebook that was edited after it was executed.
         BookFailed: with the end of what Jupyter Book printed.
     """
     root = find_root(root)
     if not sources:
         raise InputError("no records in results/: run 'meddef reproduce' first")
     reports = in_order(Report.load(name, folder) for name, folder in sources.items())
+    for profile, sections in pages(reports).items():
+        for notebook in _executed(root, profile, sections):
+            check_executed(notebook)
     for name, text in generated(root, reports).items():
         _write_if_new(root / "book" / "_generated" / name, text)
     for name, text in chapters.chapter_pages(root, reports).items():
@@ -180,11 +183,8 @@ def _drop(folder: Path, *, keep: Iterable[Path]) -> None:
 def _executed(root: Path, profile: str, sections: Iterable[str]) -> list[Path]:
     """The executed notebooks of ``sections`` of a profile, in their order."""
     folder = root / "book" / "notebooks" / profile
-    named = [folder / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
-    found = [path for path in named if path.is_file()]
-    for path in found:
-        check_executed(path)
-    return found
+    found = [folder / f"{SECTIONS[section]}.ipynb" for section in check_sections(sections)]
+    return [path for path in found if path.is_file()]
 
 
 def _sections(root: Path, reports: list[Report]) -> dict[str, list[str]]:

@@ -173,7 +173,7 @@ def _run(job: Job) -> str | None:
 
 
 def _clean(notebook: NotebookNode) -> None:
-    """Drop what differs from run to run (times, paths) and overridden defaults, fold the parameters."""
+    """Remove run-dependent metadata (times, paths) and overridden defaults, fold the parameters."""
     notebook.metadata.pop("papermill", None)
     injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells):

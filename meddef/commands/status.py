@@ -43,7 +43,7 @@ def status(
         why = "; ".join(f"{count}: {reason}" for reason, count in sorted(part.stale.items()))
         table.add_row(part.dataset, part.part, str(part.done), str(part.damaged), str(part.missing), why)
     Console().print(table)
-    print("a run is going on in this folder" if found.running else "no run is going on in this folder")
+    print("a run is active in this folder" if found.running else "no run is active in this folder")
     if len(found.instructions) > 1:
         told = ", ".join(f"{count} with {name}" for name, count in sorted(found.instructions.items()))
         print(f"cells were computed with unlike instruction sets, so that a few counts may differ: {told}")

@@ -1,8 +1,8 @@
 """Preprocessed images on disk: one .npy of uint8 and one .json per pool, under a key of everything that affects them.
 
 The key covers the contents and names of the files, the preprocessing, the image size, and the code and
-libraries that decode and preprocess; not the folder's place nor any time stamp. The .json is written last, so
-a pool without one does not exist, whatever was killed when. It holds the SHA-256 of each image and its own (earlier
+libraries that decode and preprocess; not the folder's path nor time stamps. The .json is written last, so a pool
+without one is incomplete and ignored. It holds the SHA-256 of each image and its own (earlier
 versions did not write that): whatever differs from them when it is read is made again.
 """
 

@@ -1,7 +1,7 @@
 """An attack cell batch by batch: finished batches are kept on disk, so that a killed cell resumes after them.
 
-Random numbers belong to the images, so a batch gives the same whatever was attacked before it. What is kept names its
-cell and has a checksum (earlier versions wrote neither), and must be the outcome of this cell's images.
+Random numbers are derived from the images, so a batch does not depend on what was attacked before it. What is
+kept names its cell and has a checksum (earlier versions wrote neither), and must be the outcome of this cell's images.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Unfinished:
 
     Args:
         path: the cell's file; it is written at most every ``EVERY_SECONDS``, so short cells leave none.
-        size: images per batch; what was kept under another size is of no use and is forgotten.
+        size: images per batch; batches kept under another size are discarded.
         labels: (n,), of the images in the order in which they are attacked.
     """
 

@@ -26,7 +26,7 @@ from meddef.settings import Profile
 logger = logging.getLogger(__name__)
 LEFT_OVERS = ("cells/.*.json.*", "unfinished/.*.json.*", "models/*/.*.*.*", ".*.jsonl.*")
 """Temporary files, of processes that were killed while they wrote."""
-LOOK_SECONDS = 5.0  # between looks at what running tasks have recorded
+LOOK_SECONDS = 5.0  # between checks of what running tasks have recorded
 
 
 class CellsFailed(RunFailed):

@@ -31,8 +31,8 @@ TRAINED = ("train", "curve")  # kinds of cells that leave weights
 
 @dataclass(frozen=True)
 class Task:
-    """Cells that one worker runs in turn because they share a model; ``train`` is the cell that made it, ``others``
-    those that made other models which they ask; ``planned_with`` is what ``surroundings`` gave where it was planned."""
+    """Cells that one worker runs in turn because they share a model; ``train`` is its training cell, ``others`` those
+    of other models they need; ``planned_with`` are the ``surroundings`` of the process that planned."""
 
     cells: tuple[Cell, ...]
     train: Cell | None
@@ -53,8 +53,8 @@ def task_of(cell: Cell) -> tuple[Any, ...]:
 def run_task(task: Task) -> None:
     """Run the cells of one task and store each result immediately (in a worker process).
 
-    Of several processes that train together the first stores. Threads are the profile's, and everything is told to give
-    the same bits twice; both are afterwards as they were.
+    In distributed training the first process stores. The number of threads is the profile's and determinism is on; both
+    are restored afterwards.
 
     Raises:
         InputError: the images or the surroundings here are others than those the cells were planned with.
@@ -84,7 +84,7 @@ def _run_cells(task: Task) -> None:
     for model, cells in zip(models, by_rate.values(), strict=True):
         for cell in cells:
             if cell.kind != "train" and result_of(cell, store) is not None:
-                continue  # recorded by a worker that died before it could say so
+                continue  # recorded by a worker that died before reporting
             started = time.perf_counter()
             records = _run_cell(cell, task, splits, model)
             seconds = time.perf_counter() - started
