@@ -37,7 +37,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(
 
 def test_a_cache_that_does_not_read_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_load", lambda *given: None)
-    index = SimpleNamespace(model_dump_json=lambda: "{}")
+    index = SimpleNamespace(model_dump=lambda mode: {})
     with pytest.raises(InputError, match="cannot be read back: is the disk full"):
         cache.cached_pool(tmp_path, "p", "k" * 20, lambda path: index)  # type: ignore[arg-type, return-value]
 
