@@ -29,7 +29,7 @@ import meddef.training.trainer as trainer
 from meddef import cli
 from meddef.atomic import write_text
 from meddef.book import notebooks
-from meddef.data import load_splits
+from meddef.data import Preprocessing, load_splits
 from meddef.errors import InputError
 from meddef.records import RecordStore
 from meddef.report.report import Report
@@ -178,6 +178,7 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, State]:
             "chest_xray",
             image_size=size,
             split_policy="released",
+            preprocessing=Preprocessing(),  # as the profile says, so that there is one pool of its size
             data_dir=done.home / "data",
             progress=False,
         )
