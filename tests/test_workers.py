@@ -11,7 +11,11 @@ import pytest
 from meddef.workers import STOPPING, interruptible
 
 SCRIPT = """
+import signal
+
 from meddef.workers import processes
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 
 with processes(2) as pool:
     busy = [pool.submit(exec, "import os, time; os.write(1, b'%d ' % os.getpid()); time.sleep(300)") for _ in range(4)]
@@ -75,7 +79,10 @@ def test_an_interrupt_is_answered_and_ends_the_workers(says: str) -> None:
     process, workers = start()
     with process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
-        _, said = process.communicate(timeout=60)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     lines = said.splitlines()
     assert says in STOPPING == lines[0]
     assert lines[-1] == f"KeyboardInterrupt: {STOPPING}"
@@ -87,6 +94,7 @@ def test_an_interrupt_is_answered_and_ends_the_workers(says: str) -> None:
 
 def test_an_interrupt_is_answered_once(capsys: pytest.CaptureFixture[str]) -> None:
     stopped: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
     with (
         pytest.raises(KeyboardInterrupt),
         interruptible(lambda: stopped.append("outer")),
@@ -98,4 +106,4 @@ def test_an_interrupt_is_answered_once(capsys: pytest.CaptureFixture[str]) -> No
         str(signal.SIG_DFL),
         "outer",
     ]  # a second interrupt ends the process while it is put away
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before

@@ -37,7 +37,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Write the result as well: .json (headline, rows, and what they are of), .csv (one line a row), .html or "
+        help="Write the result as well: .json (headline, rows and provenance), .csv (one line per row), .html or "
         ".md (headline and tables), .png, .pdf or .svg (a picture). May be given several times.",
     ),
 ]

@@ -113,7 +113,7 @@ def _checksum(content: Mapping[str, object], key: str) -> str:
 
 
 def _check(images: np.ndarray, index: Index) -> None:
-    """``ValueError`` unless there is one image a row of the index, and each is the one whose digest it holds."""
+    """``ValueError`` unless there is one image per row of the index, and each is the one whose digest it holds."""
     fields = (
         index.names,
         index.labels,
