@@ -69,7 +69,7 @@ def test_up_to_date_is_skipped_and_said_until_something_changes(
     assert output.stat().st_mtime_ns == before
 
     records = root / "results" / "smoke" / "records.jsonl"
-    records.write_text(2 * records.read_text())
+    records.write_text(records.read_text().replace(": ", ":  ", 1))
     run(root, "data")
     assert "done" in capsys.readouterr().out
 
