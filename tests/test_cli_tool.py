@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_cli_evaluate import folder, given  # noqa: F401  (folder is a fixture: bright images are class 1)
 from test_cli_output import failed, ran
 from test_howto import blocks
@@ -94,6 +95,15 @@ def test_an_attack_of_ones_own_is_called_with_its_settings() -> None:
         *OWN, "--eps", "0.05", "--set", "steps=2"
     )
     assert "more than its ε" not in ran(*OWN, "--eps", "0.05")
+
+
+def test_a_constant_answer_is_not_passed_off_as_robust(folder: Path) -> None:  # noqa: F811
+    weights = load_file(folder / "own.safetensors")
+    save_file(weights | {"2.bias": torch.tensor([0.0, 100.0])}, folder / "own.safetensors")
+    for eps in ("0.1", "0.01,0.1"):
+        told = ran("--attack", "fgsm", "--eps", eps)
+        assert "every clean image is predicted as" in told
+        assert "nothing of robustness" in told.replace("\n", " ")
 
 
 def test_sensitivity_is_that_of_the_class_that_is_asked_for() -> None:

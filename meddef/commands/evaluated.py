@@ -82,6 +82,7 @@ def single(
     linf = told.used.get("norm", "linf") == "linf"
     if told.eps is not None and linf and outcome.linf > told.eps * (1 + ROUNDING):
         notes.append(f"the attack moved a pixel by {outcome.linf:.4f}, more than its ε of {told.eps:.4f}")
+    notes += _constant(outcome.labels, outcome.before, classes)
     return Found(
         summary=_summary(outcome.clean_accuracy, outcome.robust_accuracy, told),
         about={**told.about, "n": n},
@@ -154,6 +155,17 @@ def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: To
     )
 
 
+def _constant(labels: np.ndarray, before: np.ndarray, classes: Sequence[str] | None = None) -> list[str]:
+    """A warning where one class is predicted for images of several: nothing is left to attack."""
+    if len(set(before.tolist())) > 1 or len(set(labels.tolist())) < 2:
+        return []
+    name = classes[before[0]] if classes else f"class {before[0]}"
+    return [
+        f"every clean image is predicted as {name}: a constant answer resists any attack, and its rates say nothing "
+        "of robustness"
+    ]
+
+
 def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
     """Of an attack along several ε: accuracy at each, and the least that breaks each image."""
     from meddef.evaluation.cells import test_order
@@ -194,6 +206,7 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
         notes=[
             f"least ε that breaks an image, of those that were right: median {half}; {found.fallen[math.inf]} stand at "
             f"{_budget(found.grid[-1])}",
+            *_constant(found.labels, found.before),
             *told.notes,
         ],
         picture=partial(_draw_curve, points, found.fallen, f"{told.attack} on {told.on(len(names))}"),
