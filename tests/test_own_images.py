@@ -218,6 +218,11 @@ CSV = "path,label\nhues/val/red/33.png,red\n"
         ("path,label,split\na.png,a,train\nb.png,b,train\n", "lists no images of split test"),
         (CSV + "x.png,blue\n", r"1 of 2 files cannot be used: x.png \(not a file\)"),
         ("", "is not a readable CSV file"),
+        (
+            "path,label\na.png,0\nb.png,1\nc.png,1.0\n",
+            "labels '1' and '1.0' look like one class written in two ways",
+        ),
+        ("path,label\na.png,Red\nb.png,red\n", "labels 'Red' and 'red' look like one class"),
     ],
 )
 def test_wrong_tables_are_one_line(place: Path, text: str, message: str) -> None:
@@ -225,6 +230,11 @@ def test_wrong_tables_are_one_line(place: Path, text: str, message: str) -> None
     with pytest.raises(InputError, match=message) as error:
         judged("--csv", "wrong.csv", "--model", "own_hues:rgb")
     assert "\n" not in str(error.value)
+
+
+def test_own_images_are_shown_as_they_are_trained_on(place: Path) -> None:
+    assert "split policy released" in " ".join(run("data", "show", "--data", "hues").split())
+    assert "split policy paper" in " ".join(run("data", "show", "--data", "hues/test").split())
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ Policy = Annotated[
     str,
     typer.Option(
         help="released: the folders as distributed. paper: 70/15/15 within each class. "
-        "patient: 70/15/15 with every patient in one split. Phantoms are split as drawn."
+        "patient: 70/15/15 with every patient in one split. Phantoms are split as drawn; your own images by default "
+        "as 'meddef train' splits them."
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the split, and of phantoms.")]
@@ -97,7 +98,7 @@ def show(
     classes: Classes = None,
     window: Window = None,
     channels: Channels = None,
-    split_policy: Policy = "paper",
+    split_policy: Policy | None = None,
     image_size: Size = "64",
     seed: Seed = 0,
     profile: Profile = None,
@@ -110,8 +111,13 @@ def show(
     from meddef.data import load_splits
     from meddef.image_size import parse_size
 
+    own = Own(data, csv, classes, window, channels)
+    chosen = _chosen(dataset, own, profile, data_dir)
+    if split_policy is None:
+        mine = own.images(dataset)
+        split_policy = "paper" if mine is None else mine.training_policy
     splits = load_splits(
-        **_chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir),
+        **chosen,
         image_size=parse_size(image_size),
         split_policy=split_policy,
         seed=seed,

@@ -51,10 +51,24 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def labels_in(table: pd.DataFrame) -> tuple[str, ...]:
-    """The labels in order: numbers as numbers, else by name."""
+    """The labels in order: numbers as numbers, else by name; ``InputError`` for one label written in two ways."""
     found = Counter(table["label"])
+    alike: dict[str, str] = {}
+    for label in found:
+        if (other := alike.setdefault(_plain(label), label)) != label:
+            raise InputError(
+                f"labels '{other}' and '{label}' look like one class written in two ways: make them equal, or distinct"
+            )
     numbers = all(label.isdecimal() for label in found)
     return tuple(sorted(found, key=int if numbers else str))
+
+
+def _plain(label: str) -> str:
+    """What two spellings of one class have in common: 1 and 1.0, Normal and NORMAL."""
+    try:
+        return repr(float(label))
+    except ValueError:
+        return label.casefold()
 
 
 def find_csv(card: Card, data_dir: Path | None) -> Path:
