@@ -215,7 +215,7 @@ def test_the_command_leaves_what_reproduce_finds(unbroken: Path) -> None:
     "the others stop too; the same command resumes, with a record bit-identical to that of an uninterrupted run",
     says="another process of this training has ended",
 )
-def test_a_killed_process_ends_all_of_them_and_the_same_command_goes_on(
+def test_a_killed_process_ends_all_and_the_same_command_resumes(
     unbroken: Path, tmp_path: Path, says: str
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(PROFILE)

@@ -71,7 +71,7 @@ def diagnostic_accuracy(
         patients: (n,), whose image each is; None: each is another's.
 
     Raises:
-        InputError: the outcome holds no scores, or names and patients that are not one a class and one an image.
+        InputError: the outcome holds no scores, or names and patients that are not one per class and one per image.
     """
     if outcome.scores_before is None or outcome.scores_after is None:
         raise InputError(
@@ -83,7 +83,7 @@ def diagnostic_accuracy(
         )
     n = len(outcome.labels)
     if patients is not None and len(patients) != n:
-        raise InputError(f"patients must be one an image: {len(patients)} for {n} images")
+        raise InputError(f"patients must be one per image: {len(patients)} for {n} images")
     seen: dict[Hashable, int] = {}
     units = np.array([seen.setdefault(one, len(seen)) for one in (patients or range(n))])
     found = [
