@@ -27,7 +27,7 @@ class Bright(nn.Module):
 
 
 def levels(*rows: tuple[float, ...]) -> Tensor:
-    """An image a row, a constant channel a number."""
+    """One image per row, one constant channel per number."""
     return torch.tensor(rows)[:, :, None, None].expand(-1, -1, 4, 4).clone()
 
 

@@ -102,7 +102,7 @@ def single(
 
 
 def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: Told) -> Found:
-    """Of labels that were attacked one by one: a row a label, diagnostic accuracy of each for the files."""
+    """Of labels that were attacked one by one: one row per label, and the diagnostic accuracy of each for the files."""
     read = {
         name: diagnostic_accuracy(one, ["without", name], patients=patients) for name, one in outcomes.items()
     }

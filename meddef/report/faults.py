@@ -82,7 +82,7 @@ OUTCOMES = {
 
 
 def corruptions(found: pd.DataFrame) -> Table:
-    """A row a kind of file: after which corruptions each outcome came; ``found`` is file by corruption."""
+    """One row per kind of file: the corruptions that led to each outcome; ``found`` is file by corruption."""
     rows = [
         {"file": file, **{words: _listed(row == outcome) for outcome, words in OUTCOMES.items()}}
         for file, row in found.iterrows()
