@@ -13,6 +13,7 @@ from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Win
 
 if TYPE_CHECKING:
     from meddef.data import Splits
+    from meddef.data.own import OwnImages
 
 app = typer.Typer(
     help="Prepare, show and check the images.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -73,7 +74,7 @@ def prepare(
     from meddef.data import load_splits
     from meddef.image_size import parse_size, sides
 
-    chosen = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
+    chosen, _ = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
     policy = "released"  # the cache holds all images, whatever the split
     splits = load_splits(
         **chosen,
@@ -111,11 +112,9 @@ def show(
     from meddef.data import load_splits
     from meddef.image_size import parse_size
 
-    own = Own(data, csv, classes, window, channels)
-    chosen = _chosen(dataset, own, profile, data_dir)
+    chosen, own = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
     if split_policy is None:
-        mine = own.images(dataset)
-        split_policy = "paper" if mine is None else mine.training_policy
+        split_policy = "paper" if own is None else own.training_policy
     splits = load_splits(
         **chosen,
         image_size=parse_size(image_size),
@@ -153,7 +152,7 @@ def check(
     """
     from meddef.data import Preprocessing, load_splits
 
-    chosen = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
+    chosen, _ = _chosen(dataset, Own(data, csv, classes, window, channels), profile, data_dir)
     with tempfile.TemporaryDirectory() as cache:
         splits = load_splits(
             **chosen,
@@ -175,8 +174,10 @@ def check(
     raise typer.Exit(1 if findings else 0)
 
 
-def _chosen(dataset: str | None, options: Own, profile: str | None, data_dir: Path | None) -> dict[str, Any]:
-    """Name, channels and folder of the images; the cards of a profile are known once it was read."""
+def _chosen(
+    dataset: str | None, options: Own, profile: str | None, data_dir: Path | None
+) -> tuple[dict[str, Any], OwnImages | None]:
+    """Name, channels and folder of the images, and what own ones are; a profile's cards are known once it was read."""
     there = None
     if profile is not None:
         from meddef.settings import load_profile
@@ -184,14 +185,18 @@ def _chosen(dataset: str | None, options: Own, profile: str | None, data_dir: Pa
         there = next((each for each in load_profile(profile).datasets if each.name == dataset), None)
     own = options.images(dataset)
     if own is not None:
-        return {"dataset": own.card.name, "channels": options.channels or 3, "data_dir": own.data_dir}
+        return {
+            "dataset": own.card.name,
+            "channels": options.channels or 3,
+            "data_dir": own.data_dir,
+        }, own
     if dataset is None:
         raise typer.BadParameter("give --dataset, --data or --csv")
     return {
         "dataset": dataset,
         "channels": options.channels or (there and there.channels),
         "data_dir": data_dir,
-    }
+    }, None
 
 
 def find_problems(report: dict[str, Any]) -> list[str]:
