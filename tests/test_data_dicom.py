@@ -83,6 +83,19 @@ def test_a_lookup_table_in_place_of_a_window(tmp_path: Path) -> None:
     assert (got == 10).sum() == (VALUES <= 1024).sum()
 
 
+def test_a_lookup_table_from_12_bits_to_8_has_all_its_places(tmp_path: Path) -> None:
+    """pydicom's own counts them modulo 256 (findings/dicom_lookup_table_wraps.sh)."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    entries = np.rint(np.linspace(0, 255, 4096)).astype(np.uint16)
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [4096, 0, 8])
+    table.add_new("LUTData", "OW", entries.tobytes())
+    got = read_image(write(tmp_path / "a.dcm", VOILUTSequence=Sequence([table])))
+    np.testing.assert_array_equal(got, entries[VALUES])
+
+
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:
     plain = read_image(write(tmp_path / "a.dcm"))
     path = write(tmp_path / "b.dcm", PhotometricInterpretation="MONOCHROME1")
