@@ -72,7 +72,7 @@ def run_plan(
 
     ``inside`` shows progress within a cell too (for a single process; several would write over each other).
     ``at_once`` tasks are submitted at a time (all that are ready, if None); then a model is attacked before the next
-    one is trained, so that an interrupted run leaves complete models.
+    one is trained, and one seed comes after the other, so that an interrupted run leaves complete models and seeds.
 
     Raises:
         InputError: another run works in the same folder.
@@ -172,16 +172,18 @@ def _recorded(task: Task, store: RecordStore, told: set[str]) -> tuple[Cell, ...
     return fresh
 
 
-def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> int:
-    """Priority: attacks on existing models (``whole_models``) or trainings that others wait for.
+def _turn(cell: Cell, profile: Profile, *, whole_models: bool) -> tuple[int, int]:
+    """Priority, and the place in it: attacks on existing models (``whole_models``) or trainings that others wait for.
 
-    Trainings of architectures with a control come first; long ones last.
+    With ``whole_models`` the trainings of one seed come after those of the one before, else those of architectures
+    with a control first; curves come last.
     """
     if cell.kind == "curve":
-        return 4
+        return 4, 0
     if cell.kind != "train":
-        return 0 if whole_models else 3
-    return 1 if cell.settings["variant"] in profile.controls else 2
+        return (0 if whole_models else 3), 0
+    controlled = cell.settings["variant"] in profile.controls
+    return (1, profile.seeds.index(cell.settings["seed"])) if whole_models else (1 if controlled else 2, 0)
 
 
 def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
