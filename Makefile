@@ -72,9 +72,8 @@ $(OLDER)/.ready: Makefile $(READY)  # to compare drawing and preprocessing with 
 playground: $(READY)  ## retrain the two models of the attack playground and export their gradients
 	$(BIN)/python -m meddef.playground
 
-publish: $(READY)  ## copy the records of a finished run (PROFILE=cpu) from runs/ to results/
-	mkdir -p results/$(PROFILE)
-	cp runs/$(PROFILE)/records.jsonl runs/$(PROFILE)/provenance.jsonl results/$(PROFILE)/
+publish: $(READY)  ## copy the records of a run (PROFILE=cpu) from runs/ to results/: all, or its whole models
+	$(BIN)/meddef publish --profile $(PROFILE)
 
 environment.yml: pyproject.toml .ci/environment.py $(READY)
 	$(BIN)/python .ci/environment.py > $@

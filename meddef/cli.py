@@ -19,6 +19,7 @@ from meddef.commands import (
     estimate,
     evaluate,
     lab,
+    publish,
     robustness,
     run,
     status,
@@ -40,6 +41,7 @@ app.command("attacks")(attacks.attacks)
 app.command("reproduce")(run.reproduce)
 app.command("estimate")(estimate.estimate)
 app.command("status")(status.status)
+app.command("publish")(publish.publish)
 app.command("audit")(audit.audit)
 app.command("check-robustness")(robustness.check_robustness)
 app.command("lab")(lab.lab)

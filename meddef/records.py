@@ -30,7 +30,13 @@ from meddef.errors import InputError
 from meddef.statistics import AttackCounts
 
 Record = dict[str, Any]
-OF_THE_CELL = ("key", "seconds", "finished", "weights")  # the rest of its provenance it shares with others
+OF_THE_CELL = (
+    "key",
+    "seconds",
+    "finished",
+    "weights",
+    "models",
+)  # the rest of its provenance it shares with others
 logger = logging.getLogger(__name__)
 
 
@@ -106,19 +112,23 @@ class RecordStore:
         """The records of those of ``keys`` that are done, each with its cell's key, in the order of the keys."""
         return _records_of(result for key in keys if (result := self.get(key)))
 
-    def export(self, keys: Iterable[str]) -> list[Record]:
-        """Write records.jsonl and provenance.jsonl for those of ``keys`` that are done; returns the records."""
+    def export(self, keys: Iterable[str], into: Path | None = None) -> list[Record]:
+        """Write records.jsonl and provenance.jsonl for those of ``keys`` that are done; returns the records.
+
+        ``into`` is the folder to write to (by default that of the run), named after the profile.
+        """
+        folder = into or self.folder
         results = [result for key in sorted(set(keys)) if (result := self.get(key))]
         records = _records_of(results)
         text = _lines(records)
         made = _lines(_grouped({"key": result.key, **result.provenance} for result in results))
         head = {
-            "profile": self.folder.name,
+            "profile": folder.name,
             "records": hashlib.sha256(text.encode()).hexdigest(),
             "provenance": hashlib.sha256(made.encode()).hexdigest(),
         }
         for name, content in (("records", text), ("provenance", _lines([{"export": head}]) + made)):
-            path = self.folder / f"{name}.jsonl"
+            path = folder / f"{name}.jsonl"
             if not path.is_file() or path.read_bytes() != content.encode():
                 write_text(path, content)
         return records

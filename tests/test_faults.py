@@ -7,8 +7,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -176,6 +178,46 @@ def test_weights_that_changed_on_the_disk_are_not_attacked(
     assert (options.folder / "records.jsonl").read_bytes() == before
     content[-1] ^= 1
     assert weights.read_bytes() == content
+
+
+@pytest.mark.fault(
+    "a model whose weights are lost is trained again on another machine and comes out otherwise",
+    "everything that was measured on it is measured again: no table mixes two models",
+    says="was measured on other weights than those of its model",
+)
+def test_results_on_a_model_that_came_out_otherwise_are_computed_again(
+    whole: tuple[Plan, RunOptions], tmp_path: Path, caplog: pytest.LogCaptureFixture, says: str
+) -> None:
+    plan, options = whole
+    here = replace(options, folder=tmp_path / "tiny")
+    shutil.copytree(options.folder, here.folder)
+    before = (here.folder / "records.jsonl").read_bytes()
+    store = RecordStore(here.folder)
+    on_models = [cell for cell in plan.cells if cell.requires]
+    assert len(on_models) == 3
+    (train,) = (cell for cell in plan.cells if cell.kind == "train")
+    weights = elsewhere(store, train.key, weights="0" * 64)["weights"]
+    for cell in on_models:
+        assert elsewhere(store, cell.key, models=["0" * 16])["models"] == [weights[:16]]
+    assert missing(plan, store) == []  # as that machine left it
+    store.forget(on_models[-1].key)
+    next(here.folder.rglob("best.safetensors")).unlink()
+    run_plan(plan, here, InlineExecutor(), inside=False)
+    assert says in caplog.text
+    assert missing(plan, store) == []
+    for cell in on_models:
+        result = store.get(cell.key)
+        assert result is not None
+        assert result.provenance["models"] == [weights[:16]]
+    assert (here.folder / "records.jsonl").read_bytes() == before
+
+
+def elsewhere(store: RecordStore, key: str, **found: object) -> dict[str, Any]:
+    """Replace circumstances of a cell by those of another machine; returns the earlier ones."""
+    result = store.get(key)
+    assert result is not None
+    store.put(replace(result, provenance=result.provenance | found))
+    return result.provenance
 
 
 @pytest.mark.fault(

@@ -80,22 +80,34 @@ def run_plan(
     """
     store = RecordStore(options.folder)
     with _locked(options.folder):
-        todo = missing(plan, store)
         failures: list[str] = []
-        done = 0
-        with progress_bar(_whole_passes(todo), plan.profile.name, unit="pass", enabled=bool(todo)) as bar:
-            for cells, error in _execute(plan, todo, options, executor, inside, at_once):
-                done += len(cells)
-                bar.set_postfix_str(f"{done}/{len(todo)} cells, last {cells[-1].label}", refresh=False)
-                bar.update(_whole_passes(cells))
-                if error is not None:
-                    failures += [f"  {cell.label}: {error}" for cell in cells]
+        tried: set[str] = set()
+        while not failures and (todo := [cell for cell in missing(plan, store) if cell.key not in tried]):
+            failures = _compute(plan, todo, options, executor, inside, at_once)
+            tried.update(cell.key for cell in todo)
         keys = [cell.key for cell in plan.cells]
         records = store.export(keys) if export else store.collect(keys)
     if failures:
         lines = "\n".join(dict.fromkeys(failures))  # cells of several seeds have one label
         raise CellsFailed(f"{len(failures)} cells failed; run again to retry them:\n{lines}")
     return records
+
+
+def _compute(
+    plan: Plan, todo: list[Cell], options: RunOptions, executor: Executor, inside: bool, at_once: int | None
+) -> list[str]:
+    """Compute ``todo`` under a progress bar; the failures in words. A model that had to be trained again and came out
+    otherwise makes the results on it obsolete: more may be missing afterwards."""
+    failures: list[str] = []
+    done = 0
+    with progress_bar(_whole_passes(todo), plan.profile.name, unit="pass") as bar:
+        for cells, error in _execute(plan, todo, options, executor, inside, at_once):
+            done += len(cells)
+            bar.set_postfix_str(f"{done}/{len(todo)} cells, last {cells[-1].label}", refresh=False)
+            bar.update(_whole_passes(cells))
+            if error is not None:
+                failures += [f"  {cell.label}: {error}" for cell in cells]
+    return failures
 
 
 def _whole_passes(cells: Iterable[Cell]) -> int:

@@ -20,7 +20,7 @@ from meddef.evaluation.curve import run_curve
 from meddef.evaluation.plan import RunOptions, splits_of
 from meddef.evaluation.probing import probe_images, run_probe
 from meddef.evaluation.provenance import check_surroundings, provenance
-from meddef.evaluation.recorded import fingerprint_of, result_of
+from meddef.evaluation.recorded import fingerprint_of, models_of, result_of
 from meddef.evaluation.rivals import KINDS, run_rival
 from meddef.records import CellResult, Record, RecordStore
 from meddef.settings import Profile
@@ -95,6 +95,8 @@ def _run_cells(task: Task) -> None:
                 circumstances["weights"] = sha256_of(
                     model_folder(task.options.folder, cell.key) / "best.safetensors"
                 )
+            if cell.requires:
+                circumstances["models"] = models_of(cell, store)
             store.put(CellResult(cell.key, records, circumstances, cell.content))
     if first.kind in TRAINED and Team.current().leads:
         (model_folder(task.options.folder, first.key) / "checkpoint.safetensors").unlink(missing_ok=True)
