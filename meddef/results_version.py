@@ -29,6 +29,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "saliency",
         "probes",
     ),  # evaluation mode during evaluation
+    "small_maps": ("attacks", "training"),
     "robustness": ("audit",),
     "laboratory": ("audit",),
     "statistics": ("audit",),  # two verdicts depend on an interval; all other records hold counts

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from meddef import small_maps
 from meddef.attacks import contract
 from meddef.attacks.batchnorm_folding import named_tensors, plain, refusing, without_batch_norm
 from meddef.attacks.first_layer import FirstLayer, pays
@@ -104,6 +105,8 @@ class Surrogate(nn.Module):
             quick: nn.Module = convolution.to(memory_format=torch.channels_last)
             if _is_linear(convolution):
                 quick = _Pointwise(convolution)
+            elif self.in_bfloat16 and count <= small_maps.FEW and image.device.type == "cpu":
+                quick = _Product(convolution)
             elif convolution.groups == 1 and count <= _FEW:
                 quick = _Contiguous(convolution)
             if pays(convolution):
@@ -162,6 +165,19 @@ class _Pointwise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.convolution.weight.flatten(1), self.convolution.bias
         return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
+
+class _Product(nn.Module):
+    """A convolution as ``meddef.small_maps`` computes it, where that applies."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        with small_maps.SmallMaps():
+            found: Tensor = self.convolution(x)
+        return found
 
 
 class _Contiguous(nn.Module):

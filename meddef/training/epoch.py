@@ -8,6 +8,8 @@ are derived from the images, so that the curve is the same, within rounding, for
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch import Tensor
 from meddef.data.images import ImageSet
 from meddef.errors import InputError
 from meddef.settings import TrainingSettings
+from meddef.small_maps import SmallMaps
 from meddef.training.augmentation import augment
 from meddef.training.distributed import Together
 from meddef.training.gpu_resident import Resident
@@ -178,7 +181,7 @@ class Epoch:
         right, (3,).
         """
         attacked, learnt = self.objective.attacked(len(labels)), len(labels) * self.objective.learns_clean
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with self._arithmetic():
             logits = self.together(torch.cat([clean, adversarial]), learnt, attacked).float()
         if weights is not None and len(weights) < logits.shape[1]:
             raise no_image(len(weights))
@@ -189,6 +192,15 @@ class Epoch:
         self.optimizer.step()
         hits = (passed.clean.argmax(1) == labels[self.team.share(learnt)]).sum()
         return torch.stack([loss_clean.detach(), loss_adversarial.detach(), hits.float()])
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """That of the forward pass of a step."""
+        if self.settings.precision != "bf16":
+            yield
+            return
+        with torch.autocast(self.device.type, torch.bfloat16), SmallMaps():
+            yield
 
     def _hits(self, images: Tensor, labels: Tensor) -> Tensor:
         """Number of correct images, and of images with non-finite logits, (2,)."""
