@@ -28,19 +28,21 @@ def put(store: RecordStore, *cells: Cell) -> None:
         store.put(CellResult(cell.key, [record], {}, cell.content))
 
 
-def test_a_model_is_published_when_nothing_is_left_to_be_measured_on_it(tmp_path: Path) -> None:
+def test_a_model_is_published_when_nothing_of_its_own_is_missing(tmp_path: Path) -> None:
     store = RecordStore(tmp_path)
     assert publishable(PLAN, store).keys == ()
-    put(store, DATA, FIRST, SECOND, ON_SECOND)
-    assert set(publishable(PLAN, store).keys) == {DATA.key}
+    put(store, DATA, FIRST, SECOND, ON_SECOND, BETWEEN)
+    assert set(publishable(PLAN, store).keys) == {DATA.key, SECOND.key, ON_SECOND.key}
     put(store, ON_FIRST)
-    found = publishable(PLAN, store)
-    assert set(found.keys) == {DATA.key, FIRST.key, ON_FIRST.key}
-    assert (found.whole, found.models) == (1, 2)
-    put(store, BETWEEN)
     found = publishable(PLAN, store)
     assert set(found.keys) == {cell.key for cell in PLAN.cells}
     assert (found.whole, found.models) == (2, 2)
+    store.forget(BETWEEN.key)
+    assert set(publishable(PLAN, store).keys) == {cell.key for cell in PLAN.cells} - {BETWEEN.key}
+    store.forget(ON_SECOND.key)
+    found = publishable(PLAN, store)
+    assert set(found.keys) == {DATA.key, FIRST.key, ON_FIRST.key}
+    assert (found.whole, found.models) == (1, 2)
 
 
 PROFILE = """

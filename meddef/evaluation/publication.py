@@ -1,10 +1,9 @@
-"""Which results of a run may be published: those of data, and of models on which nothing is left to be measured."""
+"""Which results of a run may be published: those of data, and of models on which nothing of their own is missing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meddef.evaluation.cell import Cell
 from meddef.evaluation.plan import Plan
 from meddef.evaluation.recorded import result_of
 from meddef.records import RecordStore
@@ -20,19 +19,21 @@ class Publishable:
 
 
 def publishable(plan: Plan, store: RecordStore) -> Publishable:
-    """The finished cells of ``plan`` that need no model, or a model for which all cells are finished.
+    """The finished cells of ``plan`` that use no model, or only models for which all cells of their own are finished.
 
-    A cell that uses several models (a transfer attack) is one of the model that it needs first. Another machine can
-    continue from such an export (``meddef reproduce --adopt``) without the weights of the models in it.
+    Cells between models (transfer attacks) may be missing. Another machine can continue from such an export (``meddef
+    reproduce --adopt``) without the weights of these models, unless cells between them are missing.
     """
     done = {cell.key for cell in plan.cells if result_of(cell, store) is not None}
-    of_model: dict[str, list[Cell]] = {cell.key: [cell] for cell in plan.cells if cell.kind == "train"}
-    alone = []
+    own: dict[str, set[str]] = {cell.key: {cell.key} for cell in plan.cells if cell.kind == "train"}
     for cell in plan.cells:
-        if cell.needs is not None:
-            of_model[cell.needs].append(cell)
-        elif cell.kind != "train":
-            alone.append(cell)
-    whole = [cells for cells in of_model.values() if all(cell.key in done for cell in cells)]
-    keys = [cell.key for cells in (*whole, alone) for cell in cells if cell.key in done]
-    return Publishable(tuple(keys), len(whole), len(of_model))
+        if len(cell.requires) == 1:
+            own[cell.requires[0]].add(cell.key)
+    whole = {key for key, cells in own.items() if cells <= done}
+    keys = [
+        cell.key
+        for cell in plan.cells
+        if cell.key in done
+        and whole.issuperset(cell.requires or ([cell.key] if cell.kind == "train" else []))
+    ]
+    return Publishable(tuple(keys), len(whole), len(own))
