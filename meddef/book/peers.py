@@ -20,16 +20,21 @@ Row = dict[str, Any]
 
 def peers_page(root: Path) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``; a note if nothing was measured."""
-    path = root / PLACE
-    if not path.is_file():
+    if not (root / PLACE).is_file():
         return {"peers.md": NOTHING}
-    bench = json.loads(path.read_text(encoding="utf-8"))
+    bench = stored(root)
     made = circumstances([bench["provenance"]])
     origin = (
         f"Measured with {made['versions']} on {made['hardware']}, one thread, {made['computed']}, commit "
         f"{made['git commit']}: `python -m tests.bench.peers_defaults`."
     )
     return {"peers.md": f"{comparison(bench['rows'], bench['about'])._repr_html_()}\n\n{origin}\n"}
+
+
+def stored(root: Path) -> dict[str, Any]:
+    """What was measured: about, rows, provenance."""
+    found: dict[str, Any] = json.loads((root / PLACE).read_text(encoding="utf-8"))
+    return found
 
 
 def comparison(rows: list[Row], about: Row) -> Table:

@@ -34,8 +34,9 @@ def per_batch(model: nn.Module, x: Tensor, labels: Tensor, starts: int) -> Tenso
     attack = PGD(model, eps=EPS, alpha=STEP, steps=STEPS, random_start=starts > 0)
     resists = torch.ones(len(x), dtype=torch.bool)
     for _ in range(max(1, starts)):
+        found = attack(x, labels)
         with torch.no_grad():
-            resists &= model(attack(x, labels)).argmax(1) == labels
+            resists &= model(found).argmax(1) == labels
     return resists
 
 
