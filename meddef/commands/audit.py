@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from meddef.csv_text import csv_table
 
 if TYPE_CHECKING:
     from meddef.audit import Finding
@@ -59,11 +59,7 @@ def as_json(found: Sequence[Finding]) -> str:
 
 def as_csv(found: Sequence[Finding]) -> str:
     """A header and one line per finding; None is an empty field."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(finding.as_dict() for finding in found)
-    return stream.getvalue().rstrip("\n")
+    return csv_table(FIELDS, (finding.as_dict() for finding in found)).rstrip("\n")
 
 
 def as_markdown(found: Sequence[Finding]) -> str:

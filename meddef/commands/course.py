@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,10 @@ import typer
 
 from meddef.errors import InputError
 
+NO_NAMESPACES = (
+    "submissions run without namespaces of their own ({}): grade in a container or an account of its own, and read "
+    "'Marking' on the book's page for instructors"
+)
 app = typer.Typer(help="Eight labs on attacks and defences, marked automatically.", no_args_is_help=True)
 
 Lab = Annotated[list[str] | None, typer.Option("--lab", help="Only this lab, such as lab2; may be repeated.")]
@@ -48,27 +54,33 @@ def grade(
 
     meddef course grade submissions/*.ipynb -o marks.csv
     """
-    import csv
-    import io
-
     from meddef.atomic import write_text
-    from meddef.course.grade import Limits
+    from meddef.course.grade import COLUMNS, Limits, legible, require
     from meddef.course.grade import grade as mark
+    from meddef.course.workshop import Workshop
+    from meddef.csv_text import csv_line
 
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["submission", "lab", "points", "of", "status", "exercises", "feedback"])
-    for row in mark(submissions, Limits(seconds, step_seconds, memory_mb)):
-        points = " ".join(f"{name}={got}" for name, (got, _) in row.exercises.items())
-        words = " | ".join(f"{name}: {said}" for name, (got, said) in row.exercises.items() if not got)
-        table.writerow([row.submission, row.lab, row.points, len(row.exercises), row.status, points, words])
-        print(
-            f"{row.submission}: {row.points} of {len(row.exercises)}, {row.status}", flush=True
-        ) if output else None
-    if output:
-        write_text(output, text.getvalue())
-    else:
-        print(text.getvalue(), end="")
+    require(submissions)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that cannot show a word
+    wanted = Limits(seconds, step_seconds, memory_mb)
+    text = csv_line(COLUMNS)
+    with Workshop() as workshop:
+        if workshop.without:
+            print(f"meddef: {NO_NAMESPACES.format(legible(workshop.without))}", file=sys.stderr)
+        if output:
+            write_text(output, text)
+        else:
+            print(text, end="")
+        for row in mark(submissions, wanted, workshop):
+            line = csv_line(row.row())
+            text += line
+            if output:  # after each submission: what is marked stays marked, whatever follows
+                write_text(output, text)
+                told = f"{row.path}: {row.points} of {len(row.exercises)}, {row.status}"
+                print(legible(told), flush=True)
+            else:
+                print(line, end="", flush=True)
 
 
 @app.command()

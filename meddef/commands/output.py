@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meddef.atomic import replacing, write_text
+from meddef.csv_text import csv_table
 from meddef.errors import InputError
 
 if TYPE_CHECKING:
@@ -146,17 +145,14 @@ def _csv(found: Found, whole: Mapping[str, Any]) -> str:
     beside |= {f"{name}_version": number for name, number in whole["versions"].items()}
     beside |= {key: value for key, value in whole["headline"].items() if not isinstance(value, dict | list)}
     columns = dict.fromkeys(key for row in rows for key in row)
-    stream = io.StringIO()
-    writer = csv.DictWriter(
-        stream, [*columns, *(key for key in beside if key not in columns)], lineterminator="\n"
+    lines = (
+        {
+            key: json.dumps(v, ensure_ascii=False) if isinstance(v, dict | list) else v
+            for key, v in values.items()
+        }
+        for values in ({**beside, **row} for row in rows)
     )
-    writer.writeheader()
-    for row in rows:
-        values = {**beside, **row}.items()
-        writer.writerow(
-            {key: json.dumps(v, ensure_ascii=False) if isinstance(v, dict | list) else v for key, v in values}
-        )
-    return stream.getvalue()
+    return csv_table([*columns, *(key for key in beside if key not in columns)], lines)
 
 
 def _html(found: Found, whole: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import linecache
 import site
 import sysconfig
@@ -13,15 +14,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import meddef
+from meddef.course.altered import difference, hand_back
 from meddef.errors import InputError
 
 LABS = tuple(f"lab{number}" for number in range(1, 9))
 Judge = Callable[[Any], str]
 CHECKS: dict[str, Judge] = {}
 CLOSE = 1e-6
+ALTERED = (
+    "your function altered the model that it was given ({}). Leave the model as it was: work on a copy of it."
+)
 LIBRARIES = {
     Path(folder).resolve()
     for folder in (
@@ -91,14 +96,38 @@ def check(name: str, answer: Any) -> None:
     print(f"{name}: right. {judge(name, answer)}")
 
 
-def call(student: Any, *args: Any, **kwargs: Any) -> Any:
+def call(student: Any, *args: Any, trains: bool = False, **kwargs: Any) -> Any:
     """The student's function's result; errors inside it become messages.
 
-    Raises ``Wrong`` where it is not written yet, raises, or changes a tensor that it was given.
+    The function works on copies of what is given. A model's gradients, and the batches that a ``Watched`` one saw, are
+    handed back; with ``trains`` its weights too. Raises ``Wrong`` where the function is not written yet, raises, or
+    changes a tensor or (without ``trains``) a model that it was given.
     """
     if not callable(student):
         raise Wrong(f"this exercise asks for a function, and you gave {_a(student)}.")
-    given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    own_args, own_kwargs = copy.deepcopy((args, kwargs))
+    answer = run(student, own_args, own_kwargs)
+    given, own = (*args, *kwargs.values()), (*own_args, *own_kwargs.values())
+    for original, used in zip(given, own, strict=True):
+        if not isinstance(original, nn.Module):
+            continue
+        if not trains and (what := difference(used, original)):
+            raise Wrong(ALTERED.format(what))
+        try:
+            hand_back(used, original, weights=trains)
+        except (RuntimeError, ValueError):
+            raise Wrong(ALTERED.format("its layers")) from None
+    return answer
+
+
+def run(student: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """The function's result. Raises ``Wrong`` where it is not written, raises, or changes a tensor that is given."""
+    values = [*args, *kwargs.values()]
+    given = [value for value in values if isinstance(value, Tensor)]
+    alone = len(given)
+    given += [
+        part for value in values if isinstance(value, list) for part in value if isinstance(part, Tensor)
+    ]
     before = [value.detach().clone() for value in given]
     try:
         answer = student(*args, **kwargs)
@@ -107,15 +136,27 @@ def call(student: Any, *args: Any, **kwargs: Any) -> Any:
     except NotImplementedError:
         raise Wrong("not written yet. Replace the line `raise NotImplementedError` by your code.") from None
     except Exception as error:
-        place = _place(error.__traceback__)
-        raise Wrong(f"your function stopped with {type(error).__name__}: {error}{place}.") from None
-    for value, old in zip(given, before, strict=True):
-        if value.shape != old.shape or not torch.equal(value.detach(), old):
+        raise Wrong(f"your function stopped with {words(error)}{_place(error.__traceback__)}.") from None
+    for number, (value, old) in enumerate(zip(given, before, strict=True)):
+        if not _equal(value, old):
+            what = "an input tensor" if number < alone else "the weights that it was given"
             raise Wrong(
-                "your function changed an input tensor. Work on a copy (`x = images.clone()`), and avoid "
-                "`+=` and methods that end in an underscore."
+                f"your function changed {what}. Work on a copy (`x = images.clone()`), and avoid `+=` and methods "
+                "that end in an underscore."
             )
     return answer
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a.detach(), b.detach())
+
+
+def words(error: BaseException) -> str:
+    """An exception's type and message, whatever its own ``__str__`` does."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        return f"{type(error).__name__} (its message cannot be shown)"
 
 
 def _place(traceback: TracebackType | None) -> str:

@@ -12,7 +12,9 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
 
+from meddef.csv_text import plain_cell
 from meddef.figures.origin import digest, origin
 from meddef.figures.svg import compact
 from meddef.records import Record
@@ -71,7 +73,12 @@ class SvgFigure(Figure):
         """``numbers``, six significant digits each."""
         if self.numbers is None:
             raise ValueError("this figure shows no numbers")
-        return self.numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        numbers = self.numbers.rename(columns=plain_cell)
+        for name in numbers.columns:
+            if not is_numeric_dtype(numbers[name]):
+                cells = [plain_cell(cell) for cell in numbers[name]]
+                numbers[name] = pd.Series(cells, index=numbers.index, dtype=object)
+        return numbers.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
     def content(self) -> dict[str, Any] | None:
         """The notebook's metadata of the figure: function, arguments, numbers and provenance; None without numbers."""

@@ -118,7 +118,7 @@ def train_step(student: Any) -> str:
     data, before = kit.phantoms(), kit.network(seed=7)
     images, labels = data.train_images[:COUNT], data.train_labels[:COUNT]
     model = copy.deepcopy(before)
-    call(student, model, images, labels, eps=EPS, weight=WEIGHT, rate=RATE)
+    call(student, model, images, labels, eps=EPS, weight=WEIGHT, rate=RATE, trains=True)
     found = [weight.detach() for weight in model.parameters()]
     start = [weight.detach() for weight in before.parameters()]
     attacked = fgsm(before, images, labels, eps=EPS)

@@ -34,37 +34,34 @@ def _pruned(weights: list[Tensor], key: Any, count: int) -> list[Tensor]:
 @exercise("lab7.prune")
 def prune(student: Any) -> str:
     weights = _weights()
-    before = [weight.clone() for weight in weights]
     answer = call(student, weights, RATE)
     if not isinstance(answer, list | tuple) or len(answer) != len(weights):
         raise Wrong(f"return a list of {len(weights)} tensors, one for each that was given.")
     found = [
-        tensor(part, weight.shape, "one of your layers") for part, weight in zip(answer, before, strict=True)
+        tensor(part, weight.shape, "one of your layers") for part, weight in zip(answer, weights, strict=True)
     ]
-    if not all(torch.equal(weight, old) for weight, old in zip(weights, before, strict=True)):
-        raise Wrong("your function changed the weights that it was given. Work on copies: `weight.clone()`.")
-    total = sum(weight.numel() for weight in before)
+    total = sum(weight.numel() for weight in weights)
     count = round(RATE * total)
     zeros = sum(int((part == 0).sum()) for part in found)
 
     def same(wanted: list[Tensor]) -> bool:
         return all(close(a, b) for a, b in zip(found, wanted, strict=True))
 
-    by_layer = [_pruned([weight], torch.abs, round(RATE * weight.numel()))[0] for weight in before]
+    by_layer = [_pruned([weight], torch.abs, round(RATE * weight.numel()))[0] for weight in weights]
     for message, wanted in {
         "you pruned each layer by the same share. The paper prunes globally: rank all weights together. (Its released "
         "code prunes by layer.)": by_layer,
-        "you removed the *largest* weights.": _pruned(before, lambda w: -w.abs(), count),
+        "you removed the *largest* weights.": _pruned(weights, lambda w: -w.abs(), count),
         "you ranked by value, so large negative weights went first. Rank by magnitude.": _pruned(
-            before, lambda w: w, count
+            weights, lambda w: w, count
         ),
-        f"you kept {RATE:.0%} instead of removing {RATE:.0%}.": _pruned(before, torch.abs, total - count),
+        f"you kept {RATE:.0%} instead of removing {RATE:.0%}.": _pruned(weights, torch.abs, total - count),
     }.items():
         if same(wanted):
             raise Wrong(message)
     if zeros != count:
         raise Wrong(f"{zeros} of {total} weights are 0; at a rate of {RATE} it should be {count}.")
-    if not same(_pruned(before, torch.abs, count)):
+    if not same(_pruned(weights, torch.abs, count)):
         raise Wrong("the number of zeros is right, but they are others, or weights that stay have changed.")
     return f"{count} of {total} weights, the smallest of all layers together."
 
