@@ -11,6 +11,7 @@ import pandas as pd
 
 from meddef.data import CARDS
 from meddef.report.display import DASH, NO_BREAK, Table
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import model_label
 from meddef.report.tables_setup import circumstances
 
@@ -191,7 +192,7 @@ def origin(provenance: Row) -> str:
     """Versions, hardware, threads and date, in a sentence."""
     values = circumstances([provenance])
     return (
-        f"Measured with {values['versions']} on {values['hardware']}, one thread each, "
+        f"Measured with {values['versions']} on {in_markdown(values['hardware'])}, one thread each, "
         f"{values['computed']}, commit {values['git commit']}; models of the profile {provenance['profile']}. "
         "pyautoattack is AutoAttack's own code, packaged for pip."
     )

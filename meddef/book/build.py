@@ -20,6 +20,7 @@ from meddef.book import chapters
 from meddef.book.api_page import api_page
 from meddef.book.autoattack import autoattack_page
 from meddef.book.cards_page import cards_page
+from meddef.book.content_policy import POLICY, protect_pages
 from meddef.book.cost import cost_page
 from meddef.book.cost_gpu import gpu_page
 from meddef.book.definitions_page import definitions_page
@@ -219,7 +220,7 @@ def _write_if_new(path: Path, text: str) -> None:
 def _key(root: Path) -> str:
     """Hash of every input of the build."""
     files = {file for pattern in INPUTS for file in (root / "book").glob(pattern) if file.is_file()}
-    digest = hashlib.sha256(version("jupyter-book").encode())
+    digest = hashlib.sha256(f"{version('jupyter-book')}\0{POLICY}".encode())
     for file in [root / "_config.yml", *sorted(files)]:
         digest.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
@@ -255,6 +256,7 @@ def run_builder(root: Path, builder: str) -> Path:
     if done.returncode:
         raise BookFailed(f"jupyter-book failed:\n{(done.stdout + done.stderr)[-4000:]}")
     typeset_pages(new / "_build" / builder)
+    protect_pages(new / "_build" / builder)
     return new / "_build" / builder
 
 

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from meddef.book.notebooks import BEHIND_HEADING, chapter_link
 from meddef.book.pages import as_read, pages, titles
 from meddef.report.display import Table
+from meddef.report.in_markdown import in_markdown
 from meddef.report.report import Report
 from meddef.report.scope import PHANTOM_NOTE, in_short
 from meddef.sections import SECTIONS
@@ -53,13 +54,13 @@ def chapter_pages(root: Path, reports: Sequence[Report]) -> dict[str, str]:
 
 def _chapter(root: Path, section: str, evidence: Sequence[Report], names: Mapping[str, str]) -> str:
     notebooks = [nbformat.read(_page(root, report, section), 4) for report in evidence]
-    parts = [_opening(notebooks[0], section, evidence[0].title)]
+    parts = [_opening(notebooks[0], section, in_markdown(evidence[0].title))]
     for report, notebook in zip(evidence, notebooks, strict=True):
         address = f"../notebooks/{report.profile}/{SECTIONS[section].notebook}.ipynb"
         parts += [
-            f"## [{names[report.profile]}]({address})",
+            f"## [{in_markdown(names[report.profile])}]({address})",
             f"*{in_short(report)}*",
-            headline(notebook, [dataset.label for dataset in report.datasets]),
+            headline(notebook, [dataset.words for dataset in report.datasets]),
         ]
     if any(dataset.stands_in for report in evidence for dataset in report.datasets):
         parts.append(PHANTOM_NOTE)
@@ -113,7 +114,7 @@ def evidence_table(reports: Sequence[Report]) -> dict[str, str]:
     """File name -> content, for ``book/_generated/``: the profile behind each evidence."""
     names = titles(reports)
     rows = [
-        {"evidence": names[r.profile], "profile": r.profile, "measured on": in_short(r)}
+        {"evidence": names[r.profile], "profile": r.profile, "measured on": in_short(r, str)}
         for r in as_read(reports)
     ]
     table = Table(pd.DataFrame(rows), "All evidence in this book.", left=("profile", "measured on"))

@@ -16,6 +16,7 @@ from meddef.figures import style
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.figures.pages import PageFigure, Source, digests
 from meddef.report.display import DASH, Table
+from meddef.report.in_markdown import in_markdown
 from meddef.report.tables_setup import circumstances
 
 PLACE, PATTERN = Path("results") / "bench", "attacks_*.json"  # one per kind of machine
@@ -80,7 +81,8 @@ def together(benches: Iterable[Bench]) -> str:
 def machine(bench: Bench) -> str:
     """The kind of machine a bench ran on, for a heading."""
     origin = bench["provenance"]
-    return f"{origin['hardware']['cpu']}, {origin['hardware']['instructions']}, {origin['threads']} threads"
+    cpu = in_markdown(origin["hardware"]["cpu"])
+    return f"{cpu}, {origin['hardware']['instructions']}, {origin['threads']} threads"
 
 
 def summary(bench: Bench) -> str:

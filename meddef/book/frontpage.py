@@ -86,7 +86,7 @@ def what_helps(reports: Sequence[Report]) -> str:
         ]
         if told:
             return (
-                f"**{headline(found)}.** {dataset.label} at {dataset.px}, under {{term}}`PGD`: "
+                f"**{headline(found)}.** {dataset.words} at {dataset.px}, under {{term}}`PGD`: "
                 f"{'; '.join(told)}.{_equivalent(found)}{_other_sizes(dataset, reports[1:])}"
             )
     return ""
@@ -148,7 +148,7 @@ def what_is_left(report: Report) -> str:
         ]
         if told:
             return (
-                f"**Robust accuracy.** {dataset.label}: {model_label(*model)} keeps {'; '.join(told)}."
+                f"**Robust accuracy.** {dataset.words}: {model_label(*model)} keeps {'; '.join(told)}."
                 f"{_attack_by_attack(report, dataset, model)}"
             )
     return ""

@@ -18,6 +18,7 @@ from meddef import sections as catalogue
 from meddef.atomic import write_text
 from meddef.errors import InputError, RunFailed
 from meddef.figures import published
+from meddef.report.in_markdown import in_markdown
 from meddef.report.report import Report
 from meddef.sections import find_root as find_root
 from meddef.workers import processes
@@ -193,7 +194,9 @@ def _name(notebook: NotebookNode, job: Job) -> None:
     first = notebook.cells[0]
     if job.title and first.cell_type == "markdown":
         heading, _, rest = first.source.partition("\n")
-        first.source = f"{heading}{BEHIND_HEADING}{job.title}\n\n{chapter_link(job.source.stem)}\n{rest}"
+        first.source = (
+            f"{heading}{BEHIND_HEADING}{in_markdown(job.title)}\n\n{chapter_link(job.source.stem)}\n{rest}"
+        )
 
 
 def chapter_link(stem: str) -> str:

@@ -60,12 +60,12 @@ def verdict(report: Report, eps: float) -> Text:
         found = effects(report, dataset, eps, PARTS)
         for condition in (("clean", None), (ATTACK, eps)):
             told = "; ".join(f"{name} {judgement(each)}" for name, each in found.get(condition, {}).items())
-            sentences += [f"{dataset.label}, {condition_words(condition)}: {told}."] if told else []
+            sentences += [f"{dataset.words}, {condition_words(condition)}: {told}."] if told else []
         if found:
             tallies = "; ".join(
                 f"{name}: {tally(each[name] for each in found.values())}" for name in QUESTIONS
             )
-            sentences.append(f"{dataset.label}, on clean images and under attacks: {tallies}.")
+            sentences.append(f"{dataset.words}, on clean images and under attacks: {tallies}.")
     return Text("\n".join(f"- {sentence}" for sentence in sentences) or NONE)
 
 

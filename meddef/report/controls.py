@@ -10,6 +10,7 @@ import pandas as pd
 from meddef.catalogue import usual_training
 from meddef.records import Record
 from meddef.report.display import Table, Text
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import attack_name, attack_rank, short_label
 from meddef.report.largest_class import WHY, survivors
 from meddef.report.paired import METHOD, Effect, corrected, effect, in_order, tally
@@ -167,7 +168,7 @@ def _at(dataset: Dataset, found: dict[str, Effect], eps: float) -> str:
     training = " and ".join(f"{judgement(found[TRAINING[v]])} for {plain_label(v)}" for v in ARCHITECTURES)
     adversarial, clean = (judgement(found[DAAM[training]]) for training in ("adversarial", "clean"))
     return (
-        f"{dataset.label}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training changes "
+        f"{dataset.words}, {attack_name(ATTACK)} at ε = {eps:g}, n = {first.n}{seeds}: adversarial training changes "
         f"accuracy by {training}; replacing ResNet18 by the full model changes it by {adversarial} under adversarial "
         f"and by {clean} under clean training."
     )
@@ -184,7 +185,7 @@ def _of_one_class(attacked: Mapping[tuple[str, str], Mapping[int, Record]]) -> s
     shares = " and ".join(f"{s.largest} of {s.right} for {plain_label(v)}" for v, s in found.items())
     first = found[ARCHITECTURES[0]]
     return (
-        f"Of the images that stay correct with adversarial training, {shares} show {first.name}, as do "
+        f"Of the images that stay correct with adversarial training, {shares} show {in_markdown(first.name)}, as do "
         f"{100 * first.share:.0f} % of all; {WHY}."
     )
 

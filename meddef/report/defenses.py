@@ -14,6 +14,7 @@ import pandas as pd
 
 from meddef.records import Record
 from meddef.report.display import DASH, Table, Text, budget, bullets
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import attack_name, short_label
 from meddef.report.rates import MeanRate, mean_interval
 from meddef.report.report import Report
@@ -84,7 +85,7 @@ def verdict(report: Report) -> Text:
         gap = naive.value - strongest.value
         said = "broken gradients account for the difference" if gap >= BROKEN else "gradients hide little"
         sentences.append(
-            f"{named['dataset']}, {named['model']}, {place.defense}, {attack_name(place.attack)} at ε = "
+            f"{in_markdown(named['dataset'])}, {named['model']}, {place.defense}, {attack_name(place.attack)} at ε = "
             f"{budget(place.eps)}: {naive.words()} correct under the naive attacker, {strongest.words()} under the "
             f"strongest of three: {said}."
         )

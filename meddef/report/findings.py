@@ -12,6 +12,7 @@ from meddef.paper import CLAIMS, PROTOCOL
 from meddef.records import Record
 from meddef.report.ablation import comparisons
 from meddef.report.display import Text, bullets, in_words, place
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import attack_name, model_label, short_label
 from meddef.report.largest_class import WHY, survivors
 from meddef.report.paired import tally
@@ -32,7 +33,7 @@ def data(report: Report) -> Text:
         removed = len(dataset.record["report"].get("removed_from_training", [])) or "no"
         sizes = " / ".join(f"{dataset.size(split):,}" for split in ("train", "val", "test"))
         sentences.append(
-            f"{dataset.label}: {sizes} images for training / validation / test, "
+            f"{dataset.words}: {sizes} images for training / validation / test, "
             f"{removed} training images removed as duplicates."
         )
     return bullets(sentences)
@@ -44,7 +45,7 @@ def ablation(report: Report, eps: float) -> Text:
     for dataset in report.datasets:
         found = comparisons(report, dataset, eps)
         if not found:
-            sentences.append(f"{dataset.label}: the models of the ablation were not all trained.")
+            sentences.append(f"{dataset.words}: the models of the ablation were not all trained.")
             continue
         steps = dict.fromkeys(step for step, _ in found)
         told = "; ".join(
@@ -52,7 +53,7 @@ def ablation(report: Report, eps: float) -> Text:
         )
         (step, attack), most = max(found.items(), key=lambda item: (item[1].is_clear, abs(item[1].value)))
         sentences.append(
-            f"{dataset.label}, effect of adding a component: {told}. The largest difference is {step} under "
+            f"{dataset.words}, effect of adding a component: {told}. The largest difference is {step} under "
             f"{attack_name(attack)}: {most.words()} on n = {most.n} ({most.verdict})."
         )
         sentences += _of_one_class(report, dataset, eps)
@@ -72,8 +73,8 @@ def _of_one_class(report: Report, dataset: Dataset, eps: float) -> list[str]:
     low, high = (f"{100 * end(s.largest / s.right for s in found):.0f}" for end in (min, max))
     shares = low if low == high else f"{low} to {high}"
     return [
-        f"{dataset.label}: of the images that stay correct under PGD with adversarial training, by model, {shares} % "
-        f"show {found[0].name}, against {100 * found[0].share:.0f} % of all images; {WHY}."
+        f"{dataset.words}: of the images that stay correct under PGD with adversarial training, by model, {shares} % "
+        f"show {in_markdown(found[0].name)}, against {100 * found[0].share:.0f} % of all images; {WHY}."
     ]
 
 
@@ -95,7 +96,7 @@ def epsilon(report: Report) -> Text:
     sentences = []
     for dataset in report.datasets:
         ours = pairs[pairs["dataset"] == dataset.name]
-        sentences.append(f"{dataset.label}: {_agreement(ours, 'robust')}")
+        sentences.append(f"{dataset.words}: {_agreement(ours, 'robust')}")
         sentences.append(_above_clean(ours))
         sentences.append(_worst_case(report, dataset))
     return bullets([sentence for sentence in sentences if sentence])
@@ -153,7 +154,7 @@ def pruning(report: Report, eps: float) -> Text:
     pairs = compression_pairs(report, eps)
     sentences = []
     for dataset in report.datasets:
-        sentences.append(f"{dataset.label}: {_agreement(pairs[pairs['dataset'] == dataset.name], 'asr')}")
+        sentences.append(f"{dataset.words}: {_agreement(pairs[pairs['dataset'] == dataset.name], 'asr')}")
         clean = report.attacks("pruning", dataset.name).query("attack == 'clean'")
         rows = clean.query("variant == 'full' and training == 'adversarial'").to_dict("records")
         if len(rows) > 1:
@@ -181,7 +182,7 @@ def confusion(report: Report) -> Text:
             f"{short_label(row['variant'], row['training'])} {in_words(row, 'clean')}"
             for row in frame.to_dict("records")
         ]
-        sentences.append(f"{dataset.label}, n = {frame['n'].iloc[0]}: {'; '.join(parts)}.")
+        sentences.append(f"{dataset.words}, n = {frame['n'].iloc[0]}: {'; '.join(parts)}.")
     return bullets(sentences)
 
 
@@ -201,7 +202,7 @@ def comparison(report: Report) -> Text:
         seeds = max((row["seeds"] for row in rows), default=0)
         if told:
             sentences.append(
-                f"{dataset.label}: of the {right} images that the unpruned full model classified correctly, PGD "
+                f"{dataset.words}: of the {right} images that the unpruned full model classified correctly, PGD "
                 f"succeeds on {told}{f' (means of {seeds} seeds)' if seeds > 1 else ''}."
             )
     return bullets(sentences)

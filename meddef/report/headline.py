@@ -13,6 +13,7 @@ from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.balanced import ConstantAnswer, balanced_accuracy, constant_answer
 from meddef.report.display import budget, in_words
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import attack_name, model_label, ordered_attacks
 from meddef.report.report import Dataset, Report, by_model
 from meddef.report.tables import epsilon_pairs
@@ -101,7 +102,7 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
             where = found[model].where(len(trained.get(model, found[model].records)))
             alike.setdefault(where, []).append((model_label(*model), found[model]))
     return " ".join(
-        f"{dataset.label}, ε = {budget(eps)}, {where}: "
+        f"{dataset.words}, ε = {budget(eps)}, {where}: "
         f"{'; '.join([*(f'{label} keeps {each.what_remains()}' for label, each in models), constant(models[0][1])])}."
         for where, models in alike.items()
     )
@@ -111,7 +112,7 @@ def constant(each: Left) -> str:
     """The constant answer on the same images."""
     answer = each.constant
     return (
-        f"the constant answer {answer.name} {100 * answer.accuracy.value:.1f} %, "
+        f"the constant answer {in_markdown(answer.name)} {100 * answer.accuracy.value:.1f} %, "
         f"balanced {100 * answer.balanced:.1f} %"
     )
 

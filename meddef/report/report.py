@@ -14,6 +14,7 @@ import pandas as pd
 from meddef.image_size import area, px
 from meddef.records import Record, load_provenance, load_records
 from meddef.report.balanced import balanced_frame
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import VARIANTS, attack_rank, is_control, rank
 from meddef.report.strongest import ALONG_PRUNING, Quantity, alike, quantity, shown, strongest
 from meddef.report.worst_case import with_worst_case
@@ -53,6 +54,11 @@ class Dataset:
         if self.stands_in and self.twin:
             return f"{self.title} (for {PAPER_DATASETS[self.twin]})"
         return PAPER_DATASETS.get(self.name, self.title)
+
+    @property
+    def words(self) -> str:
+        """``label`` for Markdown."""
+        return in_markdown(self.label)
 
     @property
     def short_label(self) -> str:

@@ -151,7 +151,7 @@ def findings(report: Report) -> Text:
     for dataset in report.datasets:
         models = _by_model(report, dataset)
         if not models:
-            sentences.append(f"{dataset.label}: no saliency was measured.")
+            sentences.append(f"{dataset.words}: no saliency was measured.")
             continue
         sentences.append(_lesion(dataset, models))
         if all("deletion" in cells and "changed" in cells for cells in models.values()):
@@ -164,14 +164,14 @@ def _lesion(dataset: Dataset, models: dict[str, Cells]) -> str:
     border = [cells["border"] for cells in models.values()]
     if not gains:
         return (
-            f"{dataset.label}, n = {border[0]['n']} images: no lesion mask is known, so saliency in the lesion not "
+            f"{dataset.words}, n = {border[0]['n']} images: no lesion mask is known, so saliency in the lesion not "
             f"measured; {_range(border, 1)} % of the saliency lies in the border, {border[0]['chance']:.1f} % for "
             "a uniform map."
         )
     order = sorted(gains, key=lambda name: gains[name], reverse=True)
     n = next(iter(models.values()))["energy"]["n"]
     return (
-        f"{dataset.label}, n = {n} images: share of saliency in the lesion over the lesion's share of the area, in "
+        f"{dataset.words}, n = {n} images: share of saliency in the lesion over the lesion's share of the area, in "
         "decreasing order: "
         f"{', '.join(f'{name} {gains[name]:.1f}' for name in order)} (1 is chance)."
     )
@@ -181,7 +181,7 @@ def _matters(dataset: Dataset, models: dict[str, Cells]) -> str:
     deletion = sum(cells["deletion"]["high"] < 0 for cells in models.values())
     insertion = sum(cells["insertion"]["low"] > 0 for cells in models.values())
     return (
-        f"{dataset.label}: in order of saliency, deletion is clearly below the random order for {deletion} of "
+        f"{dataset.words}: in order of saliency, deletion is clearly below the random order for {deletion} of "
         f"{len(models)} models, insertion clearly above it for {insertion} (the interval excludes zero)."
     )
 
@@ -200,7 +200,7 @@ def _moved(dataset: Dataset, models: dict[str, Cells]) -> str:
     flipped = _range([cells["changed"] for cells in models.values()], 1)
     maps = f" Correlation of the maps before and after it: {'; '.join(parts)}; " * bool(parts)
     other = f"of two different images, {_range(control, 2)}." * bool(parts)
-    return f"{dataset.label}: the attack changed {flipped} % of the predictions, by model.{maps}{other}"
+    return f"{dataset.words}: the attack changed {flipped} % of the predictions, by model.{maps}{other}"
 
 
 def _range(cells: Iterable[dict[str, Any]], digits: int) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from meddef.records import Record
 from meddef.report.display import Text
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import attack_name, ordered_attacks
 from meddef.report.report import Dataset, Report
 from meddef.report.tables_setup import circumstances, short_reach
@@ -24,15 +25,15 @@ def scope(report: Report) -> Text:
     each = " on each dataset" * (len(report.datasets) > 1)
     numbers = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     models = f"{len(report.models())} models{each}, {numbers}, {_epochs(report)}; "
-    where = circumstances(report.provenance)
-    commits = _flat(where["git commit"])
+    where = {name: in_markdown(_flat(value)) for name, value in circumstances(report.provenance).items()}
+    commits = where["git commit"]
     s = "s" * ("; " in commits)
     stand_in = f" {PHANTOM_NOTE}" if any(d.stands_in for d in report.datasets) else ""
     short = short_reach(report)
     warning = f" **Short reach.** {short}" if short else ""
     return Text(
         f"**Measured on** {data}. {report.missing()}{models if seeds else ''}"
-        f"computed on {_flat(where['hardware'])} ({_flat(where['device'])}) in {where['computing time']}; "
+        f"computed on {where['hardware']} ({where['device']}) in {where['computing time']}; "
         f"commit{s} {commits}.{stand_in}{warning}"
     )
 
@@ -44,23 +45,26 @@ def measured_on(report: Report) -> str:
     return f"Measured on {images}; {_trained(report)}.{stand_in}"
 
 
-def in_short(report: Report) -> str:
-    """Below a heading that names the images: their number (by dataset if several), seeds, hardware."""
+def in_short(report: Report, written: Callable[[str], str] = in_markdown) -> str:
+    """Below a heading that names the images: their number (by dataset if several), seeds, hardware.
+
+    ``written`` makes words of records fit the place: Markdown, or ``str`` for the cell of a table.
+    """
     several = len(report.datasets) > 1
-    sizes = [f"{d.label}: " * several + _sizes(report, d) for d in report.datasets]
-    return f"{'; '.join(sizes)}; {_trained(report)}."
+    sizes = [f"{written(d.label)}: " * several + _sizes(report, d) for d in report.datasets]
+    return f"{'; '.join(sizes)}; {_trained(report, written)}."
 
 
-def _trained(report: Report) -> str:
+def _trained(report: Report, written: Callable[[str], str] = in_markdown) -> str:
     """ "3 seeds, 10 epochs; AMD EPYC, 2 cores"."""
     seeds = len({record["seed"] for record in report.of("train")})
-    hardware = _flat(circumstances(report.provenance)["hardware"])
+    hardware = written(_flat(circumstances(report.provenance)["hardware"]))
     return f"{seeds} seed{'s' * (seeds != 1)}, {_epochs(report)}; {hardware}"
 
 
 def _images(report: Report, dataset: Dataset) -> str:
     """ "Chest X-Ray, split by patient, 64 px, 879 test images, of which attacks saw the first 200 (JSMA 20)"."""
-    return f"{dataset.label}{dataset.split}, {dataset.px}, {_sizes(report, dataset)}"
+    return f"{dataset.words}{dataset.split}, {dataset.px}, {_sizes(report, dataset)}"
 
 
 def _sizes(report: Report, dataset: Dataset) -> str:

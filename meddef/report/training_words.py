@@ -75,7 +75,7 @@ def training(report: Report) -> Text:
             continue
         clean = (record["history"][record["best_epoch"]]["val_clean"] for record in trained)
         sentences.append(
-            f"{dataset.label}: clean validation accuracy is {_range(clean)}{_validated(report, dataset)}."
+            f"{dataset.words}: clean validation accuracy is {_range(clean)}{_validated(report, dataset)}."
             f"{_tested(report, dataset)}"
         )
     return bullets(sentences)

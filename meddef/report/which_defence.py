@@ -15,6 +15,7 @@ import pandas as pd
 from meddef.report.balanced import NOTE
 from meddef.report.display import DASH, NO_BREAK, Table, Text, budget, bullets, percent, seeds_note
 from meddef.report.headline import LEFT, Left, left
+from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import METHOD_NAMES, model_label, training_label
 from meddef.report.paired import Effect, corrected, effect
 from meddef.report.report import Dataset, Report, by_model
@@ -163,13 +164,13 @@ def _advice(report: Report, dataset: Dataset, eps: float) -> str:
     if not any(each.model[1] not in TRAININGS for each in found):
         return ""
     best = max(found, key=lambda each: each.kept[eps].rates["robust"])
-    most, at = best.kept[eps], f"{dataset.label}, ε{NO_BREAK}={NO_BREAK}{budget(eps)}"
+    most, at = best.kept[eps], f"{dataset.words}, ε{NO_BREAK}={NO_BREAK}{budget(eps)}"
     chance = 100 * most.constant.accuracy.value
     words = f"{best.label} keeps {most.what_remains()}"
     if most.rates["robust_low"] <= chance:
         return (
             f"{at}: none of them is recommended on this evidence. {_capital(words)}, not clearly above the constant "
-            f"answer {most.constant.name} with {chance:.1f} %."
+            f"answer {in_markdown(most.constant.name)} with {chance:.1f} %."
         )
     equal = [each for each in found if each is best or not _clearly_less(each, best, eps)]
     cheap = min(equal, key=lambda each: float("inf") if each.minutes is None else each.minutes)
