@@ -141,6 +141,31 @@ def test_one_that_stalls_is_stopped_and_the_next_is_marked(tmp_path: Path, says:
     assert after.points == 1
 
 
+REFUSED_BY_PYTHON = (
+    "classmate_mode", "classmate_open_mode", "classmate_by_folder", "limits_of_others", "environment", "message",
+    "deep",
+)  # fmt: skip
+
+
+def test_without_namespaces_python_refuses_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "missing", lambda root: "left out by this test")
+    classmate = write(tmp_path / "a" / "honest.ipynb", "lab3", HONEST)
+    before = classmate.read_bytes(), classmate.stat().st_mode
+    known = f"CLASSMATE = {str(classmate)!r}\nGRADER = {os.getpid()}\nADDRESS = ('127.0.0.1', 9)"
+    paths = [
+        write(tmp_path / f"{name}.ipynb", "lab3", HONEST, known, MISBEHAVE[name][0])
+        for name in REFUSED_BY_PYTHON
+    ]
+    with Workshop() as workshop:
+        assert workshop.without == "left out by this test"
+        found = list(grade(paths, Limits(200, 2, 512), workshop))
+    assert [row.points for row in found] == [1] * len(paths)
+    assert ["PermissionError: a submission may not" in row.status for row in found[:-1]] == [True] * (
+        len(paths) - 1
+    )
+    assert (classmate.read_bytes(), classmate.stat().st_mode) == before
+
+
 def test_writing_to_one_that_does_not_read_has_a_deadline() -> None:
     theirs, ours = os.pipe()
     os.set_blocking(ours, False)
