@@ -1,7 +1,10 @@
 """Do verdicts depend on the loader's batch size? python -m tests.bench.batch_sizes --runs-dir runs
 
 PGD as libraries have it, whose random start is drawn for a batch at once from the global generator, and as here, where
-it is derived from the image: with no, one and five random starts. Needs the model of ``tests.bench.peers_defaults``.
+it is derived from the image: with no, one and five random starts. With torchattacks on the path (``make bench`` puts it
+into .bench), and the undefended model that this leaves in ``runs``:
+
+    meddef train --profile smoke --variant resnet18 --dataset phantom_xray
 """
 
 import argparse
@@ -21,7 +24,7 @@ from tests.bench.table import say
 
 PLACE = Path(__file__).parents[2] / "results" / "bench" / "batch_sizes.json"
 DATASET, SEED = "phantom_xray", 0
-EPS, STEP, STEPS, IMAGES = 4 / 255, 1 / 255, 20, 128
+EPS, STEP, STEPS, IMAGES = 2 / 255, 0.5 / 255, 20, 128
 SIZES = (16, 64)
 STARTS = (0, 1, 5)
 Row = dict[str, Any]
@@ -76,7 +79,7 @@ def main() -> None:
     torch.set_num_threads(1)
     started = time.perf_counter()
     circumstances = provenance("cpu", 0)  # the commit is the one that starts
-    model, images, labels, about = subject(parser.parse_args().runs_dir, DATASET, IMAGES)
+    model, images, labels, about = subject(parser.parse_args().runs_dir, DATASET, IMAGES, "clean")
     content = {"about": {**about, "eps": EPS, "steps": STEPS}, "rows": rows(model, images, labels)}
     circumstances["seconds"] = round(time.perf_counter() - started, 1)
     write_text(PLACE, json.dumps(content | {"provenance": circumstances}, indent=1) + "\n")
