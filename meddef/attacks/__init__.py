@@ -12,6 +12,7 @@ from meddef.attacks.noise import noise
 from meddef.attacks.reach import ShortReachWarning
 from meddef.attacks.registry import ATTACKS
 from meddef.attacks.square import square
+from meddef.attacks.transfer import transfer
 from meddef.attacks.universal import perturbed, universal
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "perturbed",
     "pgd",
     "square",
+    "transfer",
     "universal",
 ]

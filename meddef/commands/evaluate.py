@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,9 @@ from meddef.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from meddef.commands.output import Found
+    from meddef.evaluation.judge import Attack
 
 FailUnder = Annotated[
     float | None,
@@ -93,6 +97,14 @@ def evaluate(
             "second.",
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            help="Transfer: make the examples on this model, and judge them on yours: weights of 'meddef train', "
+            "module:factory (as it comes) or module:factory:weights.safetensors.",
+        ),
+    ] = None,
     prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
     images: Annotated[int, typer.Option("--images", min=1, help="Number of images.")] = 100,
     split: Split = "test",
@@ -124,6 +136,8 @@ def evaluate(
 
         meddef evaluate -w full.safetensors --attack my_attacks:mine --eps 0.03 --set steps=9
 
+        meddef evaluate -w full.safetensors --source resnet18.safetensors --attack pgd --eps 8/255
+
         meddef evaluate --dataset chest_xray --model my_models:one_logit --activation sigmoid -w mine.safetensors
     """
     from meddef.commands import evaluated
@@ -132,6 +146,7 @@ def evaluate(
     from meddef.evaluation.own_model import under_sigmoid
     from meddef.evaluation.robustness_curve import minimal_eps
     from meddef.evaluation.single import bind_attack, class_named, load_model, targets_named
+    from meddef.evaluation.source import load_source
 
     own = Own(data, csv, classes, window, channels)
     asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data, own)
@@ -145,6 +160,8 @@ def evaluate(
         raise InputError("--targets is for one --eps: give one, or leave --targets out")
     radii: list[float | None] = [*grid] or [None]
     bound = [bind_attack(attack, radius, settings, targeted=targeted) for radius in radii]
+    if source is not None and attack == "clean":
+        raise InputError("--source is of a transfer attack: give --attack, or leave --source out")
     subject = asked.subject(weights)
     splits = subject.splits(given_data_dir(data_dir), device, skip_unreadable=skip_unreadable)
     if positive is not None and len(splits.classes) > 2:
@@ -161,33 +178,42 @@ def evaluate(
             "several labels are attacked one by one, at one --eps, without --targets, --positive and a picture"
         )
     part = splits.part(split)
+    made = None if source is None else load_source(source, splits, device=device, sigmoid=sigmoid)
 
     def loader(label: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         for x, y in batches(part, images, subject.profile.batch_size, device, layout):
             yield x, y if label is None else (y == label).long()
 
+    def attacking(one: Attack, view: str, called: str = "") -> Attack:
+        return one if made is None else made.on(view, one, called)
+
+    first = next(iter(views))
+    patients = [part.patients[row] for row in test_order(part, images)]
+    shown: Callable[[evaluated.Told], Found]
+    if len(grid) > 1:
+        known = {r: attacking(one, first, f"ε = {r:.4g}") for r, one in zip(grid, bound, strict=True) if one}
+        least = minimal_eps(views[first], loader(), lambda radius: known[radius], grid)
+        shown = partial(evaluated.curve, least, part, images)
+    elif len(views) > 1:
+        outcomes = {
+            name: evaluate_attack(view, loader(label), bound[0] and attacking(bound[0], name, name))
+            for label, (name, view) in enumerate(views.items())
+        }
+        shown = partial(evaluated.labels, outcomes, patients)
+    else:
+        outcome = evaluate_attack(
+            views[first], loader(), bound[0] and attacking(bound[0], first), targets=aims
+        )
+        shown = partial(evaluated.single, outcome, splits.classes, chosen, patients)
     each = [one.keywords if one is not None else {} for one in bound]
     used = {key: value for key, value in each[-1].items() if all(one.get(key) == value for one in each)}
     about = subject.about(splits) | {
         "attack": attack, "eps": grid if len(grid) > 1 else each[-1].get("eps"),
         "settings": {k: v for k, v in used.items() if k != "eps"}, "targets": targets, "prune_rate": prune_rate,
-    }  # fmt: skip
+    } | ({} if made is None else {"source": made.counts()})  # fmt: skip
     what = f"{subject.name}, {splits.dataset}"
-    told = evaluated.Told(attack, each[-1].get("eps"), used, what, split, about, subject.told(splits, images))
-    patients = [part.patients[row] for row in test_order(part, images)]
-    if len(grid) > 1:
-        known = {radius: one for radius, one in zip(grid, bound, strict=True) if one is not None}
-        least = minimal_eps(next(iter(views.values())), loader(), lambda radius: known[radius], grid)
-        found = evaluated.curve(least, part, images, told)
-    elif len(views) > 1:
-        outcomes = {
-            name: evaluate_attack(view, loader(label), bound[0])
-            for label, (name, view) in enumerate(views.items())
-        }
-        found = evaluated.labels(outcomes, patients, told)
-    else:
-        outcome = evaluate_attack(next(iter(views.values())), loader(), bound[0], targets=aims)
-        found = evaluated.single(outcome, splits.classes, chosen, patients, told)
+    notes = [*(made.told() if made else []), *subject.told(splits, images)]
+    found = shown(evaluated.Told(attack, each[-1].get("eps"), used, what, split, about, notes, source))
     deliver(found, paths, as_json=as_json)
     robust = found.headline.get("lowest_robust_accuracy", found.headline["robust_accuracy"])
     if fault := too_low(robust, fail_under):

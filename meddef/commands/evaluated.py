@@ -27,7 +27,10 @@ ROUNDING = 1e-4  # share of ε by which an attack may seem to go too far
 
 @dataclass(frozen=True)
 class Told:
-    """An attack's name, (largest) ε and settings, model and data, split, what a file says of it, and the last lines."""
+    """An attack's name, (largest) ε and settings, model and data, split, what a file says of it, and the last lines.
+
+    ``source`` is the model on which examples were made where that is not the one that is judged.
+    """
 
     attack: str
     eps: float | None
@@ -36,6 +39,7 @@ class Told:
     split: str
     about: Mapping[str, Any]
     notes: Sequence[str]
+    source: str | None = None
 
     @property
     def title(self) -> str:
@@ -43,12 +47,16 @@ class Told:
             {"targets": self.about["targets"]} if self.about["targets"] is not None else {}
         )
         told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
-        return f"{self.attack} ({told})" if told else self.attack
+        return (f"{self.attack} ({told})" if told else self.attack) + self._made
 
     @property
     def strength(self) -> str:
         """The attack and its ε."""
-        return self.attack if self.eps is None else f"{self.attack} at ε = {_budget(self.eps)}"
+        return (self.attack if self.eps is None else f"{self.attack} at ε = {_budget(self.eps)}") + self._made
+
+    @property
+    def _made(self) -> str:
+        return f", made on {self.source}" if self.source else ""
 
     def on(self, n: int) -> str:
         """What was attacked."""

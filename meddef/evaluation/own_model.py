@@ -17,27 +17,27 @@ from meddef.evaluation.own_code import named
 from meddef.models import Binary
 
 
-def build_own_model(place: str) -> nn.Module:
+def build_own_model(place: str, option: str = "--model") -> nn.Module:
     """The result of the function at ``place`` ("module:factory", in the current folder or installed), called without
-    arguments.
+    arguments; ``option`` gave it.
 
     Raises:
         InputError: no such module or function, it needs arguments, or it does not return an ``nn.Module``.
     """
-    factory = named(place, "--model", "module:factory, such as my_models:small_net")
+    factory = named(place, option, "module:factory, such as my_models:small_net")
     if isinstance(factory, nn.Module) or not callable(factory):
         kind = type(factory).__name__
-        raise InputError(f"--model: '{place}' is a {kind}: give a function that returns the model")
+        raise InputError(f"{option}: '{place}' is a {kind}: give a function that returns the model")
     try:
         signature(factory).bind()
     except TypeError as error:
-        raise InputError(f"--model: '{place}' is called without arguments, but: {error}") from error
+        raise InputError(f"{option}: '{place}' is called without arguments, but: {error}") from error
     try:
         model = factory()
     except Exception as error:
-        raise InputError(f"--model: '{place}' raised {in_a_line(error)}{where(error)}") from error
+        raise InputError(f"{option}: '{place}' raised {in_a_line(error)}{where(error)}") from error
     if not isinstance(model, nn.Module):
-        raise InputError(f"--model: '{place}' returned a {type(model).__name__}, not a torch.nn.Module")
+        raise InputError(f"{option}: '{place}' returned a {type(model).__name__}, not a torch.nn.Module")
     return model
 
 
