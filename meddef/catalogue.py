@@ -112,6 +112,9 @@ _ATTACKS = (
         defaults={"queries": 5000}, passes=_queries,
     ),
     Attack(
+        "mifgsm", "MI-FGSM (momentum)", "Dong et al. 2018, https://arxiv.org/abs/1710.06081", defaults={"steps": 10},
+    ),
+    Attack(
         "noise", "noise", "baseline without attack: random signs of FGSM's size",
         passes=lambda settings, features: 0.0,
     ),

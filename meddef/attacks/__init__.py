@@ -8,6 +8,7 @@ from meddef.attacks.fab import fab
 from meddef.attacks.gradient import bim, fgsm, pgd
 from meddef.attacks.jsma import jsma
 from meddef.attacks.loop import Trace
+from meddef.attacks.mifgsm import mifgsm
 from meddef.attacks.noise import noise
 from meddef.attacks.reach import ShortReachWarning
 from meddef.attacks.registry import ATTACKS
@@ -28,6 +29,7 @@ __all__ = [
     "fab",
     "fgsm",
     "jsma",
+    "mifgsm",
     "noise",
     "perturbed",
     "pgd",

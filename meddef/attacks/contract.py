@@ -188,6 +188,13 @@ def check_at_least(value: int, least: int, name: str) -> None:
         raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
+def check_number(value: float, name: str, *, least: float, most: float = math.inf) -> None:
+    number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    if not number or not least <= value <= most:
+        extent = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise InputError(f"{name} must be a number {extent}, got {value!r}")
+
+
 def check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
