@@ -29,6 +29,10 @@ def _queries(settings: Settings, features: int) -> float:
     return float(FORWARD * settings["queries"])
 
 
+def _searches(settings: Settings, features: int) -> float:
+    return float(settings["steps"] * settings["searches"])
+
+
 def _ensemble(settings: Settings, features: int) -> float:
     """Ten quick steps of PGD, APGD, FAB with a fifth of its steps, Square."""
     return float(10 + settings["steps"] + 2 * settings["steps"] / 5 + _queries(settings, features))
@@ -46,8 +50,9 @@ class Attack:
     """An attack: the function ``name`` in ``meddef/attacks/<module>.py``, and its metadata for pages and plans.
 
     ``eps`` and ``defaults`` are its default arguments, and part of the keys of its cells; ``eps`` None: the attack has
-    no ε. ``passes`` counts, from all its settings and the number of pixels times channels, the passes (forward and
-    backward) of one image that resists to the end.
+    no ε. A default ``norm`` of "l2" makes ``eps`` the length of the perturbation. ``passes`` counts, from all its
+    settings and the number of pixels times channels, the passes (forward and backward) of one image that resists to the
+    end.
     """
 
     name: str
@@ -113,6 +118,10 @@ _ATTACKS = (
     ),
     Attack(
         "mifgsm", "MI-FGSM (momentum)", "Dong et al. 2018, https://arxiv.org/abs/1710.06081", defaults={"steps": 10},
+    ),
+    Attack(
+        "cw", "Carlini-Wagner (L2)", "Carlini & Wagner 2017, https://arxiv.org/abs/1608.04644",
+        eps=1.0, defaults={"norm": "l2", "steps": 100}, passes=_searches,
     ),
     Attack(
         "noise", "noise", "baseline without attack: random signs of FGSM's size",

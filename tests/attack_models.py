@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from meddef.attacks import ATTACKS
-from meddef.attacks.options import options
+from meddef.attacks.options import norm_of, options
+from meddef.catalogue import WITHOUT_EPS
 
 torch.set_num_threads(1)
 
@@ -23,13 +24,15 @@ QUICK: dict[str, dict[str, Any]] = {
     "square": {"eps": EPS, "queries": 8},
     "ensemble": {"eps": EPS, "steps": 3, "queries": 4},
     "noise": {"eps": EPS},
+    "cw": {"eps": EPS, "steps": 3, "searches": 2},
 }
 QUICK |= {  # an attack that is not named above
     name: {"eps": EPS} | {few: 4 for few in ("steps", "queries") if few in options(name)}
     for name in ATTACKS
     if name not in QUICK
 }
-IN_EPS_BALL = [name for name in QUICK if name != "jsma"]
+IN_EPS_BALL = [name for name in QUICK if name not in WITHOUT_EPS]  # a ball in L2 lies in that of L-infinity
+EUCLIDEAN = [name for name in IN_EPS_BALL if norm_of(name, {}) == "l2"]
 USES_GRADIENTS = [name for name in QUICK if name not in ("square", "noise")]
 
 

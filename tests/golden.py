@@ -53,6 +53,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "fab": {"steps": 4, "restarts": 2},
     "square": {"queries": 20},
     "ensemble": {"steps": 6, "queries": 10},
+    "cw": {"steps": 20, "searches": 2},
 }
 Digits = dict[str, float]
 

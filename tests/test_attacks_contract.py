@@ -7,6 +7,7 @@ import pytest
 import torch
 from attack_models import (
     EPS,
+    EUCLIDEAN,
     IN_EPS_BALL,
     QUICK,
     USES_GRADIENTS,
@@ -234,13 +235,15 @@ def test_the_model_must_be_a_module() -> None:
 @pytest.mark.parametrize(
     ("eps", "message"),
     [
-        (-0.1, "eps must be finite and from 0 to 1, got -0.1"),
+        (-0.1, "eps must be finite and from 0 to (1|inf), got -0.1"),
         (8.0, "eps must be finite and from 0 to 1, got 8"),
         (float("nan"), "eps must be finite"),
         (torch.tensor([0.1, 0.2, 0.3]), r"eps must be a number or a tensor \(2,\), got \(3,\)"),
     ],
 )
 def test_wrong_eps_is_refused(name: str, eps: Any, message: str) -> None:
+    if name in EUCLIDEAN and isinstance(eps, float) and eps > 0:
+        return  # it may be longer than a pixel is wide
     with pytest.raises(InputError, match=message):
         attack(name, cnn(), images(2), torch.tensor([0, 1]), eps=eps)
 

@@ -3,6 +3,7 @@
 from meddef.attacks.apgd import apgd
 from meddef.attacks.capture import NotCapturedWarning, climbing
 from meddef.attacks.contract import ZeroGradientWarning
+from meddef.attacks.cw import cw
 from meddef.attacks.ensemble import ensemble
 from meddef.attacks.fab import fab
 from meddef.attacks.gradient import bim, fgsm, pgd
@@ -25,6 +26,7 @@ __all__ = [
     "apgd",
     "bim",
     "climbing",
+    "cw",
     "ensemble",
     "fab",
     "fgsm",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import signature
 from typing import Any, Concatenate, ParamSpec
 
 import torch
@@ -26,6 +27,8 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
     For the latter the attack restarts with ``Copying``: random numbers and a trace are reset, ``progress`` restarts at
     0. For other models it costs one check of the images.
     """
+    known = signature(attack).parameters.get("norm")
+    usual = None if known is None else known.default
 
     @wraps(attack)
     def run(model: nn.Module, images: Tensor, labels: Tensor, *args: P.args, **settings: P.kwargs) -> Tensor:
@@ -37,7 +40,7 @@ def for_anyone(attack: Attack[P]) -> Attack[P]:
             half = images.detach()
             in_half = kept(model, ("in half", half.dtype), lambda: InHalf(model, half.dtype))
             found = attack(in_half, half.float(), labels, *args, **settings)
-            return _in_format(found, half, settings.get("eps"), euclidean=settings.get("norm") == "l2")
+            return _in_format(found, half, settings.get("eps"), euclidean=settings.get("norm", usual) == "l2")
         generator, trace = settings.get("generator"), settings.get("trace")
         state = generator.get_state() if isinstance(generator, torch.Generator) else None
         try:

@@ -1,14 +1,14 @@
 """Auto-PGD (Croce & Hein 2020, https://arxiv.org/abs/2003.01690): PGD that sets its own step size."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
 from meddef.attacks import contract
 from meddef.attacks.any_model import for_anyone
-from meddef.attacks.balls import LinfBall
+from meddef.attacks.balls import NORMS, Ball, norm_ball
 from meddef.attacks.host_checks import Looks
 from meddef.attacks.loop import finish
 from meddef.attacks.losses import Loss, Objective, check_loss, cross_entropy, own_loss
@@ -28,6 +28,7 @@ def apgd(
     *,
     eps: float | Tensor,
     steps: int = 100,
+    norm: str = "linf",
     loss: Loss = "ce",
     targets: int = 0,
     restarts: int = 1,
@@ -41,7 +42,8 @@ def apgd(
         model: takes (N, C, H, W) in [0, 1], returns logits (N, K); left unchanged.
         images: (N, C, H, W), floating point, in [0, 1]; dtype, device and memory format are kept.
         labels: (N,), the true classes.
-        eps: L-infinity radius in pixel units, one number or a tensor (N,).
+        eps: radius in pixel units (``norm="l2"``: length of the perturbation), one number or a tensor (N,).
+        norm: "linf" (steps along the sign of the gradient) or "l2" (along the gradient).
         steps: gradient evaluations per run, at most; successful examples are dropped from the batch.
         loss: "ce", "margin" or "dlr" (K >= 3; with targets K >= 4), or a function (logits, labels) -> (N,) that is
             pushed up from the labels and down at the targets.
@@ -60,15 +62,16 @@ def apgd(
     """
     labels = contract.check_batch(model, images, labels)
     check_loss(loss)
+    contract.check_choice(norm, NORMS, "norm")
     for value, least, name in ((steps, 1, "steps"), (targets, 0, "targets"), (restarts, 1, "restarts")):
         contract.check_at_least(value, least, name)
-    radius = contract.per_image(eps, images, "eps", most=1.0)
+    radius = contract.per_image(eps, images, "eps", most=1.0 if norm == "linf" else float("inf"))
     if not radius.any():
         return images.detach().clone()
     numbers = randomness(images, generator, seed, "apgd")
     with contract.attacking(model, images.device):
         clean = images.detach().clone()
-        whole = LinfBall(clean, radius)
+        whole = norm_ball(norm, clean, radius)
         aims = _aims(model, clean, labels, loss, targets)
         result, alive = clean.clone(), torch.arange(len(clean), device=clean.device)
         for run in range(restarts * len(aims)):
@@ -117,7 +120,7 @@ class _State:
 
 def _run(
     model: nn.Module,
-    ball: LinfBall,
+    ball: Ball,
     labels: Tensor,
     target: Tensor | None,
     loss: Loss,
@@ -148,7 +151,7 @@ def _run(
                 state = state.select(~state.caught)
                 if not len(state.x):
                     return result, done
-        ball = LinfBall(state.images, state.eps)
+        ball = replace(ball, images=state.images, eps=state.eps)
         ahead = ball.step(state.x, state.gradient, state.step)
         keep = MOMENTUM if step else 1.0
         ahead = ball.project(state.x + keep * (ahead - state.x) + (1 - keep) * (state.x - state.before))

@@ -23,6 +23,11 @@ def options(attack: str) -> dict[str, Any]:
     return {name: p.default for name, p in signature(ATTACKS[attack]).parameters.items() if name in names}
 
 
+def norm_of(attack: str, given: Mapping[str, Any]) -> str:
+    """The norm in which eps of ``ATTACKS[attack]`` is measured with the settings ``given``."""
+    return str(given.get("norm", options(attack).get("norm", "linf")))
+
+
 def check_options(attack: str, given: Mapping[str, Any]) -> None:
     """Refuse a setting that the attack does not take, or of the wrong type; the attack checks its range.
 

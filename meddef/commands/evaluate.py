@@ -140,6 +140,8 @@ def evaluate(
 
         meddef evaluate --dataset chest_xray --model my_models:one_logit --activation sigmoid -w mine.safetensors
     """
+    from meddef.attacks import ATTACKS
+    from meddef.attacks.options import norm_of
     from meddef.commands import evaluated
     from meddef.evaluation.cells import batches, test_order
     from meddef.evaluation.metrics import evaluate as evaluate_attack
@@ -155,7 +157,8 @@ def evaluate(
     sigmoid = is_sigmoid(activation)
     settings = parse_settings(given or [])
     targeted = _targeted(settings, targets)
-    grid = parse_grid(eps, bounded=settings.get("norm", "linf") == "linf" and ":" not in attack)
+    norm = norm_of(attack, settings) if attack in ATTACKS else str(settings.get("norm", "linf"))
+    grid = parse_grid(eps, bounded=norm == "linf" and ":" not in attack)
     if len(grid) > 1 and targeted:
         raise InputError("--targets is for one --eps: give one, or leave --targets out")
     radii: list[float | None] = [*grid] or [None]

@@ -52,7 +52,15 @@ class Told:
     @property
     def strength(self) -> str:
         """The attack and its ε."""
-        return (self.attack if self.eps is None else f"{self.attack} at ε = {_budget(self.eps)}") + self._made
+        size = (
+            "" if self.eps is None else f" at ε = {_budget(self.eps) if self.linf else f'{self.eps:g} in L2'}"
+        )
+        return f"{self.attack}{size}{self._made}"
+
+    @property
+    def linf(self) -> bool:
+        """Whether ε bounds each pixel, and not the length of the perturbation."""
+        return bool(self.used.get("norm", "linf") == "linf")
 
     @property
     def _made(self) -> str:
@@ -87,8 +95,9 @@ def single(
         f"95 % intervals: of the rates Wilson{alone}; of diagnostic accuracy "
         f"{'Wilson where it is a share of images, else ' if people == n else ''}by bootstrap of {drawn}",
     ]
-    linf = told.used.get("norm", "linf") == "linf"
-    if told.eps is not None and linf and outcome.linf > told.eps * (1 + ROUNDING):
+    if not told.linf:
+        notes.insert(1, _lengths(outcome))
+    if told.eps is not None and told.linf and outcome.linf > told.eps * (1 + ROUNDING):
         notes.append(f"the attack moved a pixel by {outcome.linf:.4f}, more than its ε of {told.eps:.4f}")
     notes += _constant(outcome.labels, outcome.before, classes)
     return Found(
@@ -107,6 +116,16 @@ def single(
         notes=[*notes, *told.notes],
         picture=partial(_draw_reliability, bins, f"{told.attack} on {told.on(n)}"),
     )
+
+
+def _lengths(outcome: Evaluation) -> str:
+    """How long, in L2, the changes are that broke an image."""
+    assert outcome.l2 is not None
+    broken = outcome.l2[(outcome.before == outcome.labels) & (outcome.after != outcome.labels)]
+    if not len(broken):
+        return "length in L2 of the changes that broke an image: none did"
+    median, largest = np.median(broken), broken.max()
+    return f"length in L2 of the changes that broke an image: median {median:.3f}, largest {largest:.3f}"
 
 
 def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: Told) -> Found:
@@ -178,11 +197,12 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
     """Of an attack along several ε: accuracy at each, and the least that breaks each image."""
     from meddef.evaluation.cells import test_order
 
+    size = _budget if told.linf else "{:g}".format
     points = [(eps, found.robust_accuracy(eps)) for eps in (0.0, *found.grid)]
     rows = [{"eps": eps} | _counted(rate) | {"fallen": found.fallen[eps]} for eps, rate in points]
     frame = pd.DataFrame(
         {
-            "ε": ["no attack", *(_budget(eps) for eps in found.grid)],
+            "ε": ["no attack", *(size(eps) for eps in found.grid)],
             "right": [f"{rate.hits}/{rate.n}" for _, rate in points],
             "robust accuracy": [f"{rate.value:.2%}" for _, rate in points],
             "95 % interval": [_interval(rate) for _, rate in points],
@@ -191,11 +211,11 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
     )
     median = found.median
     half = (
-        f"above {_budget(found.grid[-1])}"
+        f"above {size(found.grid[-1])}"
         if math.isinf(median)
         else DASH
         if math.isnan(median)
-        else _budget(median)
+        else size(median)
     )
     names = [images.names[row] for row in test_order(images, count)]
     columns = zip(names, found.labels.tolist(), found.before.tolist(), found.least.tolist(), strict=True)
@@ -213,7 +233,7 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
         tables=[Table(frame, f"{told.title} on {told.on(len(names))}")],
         notes=[
             f"least ε that breaks an image, of those that were right: median {half}; {found.fallen[math.inf]} stand at "
-            f"{_budget(found.grid[-1])}",
+            f"{size(found.grid[-1])}",
             *_constant(found.labels, found.before),
             *told.notes,
         ],

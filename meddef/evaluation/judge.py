@@ -21,7 +21,8 @@ Targets = int | Callable[[Tensor, Tensor], Tensor]
 class Judged:
     """Of a batch, int64 (N,) on its device: labels, predictions before and after, targets if any.
 
-    ``scores_before`` and ``scores_after`` are the softmax of the logits, float32 (N, K).
+    ``scores_before`` and ``scores_after`` are the softmax of the logits, float32 (N, K); ``l2`` the Euclidean length of
+    each change, float64 (N,).
     """
 
     labels: Tensor
@@ -29,6 +30,7 @@ class Judged:
     after: Tensor
     scores_before: Tensor
     scores_after: Tensor
+    l2: Tensor
     num_classes: int
     targets: Tensor | None = None
 
@@ -73,7 +75,8 @@ def judge(
     classes = clean_logits.shape[1]
     before, after = clean_logits.argmax(1), attacked_logits.argmax(1)
     scores = _probabilities(clean_logits), _probabilities(attacked_logits)
-    return Judged(labels, before, after, *scores, classes, aims), largest, int(features)
+    lengths = torch.linalg.vector_norm(change.double(), dim=1)
+    return Judged(labels, before, after, *scores, lengths, classes, aims), largest, int(features)
 
 
 def _probabilities(logits: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from meddef.module_state import evaluating
 from meddef.statistics import AttackCounts, Proportion
 
 ARRAYS = ("labels", "before", "after")
-SCORES = ("scores_before", "scores_after")
+SCORES = ("scores_before", "scores_after", "l2")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Evaluation:
         num_classes: K, the number of logits.
         targets: int64 (n,), the target classes of a targeted attack; None for others.
         scores_before, scores_after: softmax probabilities, float32 (n, K); None where only answers were kept.
+        l2: Euclidean length of the change of each image, float64 (n,); None where only answers were kept.
     """
 
     labels: np.ndarray
@@ -46,6 +47,7 @@ class Evaluation:
     targets: np.ndarray | None = None
     scores_before: np.ndarray | None = None
     scores_after: np.ndarray | None = None
+    l2: np.ndarray | None = None
 
     @property
     def counts(self) -> AttackCounts:
