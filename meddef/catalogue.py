@@ -124,8 +124,21 @@ _ATTACKS = (
         eps=1.0, defaults={"norm": "l2", "steps": 100}, passes=_searches,
     ),
     Attack(
+        "hopskipjump", "HopSkipJump (answers alone)", "Chen et al. 2020, https://arxiv.org/abs/1904.02144",
+        defaults={"queries": 5000}, passes=_queries,
+    ),
+    Attack(
+        "patch", "patch (per image)", "after Brown et al. 2017, https://arxiv.org/abs/1712.09665",
+        eps=None, defaults={"share": 0.02, "steps": 40},
+    ),
+    Attack(
         "noise", "noise", "baseline without attack: random signs of FGSM's size",
         passes=lambda settings, features: 0.0,
+    ),
+    Attack(
+        "corruption", "common corruption",
+        "control without attacker: Hendrycks & Dietterich 2019, https://arxiv.org/abs/1903.12261",
+        eps=None, defaults={"kind": "gaussian_noise", "severity": 3}, passes=lambda settings, features: 0.0,
     ),
 )  # fmt: skip
 _VARIANTS = (

@@ -1,5 +1,6 @@
 """Small models and images for the attack tests, and the settings that keep each attack quick."""
 
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from meddef.attacks import ATTACKS
+from meddef.attacks import ATTACKS, NoStartWarning
 from meddef.attacks.options import norm_of, options
 from meddef.catalogue import WITHOUT_EPS
 
@@ -25,15 +26,26 @@ QUICK: dict[str, dict[str, Any]] = {
     "ensemble": {"eps": EPS, "steps": 3, "queries": 4},
     "noise": {"eps": EPS},
     "cw": {"eps": EPS, "steps": 3, "searches": 2},
+    "hopskipjump": {"eps": EPS, "queries": 20},
+    "patch": {"share": 0.2, "steps": 3},
+    "corruption": {"severity": 1},
 }
 QUICK |= {  # an attack that is not named above
-    name: {"eps": EPS} | {few: 4 for few in ("steps", "queries") if few in options(name)}
+    name: ({} if name in WITHOUT_EPS else {"eps": EPS})
+    | {few: 4 for few in ("steps", "queries") if few in options(name)}
     for name in ATTACKS
     if name not in QUICK
 }
 IN_EPS_BALL = [name for name in QUICK if name not in WITHOUT_EPS]  # a ball in L2 lies in that of L-infinity
 EUCLIDEAN = [name for name in IN_EPS_BALL if norm_of(name, {}) == "l2"]
-USES_GRADIENTS = [name for name in QUICK if name not in ("square", "noise")]
+USES_GRADIENTS = [name for name in QUICK if name not in ("square", "hopskipjump", "noise", "corruption")]
+QUERIES = [name for name in QUICK if name not in ("noise", "corruption")]
+NOTHING: dict[str, dict[str, Any]] = {
+    "jsma": {"gamma": 0.0},
+    "patch": {"share": 0.0},
+    "corruption": {"severity": 0},
+}
+"""Settings of the attacks without eps that leave the images as they are."""
 
 
 def cnn(channels: int = 3, classes: int = 4, seed: int = 0) -> nn.Module:
@@ -78,8 +90,10 @@ def images(n: int = 6, channels: int = 3, size: int = 8, seed: int = 1) -> Tenso
 
 
 def attack(name: str, model: nn.Module, x: Tensor, labels: Tensor, **changes: Any) -> Tensor:
-    """The attack of that name in its quick settings."""
-    return ATTACKS[name](model, x, labels, **{**QUICK[name], **changes})
+    """The attack of that name in its quick settings; an untrained network may give no other answer to start from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoStartWarning)
+        return ATTACKS[name](model, x, labels, **{**QUICK[name], **changes})
 
 
 def assert_within(adv: Tensor, x: Tensor, eps: float) -> None:

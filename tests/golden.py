@@ -54,6 +54,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "square": {"queries": 20},
     "ensemble": {"steps": 6, "queries": 10},
     "cw": {"steps": 20, "searches": 2},
+    "hopskipjump": {"queries": 200},
+    "patch": {"steps": 5},
 }
 Digits = dict[str, float]
 

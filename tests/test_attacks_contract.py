@@ -9,6 +9,8 @@ from attack_models import (
     EPS,
     EUCLIDEAN,
     IN_EPS_BALL,
+    NOTHING,
+    QUERIES,
     QUICK,
     USES_GRADIENTS,
     Linear,
@@ -24,7 +26,7 @@ from meddef.attacks import ATTACKS, ZeroGradientWarning, fgsm, jsma, pgd
 from meddef.errors import InputError
 
 every_attack = pytest.mark.parametrize("name", list(QUICK))
-every_querying_attack = pytest.mark.parametrize("name", [name for name in QUICK if name != "noise"])
+every_querying_attack = pytest.mark.parametrize("name", QUERIES)
 
 
 def test_every_attack_is_tested() -> None:
@@ -38,7 +40,7 @@ def test_half_precision_is_kept(name: str, dtype: torch.dtype) -> None:
     adv = attack(name, cnn().to(dtype), x, torch.tensor([0, 1]))
     assert adv.dtype == dtype
     assert 0 <= adv.min() <= adv.max() <= 1
-    if name != "jsma":
+    if name in IN_EPS_BALL:
         assert_within(adv, x, EPS)
 
 
@@ -46,7 +48,7 @@ def test_half_precision_is_kept(name: str, dtype: torch.dtype) -> None:
 def test_zero_budget_returns_the_input_bit_for_bit(name: str) -> None:
     x = images(3)
     x[0, 0, 0, :2] = torch.tensor([-0.0, 1e-45])
-    none = {"gamma": 0.0} if name == "jsma" else {"eps": 0.0}
+    none = {"eps": 0.0} if name in IN_EPS_BALL else NOTHING[name]
     adv = attack(name, cnn(), x, torch.zeros(3, dtype=torch.int64), **none)
     assert torch.equal(adv.view(torch.int32), x.view(torch.int32))
     assert adv.data_ptr() != x.data_ptr()

@@ -99,28 +99,28 @@ def test_the_nearest_image_of_a_plane() -> None:
     model, x = Linear(weight), torch.tensor([[[[0.55, 0.52]]], [[[0.5, 0.6]]]])
     labels = torch.tensor([0, 0])
     margin = (x.flatten(1) @ torch.tensor([6.0, 8.0])).double()  # z_0 - z_1; it is 0 at the origin
-    found = cw(model, x, labels, eps=5.0, steps=400, searches=9)
+    found = cw(model, x, labels, eps=5.0, steps=200, searches=7)
     assert (answers(model, found) == 0).all()  # z_0 = z_1 needs both pixels at 0, and argmax says 0
     shifted = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
     with torch.no_grad():
         shifted[1].weight.copy_(weight.T)
         shifted[1].bias.copy_(torch.tensor([-3.0, 3.0]))
-    found = cw(shifted, x, labels, eps=5.0, steps=400, searches=9)
+    found = cw(shifted, x, labels, eps=5.0, steps=200, searches=7)
     nearest = (margin - 6) / 10
     assert (answers(shifted, found) == 1).all()
-    torch.testing.assert_close(lengths(found, x), nearest, rtol=0.01, atol=1e-4)
+    torch.testing.assert_close(lengths(found, x), nearest, rtol=0.02, atol=1e-4)
     assert (lengths(found, x) >= nearest - 1e-6).all()
 
 
 def test_the_lengths_are_those_of_foolbox() -> None:
     """The median of the nearest examples within 5 %, with as many steps."""
     pytest.importorskip("foolbox", reason="the peers extra is not installed")
-    model, x, labels = data()
+    model, x, labels = data(8)
     theirs = foolbox_attack(
-        model, x, labels, attack="L2CarliniWagnerAttack", eps=20.0, norm="l2", steps=200,
+        model, x, labels, attack="L2CarliniWagnerAttack", eps=20.0, norm="l2", steps=100,
         binary_search_steps=6, initial_const=1.0, stepsize=0.01, abort_early=False,
     )  # fmt: skip
-    ours = cw(model, x, labels, eps=20.0, steps=200, searches=6)
+    ours = cw(model, x, labels, eps=20.0, steps=100, searches=6)
     assert robust(model, ours, labels) == robust(model, theirs, labels) == 0
     a, b = lengths(ours, x), lengths(theirs, x)
     assert float(a.median()) == pytest.approx(float(b.median()), rel=0.05)
@@ -129,7 +129,7 @@ def test_the_lengths_are_those_of_foolbox() -> None:
 
 def test_only_what_lies_within_eps_counts() -> None:
     """Those whose nearest example is within eps fall; of the others the projection is returned, which may not fool."""
-    model, x, labels = data()
+    model, x, labels = data(8)
     nearest = lengths(cw(model, x, labels, eps=20.0), x)
     eps = float(nearest.median())
     found = cw(model, x, labels, eps=eps)
@@ -147,7 +147,7 @@ def test_an_image_that_is_wrong_stays_as_it_is() -> None:
 
 
 def test_targets_and_confidence() -> None:
-    model, x, labels = data()
+    model, x, labels = data(8)
     aims = (labels + 1) % 4
     found = cw(model, x, aims, eps=20.0, targeted=True)
     assert (answers(model, found) == aims).all()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from attack_models import QUICK, assert_within, attack
+from attack_models import IN_EPS_BALL, QUICK, assert_within, attack
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, weight_norm
 
@@ -103,7 +103,7 @@ KINDS: dict[str, tuple[dict[str, Any], tuple[int, int], Callable[[nn.Module], nn
     "rectangular": ({}, (5, 9), lambda net: net),
 }
 RUNS: dict[str, Callable[..., Tensor]] = {
-    name: partial(attack, name, **({} if name == "jsma" else {"eps": EPS})) for name in QUICK
+    name: partial(attack, name, **({"eps": EPS} if name in IN_EPS_BALL else {})) for name in QUICK
 } | {
     f"{name} of the ensemble": partial(member, eps=EPS)
     for name, member in members(CLASSES, steps=5, queries=8).items()
@@ -198,6 +198,10 @@ def _check_bounds(name: str, found: Tensor, x: Tensor) -> None:
     assert found.max() <= 1, name
     if name == "pgd in l2":
         assert (found.double() - x.double()).flatten(1).norm(dim=1).max() <= 0.5
+    elif name == "patch":
+        assert (found != x).any(1).flatten(1).sum(1).max() <= 0.2 * x[0, 0].numel(), name
+    elif name == "corruption":
+        assert not torch.equal(found, x)
     elif name.startswith("jsma"):
         assert (found != x).flatten(1).sum(1).max() <= 0.2 * x[0].numel(), name
     else:

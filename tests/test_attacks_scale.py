@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from attack_models import QUICK, answers, attack, images, stripes, trained
+from attack_models import IN_EPS_BALL, answers, attack, images, stripes, trained
 from torch import Tensor, nn
 
 from meddef.attacks import ZeroGradientWarning, bim, fab, fgsm, jsma, pgd
@@ -225,7 +225,7 @@ def test_steps_below_the_spacing_of_half_precision_add_up(dtype: torch.dtype) ->
 
 
 @HALVES
-@pytest.mark.parametrize("name", [name for name in QUICK if name != "jsma"])
+@pytest.mark.parametrize("name", IN_EPS_BALL)
 @pytest.mark.parametrize("eps", [0.05, 1 / 255, 0.001, torch.linspace(0, 0.3, 6)])
 def test_half_precision_stays_in_the_ball(eps: Any, name: str, dtype: torch.dtype) -> None:
     x = images(6).to(dtype)

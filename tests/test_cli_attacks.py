@@ -30,3 +30,13 @@ def test_a_curve_along_lengths() -> None:
     assert "ε = 30 in L2" in told
     assert re.search(r"^ +0\.5 ", told, re.M)
     assert re.search(r"^ +30 ", told, re.M)
+
+
+def test_attacks_without_an_eps() -> None:
+    """A patch changes its share of the pixels; a corruption is called by its settings."""
+    told = json.loads(ran("--attack", "patch", "--set", "share=0.25", "--set", "steps=2", "--json"))
+    assert told["eps"] is None
+    assert 0 < told["headline"]["most_features_changed"] <= 0.25 * 3 * 32 * 32
+    printed = ran("--attack", "corruption", "--set", "kind=contrast", "--set", "severity=5")
+    assert "Robust accuracy under corruption: " in printed
+    assert "corruption (kind=contrast, severity=5) on" in " ".join(printed.split())

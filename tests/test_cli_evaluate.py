@@ -172,6 +172,7 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message:
         check_options("pgd", settings)
 
 
+@pytest.mark.filterwarnings("ignore::meddef.attacks.NoStartWarning")  # with a single query
 @pytest.mark.parametrize("name", list(ATTACKS))
 def test_every_default_is_a_setting_that_fits_and_runs(name: str) -> None:
     check_options(name, options(name))

@@ -3,14 +3,17 @@
 from meddef.attacks.apgd import apgd
 from meddef.attacks.capture import NotCapturedWarning, climbing
 from meddef.attacks.contract import ZeroGradientWarning
+from meddef.attacks.corruption import corruption
 from meddef.attacks.cw import cw
 from meddef.attacks.ensemble import ensemble
 from meddef.attacks.fab import fab
 from meddef.attacks.gradient import bim, fgsm, pgd
+from meddef.attacks.hopskipjump import NoStartWarning, hopskipjump
 from meddef.attacks.jsma import jsma
 from meddef.attacks.loop import Trace
 from meddef.attacks.mifgsm import mifgsm
 from meddef.attacks.noise import noise
+from meddef.attacks.patch import patch
 from meddef.attacks.reach import ShortReachWarning
 from meddef.attacks.registry import ATTACKS
 from meddef.attacks.square import square
@@ -19,6 +22,7 @@ from meddef.attacks.universal import perturbed, universal
 
 __all__ = [
     "ATTACKS",
+    "NoStartWarning",
     "NotCapturedWarning",
     "ShortReachWarning",
     "Trace",
@@ -26,13 +30,16 @@ __all__ = [
     "apgd",
     "bim",
     "climbing",
+    "corruption",
     "cw",
     "ensemble",
     "fab",
     "fgsm",
+    "hopskipjump",
     "jsma",
     "mifgsm",
     "noise",
+    "patch",
     "perturbed",
     "pgd",
     "square",
