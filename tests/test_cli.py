@@ -105,11 +105,11 @@ def test_help_does_not_import_torch() -> None:
                 "-w",
                 "x",
                 "--attack",
-                "cw",
+                "mine",
                 "-p",
                 "tiny.yaml",
             ],
-            "unknown attack 'cw'",
+            "unknown attack 'mine'",
         ),
     ],
 )

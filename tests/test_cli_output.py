@@ -147,7 +147,10 @@ def test_a_targeted_attack_has_its_own_success(targets: str) -> None:
         (["--set", "targeted=1", "--targets", "1"], "--set targeted=1 must be true or false"),
         (["--set", "targeted=false", "--targets", "1"], "--targets is given, and --set targeted=false"),
         (["--targets", "2"], "'2' is no class: use second, least, NORMAL or 0, PNEUMONIA or 1"),
-        (["--targets", "1", "--attack", "apgd"], "--targets is for fgsm, pgd, bim, square, not for 'apgd'"),
+        (
+            ["--targets", "1", "--attack", "apgd"],
+            "--targets is for fgsm, pgd, bim, square, mifgsm, cw, patch, not for 'apgd'",
+        ),
         (["--targets", "1", "--attack", "jsma"], "give --set targets=second, least or all"),
         (["--targets", "1", "--attack", "clean"], "not for 'clean'"),
         (["--eps", "3"], "--eps 3 is out of range: .* in L2 --attack pgd --set norm=l2"),

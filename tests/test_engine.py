@@ -382,7 +382,7 @@ def test_sections_select_cells(unbroken: tuple[Plan, RunOptions]) -> None:
             "grids: {epsilon: {variants: [plain_capacity], attacks: {fgsm: {}}}}",
             "profile 'tiny', grids.epsilon: 'plain_capacity' is not among the profile's variants",
         ),
-        ("grids: {epsilon: {attacks: {cw: {}}}}", "unknown attack 'cw'"),
+        ("grids: {epsilon: {attacks: {mine: {}}}}", "unknown attack 'mine'"),
         ("grids: {epsilon: {attacks: {pgd: {step: 3}}}}", "attack 'pgd' takes no setting 'step'"),
         (
             "grids: {epsilon: {eps: [0.1], attacks: {bim: {steps: 9, step_size: 0.01}}}}",

@@ -160,7 +160,7 @@ def test_the_estimate_counts_every_probe_of_a_model(
     ("change", "message"),
     [
         ({"bands": {"variants": ["full"]}}, "profile 'tiny', probes.bands: 'full' is not among"),
-        ({"visibility": {"attacks": {"cw": {}}}}, "unknown attack 'cw'"),
+        ({"visibility": {"attacks": {"mine": {}}}}, "unknown attack 'mine'"),
         ({"visibility": {"attacks": {"pgd": {"step": 1}}}}, "attack 'pgd' takes no setting 'step'"),
         (
             {"visibility": {"attacks": {"pgd": {"step_size": 1e-4}}}},
