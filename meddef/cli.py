@@ -19,6 +19,7 @@ from meddef.commands import (
     estimate,
     evaluate,
     lab,
+    prune,
     publish,
     robustness,
     run,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("prune")(prune.prune)
 app.command("attacks")(attacks.attacks)
 app.command("reproduce")(run.reproduce)
 app.command("estimate")(estimate.estimate)

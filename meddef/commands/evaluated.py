@@ -43,9 +43,8 @@ class Told:
 
     @property
     def title(self) -> str:
-        shown = dict(self.used) | (
-            {"targets": self.about["targets"]} if self.about["targets"] is not None else {}
-        )
+        targets = self.about.get("targets")
+        shown = dict(self.used) | ({} if targets is None else {"targets": targets})
         told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
         return (f"{self.attack} ({told})" if told else self.attack) + self._made
 

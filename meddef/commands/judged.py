@@ -173,12 +173,19 @@ class Subject:
         model = self.models[0]
         return model if isinstance(model, str) else str(self.asked.model)
 
-    def splits(self, data_dir: Path | None, device: str, *, skip_unreadable: bool) -> Splits:
-        """The prepared images."""
+    def splits(
+        self,
+        data_dir: Path | None,
+        device: str,
+        *,
+        skip_unreadable: bool,
+        also_needed: tuple[str, ...] = (),
+    ) -> Splits:
+        """The prepared images; the split that was asked for, and those ``also_needed``, hold some."""
         from meddef.evaluation.plan import RunOptions, splits_of
 
         options = RunOptions(RUNS / self.profile.name, self.place or data_dir, device, skip_unreadable)
-        needed = (self.asked.split,)
+        needed = (self.asked.split, *also_needed)
         return splits_of(self.dataset, self.profile, options, progress=True, needed=needed)
 
     def about(self, splits: Splits) -> dict[str, Any]:
