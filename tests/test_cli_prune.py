@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from attack_models import cnn, images
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_cli_evaluate import folder, given  # noqa: F401  (folder is a fixture: bright images are class 1)
 from test_cli_output import failed, ran
 from torch import nn
@@ -68,6 +68,15 @@ def test_each_row_is_what_evaluate_says_of_that_rate_and_of_its_file() -> None:
         assert "75%" in text
     assert told.startswith(f"Pruned by 75% (global): clean accuracy {rows[2]['clean_rate']:.1%} (unpruned")
     assert "saves no time here" in " ".join(told.split())
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_constant_answer_is_not_passed_off_as_robust() -> None:
+    weights = load_file("own.safetensors")
+    save_file(weights | {"2.bias": torch.tensor([0.0, 100.0])}, "own.safetensors")
+    told = " ".join(pruned("--rates", "0.6").split())
+    assert "unpruned: every clean image is predicted as class 1" in told
+    assert "at 60%: every clean image is predicted as class 1" in told
 
 
 @pytest.mark.usefixtures("folder")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from meddef.commands.evaluated import Told, _brackets, _counted
+from meddef.commands.evaluated import Told, _brackets, _constant, _counted
 from meddef.commands.output import Found
 from meddef.report.display import Table
 from meddef.statistics import Proportion
@@ -64,6 +64,11 @@ def found(rows: Sequence[Compressed], scope: str, recipe: TrainingSettings | Non
             "unpruned one",
             "ms per image: one image alone, median; in brackets over the unpruned model's, measured in turns. Dense "
             "kernels multiply zeros like any number: unstructured pruning saves no time here",
+            *(
+                f"{f'at {row.rate:.0%}' if row.rate else 'unpruned'}: {line}"
+                for row in rows
+                for line in _constant(row.outcome.labels, row.outcome.before)
+            ),
             *told.notes,
         ],
     )
