@@ -75,8 +75,8 @@ def test_a_constant_answer_is_not_passed_off_as_robust() -> None:
     weights = load_file("own.safetensors")
     save_file(weights | {"2.bias": torch.tensor([0.0, 100.0])}, "own.safetensors")
     told = " ".join(pruned("--rates", "0.6").split())
-    assert "unpruned: every clean image is predicted as class 1" in told
-    assert "at 60%: every clean image is predicted as class 1" in told
+    assert "unpruned: every clean image is predicted as PNEUMONIA" in told
+    assert "at 60%: every clean image is predicted as PNEUMONIA" in told
 
 
 @pytest.mark.usefixtures("folder")

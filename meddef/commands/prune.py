@@ -176,7 +176,7 @@ def prune(
     }  # fmt: skip
     what = f"{subject.name}, {splits.dataset}"
     words = Told(attack, used.get("eps"), used, what, split, about, subject.told(splits, images))
-    deliver(told.found(rows, scope, recipe, words), tables, as_json=as_json)
+    deliver(told.found(rows, scope, recipe, splits.classes, words), tables, as_json=as_json)
     for path in written:
         typer.echo(f"written: {path}", err=as_json)
 

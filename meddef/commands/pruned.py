@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 MEGA = 1e6
 
 
-def found(rows: Sequence[Compressed], scope: str, recipe: TrainingSettings | None, told: Told) -> Found:
+def found(
+    rows: Sequence[Compressed],
+    scope: str,
+    recipe: TrainingSettings | None,
+    classes: Sequence[str],
+    told: Told,
+) -> Found:
     """One row per rate, the unpruned model first."""
     n = rows[0].outcome.counts.n
     attacked = told.attack != "clean"
@@ -62,12 +68,12 @@ def found(rows: Sequence[Compressed], scope: str, recipe: TrainingSettings | Non
             "pruned; brackets: 95 % Wilson intervals",
             "packed: a file without the zeros (meddef.sparse.save_sparse); in memory every model is as large as the "
             "unpruned one",
-            "ms per image: one image alone, median; in brackets over the unpruned model's, measured in turns. Dense "
-            "kernels multiply zeros like any number: unstructured pruning saves no time here",
+            "ms per image: one image alone, median; in brackets over the unpruned model's, measured in turns (its own "
+            "factor is noise). Dense kernels multiply zeros like any number: unstructured pruning saves no time here",
             *(
                 f"{f'at {row.rate:.0%}' if row.rate else 'unpruned'}: {line}"
                 for row in rows
-                for line in _constant(row.outcome.labels, row.outcome.before)
+                for line in _constant(row.outcome.labels, row.outcome.before, classes)
             ),
             *told.notes,
         ],
