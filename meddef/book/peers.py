@@ -1,9 +1,8 @@
-"""Attacks in several libraries: defaults, equal settings, batch sizes; tables from ``results/bench``."""
+"""One attack in several libraries, by their defaults and with equal settings: a table from ``results/bench``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,27 @@ from meddef.report.display import Table
 from meddef.report.labels import model_label
 from meddef.report.tables_setup import circumstances
 
-PLACES = {name: Path("results") / "bench" / f"{name}.json" for name in ("peers", "batch_sizes")}
-COMMANDS = {
-    "peers": "python -m tests.bench.peers_defaults",
-    "batch_sizes": "python -m tests.bench.batch_sizes",
-}
+PLACE = Path("results") / "bench" / "peers.json"
+NOTHING = "No comparison is stored: run `python -m tests.bench.peers_defaults`.\n"
 Row = dict[str, Any]
 
 
 def peers_page(root: Path) -> dict[str, str]:
-    """File name -> content, for ``book/_generated/``; a note where nothing was measured."""
-    return {f"{name}.md": _part(root, name, table) for name, table in TABLES.items()}
-
-
-def _part(root: Path, name: str, table: Callable[[list[Row], Row], Table]) -> str:
-    if not (root / PLACES[name]).is_file():
-        return f"No comparison is stored: run `{COMMANDS[name]}`.\n"
-    bench = stored(root, name)
+    """File name -> content, for ``book/_generated/``; a note if nothing was measured."""
+    if not (root / PLACE).is_file():
+        return {"peers.md": NOTHING}
+    bench = stored(root)
     made = circumstances([bench["provenance"]])
     origin = (
         f"Measured with {made['versions']} on {made['hardware']}, one thread, {made['computed']}, commit "
-        f"{made['git commit']}: `{COMMANDS[name]}`."
+        f"{made['git commit']}: `python -m tests.bench.peers_defaults`."
     )
-    return f"{table(bench['rows'], bench['about'])._repr_html_()}\n\n{origin}\n"
+    return {"peers.md": f"{comparison(bench['rows'], bench['about'])._repr_html_()}\n\n{origin}\n"}
 
 
-def stored(root: Path, name: str) -> dict[str, Any]:
+def stored(root: Path) -> dict[str, Any]:
     """What was measured: about, rows, provenance."""
-    found: dict[str, Any] = json.loads((root / PLACES[name]).read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((root / PLACE).read_text(encoding="utf-8"))
     return found
 
 
@@ -67,24 +59,3 @@ def comparison(rows: list[Row], about: Row) -> Table:
         "excess of a pixel."
     )
     return Table(pd.DataFrame(found), caption, left=("settings", "labels"))
-
-
-def by_batch_size(rows: list[Row], about: Row) -> Table:
-    """One row per way of drawing random starts and number of starts: robust images by batch size."""
-    sizes = list(rows[0]["robust"])
-    found = [
-        {"random starts drawn": row["drawn"], "starts": row["starts"] or "none, from the image"}
-        | {f"correct, batches of {size}": row["robust"][size] for size in sizes}
-        | {"verdicts that differ": row["differ"]}
-        for row in rows
-    ]
-    caption = (
-        f"PGD at ε = {round(about['eps'] * 255)}/255, {about['steps']} steps, on {about['n']} test images of "
-        f"{CARDS[about['dataset']].title} ({model_label(about['variant'], about['training'])}), loaded in batches of "
-        f"{' and of '.join(sizes)}. Starts drawn for a batch are torchattacks', those from the image are "
-        "this package's."
-    )
-    return Table(pd.DataFrame(found), caption, left=("starts",))
-
-
-TABLES: dict[str, Callable[[list[Row], Row], Table]] = {"peers": comparison, "batch_sizes": by_batch_size}

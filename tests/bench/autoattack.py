@@ -118,29 +118,29 @@ def condition(runs_dir: Path, dataset: str, eps: float, n: int) -> list[dict[str
     return [{**about, "eps": eps, **row} for row in contest(model, x, labels, about["classes"], eps)]
 
 
-def subject(
-    runs_dir: Path, dataset: str, n: int, training: str = "adversarial"
-) -> tuple[nn.Module, Tensor, Tensor, dict[str, Any]]:
+def subject(runs_dir: Path, dataset: str, n: int) -> tuple[nn.Module, Tensor, Tensor, dict[str, Any]]:
     """The smoke profile's model whose weights lie in ``runs_dir``, ``n`` test images, labels, and what they are."""
     profile = load_profile(PROFILE).model_copy(update={"controls": [VARIANT]})
     options = RunOptions(runs_dir / profile.name)
     images = next(d for d in profile.datasets if d.name == dataset)
-    (cell,) = (c for c in make_plan(profile, options).cells if c.dataset == dataset and _is_ours(c, training))
+    (cell,) = (c for c in make_plan(profile, options).cells if c.dataset == dataset and _is_ours(c))
     splits = splits_of(images, profile, options)
     model = next(iter(load_trained(cell, splits, options.folder, [0.0], "global"))).requires_grad_(False)
     (batch,) = batches(splits.test, n, n, "cpu", torch.contiguous_format)
     about = {
-        "dataset": dataset, "variant": VARIANT, "training": training, "seed": SEED,
+        "dataset": dataset, "variant": VARIANT, "training": "adversarial", "seed": SEED,
         "image_size": profile.image_size, "n": len(batch[1]), "classes": len(splits.classes),
         "data_fingerprint": splits.fingerprint, "labels": "".join(map(str, batch[1].tolist())),
     }  # fmt: skip
     return model, *batch, about
 
 
-def _is_ours(cell: Cell, training: str) -> bool:
+def _is_ours(cell: Cell) -> bool:
     given = cell.settings
     return (
-        cell.kind == "train" and given["variant"] == VARIANT and training_name(given["training"]) == training
+        cell.kind == "train"
+        and given["variant"] == VARIANT
+        and training_name(given["training"]) == "adversarial"
     )
 
 
