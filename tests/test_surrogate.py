@@ -247,3 +247,28 @@ def test_a_convolution_with_few_positions_hands_its_gradient_on_channels_last() 
     assert torch.equal(found, expected)
     with torch.no_grad():
         assert torch.equal(quick(before), after)
+
+
+def test_a_model_that_needs_contiguous_images_is_attacked_as_it_needs() -> None:
+    """``view`` after a convolution fails where its output is channels-last, the layout of the fast copy."""
+
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+            self.head = nn.Linear(4 * 64, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(self.conv(x).relu().view(len(x), -1))
+            return logits
+
+    model = Viewing()
+    x = torch.rand(4, 3, 8, 8)
+    labels = model(x).argmax(1).detach()
+    for divergence in (False, True):
+        attack = InnerAttack(model, 5, "float32")
+        found = attack(x, labels, eps=0.1, step_size=0.05, seed=0, divergence=divergence)
+        assert (found - x).abs().max() <= 0.1 + 1e-7
+        before, after = (nn.functional.cross_entropy(model(some), labels) for some in (x, found.contiguous()))
+        assert after > before

@@ -106,10 +106,11 @@ class InnerAttack:
             return images
         steps = steps or self.steps
         with contract.attacking(self.model, images.device), climbing(images.device, steps) as climb:
-            ball = LinfBall(layout(images, fast=True), contract.per_image(eps, images, "eps"))
+            source = self._refreshed(images, labels)
+            quick = isinstance(source, Surrogate | Shadow)
+            ball = LinfBall(layout(images, fast=quick), contract.per_image(eps, images, "eps"))
             size = contract.per_image(step_size, images, "step_size")
             index = torch.arange(len(images), device=images.device)
-            source = self._refreshed(ball.images, labels)
             objective = self._divergence(ball.images, labels) if divergence else Objective(labels)
             active = ActiveBatch(self.model, source, objective, ball, size, index, len(images))
             x = _start(ball, start, PerImage(images, seed, "training"))
@@ -123,7 +124,9 @@ class InnerAttack:
         return Divergence(answers, highest=answers.shape[1] - 1)
 
     def _refreshed(self, images: Tensor, labels: Tensor) -> nn.Module:
-        """The source of gradients with the current weights."""
+        """The source of gradients with the current weights: a copy if it takes images as they are laid out for it."""
+        if images.device.type == "cuda":
+            images = layout(images, fast=True)
         if isinstance(self._source, Surrogate | Shadow):
             self._source.refresh()
             if isinstance(self._source, Surrogate) and self._due() and not self._source.agrees(images[:1]):
@@ -134,6 +137,8 @@ class InnerAttack:
         elif self._source is None:
             try:
                 self._source = gradient_source(self.model, images, fast=True, precision=self.precision)
+                with torch.no_grad():
+                    self._source(layout(images[:1], fast=True))
             except InputError:
                 self._source = gradient_source(self.model, images, fast=False, precision=self.precision)
         if isinstance(self._source, Shadow) and not self._compared:
