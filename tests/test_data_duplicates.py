@@ -17,7 +17,7 @@ from meddef.data.duplicates import (
     THUMBNAIL_DIFFERENCE,
     exact_groups,
     merge,
-    near_pairs,
+    near_groups,
     perceptual_hash,
     pixel_digest,
     thumbnail,
@@ -25,9 +25,22 @@ from meddef.data.duplicates import (
 )
 
 
-def pairs_among(images: list[np.ndarray], *, block: int = 1024) -> list[tuple[int, int]]:
+def groups_among(images: list[np.ndarray]) -> list[list[int]]:
     small = [thumbnail(image) for image in images]
-    return near_pairs(np.stack([perceptual_hash(s) for s in small]), np.stack(small), block=block)
+    return near_groups(np.stack([perceptual_hash(s) for s in small]), np.stack(small))
+
+
+def groups_pair_by_pair(small: np.ndarray) -> list[list[int]]:
+    """By the definition: every pair of thumbnails, with the peer's own hashes and distance."""
+    hashes = [imagehash.phash(Image.fromarray(one)) for one in small]
+    pairs = [
+        [i, j]
+        for i in range(len(small))
+        for j in range(i + 1, len(small))
+        if hashes[i] - hashes[j] <= HASH_BITS
+        and thumbnail_differences(small[[i]], small[[j]])[0] <= THUMBNAIL_DIFFERENCE
+    ]
+    return merge(pairs)
 
 
 def jpeg(image: np.ndarray) -> np.ndarray:
@@ -63,13 +76,13 @@ def test_digest_sees_shape_and_pixels() -> None:
 )
 def test_a_copy_saved_again_is_near(copy) -> None:  # type: ignore[no-untyped-def]
     image = picture(2, 120, 140)
-    assert pairs_among([image, picture(3, 120, 140), copy(image)]) == [(0, 2)]
+    assert groups_among([image, picture(3, 120, 140), copy(image)]) == [[0, 2]]
 
 
 def test_phantoms_of_different_patients_are_not_near() -> None:
     drawn = draw_phantom_split("phantom_xray", "train", image_size=64, sizes={"train": 60})
     first = {patient: index for index, patient in reversed(list(enumerate(drawn.patients)))}
-    assert pairs_among([drawn.images[index] for index in first.values()]) == []
+    assert groups_among([drawn.images[index] for index in first.values()]) == []
 
 
 def test_hash_alone_is_not_enough() -> None:
@@ -78,8 +91,8 @@ def test_hash_alone_is_not_enough() -> None:
     other = image.copy()
     other[::2] = np.clip(other[::2].astype(int) + 60, 0, 255)
     hashes = np.zeros((2, 64), dtype=bool)
-    assert near_pairs(hashes, np.stack([image, image])) == [(0, 1)]
-    assert near_pairs(hashes, np.stack([image, other])) == []
+    assert near_groups(hashes, np.stack([image, image])) == [[0, 1]]
+    assert near_groups(hashes, np.stack([image, other])) == []
 
 
 def test_hashes_may_differ_in_six_bits() -> None:
@@ -87,26 +100,35 @@ def test_hashes_may_differ_in_six_bits() -> None:
     hashes = np.zeros((3, 64), dtype=bool)
     hashes[1, :6] = True
     hashes[2, 57:] = True  # seven bits from the first, thirteen from the second
-    assert near_pairs(hashes, np.stack([image] * 3)) == [(0, 1)]
+    assert near_groups(hashes, np.stack([image] * 3)) == [[0, 1]]
 
 
-@pytest.mark.parametrize("block", [7, 50, 1024])
-def test_matrix_product_agrees_with_imagehash(block: int) -> None:
-    """The peer's own distance, pair by pair, on images in which copies are planted at all distances."""
+def test_groups_are_those_of_all_pairs() -> None:
+    """On images in which copies are planted at all distances."""
     rng = np.random.default_rng(0)
     images = [picture(seed, 48, 48) for seed in range(25)]
     images += [np.clip(i + rng.normal(0, n, i.shape), 0, 255).astype(np.uint8) for n, i in enumerate(images)]
     small = np.stack([thumbnail(image) for image in images])
-    hashes = [imagehash.phash(Image.fromarray(s)) for s in small]
-    expected = [
-        (i, j)
-        for i in range(len(images))
-        for j in range(i + 1, len(images))
-        if hashes[i] - hashes[j] <= HASH_BITS
-        and thumbnail_differences(small[i : i + 1], small[j : j + 1])[0] <= THUMBNAIL_DIFFERENCE
-    ]
+    expected = groups_pair_by_pair(small)
     assert 5 < len(expected) < 25
-    assert sorted(near_pairs(np.stack([h.hash.ravel() for h in hashes]), small, block=block)) == expected
+    assert groups_among(images) == expected
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_slices_of_a_volume_are_one_group_though_its_ends_are_not_near(colour: bool) -> None:
+    """Each slice is near to the next ones: a group reaches as far as the chain does."""
+    rng = np.random.default_rng(1)
+    first, last = (picture(seed, 32, 32).astype(float) for seed in (6, 7))
+    volume = [first + (last - first) * part / 60 for part in range(60)]
+    noise = rng.normal(0, 1, (60, 32, 32))
+    small = np.clip(np.stack(volume) + noise, 0, 255).astype(np.uint8)[rng.permutation(60)]
+    if colour:
+        small = np.stack([small, small, small[..., ::-1]], axis=-1)
+    expected = groups_pair_by_pair(small)
+    assert groups_among(list(small)) == expected
+    assert max(map(len, expected)) > 20
+    members = small[max(expected, key=len)]
+    assert thumbnail_differences(members[[0]], members).max() > THUMBNAIL_DIFFERENCE
 
 
 def test_merge_joins_what_shares_a_member() -> None:

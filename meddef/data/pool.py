@@ -157,8 +157,8 @@ def _index(source: Source, kept: list[int], results: list[_Prepared], problems: 
         originals = np.array([index for index in range(len(results)) if index not in copies])
         hashes = np.stack([results[index].hash for index in originals])
         thumbnails = np.stack([results[index].thumbnail for index in originals])
-        pairs = duplicates.near_pairs(hashes, thumbnails)
-        near = duplicates.merge([[int(originals[i]), int(originals[j])] for i, j in pairs])
+        groups = duplicates.near_groups(hashes, thumbnails)
+        near = [originals[group].tolist() for group in groups]
     items = [source.items[index] for index in kept]
     return Index(
         names=[item.name for item in items],
