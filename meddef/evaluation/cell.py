@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from meddef.attacks import ATTACKS
@@ -28,7 +29,7 @@ class Cell:
     needs: str | None = None
     work: float = field(default=0.0, compare=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hexadecimal digits; equal cells have equal keys on every machine."""
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:16]
@@ -36,7 +37,7 @@ class Cell:
     @property
     def content(self) -> dict[str, Any]:
         """The content of the key: everything but the cost."""
-        return {k: v for k, v in asdict(self).items() if k != "work"}
+        return {"kind": self.kind, "dataset": self.dataset, "settings": self.settings, "needs": self.needs}
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,9 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
                 training[cell.label] = epochs
             if images := images_done(folder, cell.key):
                 attacking[cell.label] = images
+    successors: dict[tuple[Any, ...], Cell] = {}
+    for cell in plan.cells:
+        successors.setdefault(_identity(cell.content), cell)
     for key in sorted(on_disk - {cell.key for cell in plan.cells}):
         result = store.get(key)
         if result is None or not result.cell:
@@ -77,19 +80,16 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
         old = result.cell
         section = part_of(old["kind"], old["settings"])
         part = parts.setdefault((old["dataset"], section), PartStatus(old["dataset"], section))
-        part.stale[_why(old, plan.cells)] += 1
+        part.stale[_why(old, successors.get(_identity(old)))] += 1
     return RunStatus(list(parts.values()), _is_locked(folder), training, attacking, instructions)
 
 
-def _why(old: Mapping[str, Any], cells: Iterable[Cell]) -> str:
+def _why(old: Mapping[str, Any], new: Cell | None) -> str:
     """Differences between a cell on disk and its replacement in the plan."""
-    for cell in cells:
-        if _identity(cell.content) == _identity(old):
-            changed = _differences(old["settings"], json.loads(json.dumps(cell.content["settings"])))
-            if not changed:
-                changed = ["its model"]
-            return ", ".join(changed)
-    return "not in the plan"
+    if new is None:
+        return "not in the plan"
+    changed = _differences(old["settings"], json.loads(json.dumps(new.settings)))
+    return ", ".join(changed or ["its model"])
 
 
 def _identity(content: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -6,7 +6,9 @@ functions are what a page shows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -26,7 +28,7 @@ MARKED = (
 )
 NOTE = "Measured % with its 95 % interval; below it the paper's value."
 
-
+Row = dict[Hashable, Any]
 COUNTED = {"robust": "n", "asr": "right"}  # denominator of the rate: all images, or those correct before
 HEADS = {"robust": "n", "asr": "correct before"}  # the head of the column that counts them
 
@@ -122,22 +124,39 @@ def _layout(report: Report, pairs: pd.DataFrame, key: str, title: str, rate: str
     rows = []
     for dataset in report.datasets:
         ours = pairs[pairs["dataset"] == dataset.name].sort_values(key, kind="stable")
-        ours = _with_best(ours, key, rate)
-        for value, group in ours.groupby(key, sort=False):
+        # rows as dictionaries: thousands of small data frames would cost a hundred times as much
+        cells = _with_best(ours, key, rate).to_dict("records")
+        for value, group in _by(cells, key):
             head = {"dataset": dataset.label, title: _place(float(value), key)}
-            for (variant, training), cells in group.groupby(["variant", "training"], sort=False):
-                n, seeds = cells[COUNTED[rate]].mode()[0], cells["seeds"].max()
+            for (variant, training), of_model in _by(group, "variant", "training"):
+                n, seeds = _most_frequent(of_model, COUNTED[rate]), max(cell["seeds"] for cell in of_model)
                 row = head | {"model": short_label(str(variant), str(training)), HEADS[rate]: n}
+                found = {cell["attack"]: cell for cell in reversed(of_model)}  # the first of each
                 for attack in attacks:
-                    found = cells[cells["attack"] == attack].to_dict("records")
-                    row[attack_name(attack)] = _cell(found[0], rate, n, seeds) if found else DASH
+                    shown = _cell(found[attack], rate, n, seeds) if attack in found else DASH
+                    row[attack_name(attack)] = shown
                 rows.append(row)
             if rate == "robust":
-                n = group["n"].mode()[0]
+                n = _most_frequent(group, "n")
                 rows.append(
                     head | {"model": constant_name(group), "n": n} | constant_cells(group, attacks, n)
                 )
     return Table(_measured_columns(pd.DataFrame(rows), attacks), f"{caption} {MARKED}", header=3)
+
+
+def _by(cells: Iterable[Row], *names: str) -> Iterable[tuple[Any, list[Row]]]:
+    """The value of the column (values of the columns) ``names`` and the rows that have it, in their order."""
+    groups: dict[Any, list[Row]] = {}
+    value = itemgetter(*names)
+    for cell in cells:
+        groups.setdefault(value(cell), []).append(cell)
+    return groups.items()
+
+
+def _most_frequent(cells: Iterable[Row], name: str) -> str:
+    """The text that stands most often in a column; of equally many the first of the alphabet."""
+    counts = Counter(cell[name] for cell in cells)
+    return str(min(counts, key=lambda text: (-counts[text], text)))
 
 
 def _measured_columns(frame: pd.DataFrame, attacks: list[str]) -> pd.DataFrame:
@@ -174,7 +193,7 @@ def _with_best(pairs: pd.DataFrame, key: str, rate: str) -> pd.DataFrame:
     )
 
 
-def _cell(found: dict[Hashable, Any], rate: str, n: str, seeds: int) -> str:
+def _cell(found: Row, rate: str, n: str, seeds: int) -> str:
     """Measured, interval, published, the best marked; n and how many seeds where they are not those of the row."""
     own = found[COUNTED[rate]]
     other_n = "" if own == n else f"\nn = {own}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,32 +19,37 @@ def with_balanced(measured: str, row: Mapping[Any, Any]) -> str:
     return f"{measured}\nbalanced {row['balanced']:.1f}"
 
 
-def constant_cells(cells: pd.DataFrame, attacks: list[str], n: str) -> dict[str, str]:
+def constant_cells(cells: Iterable[Mapping[Any, Any]], attacks: list[str], n: str) -> dict[str, str]:
     """Attack's name -> accuracy of the constant answer on the images that the attack saw, balanced accuracy below.
 
     ``cells`` are rows of ``Report.attacks`` of one dataset; ``n`` is what the row's own column says, and other numbers
     of images are named. Where models saw unequally many images, the range stands.
     """
+    by_attack: dict[str, list[Mapping[Any, Any]]] = {}
+    for cell in cells:
+        by_attack.setdefault(cell["attack"], []).append(cell)
     row = {}
     for attack in attacks:
-        ours = cells[cells["attack"] == attack]
-        if ours.empty:
+        ours = by_attack.get(attack)
+        if ours is None:
             row[attack_name(attack)] = DASH
             continue
-        sizes = sorted(set(ours["n"]), key=lambda text: int(text.split(" ")[0]))
+        sizes = sorted({cell["n"] for cell in ours}, key=lambda text: int(text.split(" ")[0]))
         other = "" if sizes == [n] else f"\nn = {' and '.join(sizes)}"
-        accuracy, balanced = (_range(ours[name]) for name in ("constant", "constant_balanced"))
+        accuracy, balanced = (
+            _range([cell[name] for cell in ours]) for name in ("constant", "constant_balanced")
+        )
         row[attack_name(attack)] = f"{accuracy}\nbalanced {balanced}{other}"
     return row
 
 
-def constant_name(cells: pd.DataFrame) -> str:
+def constant_name(cells: Iterable[Mapping[Any, Any]]) -> str:
     """ "constant answer" and, below it, the class (several where the largest class differs)."""
-    return f"{MODEL}\n{' or '.join(dict.fromkeys(cells['largest']))}"
+    return f"{MODEL}\n{' or '.join(dict.fromkeys(cell['largest'] for cell in cells))}"
 
 
-def _range(values: pd.Series) -> str:
-    low, high = f"{values.min():.1f}", f"{values.max():.1f}"
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.1f}", f"{max(values):.1f}"
     return low if low == high else f"{low} to {high}"
 
 
