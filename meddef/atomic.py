@@ -19,26 +19,40 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: ``path`` is a folder, which nothing here makes.
     """
+    with _beside(path) as (handle, temporary):
+        os.close(handle)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write ``text`` to ``path`` so that a reader sees the old file or the new one, never a part.
+
+    After a power cut a file that is not ``durable`` may be empty: only for what is verified when it is read and can be
+    made again.
+    """
+    with _beside(path) as (handle, _), open(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(handle)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[int, Path]]:
+    """An open file beside ``path``, as a handle and its place, that replaces ``path`` when the block succeeds."""
     if path.is_dir():
         raise InputError(f"{path} is a folder where a file belongs: remove it and run the same command again")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        os.fchmod(handle, 0o644)
+        yield handle, temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that a reader sees the old file or the new one, never a part."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,7 @@ OF_THE_CELL = (
     "weights",
     "models",
 )  # the rest of its provenance it shares with others
+SYNC_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
@@ -56,6 +59,7 @@ class RecordStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cells = folder / "cells"
+        self._synced = -math.inf  # when a file was last forced to the disk
 
     def get(self, key: str) -> CellResult | None:
         """The result under ``key``; None if it is missing or damaged (which is logged)."""
@@ -76,14 +80,23 @@ class RecordStore:
         return result
 
     def put(self, result: CellResult) -> None:
-        """Store ``result`` atomically."""
+        """Store ``result`` atomically.
+
+        It is forced to the disk unless another one was in the last ``SYNC_SECONDS``: of thousands written in a burst a
+        power cut may leave the last ones empty, which is noticed, and they are computed again.
+        """
+        now = time.monotonic()
+        durable = now - self._synced >= SYNC_SECONDS
         body = {
             "key": result.key,
             "records": result.records,
             "provenance": result.provenance,
             "cell": result.cell,
         }
-        write_text(self.cells / f"{result.key}.json", json.dumps({"sha256": _digest(body), "body": body}))
+        text = json.dumps({"sha256": _digest(body), "body": body})
+        write_text(self.cells / f"{result.key}.json", text, durable=durable)
+        if durable:
+            self._synced = now
 
     def forget(self, key: str) -> None:
         """Remove the result under ``key``, if any."""

@@ -211,3 +211,21 @@ def test_an_export_is_that_of_its_profile_and_whole(export: Path) -> None:
     edit("2.0", "3.0")(export / "provenance.jsonl")
     with pytest.raises(InputError, match="its checksum differs"):
         load_provenance(export.parent, "p")
+
+
+def test_cells_written_in_a_burst_are_forced_to_the_disk_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may empty the last ones of a burst, which are then missing; one that took long is safe at once."""
+    synced: list[int] = []
+    now = [100.0]
+    monkeypatch.setattr("os.fsync", synced.append)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    store = RecordStore(tmp_path)
+    for number, passed in enumerate((0.0, 0.1, 0.2, 1.0, 0.1, 3600.0)):
+        now[0] += passed
+        store.put(CellResult(f"{number:016}", [], {}))
+    assert len(synced) == 3
+    (tmp_path / "cells" / f"{1:016}.json").write_bytes(b"")
+    keys = store.keys()
+    assert [store.get(key) is None for key in keys] == [False, True, False, False, False, False]
