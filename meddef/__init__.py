@@ -12,7 +12,7 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from meddef.installation import version
 
-        return version("meddef")
+        return version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

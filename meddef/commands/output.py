@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddef import installation
 from meddef.atomic import replacing, write_text
 from meddef.csv_text import csv_table
 from meddef.errors import InputError
@@ -87,7 +88,7 @@ def is_picture(path: Path) -> bool:
 
 def versions() -> dict[str, str]:
     """Of what computes."""
-    return {name: version(name) for name in ("meddef", "torch")}
+    return {"meddef": installation.version(), "torch": version("torch")}
 
 
 def deliver(found: Found, paths: Sequence[Path], *, as_json: bool) -> None:

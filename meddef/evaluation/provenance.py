@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,20 +15,21 @@ from typing import Any
 
 import torch
 
+from meddef import installation
 from meddef.errors import InputError
 from meddef.results_version import RESULTS_VERSION
 from meddef.training.process_group import Team
 
-PACKAGES = ("meddef", "torch", "torchvision", "numpy", "opencv-python-headless")
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless")
 
 
 @cache
 def _environment(device: str) -> dict[str, Any]:
-    commit = _git("rev-parse", "HEAD")
+    commit, dirty = installation.commit()
     return {
-        "commit": commit or "unknown",
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "commit": commit,
+        "dirty": dirty,
+        "versions": _versions(),
         "hardware": {
             "cpu": _cpu_model(),
             "cores": os.cpu_count(),
@@ -56,12 +56,16 @@ def provenance(device: str, seconds: float) -> dict[str, Any]:
     }
 
 
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "meddef": installation.version()} | packages
+
+
 def surroundings() -> dict[str, str]:
     """What has to be the same wherever cells of one plan are computed: versions of Python, of packages and of results,
     and the text of this package."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     results = {f"results version of {domain}": str(number) for domain, number in RESULTS_VERSION.items()}
-    return versions | results | {"source of meddef": _source()}
+    return _versions() | results | {"source of meddef": _source()}
 
 
 def check_surroundings(there: Mapping[str, str], who: str) -> None:
@@ -85,15 +89,6 @@ def _source() -> str:
     for path in files:
         digest.update(f"\0{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _git(*arguments: str) -> str:
-    package = Path(__file__).resolve().parent
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def _cpu_model() -> str:

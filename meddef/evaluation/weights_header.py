@@ -7,12 +7,12 @@ test images, or other pixels. The header is used, and contradictions to it are r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from meddef import installation
 from meddef.data import CARDS
 from meddef.data.source_phantom import check_sizes
 from meddef.data.splits import Splits
@@ -50,7 +50,7 @@ def describe(splits: Splits, *, variant: str, seed: int, training: Mapping[str, 
         "classes": list(splits.classes),
         "seed": seed,
         "training": dict(training),
-        "meddef": version("meddef"),
+        "meddef": installation.version(),
         "data": data,
     }
 
