@@ -2,17 +2,24 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny_profile import WITHOUT_MAPS
 
 from meddef.errors import InputError
+from meddef.evaluation.cluster import ClusterFailed
 from meddef.evaluation.executor import InlineExecutor, make_executor
 from meddef.evaluation.plan import Plan, RunOptions, make_plan
 from meddef.evaluation.provenance import surroundings
@@ -145,12 +152,96 @@ def test_two_runs_on_one_store_record_each_cell_once(
     assert (options.folder / "records.jsonl").read_bytes() == in_process
 
 
+@pytest.mark.fault(
+    "a Dask worker does not see the folder of the run or that of the data",
+    "it gets no cell; one line names the folder",
+    says="does not see",
+)
+def test_a_worker_that_does_not_see_a_folder_is_refused(
+    plan: Plan,
+    cluster: "distributed.LocalCluster",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+) -> None:
+    seen = RunOptions(tmp_path / "run", data_dir=tmp_path)
+    with make_executor(0, cluster.scheduler_address, seen):
+        pass
+    assert list(seen.folder.iterdir()) == []
+    for options in (replace(seen, data_dir=tmp_path / "gone"), seen):
+        with pytest.raises(InputError, match=says), make_executor(0, cluster.scheduler_address, options):
+            pass
+        monkeypatch.setattr(
+            tempfile,
+            "NamedTemporaryFile",
+            lambda **given: nullcontext(SimpleNamespace(name=str(tmp_path / "x"))),
+        )
+    real = replace(plan.cells[0], dataset="chest_xray")
+    task = Task(
+        (real,),
+        None,
+        plan.profile,
+        RunOptions(tmp_path, tmp_path / "gone"),
+        False,
+        planned_with=surroundings(),
+    )
+    with pytest.raises(InputError, match="mount the data under the same path on every worker"):
+        run_task(task)  # as on a worker that joins later
+
+
+def start(*command: str) -> subprocess.Popen[bytes]:
+    """A scheduler or a worker as a process of its own."""
+    script = [sys.executable, "-m", f"distributed.cli.{command[0]}", *command[1:], "--no-dashboard"]
+    return subprocess.Popen(script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.fault(
+    "the Dask scheduler dies during a run, or all its workers do and none comes back",
+    "the run ends with one line that says what to start; what is recorded is kept",
+    says="what is recorded is kept: start",
+)
+@pytest.mark.parametrize("victim", ["scheduler", "workers"])
+def test_the_end_of_a_cluster_is_said_in_a_line(
+    plan: Plan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    victim: str,
+    says: str,
+) -> None:
+    monkeypatch.setattr("meddef.evaluation.cluster.WITHOUT_WORKERS_SECONDS", 0.2)
+    monkeypatch.setattr("meddef.evaluation.cluster.CONNECT_SECONDS", 60)
+    monkeypatch.setattr("meddef.evaluation.run.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("meddef.evaluation.run.run_task", lambda task: time.sleep(600))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", port)
+    worker = start("dask_worker", address, "--nthreads", "1", "--no-nanny")
+    options = RunOptions(tmp_path / "tiny")
+    try:
+        with distributed.Client(address, timeout=60) as client:
+            client.wait_for_workers(1, timeout=60)
+        with make_executor(0, address) as (executor, _):
+            threading.Timer(1, (scheduler if victim == "scheduler" else worker).kill).start()
+            with pytest.raises(ClusterFailed, match=says) as failed:
+                run_plan(plan, options, executor, inside=False)
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait(60)
+    assert victim in str(failed.value)
+    assert "\n" not in str(failed.value)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def cells(options: RunOptions) -> dict[str, int]:
     """Cell file -> inode; a cell that is recorded again appears as a new file."""
     return {path.name: path.stat().st_ino for path in (options.folder / "cells").glob("*.json")}
 
 
 def test_an_address_where_nothing_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meddef.evaluation.executor.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("meddef.evaluation.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(InputError, match=r"127\.0\.0\.1:9"), make_executor(0, "tcp://127.0.0.1:9"):
         pass

@@ -15,6 +15,7 @@ from meddef.atomic import sha256_of
 from meddef.errors import InputError, RunFailed
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import model_folder
+from meddef.evaluation.cluster import Cluster
 from meddef.evaluation.plan import Plan, RunOptions
 from meddef.evaluation.provenance import surroundings
 from meddef.evaluation.recorded import result_of
@@ -143,12 +144,14 @@ def _execute(
             if inside:
                 break  # in process a submitted task is already done: report it before the next one starts
         finished = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED).done
+        if not finished and isinstance(executor, Cluster):
+            executor.look()
         for task in running.values() if not finished else ():
             if fresh := _recorded(task, store, told):
                 yield fresh, None
         for future in finished:
             task = running.pop(future)
-            error = future.exception()
+            error = executor.error_of(future) if isinstance(executor, Cluster) else future.exception()
             if isinstance(error, BrokenProcessPool):
                 raise CellsFailed(
                     "a worker process died (out of memory?): run again with fewer --jobs"

@@ -12,6 +12,7 @@ from torch import nn
 
 from meddef.arithmetic import recorded
 from meddef.atomic import sha256_of
+from meddef.data.source_phantom import FAMILY
 from meddef.data.splits import Splits
 from meddef.errors import InputError
 from meddef.evaluation.cell import Cell
@@ -61,6 +62,9 @@ def run_task(task: Task) -> None:
     """
     if task.planned_with is not None:
         check_surroundings(task.planned_with, "the process that planned this")
+        data, is_drawn = task.options.data_dir, task.cells[0].dataset in FAMILY
+        if data is not None and not is_drawn and not data.is_dir():
+            raise InputError(f"no folder {data} here: mount the data under the same path on every worker")
     with recorded(task.profile.threads):
         _run_cells(task)
 
