@@ -13,7 +13,7 @@ from published_figures import DRAWS
 from report_records import NEEDS_TORCH, data_record, write_run
 
 from meddef import cli
-from meddef.book import notebooks
+from meddef.book import build, notebooks
 from meddef.book.notebooks import NotebooksFailed, imported_files, run_notebooks
 from meddef.errors import InputError
 
@@ -112,6 +112,53 @@ def test_a_kernel_that_dies_is_a_failure(root: Path) -> None:
         run(root, "data")
     folder = root / "book" / "notebooks" / "smoke"
     assert [path.name for path in folder.iterdir()] == ["01_data.failed.ipynb"]
+
+
+@pytest.mark.fault(
+    "the kernel of a notebook dies at its start, or is not installed",
+    "one line names the notebook; the other notebooks are run and kept",
+    says="kernel",
+)
+@pytest.mark.parametrize("kernel", ["dies", "none"])
+def test_a_kernel_that_does_not_start_is_that_notebooks_failure(
+    root: Path, monkeypatch: pytest.MonkeyPatch, kernel: str, says: str
+) -> None:
+    there = root / "jupyter" / "kernels" / "dies" / "kernel.json"
+    there.parent.mkdir(parents=True)
+    command = [sys.executable, "-c", "import sys; sys.exit(3)", "{connection_file}"]
+    there.write_text(json.dumps({"argv": command, "display_name": "dies", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(root / "jupyter"))
+    bad = root / "notebooks" / "05_epsilon.ipynb"
+    notebook = nbformat.read(bad, 4)
+    notebook.metadata["kernelspec"]["name"] = kernel
+    nbformat.write(notebook, bad)
+    with pytest.raises(NotebooksFailed, match=rf"^05_epsilon.ipynb: .*(?i:{says})") as failed:
+        run(root, "data", "epsilon")
+    assert "\n" not in str(failed.value)
+    folder = root / "book" / "notebooks" / "smoke"
+    assert "smoke 42" in (folder / "01_data.ipynb").read_text()
+    assert not (folder / "05_epsilon.ipynb").exists()
+
+
+@pytest.mark.fault(
+    "`meddef book` is started while another one, or the end of `reproduce`, builds the same book",
+    "the second is refused",
+    says="another command builds the book",
+)
+def test_two_books_at_once_are_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], says: str
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "argv", ["meddef", "book"])
+    with build.one_at_a_time(root.resolve()), pytest.raises(SystemExit, match="2"):
+        cli.main()
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    with pytest.raises(InputError, match=says), build.one_at_a_time(root):
+        build.build_report(root / "results", "smoke", root=root)
+    with build.one_at_a_time(root):  # it ends with its block
+        pass
 
 
 def test_meddef_book_exits_with_1_when_a_notebook_fails(

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 import meddef.data.cache as cache
 import meddef.models.backbone as backbone
+from meddef import cli
 from meddef.attacks import pgd
 from meddef.book.build import build_book
+from meddef.commands.run import given_data_dir
 from meddef.data import CARDS
 from meddef.data.splits import _assign, _splits
 from meddef.errors import InputError
@@ -127,3 +129,56 @@ def test_a_fast_copy_that_differs_is_refused_and_shared_weights_are_no_differenc
     model = SharedConvolution().eval()
     fast, plain = (pgd(model, images, labels, fast=fast, **settings) for fast in (True, False))
     torch.testing.assert_close(fast, plain)
+
+
+@pytest.mark.fault(
+    "`reproduce` where its report cannot be built: installed without the notebooks, or without what builds a book",
+    "it is refused before anything is computed; with --no-report it runs",
+    says="--no-report",
+)
+@pytest.mark.parametrize("lacks", ["clone", "extra"])
+def test_a_report_that_cannot_be_built_is_refused_before_hours_of_computing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lacks: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if lacks == "clone":
+        monkeypatch.setattr("meddef.sections.__file__", str(tmp_path / "site" / "meddef" / "sections.py"))
+    else:
+        monkeypatch.setattr("meddef.commands.run.find_root", lambda: tmp_path)
+        monkeypatch.setattr("meddef.commands.run.find_spec", lambda name: None)
+    asked: list[object] = []
+
+    def planned(settings: object, options: object) -> None:
+        asked.append(options)
+        raise InputError("planned")
+
+    monkeypatch.setattr("meddef.evaluation.plan.make_plan", planned)
+    monkeypatch.setenv("MEDDEF_DATA_DIR", "data")
+    for extra in ([], ["--only", "data"]):
+        monkeypatch.setattr(sys, "argv", ["meddef", "reproduce", *extra])
+        with pytest.raises(SystemExit, match="2"):
+            cli.main()
+        said = capsys.readouterr().err
+        assert says in said
+        assert said.count("\n") == 1
+    assert asked == []
+    assert list(tmp_path.iterdir()) == []
+    for allowed in ("--no-report", "--dry-run", "--trial"):
+        monkeypatch.setattr(sys, "argv", ["meddef", "reproduce", allowed])
+        with pytest.raises(SystemExit, match="2"):
+            cli.main()
+        assert capsys.readouterr().err == "meddef: planned\n"
+    assert [options.data_dir for options in asked] == 3 * [tmp_path / "data"]  # type: ignore[attr-defined]
+
+
+def test_a_folder_of_data_is_absolute_wherever_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of a cluster has a working directory and variables of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    monkeypatch.setenv("MEDDEF_DATA_DIR", "data")
+    assert given_data_dir(Path("images")) == tmp_path / "images"
+    assert given_data_dir(None) == tmp_path / "data"
+    monkeypatch.delenv("MEDDEF_DATA_DIR")
+    assert given_data_dir(None) is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,12 +88,32 @@ def build_report(
         The first page of the book. Raises as ``run_notebooks`` and ``build_book`` do.
     """
     root = find_root(root)
-    sources = dict.fromkeys(published_profiles(root), root / "results") | {profile: runs_dir.resolve()}
-    wanted = pages(Report.load(name, folder) for name, folder in sources.items())
-    if section:
-        wanted[profile] = [section]
-    run_notebooks(sources, root=root, sections=wanted, jobs=jobs)
-    return build_book(sources, root=root)
+    with one_at_a_time(root):
+        sources = dict.fromkeys(published_profiles(root), root / "results") | {profile: runs_dir.resolve()}
+        wanted = pages(Report.load(name, folder) for name, folder in sources.items())
+        if section:
+            wanted[profile] = [section]
+        run_notebooks(sources, root=root, sections=wanted, jobs=jobs)
+        return build_book(sources, root=root)
+
+
+@contextmanager
+def one_at_a_time(root: Path) -> Iterator[None]:
+    """The right to build the book of ``root``; it ends with the process in any case.
+
+    Raises:
+        InputError: somebody else has it.
+    """
+    folder = root / "_build"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another command builds the book in {root}: wait for it, then run this one again"
+            ) from error
+        yield
 
 
 def published_profiles(root: Path) -> list[str]:

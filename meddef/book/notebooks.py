@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from nbformat import NotebookNode
 
 from meddef import sections as catalogue
 from meddef.atomic import write_text
+from meddef.error_source import in_a_line
 from meddef.errors import InputError, RunFailed
 from meddef.figures import published
 from meddef.report.in_markdown import in_markdown
@@ -76,7 +78,8 @@ def run_notebooks(
 
     Raises:
         InputError: unknown section, no records, or a parameter that a notebook does not declare.
-        NotebooksFailed: a cell raised; the partial output is kept as ``*.failed.ipynb``, other notebooks are finished.
+        NotebooksFailed: a cell raised, or a kernel died; the partial output is kept as ``*.failed.ipynb``, other
+            notebooks are finished.
     """
     root = find_root(root)
     reports = {profile: Report.load(profile, folder) for profile, folder in sources.items()}
@@ -135,10 +138,15 @@ def _run_all(todo: list[Job], jobs: int) -> None:
     """Run every job, at most ``jobs`` at once, and list all failures at the end."""
     errors = []
     with processes(max(1, min(jobs, len(todo)))) as pool:  # papermill's event loop does not survive a fork
-        for job, error in zip(todo, pool.map(_run, todo), strict=True):
+        for job, running in [(job, pool.submit(_run, job)) for job in todo]:
+            try:
+                error = running.result()
+            except BrokenProcessPool:
+                error = "its process, or one beside it, died (out of memory?): run again with --jobs 1"
             print(f"{job.output.parent.name}/{job.source.stem}: {'failed' if error else 'done'}", flush=True)
             if error:
-                errors.append(f"{job.source.name}: {error} (partial output in {job.failed})")
+                kept = f" (partial output in {job.failed})" if job.failed.is_file() else ""
+                errors.append(f"{job.source.name}: {error}{kept}")
     if errors:
         raise NotebooksFailed("; ".join(errors))
 
@@ -146,19 +154,20 @@ def _run_all(todo: list[Job], jobs: int) -> None:
 def _run(job: Job) -> str | None:
     """Run one notebook (in a worker process); returns what went wrong, or None."""
     import papermill
-    from nbclient.exceptions import DeadKernelError
 
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger's remark on frozen modules
     job.output.parent.mkdir(parents=True, exist_ok=True)
+    job.failed.unlink(missing_ok=True)
     partial = job.output.with_suffix(".partial.ipynb")
     try:
         notebook = papermill.execute_notebook(
             str(job.source), str(partial), parameters=dict(job.parameters), cwd=str(job.source.parent),
             progress_bar=False, start_timeout=START_TIMEOUT, extra_arguments=[QUIET],
         )  # fmt: skip
-    except (papermill.PapermillExecutionError, DeadKernelError) as error:
-        partial.replace(job.failed)
-        return " ".join(str(getattr(error, "evalue", error)).split())
+    except Exception as error:  # a cell's, or a kernel that does not start, or dies: this notebook's alone
+        if partial.is_file():
+            partial.replace(job.failed)
+        return " ".join(str(error.evalue).split()) if hasattr(error, "evalue") else in_a_line(error)
     finally:
         partial.unlink(missing_ok=True)
     _clean(notebook)
@@ -169,7 +178,6 @@ def _run(job: Job) -> str | None:
     else:
         published.forget(notebook)
     write_text(job.output, nbformat.writes(notebook) + "\n")
-    job.failed.unlink(missing_ok=True)
     return None
 
 

@@ -51,7 +51,7 @@ def book(
 
         meddef book -s ablation --parameter eps=8/255      # one notebook with another setting, then the book
     """
-    from meddef.book.build import build_book, publish_figures, published_profiles
+    from meddef.book.build import build_book, one_at_a_time, publish_figures, published_profiles
     from meddef.book.notebooks import find_root, run_notebooks, store_outputs
     from meddef.book.pages import pages
     from meddef.report.report import Report
@@ -75,13 +75,14 @@ def book(
         if section
         else pages(Report.load(*source) for source in sources.items())
     )
-    run_notebooks(sources, root=root, sections=wanted, parameters=parameters, jobs=jobs)
-    if store:
-        store_outputs(root=root, sections=section, jobs=jobs)
-    build_book(sources, root=root)
-    if pdf:
-        from meddef.book.pdf import print_book
+    with one_at_a_time(root):
+        run_notebooks(sources, root=root, sections=wanted, parameters=parameters, jobs=jobs)
+        if store:
+            store_outputs(root=root, sections=section, jobs=jobs)
+        build_book(sources, root=root)
+        if pdf:
+            from meddef.book.pdf import print_book
 
-        print(f"pdf: {print_book(root)}")
-    if published and not parameters:
-        publish_figures(sources, root=root)
+            print(f"pdf: {print_book(root)}")
+        if published and not parameters:
+            publish_figures(sources, root=root)

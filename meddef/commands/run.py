@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from meddef.errors import InputError
-from meddef.sections import SECTIONS
+from meddef.sections import SECTIONS, find_root
 
 if TYPE_CHECKING:
-    from meddef.evaluation.plan import Plan
+    from meddef.evaluation.plan import Plan, RunOptions
     from meddef.settings import Profile
 
 RUNS = Path("runs")
+REPORT_NEEDS = ("papermill", "ipykernel", "jupyter_book", "plotly")  # of the extra "book"
 ProfileOption = Annotated[
     str,
     typer.Option(
@@ -98,6 +101,9 @@ def reproduce(
         check_reach(settings)  # the trial's two steps need not reach; what is tried has to
         settings = cut(settings)
     check_device(device)
+    report = report and not dry_run and not trial
+    if report:
+        _check_report()
     folder = runs_dir / settings.name
     if scheduler is not None:
         folder = folder.resolve()  # workers have working directories of their own
@@ -111,12 +117,25 @@ def reproduce(
     try:
         with interruptible():
             _run(plan, options, jobs, scheduler, dry_run=dry_run)
-            if report and not dry_run and not trial:
+            if report:
                 from meddef.book.build import build_report
 
                 build_report(runs_dir, settings.name, section=only, jobs=_workers(jobs, settings))
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
+
+
+def _check_report() -> None:
+    """Refuse before hours of computing what cannot be built afterwards."""
+    try:
+        find_root()
+    except InputError as error:
+        raise InputError(f"{error}, or give --no-report for the records alone") from error
+    if lacking := [name for name in REPORT_NEEDS if find_spec(name) is None]:
+        raise InputError(
+            f"the report needs {', '.join(lacking)}: pip install 'meddef[book]', or give --no-report for the records "
+            "alone"
+        )
 
 
 def check_device(device: str) -> None:
@@ -133,21 +152,27 @@ def check_device(device: str) -> None:
         raise InputError(f"device '{device}': PyTorch sees no CUDA GPU here, use --device cpu")
 
 
-def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_run: bool) -> None:
+def _run(plan: Plan, options: RunOptions, jobs: int, scheduler: str | None, *, dry_run: bool) -> None:
     from meddef.evaluation.estimate import estimate_seconds, humane, pass_seconds, sharing, speed
     from meddef.evaluation.executor import InlineExecutor, make_executor
-    from meddef.evaluation.plan import RunOptions
     from meddef.evaluation.run import missing, run_plan
     from meddef.records import RecordStore
 
-    assert isinstance(options, RunOptions)
     todo = missing(plan, RecordStore(options.folder))
-    with make_executor(_workers(jobs, plan.profile), scheduler) as (executor, workers):
+    with make_executor(_workers(jobs, plan.profile), scheduler, None if dry_run else options) as (
+        executor,
+        workers,
+    ):
         if not todo:
             print(f"{plan.profile.name}: all {len(plan.cells)} cells are up to date in {options.folder}")
         else:
             per_pass = pass_seconds(todo, plan.profile, options.device)
-            total = estimate_seconds(todo, per_pass, sharing(workers, options.device, scheduler))
+            total = estimate_seconds(
+                todo,
+                per_pass,
+                sharing(workers, options.device, scheduler),
+                starts_workers=scheduler is None and workers > 1,
+            )
             print(f"{plan.profile.name}: {plan.profile.description}")
             print(
                 f"{len(plan.cells)} cells, {len(todo)} to compute with {workers} worker(s): about {humane(total)} "
@@ -162,6 +187,14 @@ def _run(plan: Plan, options: object, jobs: int, scheduler: str | None, *, dry_r
         if todo:
             actual = time.perf_counter() - started
             print(f"took {humane(actual)}" + (f", {actual / total:.1f} times the estimate" if total else ""))
+
+
+def _on_workers(plan: Plan, options: RunOptions) -> RunOptions:
+    """The folders that workers must see; phantoms are drawn and need no data."""
+    from meddef.data.source_phantom import FAMILY
+
+    is_drawn = all(dataset.name in FAMILY for dataset in plan.profile.datasets)
+    return replace(options, data_dir=None) if is_drawn else options
 
 
 def _print_plan(plan: Plan, todo: set[str]) -> None:
@@ -182,9 +215,11 @@ def _workers(jobs: int, profile: Profile) -> int:
 
 
 def given_data_dir(given: Path | None) -> Path | None:
-    """``--data-dir``, else $MEDDEF_DATA_DIR, else None (enough for phantoms)."""
+    """``--data-dir``, else $MEDDEF_DATA_DIR, else None (enough for phantoms); absolute, since workers of a cluster have
+    working directories and variables of their own."""
     if given is not None and not given.is_dir():
         raise InputError(
             f"--data-dir '{given}' is not a folder: give the one that holds chest_xray/, roct/, ..."
         )
-    return given
+    named = given or os.environ.get("MEDDEF_DATA_DIR")
+    return Path(named).resolve() if named else None

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from meddef.arithmetic import on_threads
 from meddef.evaluation.cell import Cell
+from meddef.evaluation.task import task_of
 from meddef.image_size import sides
 from meddef.models import build_model
 from meddef.settings import Profile
 
 BATCHES = 3
+START_SECONDS = 8.0
+"""Until a new worker process has loaded torch and this package."""
+TASK_SECONDS = 0.6
+"""Of a task, beside its passes: its images, building a model, loading or storing weights."""
+CELL_SECONDS = 0.1
+"""Of a cell, beside its passes: the first batch, counts, the record. All three were measured on two cores of a server
+(AMD EPYC), the last as the shortest cells of the stored run of ``smoke``."""
 
 
 def seconds_per_pass(profile: Profile, device: str, precision: str = "float32") -> float:
@@ -47,9 +56,31 @@ def pass_seconds(cells: Iterable[Cell], profile: Profile, device: str) -> dict[s
     return {p: seconds_per_pass(profile, device, p) for p in sorted({cell.precision for cell in cells})}
 
 
-def estimate_seconds(cells: Iterable[Cell], per_pass: Mapping[str, float], jobs: int) -> float:
-    """Wall time if ``jobs`` workers share the work evenly; ``per_pass`` as from ``pass_seconds``."""
-    return sum(cell.work * per_pass[cell.precision] for cell in cells) / jobs
+def estimate_seconds(
+    cells: Iterable[Cell], per_pass: Mapping[str, float], jobs: int, *, starts_workers: bool = False
+) -> float:
+    """Wall time on ``jobs`` workers; ``per_pass`` as from ``pass_seconds``.
+
+    Beside its passes every cell and every task has a constant cost, and workers that are started (``starts_workers``)
+    load the libraries first: a run of minutes is mostly that. The tasks share the workers evenly, but attacks wait for
+    the training of their model, so that no run is shorter than the longest such pair.
+    """
+    tasks: dict[tuple[Any, ...], float] = {}
+    trainings: dict[str, float] = {}
+    needs: dict[tuple[Any, ...], tuple[str, ...]] = {}
+    for cell in cells:
+        task = task_of(cell)
+        cost = CELL_SECONDS + cell.work * per_pass[cell.precision]
+        tasks[task] = tasks.get(task, TASK_SECONDS) + cost
+        needs[task] = cell.requires
+        if cell.kind == "train":
+            trainings[cell.key] = tasks[task]
+    chains = [
+        cost + max((trainings.get(key, 0.0) for key in needs[task]), default=0.0)
+        for task, cost in tasks.items()
+    ]
+    start = START_SECONDS if starts_workers and tasks else 0.0
+    return start + max(sum(tasks.values()) / jobs, max(chains, default=0.0))
 
 
 def sharing(workers: int, device: str, scheduler: str | None) -> int:
