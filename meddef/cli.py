@@ -18,6 +18,7 @@ from meddef.commands import (
     data,
     estimate,
     evaluate,
+    export,
     lab,
     prune,
     publish,
@@ -26,7 +27,7 @@ from meddef.commands import (
     status,
     train,
 )
-from meddef.error_source import in_a_line, whose
+from meddef.error_source import in_a_line, lacking, whose
 from meddef.errors import InputError, RunFailed
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("prune")(prune.prune)
+app.command("export")(export.export)
 app.command("attacks")(attacks.attacks)
 app.command("reproduce")(run.reproduce)
 app.command("estimate")(estimate.estimate)
@@ -81,7 +83,7 @@ def main() -> None:
         if "--debug" in sys.argv:
             traceback.print_exc()
         print(f"meddef: {_told(error)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        sys.exit(2 if isinstance(error, InputError) or lacking(error) else 1)
 
 
 def _told(error: Exception) -> str:
@@ -92,4 +94,6 @@ def _told(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):  # a full disk or read-only folder: existing records are intact
         return f"{error}: fix this and run the same command again"
+    if told := lacking(error):
+        return told
     return f"{in_a_line(error)}: {whose(error)}; --debug shows the traceback"

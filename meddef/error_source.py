@@ -7,6 +7,13 @@ import traceback
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+EXTRAS = {
+    "book": ("nbformat", "nbclient", "papermill", "jupyter_book", "ipykernel", "plotly", "pytorch_grad_cam"),
+    "cluster": ("distributed",),
+    "dicom": ("pydicom",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+}
+"""Extra of this package -> the modules that it brings, of those imported here."""
 LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
 
 
@@ -30,6 +37,14 @@ def whose(error: BaseException) -> str:
     if any(file.parts[-3:] == ("nn", "modules", "module.py") for file in files[ours[-1] :] if ours):
         return "an error in the model's forward pass"
     return "an error of meddef itself: please report it"
+
+
+def lacking(error: BaseException) -> str:
+    """The extra to install where a module of one is missing: "this needs nbformat: pip install 'meddef[book]'"; else
+    empty."""
+    name = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    extra = next((extra for extra, names in EXTRAS.items() if name in names), None)
+    return f"this needs {name}: pip install 'meddef[{extra}]'" if extra and not place(error) else ""
 
 
 def _is_own(name: str) -> bool:

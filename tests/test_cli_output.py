@@ -157,7 +157,7 @@ def test_a_targeted_attack_has_its_own_success(targets: str) -> None:
         (["--eps", "-1", "--set", "norm=l2"], "--eps -1 is out of range"),
         (
             ["-o", "out.txt"],
-            "--output 'out.txt' is not the name of a .json, .csv, .html, .md, .png, .pdf or .svg file",
+            "--output 'out.txt' is not the name of a .json, .csv, .html, .md, .tex, .png, .pdf or .svg file",
         ),
         (["-o", "."], "is not the name of a"),
         (

@@ -1,4 +1,5 @@
-"""What a command found: printed as tables or JSON, and written as JSON, CSV, HTML, Markdown or a picture."""
+"""What a command found: printed as tables or JSON, and written as JSON, CSV, HTML, Markdown, LaTeX or a
+picture."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from meddef.report.display import Table
 
-TEXTS = (".json", ".csv", ".html", ".md")
+TEXTS = (".json", ".csv", ".html", ".md", ".tex")
 PICTURES = (".png", ".pdf", ".svg")
 COLOURS = {"PASS": "green", "FAIL": "red", "N-A": "yellow"}
 STYLE = (
@@ -38,7 +39,7 @@ Output = Annotated[
         "--output",
         "-o",
         help="Write the result as well: .json (headline, rows and provenance), .csv (one line per row), .html or "
-        ".md (headline and tables), .png, .pdf or .svg (a picture). May be given several times.",
+        ".md (headline and tables), .tex (tables), .png, .pdf or .svg (a picture). May be given several times.",
     ),
 ]
 AsJson = Annotated[
@@ -188,10 +189,17 @@ def _about(found: Found, whole: Mapping[str, Any]) -> list[str]:
     return [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 
 
+def _latex(found: Found, whole: Mapping[str, Any]) -> str:
+    """The tables, for a document with the package booktabs; what they are of stands in comments."""
+    about = "".join(f"% {line}\n" for line in (found.summary, *found.notes, *_about(found, whole)))
+    return about + "\n".join(table.to_latex() for table in (*found.tables, *found.more))
+
+
 _WRITERS: dict[str, Callable[[Found, Mapping[str, Any]], str]] = {
     ".csv": _csv,
     ".html": _html,
     ".md": _markdown,
+    ".tex": _latex,
 }
 
 

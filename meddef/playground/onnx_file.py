@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from meddef.atomic import replacing
 from meddef.errors import InputError
+from meddef.export import strip
 from meddef.playground.folded import Folded
 from meddef.playground.graph import INPUTS, OUTPUTS, example, trace
 from meddef.playground.model import narrow_meddef
@@ -34,7 +35,7 @@ def save(model: Folded, path: Path) -> None:
         )  # fmt: skip
     assert program is not None
     proto = program.model_proto
-    _strip(proto)
+    strip(proto)
     _rename(proto.graph, named)
     _halve(proto.graph)
     onnx.checker.check_model(proto)
@@ -67,16 +68,6 @@ def load(path: Path) -> Folded:
 def _kept(model: Folded) -> dict[str, torch.Tensor]:
     """The model-specific tensors, by name; the rest of the state is the same in all models."""
     return {"mean": model.mean, "std": model.std, **dict(model.named_parameters())}
-
-
-def _strip(proto: onnx.ModelProto) -> None:
-    """Remove the exporter's notes on the origin of nodes, which contain local paths."""
-    proto.ClearField("metadata_props")
-    proto.graph.ClearField("metadata_props")
-    proto.graph.ClearField("value_info")
-    for node in proto.graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
 
 
 def _rename(graph: onnx.GraphProto, named: dict[str, str]) -> None:

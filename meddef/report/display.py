@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from meddef.catalogue import PUBLISHED_ATTACKS
+from meddef.report.latex import to_latex
 
 DASH = "–"
 NO_BREAK = "\u00a0"
@@ -71,6 +72,10 @@ class Table:
             f'<div class="meddef-scroll" tabindex="0"><table class="meddef"><caption>{escape(self.caption)}'
             f"</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         )
+
+    def to_latex(self) -> str:
+        """A LaTeX ``table``; the preamble needs ``\\usepackage{booktabs}``."""
+        return to_latex(self._cells(), self.caption, header=self.header, left=self.left, best=BEST)
 
     def _row(self, row: list[str], previous: list[str], first: int) -> str:
         cells = ""
