@@ -111,6 +111,8 @@ class Asked:
             check_weights(file)
         headers = [read_header(file) for file in files]
         known = headers[0].get("variant") if self.model is None else None
+        if self.variant is None and ":" in str(known or ""):  # code that a file names is not run
+            raise InputError(f"{files[0]} holds the weights of {known}: give --model {known}")
         models = [_model(self.variant or known, self.model) for _ in files]
         dataset = own.card.name if own else self.dataset or data_of(headers[0]).get("dataset")
         if dataset is None:

@@ -1,4 +1,4 @@
-"""``meddef train``: train one model of a profile, in one process or in several started by torchrun."""
+"""``meddef train``: train one model of a profile or of one's own, in one process or in several started by torchrun."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meddef.commands.judged import OwnModel
 from meddef.commands.own import Channels, Classes, CsvFile, DataFolder, Own, Window
 from meddef.commands.run import (
     RUNS,
@@ -25,19 +26,19 @@ if TYPE_CHECKING:
     from meddef.data.own import OwnImages
     from meddef.evaluation.cell import Cell
     from meddef.evaluation.plan import RunOptions
-    from meddef.records import Record
     from meddef.settings import DatasetSettings, Profile
 
 
 def train(
     variant: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--variant",
             help="resnet18, no_afd_mfe_msf, no_afd_mfe, no_afd, full, plain_capacity, attention_only, afd_only, "
             "mfe_only or cbam.",
         ),
-    ],
+    ] = None,
+    model: OwnModel = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -62,8 +63,17 @@ def train(
         str | None,
         typer.Option(
             "--method",
-            help="clean, meddef (the paper's recipe), madry, fast or trades. Default: the profile's.",
+            help="clean, meddef (the paper's recipe), madry, fast or trades. Default: the profile's (--model: meddef).",
         ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Default: the profile's, as of the next two.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of Adam.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2)] = None,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", min=2, help="Learn from as many of the training images. Default: all."),
     ] = None,
     epsilon: Annotated[
         str | None,
@@ -88,9 +98,11 @@ def train(
     device: Device = "cpu",
     skip_unreadable: Skip = False,
 ) -> None:
-    """Train one model with a profile's settings; 'meddef reproduce' then reuses it.
+    """Train one model, a variant of MedDef or your own, with a profile's settings or those given.
 
-    The weights file records the model and the held-out images: 'meddef evaluate -w' needs nothing else.
+    The weights file records the model and the held-out images: 'meddef evaluate -w' needs nothing else, of your own
+    model its --model. What takes no gradient in it (requires_grad) stays as it is. 'meddef reproduce' reuses the
+    training of a variant on all images.
 
     Several processes, here two on one machine, train one model together, with the same curve up to rounding:
 
@@ -103,9 +115,13 @@ def train(
         meddef train --data my_images --variant resnet18 --image-size 224 -o mine.safetensors
 
         meddef train --variant resnet18 --dataset phantom_xray --method trades --epsilon 4/255 --beta 1
+
+        meddef train --model my_models:small_net --data my_images --image-size 64 --method madry --epochs 5 --lr 1e-3
+        -o mine.safetensors
     """
     from meddef.evaluation.cells import model_folder
     from meddef.evaluation.distributed_training import train_cell
+    from meddef.evaluation.own_training import train_own
     from meddef.evaluation.plan import Plan, RunOptions, make_plan
     from meddef.image_size import parse_size
     from meddef.records import RecordStore
@@ -114,7 +130,9 @@ def train(
 
     settings = load_profile(profile)
     check_device(device)
-    models = _models(settings, variant, method, epsilon, beta, control=control)
+    name = _only(variant, model, control=control)
+    models = _models(settings, name, method, epsilon, beta, control=control)
+    models |= _trainings(settings, epochs=epochs, learning_rate=lr, batch_size=batch_size)
     options_of_own = Own(data, csv, classes, window, channels)
     own = options_of_own.images(dataset)
     its = _own(own, split_policy) if own else _dataset(settings, dataset, split_policy)
@@ -130,6 +148,17 @@ def train(
     settings = settings.model_copy(update={**models, **chosen})
     place = own.data_dir if own else given_data_dir(data_dir)
     options = RunOptions(runs_dir / settings.name, place, device, skip_unreadable)
+    if model is not None or images is not None:
+        with joined(device) as team:
+            state, weights, frozen = train_own(settings, options, model=model, images=images)
+        if team.leads:
+            if output is not None:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(weights, output)
+            print(f"{output or weights}: {_summary(state.history, state.best_epoch)}")
+            print(_told(settings) + ("" if images is None else f", {images} images of it"))
+            print(frozen, end="\n" * bool(frozen))
+        return
     plan = make_plan(settings, options)
     (cell,) = (cell for cell in plan.cells if cell.kind == "train")
     weights = model_folder(options.folder, cell.key) / "best.safetensors"
@@ -140,8 +169,33 @@ def train(
     if team.leads:
         if output is not None:
             _copy(weights, output, cell, settings, options)
-        print(f"{output or weights}: {_summary(record)}")
+        print(f"{output or weights}: {_summary(record['history'], record['best_epoch'])}")
         print(_told(settings))
+
+
+def _only(variant: str | None, model: str | None, *, control: bool) -> str:
+    """The name of the only model: the variant, or the place of one's own."""
+    if (variant is None) == (model is None):
+        raise InputError("give either --variant (a model of the paper) or --model (one of your own)")
+    if model is not None and control:
+        raise InputError("--control is of a variant: with --model give --method")
+    return str(variant or model)
+
+
+def _trainings(settings: Profile, **given: float | None) -> dict[str, Any]:
+    """The fields of a profile that say how to train, with what the command line gave."""
+    from meddef.settings import TrainingSettings
+    from meddef.yaml_reader import as_input_error
+
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        return {}
+    with as_input_error("--epochs, --lr and --batch-size"):
+        both = {
+            name: rule and TrainingSettings.model_validate(rule.model_dump() | changes)
+            for name, rule in (("training", settings.training), ("clean_training", settings.clean_training))
+        }
+    return both
 
 
 def _models(
@@ -235,9 +289,8 @@ def _dataset(settings: Profile, name: str | None, policy: str | None) -> Dataset
     return chosen.model_copy(update={"split_policy": policy} if policy else {})
 
 
-def _summary(record: Record) -> str:
-    best = record["history"][record["best_epoch"]]
+def _summary(history: list[dict[str, Any]], best_epoch: int) -> str:
+    best = history[best_epoch]
     adversarial = best["val_adversarial"]
     shown = "" if adversarial is None else f", under PGD {adversarial:.1%}"
-    epochs = len(record["history"])
-    return f"best epoch {best['epoch'] + 1} of {epochs}, validation accuracy {best['val_clean']:.1%}{shown}"
+    return f"best epoch {best['epoch'] + 1} of {len(history)}, validation accuracy {best['val_clean']:.1%}{shown}"

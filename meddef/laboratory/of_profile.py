@@ -18,16 +18,16 @@ from meddef.records import Record
 from meddef.report.labels import model_label
 from meddef.results_version import versions
 from meddef.robustness import BUDGETS, robustness_report
-from meddef.settings import Profile, training_name
-from meddef.training import EpsilonSchedule
+from meddef.settings import AdversarialSettings, Profile, training_name
+from meddef.training.schedule import schedule_of
 
 Model = tuple[str, str]  # variant, training
 
 
 def trained_epsilon(profile: Profile) -> float:
     """The final radius of the profile's adversarial training."""
-    epochs = profile.training.epochs
-    return EpsilonSchedule(epochs).epsilon(epochs - 1)
+    epochs, rule = profile.training.epochs, profile.training.adversarial
+    return schedule_of(rule or AdversarialSettings(), epochs).epsilon(epochs - 1)
 
 
 def parts(profile: Profile, options: RunOptions, *, radii: Sequence[float], budget: str) -> list[Part]:

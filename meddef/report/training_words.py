@@ -24,11 +24,19 @@ def schedule(report: Report) -> Text:
     return bullets([f"{epochs} epochs instead of the paper's {paper}: {phases}." for epochs, phases in told])
 
 
+def _own_phases(run: dict[str, list[float]]) -> str:
+    """Of a schedule of the profile's own: "phase 1 5 epochs, ε 0.01 to 0.02; ..."."""
+    told = [f"{phase}, {len(eps)} epoch{'s' * (len(eps) > 1)}, ε {_ends(eps)}" for phase, eps in run.items()]
+    return f"a schedule of the profile's own in place of the paper's phases: {'; '.join(told)}"
+
+
 def _phases(record: Record) -> str:
     """ "warmup 1 epoch, ε 0.01 (the paper: 8, ε 0.01 to 0.02); aggressive none (the paper: ...)"; ε before easing."""
     run: dict[str, list[float]] = {}
     for row in record["history"]:
         run.setdefault(_plain(row["phase"] or ""), []).append(row["epsilon"] / row["ease"])
+    if record["settings"]["adversarial"].get("schedule"):
+        return _own_phases(run)
     parts, left = [], PROTOCOL["training"]["epochs"]
     for phase in PROTOCOL["epsilon_schedule"]["phases"]:
         printed = phase["epochs"] or left

@@ -35,6 +35,7 @@ from meddef.settings.training import (
     AdversarialSettings,
     Augmentation,
     Method,
+    Phase,
     TrainingSettings,
     training_name,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Method",
     "ModelProbe",
     "OfModels",
+    "Phase",
     "ProbesSettings",
     "Profile",
     "SaliencyAttackSettings",

@@ -16,6 +16,18 @@ PAPERS_METHOD: Method = "meddef"
 TRAININGS = ("clean", "adversarial")  # those of the paper, as records name them; any other is a rival
 
 
+Budget = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(gt=0, le=1)]  # of the adversarial loss; the clean loss has the rest
+
+
+class Phase(Settings):
+    """Part of an ε-schedule of one's own: a constant, or from a first value to a last, in equal steps an epoch."""
+
+    epochs: Positive
+    epsilon: Budget | Annotated[list[Budget], Field(min_length=2, max_length=2)]  # pixel units, L-infinity
+    weight: Weight | Annotated[list[Weight], Field(min_length=2, max_length=2)] | None = None  # None is 0.5
+
+
 class AdversarialSettings(Settings):
     """Adversarial training: the paper's recipe (Section IV-B) or a rival method, which uses a single epsilon.
 
@@ -33,27 +45,47 @@ class AdversarialSettings(Settings):
     epsilon: Annotated[float, Field(gt=0, le=1)] = 8 / 255  # pixel units, L-infinity
     random_start: bool = True
     beta: Annotated[float, Field(gt=0)] = 6.0  # weight of the divergence
+    schedule: list[Phase] | None = (
+        None  # in place of the paper's phases, or of a single epsilon; None is not written
+    )
 
     @model_validator(mode="after")
     def _used(self) -> Self:
+        if self.schedule is not None:
+            self._check_schedule(self.schedule)
         if unused := self.model_fields_set & _unused(self.method):
             raise ValueError(f"method {self.method} does not use {', '.join(sorted(unused))}: leave it out")
         return self
 
+    def _check_schedule(self, phases: list[Phase]) -> None:
+        if not phases:
+            raise ValueError("schedule has no phase: leave it out, or give one")
+        if self.method != PAPERS_METHOD:
+            if any(phase.weight is not None for phase in phases):
+                raise ValueError(
+                    f"method {self.method} has no weight of its loss: leave weight out of schedule"
+                )
+            if "epsilon" in self.model_fields_set:
+                raise ValueError("schedule says epsilon in each phase: leave the single epsilon out")
+
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         unused = _unused(self.method) | ({"method"} if self.method == PAPERS_METHOD else set())
+        unused |= {"schedule"} if self.schedule is None else {"epsilon"}
         return {name: value for name, value in handler(self).items() if name not in unused}
 
     @property
     def name(self) -> str:
-        """Name of this training in records: "adversarial" is the paper's; a rival's is followed by its non-default
-        settings."""
+        """Name of this training in records: "adversarial" is the paper's, also with other phases; a rival's is followed
+        by its non-default settings."""
         if self.method == PAPERS_METHOD:
             return "adversarial"
         fields = type(self).model_fields
         others = [n for n in OWN_SETTINGS[self.method] if getattr(self, n) != fields[n].default]
-        return " ".join([self.method, *(f"{n}={getattr(self, n):.5g}" for n in others)])
+        told = [f"{n}={getattr(self, n):.5g}" for n in others]
+        if self.schedule is not None:
+            told.append(f"schedule={'+'.join(_short(phase) for phase in self.schedule)}")
+        return " ".join([self.method, *told])
 
 
 OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
@@ -63,6 +95,12 @@ OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
     "trades": ("epsilon", "beta"),
 }
 """The fields of ``AdversarialSettings`` that not every method uses."""
+
+
+def _short(phase: Phase) -> str:
+    """ "5x0.0157" or "5x0.01-0.03"."""
+    ends = phase.epsilon if isinstance(phase.epsilon, list) else [phase.epsilon]
+    return f"{phase.epochs}x{'-'.join(f'{eps:.5g}' for eps in ends)}"
 
 
 def _unused(method: Method) -> set[str]:

@@ -23,6 +23,7 @@ from meddef.settings import TrainingSettings
 from meddef.small_maps import SmallMaps
 from meddef.training.augmentation import augment
 from meddef.training.distributed import Together
+from meddef.training.frozen import frozen_norms
 from meddef.training.gpu_resident import Resident
 from meddef.training.inner_attack import InnerAttack, Search
 from meddef.training.items import Items
@@ -88,6 +89,8 @@ class Epoch:
         Losses that the method does not use are None.
         """
         self.model.train()
+        for layer in frozen_norms(self.model):
+            layer.eval()
         if self.attack is not None:
             self.attack.new_epoch()
         weights = class_weights(images.labels).to(self.device) if self.settings.class_weights else None

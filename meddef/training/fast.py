@@ -15,5 +15,5 @@ STEP = 1.25  # in epsilon; the projection makes it epsilon where there is no ran
 
 class Fast(Madry):
     def search(self) -> Search:
-        eps = self.rule.epsilon
+        eps = self.epsilon
         return Search(eps, STEP * eps, 1, "uniform" if self.rule.random_start else "image")

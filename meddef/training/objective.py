@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from meddef.settings import AdversarialSettings, TrainingSettings
 from meddef.training.inner_attack import Search
 from meddef.training.process_group import Team
-from meddef.training.schedule import training_step
+from meddef.training.schedule import schedule_of, training_step
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Objective:
 
 
 class Rival(Objective):
-    """All images are attacked, at one epsilon from the first epoch to the last."""
+    """All images are attacked, at one epsilon from the first epoch to the last, or at the schedule's."""
 
     weight = 1.0
 
@@ -80,9 +80,18 @@ class Rival(Objective):
         assert self.settings.adversarial is not None
         return self.settings.adversarial
 
+    @property
+    def epsilon(self) -> float:
+        """Of this epoch; it is never eased."""
+        if self.rule.schedule is None:
+            return self.rule.epsilon
+        return schedule_of(self.rule, self.settings.epochs).epsilon(self.number)
+
     def plan(self) -> dict[str, Any]:
         search = self.search()
-        values = ("fixed", search.eps, search.step_size, self.weight)
+        schedule = None if self.rule.schedule is None else schedule_of(self.rule, self.settings.epochs)
+        phase = "fixed" if schedule is None else schedule.phase(self.number)
+        values = (phase, search.eps, search.step_size, self.weight)
         return dict(zip(super().plan(), values, strict=True))
 
     def attacked(self, count: int) -> int:
@@ -90,5 +99,5 @@ class Rival(Objective):
 
     def search(self) -> Search:
         """PGD from a random start whose steps add up to 2.5 epsilon, the project's rule (ten: epsilon / 4 each)."""
-        eps, steps = self.rule.epsilon, self.rule.steps
+        eps, steps = self.epsilon, self.rule.steps
         return Search(eps, training_step(eps, steps), steps)

@@ -13,7 +13,7 @@ from torch import Tensor
 from meddef.settings import TrainingSettings
 from meddef.training.inner_attack import Search
 from meddef.training.objective import Objective, Passed
-from meddef.training.schedule import EpsilonSchedule
+from meddef.training.schedule import schedule_of
 
 
 class Recipe(Objective):
@@ -21,7 +21,7 @@ class Recipe(Objective):
         super().__init__(settings, number, ease)
         assert settings.adversarial is not None
         self.rule = settings.adversarial
-        self.schedule = EpsilonSchedule(settings.epochs, ease, self.rule.steps)
+        self.schedule = schedule_of(self.rule, settings.epochs, ease)
 
     def plan(self) -> dict[str, Any]:
         return {name: getattr(self.schedule, name)(self.number) for name in super().plan()}

@@ -1,10 +1,15 @@
-"""The paper's three-phase epsilon schedule (Section IV-B "Adversarial Training and Evaluation Parameter")."""
+"""The paper's three-phase epsilon schedule (Section IV-B "Adversarial Training and Evaluation Parameter"), and one of
+a profile's own."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from meddef.attacks.reach import step_size
+from meddef.settings import AdversarialSettings, Phase
 
 WARMUP_EPOCHS = 8
 AGGRESSIVE_EPOCHS = 15
@@ -86,6 +91,70 @@ class EpsilonSchedule:
         if not 0 <= epoch < self.epochs:
             raise ValueError(f"epoch {epoch} lies outside this run of {self.epochs} epochs (0-based)")
         return epoch * PAPER_EPOCHS / self.epochs
+
+
+@dataclass(frozen=True)
+class OwnSchedule:
+    """The phases that a profile gives under ``training.adversarial.schedule``, with the methods of ``EpsilonSchedule``.
+
+    A pair of values is its phase's first and last epoch's, with equal steps between. In a run of fewer (or more) epochs
+    than the phases have together, epoch e corresponds to their epoch e * (their sum) / epochs.
+
+    >>> schedule = OwnSchedule((Phase(epochs=3, epsilon=[0.01, 0.03]), Phase(epochs=2, epsilon=0.03)), epochs=5)
+    >>> [schedule.epsilon(epoch) for epoch in range(5)]
+    [0.01, 0.02, 0.03, 0.03, 0.03]
+    """
+
+    phases: Sequence[Phase]
+    epochs: int
+    ease: float = 1.0
+    steps: int = PAPER_STEPS
+
+    def phase(self, epoch: int) -> str:
+        """ "phase 1", "phase 2", ..."""
+        return f"phase {self._place(epoch)[0] + 1}"
+
+    def epsilon(self, epoch: int) -> float:
+        """Pixel units, L-infinity, for ``epoch`` (0-based)."""
+        number, share = self._place(epoch)
+        return self.ease * _between(self.phases[number].epsilon, share)
+
+    def adversarial_weight(self, epoch: int) -> float:
+        """Weight of the adversarial loss for ``epoch`` (0-based)."""
+        number, share = self._place(epoch)
+        weight = self.phases[number].weight
+        return self.ease * (WEIGHT if weight is None else _between(weight, share))
+
+    def step_size(self, epoch: int) -> float:
+        """PGD step in pixel units for ``epoch`` (0-based), see ``training_step``."""
+        return training_step(self.epsilon(epoch), self.steps)
+
+    def _place(self, epoch: int) -> tuple[int, float]:
+        """The phase of an epoch, and the share of the way from its first epoch to its last, in [0, 1]."""
+        if not 0 <= epoch < self.epochs:
+            raise ValueError(f"epoch {epoch} lies outside this run of {self.epochs} epochs (0-based)")
+        ends = list(accumulate(phase.epochs for phase in self.phases))
+        position = epoch * ends[-1] / self.epochs
+        number = bisect_right(ends, position)
+        length = self.phases[number].epochs
+        passed = position - (ends[number] - length)
+        return number, 1.0 if length == 1 else min(passed / (length - 1), 1.0)
+
+
+WEIGHT = 0.5
+"""Of the adversarial loss where a phase gives none: the paper's last."""
+
+
+def _between(value: float | Sequence[float], share: float) -> float:
+    first, last = (value, value) if isinstance(value, float | int) else value
+    return first + (last - first) * share
+
+
+def schedule_of(rule: AdversarialSettings, epochs: int, ease: float = 1.0) -> EpsilonSchedule | OwnSchedule:
+    """The schedule of the paper's recipe in a run of ``epochs``: the paper's, or the settings' own."""
+    if rule.schedule is None:
+        return EpsilonSchedule(epochs, ease, rule.steps)
+    return OwnSchedule(rule.schedule, epochs, ease, rule.steps)
 
 
 def training_step(epsilon: float, steps: int) -> float:

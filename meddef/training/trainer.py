@@ -39,6 +39,7 @@ from meddef.training.checkpoint import (
 )
 from meddef.training.distributed import Together
 from meddef.training.epoch import Epoch
+from meddef.training.frozen import check_trainable, frozen_digest
 from meddef.training.gpu_resident import resident
 from meddef.training.inner_attack import InnerAttack
 from meddef.training.items import Items, trainable
@@ -90,12 +91,16 @@ def train(
     Of several processes the first writes; all read ``folder``, so it must be on a shared disk. On a GPU, TF32 is off in
     training and convolutions are deterministic.
 
+    Parameters that take no gradient (``requires_grad``) stay bit for bit, and so do the BatchNorm statistics of parts
+    in which none takes any, see ``meddef.training.frozen``.
+
     Raises:
-        InputError: the loss or the logits are not finite (a smaller learning rate is the usual remedy); ``folder``
-            holds another training (settings, seed, images) or one of another model; the processes do not find the
-            same checkpoint; the model has a state that a file cannot hold.
+        InputError: no parameter takes a gradient; the loss or the logits are not finite (a smaller learning rate is the
+            usual remedy); ``folder`` holds another training (settings, seed, images, frozen parameters) or one of
+            another model; the processes do not find the same checkpoint; the model has a state that a file cannot hold.
     """
     check_savable(model)
+    check_trainable(model)
     train_images, val_images = trainable(train_set, "train_set"), trainable(val_set, "val_set")
     team = Team.current()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
@@ -107,6 +112,8 @@ def train(
     rule = settings.adversarial
     attack = InnerAttack(model, rule.steps, settings.precision) if rule else None
     this = _identity(settings, seed, train_images, val_images)
+    if digest := frozen_digest(model):
+        this["frozen parameters"] = digest
     train_there, val_there = (resident(images, torch.device(device)) for images in (train_images, val_images))
     state = TrainingState()
     if (found := read_checkpoint(folder / CHECKPOINT)) is not None:
@@ -196,8 +203,8 @@ def _identity(
 
 def _refuse_another(folder: Path, this: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """``InputError`` that names the first difference where ``folder`` holds a training other than ``this``."""
-    for part, wanted in this.items():
-        there = found.get(part)
+    for part in {**found, **this}:
+        there, wanted = found.get(part), this.get(part)
         if there == wanted:
             continue
         pairs = (
