@@ -24,6 +24,7 @@ from meddef.commands import (
     publish,
     robustness,
     run,
+    saliency,
     status,
     train,
 )
@@ -41,6 +42,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("prune")(prune.prune)
 app.command("export")(export.export)
+app.command("saliency")(saliency.saliency)
 app.command("attacks")(attacks.attacks)
 app.command("reproduce")(run.reproduce)
 app.command("estimate")(estimate.estimate)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 EXTRAS = {
-    "book": ("nbformat", "nbclient", "papermill", "jupyter_book", "ipykernel", "plotly", "pytorch_grad_cam"),
+    "book": ("nbformat", "nbclient", "papermill", "jupyter_book", "ipykernel", "plotly"),
     "cluster": ("distributed",),
     "dicom": ("pydicom",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "saliency": ("pytorch_grad_cam",),
 }
 """Extra of this package -> the modules that it brings, of those imported here."""
 LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))

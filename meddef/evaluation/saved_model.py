@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import nn
 
+from meddef.data.preprocessing import Preprocessing
 from meddef.errors import InputError
 from meddef.evaluation.own_model import build_own_model
 from meddef.evaluation.single import check_weights
@@ -16,6 +17,7 @@ from meddef.image_size import Size, sides, simplest
 from meddef.models import build_model
 from meddef.training import load_weights
 from meddef.training.checkpoint import read_header
+from meddef.yaml_reader import as_input_error
 
 HEADS = ("head.weight", "fc.weight")
 
@@ -30,6 +32,8 @@ class SavedModel:
     channels: int
     image_size: Size
     header: dict[str, Any]
+    colour: bool  # whether colours of a picture are kept
+    preprocessing: Preprocessing  # of a picture, as the weights' images had it
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,6 +68,7 @@ def saved_model(
     if size is None:
         raise InputError(f"{weights} does not say at which size it was trained: give --image-size")
     given = channels or data.get("channels") or 3
+    colour = given == 3 and bool(channels or data.get("channels") or not data)
     if model is not None and variant is not None:
         raise InputError("give either --variant (a model of the paper) or --model (one of your own)")
     if model is not None:
@@ -79,7 +84,11 @@ def saved_model(
     load_weights(weights, net)
     names = header.get("classes")
     classes = tuple(map(str, names)) if isinstance(names, list) else ()
-    return SavedModel(net.eval(), str(model or variant or known), classes, given, simplest(size), header)
+    name = str(model or variant or known)
+    steps = data.get("preprocessing") or {"min_max": False}
+    with as_input_error(f"{weights}, preprocessing"):
+        preprocessing = Preprocessing.model_validate(steps)
+    return SavedModel(net.eval(), name, classes, given, simplest(size), header, colour, preprocessing)
 
 
 def _variant(name: str, weights: Path, channels: int) -> nn.Module:

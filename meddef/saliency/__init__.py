@@ -5,7 +5,7 @@ measured.
 """
 
 from meddef.saliency.agreement import rank_correlation, top_overlap
-from meddef.saliency.maps import class_means, grad_cam
+from meddef.saliency.maps import class_means, default_layer, grad_cam
 from meddef.saliency.measure import measure_saliency
 from meddef.saliency.place import border_mask, energy_in, pointing_hit
 from meddef.saliency.removal import blurred, removal_area
@@ -14,6 +14,7 @@ __all__ = [
     "blurred",
     "border_mask",
     "class_means",
+    "default_layer",
     "energy_in",
     "grad_cam",
     "measure_saliency",

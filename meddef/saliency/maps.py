@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from difflib import get_close_matches
 from typing import Any
 
 import cv2
@@ -23,6 +24,7 @@ STRIDES = {
     "layer4": 32,
 }  # pixels of the image a position of the stage
 MAP_SIZE = 16
+LEAST_POSITIONS = 4  # on a side of the maps of a layer that is chosen
 LEAST_IMAGES = 5  # in a mean, so that it shows no single image
 
 
@@ -46,8 +48,46 @@ def target_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     if layer not in modules or layer == "":
         maps = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
         known = [name for name in STRIDES if hasattr(backbone, name)] or maps[-4:] or list(modules)[1:5]
-        raise InputError(f"the model has no layer '{layer}': use {', '.join(known)}")
+        near = [name for name in get_close_matches(layer, list(modules), 3, 0.8) if name not in known]
+        also = f"; near that: {', '.join(near)}" if near else ""
+        raise InputError(f"the model has no layer '{layer}': use {', '.join(known)}{also}")
     return modules[layer]
+
+
+def default_layer(model: nn.Module, image: torch.Tensor) -> tuple[str, str]:
+    """A layer for Grad-CAM of a model, and why: "layer3" where it has the stages of a ResNet, as in the book, else the
+    last convolution whose maps have at least four positions on a side.
+
+    Args:
+        image: (1, C, H, W) in [0, 1].
+
+    Raises:
+        InputError: no convolution gives such maps.
+    """
+    network = model.network if isinstance(model, Normalized) else model
+    if isinstance(getattr(getattr(network, "backbone", network), "layer3", None), nn.Sequential):
+        return "layer3", "the third stage"
+    seen: list[tuple[str, tuple[int, ...]]] = []
+    handles = [
+        module.register_forward_hook(
+            lambda _module, _given, output, name=name: seen.append((name, tuple(output.shape)))
+        )
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(image.clone())
+    finally:
+        for handle in handles:
+            handle.remove()
+    fine = [(name, shape) for name, shape in seen if len(shape) == 4 and min(shape[2:]) >= LEAST_POSITIONS]
+    if not fine:
+        raise InputError(
+            f"no convolution of the model gives maps of {LEAST_POSITIONS} x {LEAST_POSITIONS} positions: give --layer"
+        )
+    name, shape = fine[-1]
+    return name, f"the last convolution with maps of {shape[2]} x {shape[3]}"
 
 
 def grad_cam(
@@ -78,7 +118,7 @@ def grad_cam(
         from pytorch_grad_cam import GradCAM
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     except ImportError as error:
-        raise InputError("Grad-CAM needs the package grad-cam: pip install 'meddef[book]'") from error
+        raise InputError("Grad-CAM needs the package grad-cam: pip install 'meddef[saliency]'") from error
 
     contract.check_batch(model, images, torch.zeros(len(images), dtype=torch.int64))
     chosen = target_layer(model, layer)
