@@ -109,6 +109,7 @@ class Broken(Small):
     [
         (Small, {"layer": "layer3"}, "the model has no layer 'layer3': use features.0, features.3"),
         (Small, {"layer": "features.9"}, "the model has no layer 'features.9': use features.0, features.3"),
+        (Small, {"layer": "feature.1"}, "use features.0, features.3; near that: features.1, features.2"),
         (Small, {"layer": nn.ReLU()}, "the layer is not a module of the model"),
         (Small, {"layer": "head"}, r"the layer gives \(1, 3\), and Grad-CAM needs maps"),
         (Tokens, {"layer": "mix"}, r"the layer gives \(1, 12, 4\), and Grad-CAM needs maps"),

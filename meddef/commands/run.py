@@ -97,9 +97,6 @@ def reproduce(
     from meddef.workers import interruptible, leave
 
     settings = load_profile(profile)
-    report = report and not dry_run and not trial
-    if report:
-        _check_report()
     if trial:
         check_reach(settings)  # the trial's two steps need not reach; what is tried has to
         settings = cut(settings)
