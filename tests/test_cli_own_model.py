@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from matplotlib.image import imread
 from PIL import Image
 from safetensors.torch import load_file
+from test_howto import blocks
 from torch import nn
 from typer.testing import CliRunner
 
@@ -17,7 +19,9 @@ from meddef.cli import app
 from meddef.errors import InputError
 from meddef.figures.overlay import magnified, under
 from meddef.saliency import default_layer
+from meddef.settings import load_profile
 from meddef.training.checkpoint import read_header
+from meddef.training.schedule import schedule_of
 
 MODELS = """
 from torch import nn
@@ -137,6 +141,20 @@ def test_what_cannot_be_trained_is_refused(arguments: list[str], message: str) -
 def test_a_picture_that_cannot_be_drawn_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ran("saliency", "-w", "w.safetensors", "--image", "grey.png", *arguments)
+
+
+def test_the_model_and_the_schedule_of_the_howto_are_what_the_package_takes(tmp_path: Path) -> None:
+    (code,) = blocks("Train a model of your own", "python")
+    made: dict[str, Any] = {}
+    exec(code, made)
+    assert made["small_net"]().eval()(torch.rand(2, 3, 64, 64)).shape == (2, 2)
+    (written,) = blocks("Train a model of your own", "yaml")
+    profile = PROFILE.replace("training: {epochs: 1, adversarial: {steps: 2}}\n", written)
+    Path("own.yaml").write_text(profile)
+    rule = load_profile("own.yaml").training.adversarial
+    assert rule is not None
+    eps = [255 * schedule_of(rule, 10).epsilon(epoch) for epoch in range(10)]
+    assert eps == pytest.approx([1, 1 + 7 / 3, 1 + 14 / 3, *[8] * 7])
 
 
 def test_a_change_is_magnified_to_the_ends_of_the_scale() -> None:

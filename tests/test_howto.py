@@ -80,6 +80,17 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_tables_and_figures_for_a_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks("Take tables and figures into a paper", "python")
+    monkeypatch.chdir(tmp_path)
+    Path("results").symlink_to(ROOT / "results")
+    made: dict[str, Any] = {}
+    exec(code, made)
+    assert made["latex"].startswith("\\begin{table}")
+    assert made["latex"].isascii()
+    assert Path("curves.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_what_the_howto_adds_runs_and_is_shown(copy: Path) -> None:
     (copy / "steps.py").write_text(SCRIPT, encoding="utf-8")
     environment = os.environ | {

@@ -65,8 +65,8 @@ def saliency(
 
         meddef saliency -w full.safetensors --image x.png -o overlay.png
 
-        meddef saliency -w mine.safetensors --model my_models:small_net --image-size 64 --image x.png
-        --layer features.12 --attack pgd --eps 8/255 -o overlay.pdf
+        meddef saliency -w mine.safetensors --model my_models:small_net --image x.png -o overlay.pdf
+        --layer features.12 --attack pgd --eps 8/255
     """
     from meddef.commands.output import PICTURES
     from meddef.evaluation.saved_model import saved_model
@@ -144,6 +144,8 @@ def _looked(
     saved: SavedModel, images: ImageSet, row: int, layer: str, target: int | None, attack: Any
 ) -> _Looked:
     """One picture with its map, and the same after the attack on its most likely class."""
+    import torch
+
     from meddef.attacks.contract import check_output
     from meddef.figures.overlay import Picture
     from meddef.saliency import grad_cam, rank_correlation, top_overlap
@@ -155,14 +157,15 @@ def _looked(
     name, said = images.names[row], _answer(saved, x)
     lines = [f"{name}: {said}; map of {_class(saved, of)}"]
     if attack is None:
-        return _Looked(Picture(name, _pixels(x), heat, said), lines)
+        return _Looked(Picture(name, *_pixels(x), heat, said), lines)
     moved = attack(saved.net, x, likely)
     after, answer = grad_cam(saved.net, moved, layer=layer, targets=of)[0], _answer(saved, moved)
     lines.append(
         f"{name}, attacked: {answer}; largest change of a pixel {float((moved - x).abs().max()):.4f}; the maps' rank "
         f"correlation {rank_correlation(heat, after):.2f}, overlap of their top fifth {top_overlap(heat, after):.2f}"
     )
-    return _Looked(Picture(name, _pixels(x), heat, said, _pixels(moved), after, answer), lines)
+    image, attacked = _pixels(torch.cat([x, moved]))
+    return _Looked(Picture(name, image, heat, said, attacked, after, answer), lines)
 
 
 def _answer(saved: SavedModel, x: Tensor) -> str:
@@ -185,7 +188,7 @@ def _numbers(saved: SavedModel, images: ImageSet) -> list[str]:
 
 
 def _pixels(x: Tensor) -> Any:
-    """(1, C, H, W) as (H, W), or (H, W, 3) where the channels differ."""
-    pixels = x.detach()[0].permute(1, 2, 0).numpy()
-    same = pixels.shape[2] == 1 or bool((pixels == pixels[..., :1]).all())
+    """(N, C, H, W) as (N, H, W), or (N, H, W, 3) where the channels of any differ."""
+    pixels = x.detach().permute(0, 2, 3, 1).numpy()
+    same = pixels.shape[3] == 1 or bool((pixels == pixels[..., :1]).all())
     return pixels[..., 0] if same else pixels
