@@ -157,7 +157,7 @@ def _looked(
     name, said = images.names[row], _answer(saved, x)
     lines = [f"{name}: {said}; map of {_class(saved, of)}"]
     if attack is None:
-        return _Looked(Picture(name, *_pixels(x), heat, said), lines)
+        return _Looked(Picture(name, _pixels(x)[0], heat, said), lines)
     moved = attack(saved.net, x, likely)
     after, answer = grad_cam(saved.net, moved, layer=layer, targets=of)[0], _answer(saved, moved)
     lines.append(
