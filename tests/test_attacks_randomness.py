@@ -221,6 +221,29 @@ def test_a_caller_s_generator_draws_for_those_that_stay() -> None:
     assert torch.equal(part.signs(9), torch.where(torch.rand(2, 9, generator=theirs) < 0.5, -1.0, 1.0))
 
 
+def test_verdicts_that_hang_on_the_batch_are_as_many_as_the_page_says() -> None:
+    """Before: starts of a batch drawn from one generator, one restart after the other. Now: from the image."""
+    x, labels = stripes(512, 4, 28, seed=999)
+
+    def differ(starts: int, **drawn: Any) -> int:
+        kinds = {"random_start": starts > 0, "restarts": max(1, starts)}
+        attack = partial(pgd, eps=EPS, step_size=EPS / 4, steps=8, **kinds)
+        resist = []
+        for size in (16, 64):
+            settings = {name: make() for name, make in drawn.items()}
+            found = in_batches(partial(attack, **settings), x.double(), labels, size)
+            with torch.no_grad():
+                resist.append(model(double=True)(found).argmax(1) == labels)
+        return int((resist[0] != resist[1]).sum())
+
+    before = [differ(starts, generator=lambda: torch.Generator().manual_seed(0)) for starts in (0, 1, 5)]
+    now = [differ(starts, seed=lambda: 0) for starts in (0, 1, 5)]
+    assert now == [0, 0, 0]
+    page = (Path(__file__).parents[1] / "book" / "surprises.md").read_text(encoding="utf-8")
+    assert before[:2] == [0, 0]
+    assert f"`{before[2]}` of `{len(x)}` verdicts" in page
+
+
 @pytest.mark.parametrize("seed", [1.0, 1.5, None, "1"])
 def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
     with pytest.raises(InputError, match="seed must be a whole number"):
