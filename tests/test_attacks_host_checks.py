@@ -38,10 +38,12 @@ def test_verdicts_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     rarely = found()
     fooled = [answers(model, adv) != labels for adv in (always, rarely)]
     assert int(fooled[0].sum()) > 5
-    assert torch.equal(*fooled)
+    if name != "fab":
+        assert torch.equal(*fooled)
     if name == "square":
         assert torch.equal(always, rarely)
-    if name == "fab":  # an image that waits for a look comes nearer meanwhile
+    if name == "fab":  # an image that waits for a look comes nearer meanwhile, so that another may fall
+        assert (fooled[1] | ~fooled[0]).all()
         near = [(adv - x).abs().flatten(1).amax(1) for adv in (always, rarely)]
         assert (near[1] <= near[0] + 1e-6).all()
 

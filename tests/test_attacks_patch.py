@@ -51,10 +51,10 @@ def test_a_larger_patch_breaks_more_and_a_second_place_helps() -> None:
     model, (x, labels) = trained(4), stripes(48, 4, 28, seed=999)
     rates = [
         evaluate(model, [(x, labels)], partial(patch, steps=20, **changes)).robust_accuracy.value
-        for changes in ({"share": 0.01}, {"share": 0.05}, {"share": 0.25}, {"share": 0.01, "restarts": 4})
+        for changes in ({"share": 0.01}, {"share": 0.05}, {"share": 0.25}, {"share": 0.05, "restarts": 4})
     ]
     assert rates[0] > rates[1] > rates[2]
-    assert rates[3] < rates[0]
+    assert rates[3] < rates[1]
 
 
 def test_targets() -> None:

@@ -196,7 +196,7 @@ def test_rates_are_read() -> None:
         (["--rates", "0.5", "--method", "madry"], "give --fine-tune EPOCHS"),
         (["--rates", "0.5", "--fine-tune", "1", "--method", "hope"], "--method 'hope' is unknown"),
         (["--rates", "0.5", "--fine-tune", "1", "--split", "train"], "judge on test, not on train"),
-        (["--rates", "0.5", "-o", "t.png"], "is not the name of a .json, .csv, .html or .md file"),
+        (["--rates", "0.5", "-o", "t.png"], "is not the name of a .json, .csv, .html, .md or .tex file"),
         (["--rates", "0.5", "--fine-tune", "1", "--learning-rate", "-1"], "learning_rate"),
     ],
 )

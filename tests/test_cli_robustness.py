@@ -58,7 +58,7 @@ def test_the_table_ends_with_the_counts() -> None:
         (given(weights="own.pth"), "own.pth looks pickled"),
         (given("--twin-weights", "none.safetensors"), "no weights at none.safetensors"),
         (given("--variant", "full"), "give either --variant .* or --model"),
-        (given("-o", "a.png"), "'a.png' is not the name of a .json, .csv, .html or .md file"),
+        (given("-o", "a.png"), "'a.png' is not the name of a .json, .csv, .html, .md or .tex file"),
         (given(eps="0"), "eps must be above 0"),
         (given(eps="8"), "--eps 8 is out of range"),
     ],

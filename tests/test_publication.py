@@ -74,8 +74,8 @@ def test_another_machine_goes_on_from_what_is_published(
     lost = next(r["key"] for r in whole if (r.get("attack"), r.get("seed")) == ("fgsm", 1))
     RecordStore(Path("first/tiny")).forget(lost)
     told = call(app, ["publish", *shared, "first"])
-    assert told.stdout.endswith("1 of 2 models, 4 of 7 cells: results/tiny\n")
+    assert told.stdout.endswith("1 of 2 models, 5 of 9 cells: results/tiny\n")
     assert {r["seed"] for r in load_records("results", "tiny") if r["kind"] == "train"} == {0}
     again = call(app, ["reproduce", *shared, "second", *quiet, "--adopt", "results/tiny"])
-    assert "7 cells, 3 to compute" in again.stdout
+    assert "9 cells, 4 to compute" in again.stdout
     assert load_records("second", "tiny") == whole

@@ -72,7 +72,7 @@ def test_a_missing_extra_is_named(module: str, monkeypatch: pytest.MonkeyPatch) 
         ):
             pass
     else:
-        with pytest.raises(InputError, match=r"meddef\[book\]"):
+        with pytest.raises(InputError, match=r"meddef\[saliency\]"):
             grad_cam(build_model("resnet18", 2), torch.rand(1, 3, 32, 32), layer="layer3")
 
 
