@@ -179,7 +179,7 @@ def test_writing_to_one_that_does_not_read_has_a_deadline() -> None:
     "the grading of a class is stopped",
     "the CSV holds all that were marked before",
 )
-def test_the_marks_given_are_kept_when_the_grading_is_stopped(
+def test_the_marks_are_kept_when_the_grading_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A CSV always: after each submission it holds all that are marked."""

@@ -185,7 +185,7 @@ def test_weights_that_changed_on_the_disk_are_not_attacked(
     "everything that was measured on it is measured again: no table mixes two models",
     says="was measured on other weights than those of its model",
 )
-def test_results_on_a_model_that_came_out_otherwise_are_computed_again(
+def test_results_on_another_model_are_computed_again(
     whole: tuple[Plan, RunOptions], tmp_path: Path, caplog: pytest.LogCaptureFixture, says: str
 ) -> None:
     plan, options = whole

@@ -73,7 +73,7 @@ def test_the_commit_of_somebody_elses_repository_is_not_ours(
     "the package is on PYTHONPATH and not installed",
     "its version is that of the project around it, and cells are computed as from an installed one",
 )
-def test_a_clone_that_is_not_installed_knows_its_version_and_commit(somewhere: Path) -> None:
+def test_a_clone_on_the_path_knows_its_version(somewhere: Path) -> None:
     copy_to(somewhere)
     shutil.copy(ROOT / "pyproject.toml", somewhere)
     assert said_in(somewhere) == f"{VERSION} unknown None"  # not committed there yet

@@ -137,7 +137,7 @@ def test_a_fast_copy_that_differs_is_refused_and_shared_weights_are_no_differenc
     says="--no-report",
 )
 @pytest.mark.parametrize("lacks", ["clone", "extra"])
-def test_a_report_that_cannot_be_built_is_refused_before_hours_of_computing(
+def test_a_report_that_cannot_be_built_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lacks: str, says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
