@@ -63,7 +63,7 @@ gpu: $(READY) $(PEERS)/.ready  ## on a machine with a CUDA GPU: its tests and th
 
 $(PEERS)/.ready: Makefile $(READY)  # a separate folder without dependencies: torchattacks pins old ones
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target $(PEERS) torchattacks==3.5.1 \
-		pyautoattack==0.2.0
+		pyautoattack==0.2.0 captum==0.9.0 cleverhans==4.0.0
 	touch $@
 
 $(OLDER)/.ready: Makefile $(READY)  # to compare drawing and preprocessing with other OpenCV releases
