@@ -482,19 +482,19 @@ def test_status_names_what_is_missing_damaged_and_stale(
     assert stale["data"] == {}
 
 
-def test_status_counts_the_instruction_sets_that_cells_were_computed_with(
+def test_status_counts_the_processors_that_cells_were_computed_with(
     unbroken: tuple[Plan, RunOptions], tmp_path: Path
 ) -> None:
     plan, options = unbroken
     shutil.copytree(options.folder / "cells", tmp_path / "cells")
-    here = torch.backends.cpu.get_cpu_capability()
-    assert run_status(plan, tmp_path).instructions == {here: len(plan.cells)}
+    (here,) = run_status(plan, tmp_path).processors
+    assert here.endswith(f", {torch.backends.cpu.get_cpu_capability()}")
     store = RecordStore(tmp_path)
     result = store.get(plan.cells[-1].key)
     assert result is not None
-    hardware = result.provenance["hardware"] | {"instructions": "another"}
+    hardware = result.provenance["hardware"] | {"cpu": "another", "instructions": "AVX512"}
     store.put(replace(result, provenance=result.provenance | {"hardware": hardware}))
-    assert run_status(plan, tmp_path).instructions == {here: len(plan.cells) - 1, "another": 1}
+    assert run_status(plan, tmp_path).processors == {here: len(plan.cells) - 1, "another, AVX512": 1}
 
 
 def test_an_adopted_record_of_another_cell_is_computed_again(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from meddef.data import Splits
     from meddef.settings import Profile, TrainingSettings
-
-METHODS = ("clean", "meddef", "madry", "fast", "trades")
 
 
 def prune(
@@ -209,10 +207,11 @@ def training_of(
         InputError: an unknown method, a learning rate that is none.
     """
     from meddef.settings import AdversarialSettings, TrainingSettings
+    from meddef.settings.training import Method
     from meddef.yaml_reader import as_input_error
 
-    if method is not None and method not in METHODS:
-        raise InputError(f"--method '{method}' is unknown: use one of {', '.join(METHODS)}")
+    if method is not None and method not in (methods := ("clean", *get_args(Method))):
+        raise InputError(f"--method '{method}' is unknown: use one of {', '.join(methods)}")
     known = subject.headers[0].get("training")
     given: dict[str, Any] = {"epochs": epochs}
     if learning_rate is not None:

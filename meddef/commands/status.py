@@ -44,9 +44,9 @@ def status(
         table.add_row(part.dataset, part.part, str(part.done), str(part.damaged), str(part.missing), why)
     Console().print(table)
     print("a run is active in this folder" if found.running else "no run is active in this folder")
-    if len(found.instructions) > 1:
-        told = ", ".join(f"{count} with {name}" for name, count in sorted(found.instructions.items()))
-        print(f"cells were computed with unlike instruction sets, so that a few counts may differ: {told}")
+    if len(found.processors) > 1:
+        told = ", ".join(f"{count} with {name}" for name, count in sorted(found.processors.items()))
+        print(f"cells were computed with unlike processors, so that counts may differ: {told}")
     for label, epochs in found.training.items():
         print(f"{label}: {epochs} epochs finished")
     for label, images in found.attacking.items():

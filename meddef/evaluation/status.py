@@ -40,14 +40,14 @@ class PartStatus:
 @dataclass(frozen=True)
 class RunStatus:
     """``running``: whether a run holds the folder now; ``training``: label of a model in work -> epochs finished;
-    ``attacking``: label of a long attack in work -> images done; ``instructions``: instruction set of a processor ->
-    cells computed with it."""
+    ``attacking``: label of a long attack in work -> images done; ``processors``: model and instruction set -> cells
+    computed with it."""
 
     parts: list[PartStatus]
     running: bool
     training: dict[str, int]
     attacking: dict[str, int]
-    instructions: Counter[str]
+    processors: Counter[str]
 
 
 def run_status(plan: Plan, folder: Path) -> RunStatus:
@@ -56,12 +56,12 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
     on_disk = set(store.keys())
     parts: dict[tuple[str, str], PartStatus] = {}
     training, attacking = {}, {}
-    instructions: Counter[str] = Counter()
+    processors: Counter[str] = Counter()
     for cell in plan.cells:
         part = parts.setdefault((cell.dataset, cell.section), PartStatus(cell.dataset, cell.section))
         if (result := result_of(cell, store)) is not None:
             part.done += 1
-            instructions[(result.provenance.get("hardware") or {}).get("instructions") or "unknown"] += 1
+            processors[_processor(result.provenance.get("hardware") or {})] += 1
         elif cell.key in on_disk:
             part.damaged += 1
         else:
@@ -81,7 +81,14 @@ def run_status(plan: Plan, folder: Path) -> RunStatus:
         section = part_of(old["kind"], old["settings"])
         part = parts.setdefault((old["dataset"], section), PartStatus(old["dataset"], section))
         part.stale[_why(old, successors.get(_identity(old)))] += 1
-    return RunStatus(list(parts.values()), _is_locked(folder), training, attacking, instructions)
+    return RunStatus(list(parts.values()), _is_locked(folder), training, attacking, processors)
+
+
+def _processor(hardware: Mapping[str, Any]) -> str:
+    """Model and instruction set: with the same instructions, libraries choose other kernels by model."""
+    return (
+        ", ".join(str(hardware[name]) for name in ("cpu", "instructions") if hardware.get(name)) or "unknown"
+    )
 
 
 def _why(old: Mapping[str, Any], new: Cell | None) -> str:
