@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all: write beside, fsync, rename."""
+"""Files that appear whole or not at all (write beside, fsync, rename), and folders in which one process works."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -24,6 +25,22 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+
+
+@contextmanager
+def alone(folder: Path, refusal: str) -> Iterator[None]:
+    """One process at a time holds ``folder``, which is made; the lock ends with the process in any case.
+
+    Raises:
+        InputError: another one holds it; the message is ``refusal``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(refusal) from error
+        yield
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:

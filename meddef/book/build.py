@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from meddef.atomic import write_text
+from meddef.atomic import alone, write_text
 from meddef.book import chapters
 from meddef.book.api_page import api_page
 from meddef.book.autoattack import autoattack_page
@@ -97,23 +96,11 @@ def build_report(
         return build_book(sources, root=root)
 
 
-@contextmanager
-def one_at_a_time(root: Path) -> Iterator[None]:
-    """The right to build the book of ``root``; it ends with the process in any case.
-
-    Raises:
-        InputError: somebody else has it.
-    """
-    folder = root / "_build"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another command builds the book in {root}: wait for it, then run this one again"
-            ) from error
-        yield
+def one_at_a_time(root: Path) -> AbstractContextManager[None]:
+    """The right to build the book of ``root``; refused where somebody else has it."""
+    return alone(
+        root / "_build", f"another command builds the book in {root}: wait for it, then run this one again"
+    )
 
 
 def published_profiles(root: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -11,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from meddef.atomic import sha256_of
-from meddef.errors import InputError, RunFailed
+from meddef.atomic import alone, sha256_of
+from meddef.errors import RunFailed
 from meddef.evaluation.cell import Cell
 from meddef.evaluation.cells import model_folder
 from meddef.evaluation.cluster import Cluster
@@ -212,15 +211,8 @@ def _grouped(cells: Iterable[Cell]) -> Iterator[tuple[Cell, ...]]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One run per folder at a time; the lock ends with the process in any case."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another run works in {folder}: wait for it, or give another --runs-dir"
-            ) from error
+    """One run per folder at a time."""
+    with alone(folder, f"another run works in {folder}: wait for it, or give another --runs-dir"):
         for left_over in (path for pattern in LEFT_OVERS for path in folder.glob(pattern)):
             left_over.unlink()
         yield
