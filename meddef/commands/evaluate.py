@@ -143,6 +143,7 @@ def evaluate(
     from meddef.attacks import ATTACKS
     from meddef.attacks.options import norm_of
     from meddef.commands import evaluated
+    from meddef.commands.told import Told
     from meddef.evaluation.cells import batches, test_order
     from meddef.evaluation.metrics import evaluate as evaluate_attack
     from meddef.evaluation.own_model import under_sigmoid
@@ -192,7 +193,7 @@ def evaluate(
 
     first = next(iter(views))
     patients = [part.patients[row] for row in test_order(part, images)]
-    shown: Callable[[evaluated.Told], Found]
+    shown: Callable[[Told], Found]
     if len(grid) > 1:
         known = {r: attacking(one, first, f"ε = {r:.4g}") for r, one in zip(grid, bound, strict=True) if one}
         least = minimal_eps(views[first], loader(), lambda radius: known[radius], grid)
@@ -216,7 +217,7 @@ def evaluate(
     } | ({} if made is None else {"source": made.counts()})  # fmt: skip
     what = f"{subject.name}, {splits.dataset}"
     notes = [*(made.told() if made else []), *subject.told(splits, images)]
-    found = shown(evaluated.Told(attack, each[-1].get("eps"), used, what, split, about, notes, source))
+    found = shown(Told(attack, each[-1].get("eps"), used, what, split, about, notes, source))
     deliver(found, paths, as_json=as_json)
     robust = found.headline.get("lowest_robust_accuracy", found.headline["robust_accuracy"])
     if fault := too_low(robust, fail_under):

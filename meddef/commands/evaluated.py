@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from meddef.commands.output import Found
+from meddef.commands.told import Told, brackets, constant_answer, counted, in_levels, interval
 from meddef.evaluation.diagnostic import Diagnostic, Estimate, as_rows, diagnostic_accuracy
-from meddef.report.display import DASH, Table, budget
+from meddef.report.display import DASH, Table
 from meddef.statistics import Proportion, reliability
 
 if TYPE_CHECKING:
@@ -23,51 +24,6 @@ if TYPE_CHECKING:
     from meddef.evaluation.robustness_curve import MinimalEps
 
 ROUNDING = 1e-4  # share of ε by which an attack may seem to go too far
-
-
-@dataclass(frozen=True)
-class Told:
-    """An attack's name, (largest) ε and settings, model and data, split, what a file says of it, and the last lines.
-
-    ``source`` is the model on which examples were made where that is not the one that is judged.
-    """
-
-    attack: str
-    eps: float | None
-    used: Mapping[str, Any]
-    subject: str
-    split: str
-    about: Mapping[str, Any]
-    notes: Sequence[str]
-    source: str | None = None
-
-    @property
-    def title(self) -> str:
-        targets = self.about.get("targets")
-        shown = dict(self.used) | ({} if targets is None else {"targets": targets})
-        told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
-        return (f"{self.attack} ({told})" if told else self.attack) + self._made
-
-    @property
-    def strength(self) -> str:
-        """The attack and its ε."""
-        size = (
-            "" if self.eps is None else f" at ε = {_budget(self.eps) if self.linf else f'{self.eps:g} in L2'}"
-        )
-        return f"{self.attack}{size}{self._made}"
-
-    @property
-    def linf(self) -> bool:
-        """Whether ε bounds each pixel, and not the length of the perturbation."""
-        return bool(self.used.get("norm", "linf") == "linf")
-
-    @property
-    def _made(self) -> str:
-        return f", made on {self.source}" if self.source else ""
-
-    def on(self, n: int) -> str:
-        """What was attacked."""
-        return f"{self.subject}, {n} {self.split} images"
 
 
 def single(
@@ -98,14 +54,14 @@ def single(
         notes.insert(1, _lengths(outcome))
     if told.eps is not None and told.linf and outcome.linf > told.eps * (1 + ROUNDING):
         notes.append(f"the attack moved a pixel by {outcome.linf:.4f}, more than its ε of {told.eps:.4f}")
-    notes += _constant(outcome.labels, outcome.before, classes)
+    notes += constant_answer(outcome.labels, outcome.before, classes)
     return Found(
         summary=_summary(outcome.clean_accuracy, outcome.robust_accuracy, told),
         about={**told.about, "n": n},
         headline={name.replace(" ", "_"): rate.value for name, rate in rates.items()}
         | {"largest_change": outcome.linf, "most_features_changed": outcome.l0},
         rows={
-            "rates": [{"measure": name} | _counted(rate) for name, rate in rates.items()],
+            "rates": [{"measure": name} | counted(rate) for name, rate in rates.items()],
             "diagnostic": as_rows(read),
             "reliability": [{"when": when} | asdict(one) for when, held in bins.items() for one in held],
         },
@@ -151,7 +107,7 @@ def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: To
     frame = pd.DataFrame(
         {"label": list(outcomes), "images with it": [str(int(one.labels.sum())) for one in outcomes.values()]}
         | {
-            kind: [f"{rate.value:.1%} {_brackets(rate)}" for _, measure, rate in rates if measure == kind]
+            kind: [f"{rate.value:.1%} {brackets(rate)}" for _, measure, rate in rates if measure == kind]
             for kind in dict.fromkeys(measure for _, measure, _ in rates)
         }
     )
@@ -171,7 +127,7 @@ def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: To
             "lowest_robust_accuracy": robust[lowest].value,
         },
         rows={
-            "rates": [{"label": name, "measure": measure} | _counted(rate) for name, measure, rate in rates],
+            "rates": [{"label": name, "measure": measure} | counted(rate) for name, measure, rate in rates],
             "diagnostic": [{"label": name} | row for name, found in read.items() for row in as_rows(found)],
         },
         csv=("rates", "diagnostic"),
@@ -181,30 +137,19 @@ def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: To
     )
 
 
-def _constant(labels: np.ndarray, before: np.ndarray, classes: Sequence[str] | None = None) -> list[str]:
-    """A warning where one class is predicted for images of several: nothing is left to attack."""
-    if len(set(before.tolist())) > 1 or len(set(labels.tolist())) < 2:
-        return []
-    name = classes[before[0]] if classes else f"class {before[0]}"
-    return [
-        f"every clean image is predicted as {name}: a constant answer resists any attack, and its rates say nothing "
-        "of robustness"
-    ]
-
-
 def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
     """Of an attack along several ε: accuracy at each, and the least that breaks each image."""
     from meddef.evaluation.cells import test_order
 
-    size = _budget if told.linf else "{:g}".format
+    size = in_levels if told.linf else "{:g}".format
     points = [(eps, found.robust_accuracy(eps)) for eps in (0.0, *found.grid)]
-    rows = [{"eps": eps} | _counted(rate) | {"fallen": found.fallen[eps]} for eps, rate in points]
+    rows = [{"eps": eps} | counted(rate) | {"fallen": found.fallen[eps]} for eps, rate in points]
     frame = pd.DataFrame(
         {
             "ε": ["no attack", *(size(eps) for eps in found.grid)],
             "right": [f"{rate.hits}/{rate.n}" for _, rate in points],
             "robust accuracy": [f"{rate.value:.2%}" for _, rate in points],
-            "95 % interval": [_interval(rate) for _, rate in points],
+            "95 % interval": [interval(rate) for _, rate in points],
             "wrong from here": [str(row["fallen"]) for row in rows],
         }
     )
@@ -233,7 +178,7 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
         notes=[
             f"least ε that breaks an image, of those that were right: median {half}; {found.fallen[math.inf]} stand at "
             f"{size(found.grid[-1])}",
-            *_constant(found.labels, found.before),
+            *constant_answer(found.labels, found.before),
             *told.notes,
         ],
         picture=partial(_draw_curve, points, found.fallen, f"{told.attack} on {told.on(len(names))}"),
@@ -242,34 +187,14 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
 
 def _summary(clean: Proportion, robust: Proportion, told: Told) -> str:
     if told.attack == "clean":
-        return f"Clean accuracy {clean.value:.1%} (95 % {_interval(clean, 1)}) of {clean.n} images."
-    rate = f"{robust.value:.1%} (95 % {_interval(robust, 1)})"
+        return f"Clean accuracy {clean.value:.1%} (95 % {interval(clean, 1)}) of {clean.n} images."
+    rate = f"{robust.value:.1%} (95 % {interval(robust, 1)})"
     robustness = f"Robust accuracy under {told.strength}: {rate} of {robust.n} images"
     return f"{robustness}; clean accuracy {clean.value:.1%}."
 
 
-def _budget(eps: float) -> str:
-    """ε in grey levels, or as the number that it is where it is the length of a perturbation."""
-    return budget(eps) if eps < 1 else f"{eps:g}"
-
-
-def _interval(rate: Proportion, digits: int = 2) -> str:
-    low, high = rate.interval
-    return f"{low:.{digits}%} to {high:.{digits}%}"
-
-
-def _brackets(rate: Proportion) -> str:
-    low, high = rate.interval
-    return f"[{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _counted(rate: Proportion) -> dict[str, Any]:
-    low, high = rate.interval
-    return {"hits": rate.hits, "of": rate.n, "rate": rate.value, "low": low, "high": high}
-
-
 def _rates(rates: Mapping[str, Proportion]) -> pd.DataFrame:
-    rows = [(name, f"{r.hits}/{r.n}", f"{r.value:.2%}", _interval(r)) for name, r in rates.items()]
+    rows = [(name, f"{r.hits}/{r.n}", f"{r.value:.2%}", interval(r)) for name, r in rates.items()]
     return pd.DataFrame(rows, columns=["measure", "count", "rate", "95 % interval"])
 
 

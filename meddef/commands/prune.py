@@ -121,7 +121,7 @@ def prune(
     import torch
 
     from meddef.commands import pruned as told
-    from meddef.commands.evaluated import Told
+    from meddef.commands.told import Told
     from meddef.evaluation.cells import batches
     from meddef.evaluation.compression import compressed
     from meddef.evaluation.metrics import evaluate

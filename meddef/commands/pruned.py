@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from meddef.commands.evaluated import Told, _brackets, _constant, _counted
 from meddef.commands.output import Found
+from meddef.commands.told import Told, brackets, constant_answer, counted
 from meddef.report.display import Table
 from meddef.statistics import Proportion
 
@@ -73,7 +73,7 @@ def found(
             *(
                 f"{f'at {row.rate:.0%}' if row.rate else 'unpruned'}: {line}"
                 for row in rows
-                for line in _constant(row.outcome.labels, row.outcome.before, classes)
+                for line in constant_answer(row.outcome.labels, row.outcome.before, classes)
             ),
             *told.notes,
         ],
@@ -81,11 +81,11 @@ def found(
 
 
 def _rate(rate: Proportion) -> str:
-    return f"{rate.value:.1%} {_brackets(rate)}"
+    return f"{rate.value:.1%} {brackets(rate)}"
 
 
 def _plain(row: Compressed) -> dict[str, object]:
-    clean, robust = (_counted(getattr(row.outcome, f"{kind}_accuracy")) for kind in ("clean", "robust"))
+    clean, robust = (counted(getattr(row.outcome, f"{kind}_accuracy")) for kind in ("clean", "robust"))
     return {
         "rate": row.rate, "sparsity": row.sparsity, "parameters": row.parameters, "parameters_left": row.left,
         "file_bytes": row.plain_bytes, "packed_bytes": row.packed_bytes,
