@@ -45,7 +45,7 @@ RESULTS_VERSION: dict[str, int] = {
     "models": 1,  # meddef.models and meddef.pruning
     "training": 2,  # meddef.training
     "attacks": 3,  # meddef.attacks; 3: cross-entropy keeps its direction where float32 rounds it to 0
-    "defenses": 1,  # meddef.defenses
+    "defenses": 2,  # meddef.defenses; 2: steps of at most eps / 4
     "saliency": 2,  # meddef.saliency
     "evaluation": 2,  # meddef.evaluation: which images, in which order, with which seed, and their evaluation
     "audit": 3,  # meddef.robustness, meddef.laboratory: robustness reports and the defect laboratory

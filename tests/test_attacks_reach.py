@@ -28,10 +28,16 @@ def call(attack: Any = pgd, **settings: Any) -> list[str]:
 # The rule, by hand
 
 
-@pytest.mark.parametrize("eps", [0.01, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("eps", [0.04, 0.05, 0.1, 0.2])
 def test_the_paper_s_forty_steps_keep_the_paper_s_step(eps: float) -> None:
     """40 x 0.01 = 0.4, which is 2 eps up to eps = 0.2."""
     assert step_size(eps, 40) == 0.01
+
+
+@pytest.mark.parametrize(("eps", "step"), [(0.01, 0.0025), (4 / 255, 1 / 255), (8 / 255, 2 / 255)])
+def test_a_small_ball_takes_a_quarter_of_it(eps: float, step: float) -> None:
+    """The paper's .01 would be the whole of an eps of .01, and two thirds of 4/255."""
+    assert step_size(eps, 40) == pytest.approx(step, rel=1e-12)
 
 
 @pytest.mark.parametrize("eps", [0.01, 0.02, 0.03, 0.04, 0.06])
@@ -49,9 +55,9 @@ def test_the_paper_s_training_step_stays_with_its_forty_steps(eps: float) -> Non
         (0.05, 9, 2.5 * 0.05 / 9),
         (0.05, 1, 0.125),
         (0.1, 10, 0.025),
-        (8 / 255, 7, 0.01),  # 0.07 against 0.0627
-        (8 / 255, 6, 20 / 255 / 6),
-        (0.0, 3, 0.01),
+        (8 / 255, 8, 2 / 255),  # two eps exactly
+        (8 / 255, 7, 20 / 255 / 7),
+        (0.0, 3, 0.0),
     ],
 )
 def test_the_rule_by_hand(eps: float, steps: int, step: float) -> None:
