@@ -87,6 +87,13 @@ def test_a_curve_says_where_each_image_falls() -> None:
     assert "wrong from here" in told
 
 
+def test_a_curve_names_the_step_of_each_budget() -> None:
+    """A quarter of each ε, up to the paper's .01."""
+    told = ran("--attack", "pgd", "--eps", "0.008,0.02,0.1", "-o", "c.json")
+    assert json.loads(Path("c.json").read_text())["settings"]["step_size"] == [0.002, 0.005, 0.01]
+    assert "step_size=0.002 to 0.01" in " ".join(told.split())
+
+
 def test_an_attack_of_ones_own_is_called_with_its_settings() -> None:
     told = json.loads(ran(*OWN, "--eps", "0.05", "--set", "steps=2", "--json"))
     assert (told["attack"], told["eps"], told["settings"]) == ("own_attacks:mine", 0.05, {"steps": 2})

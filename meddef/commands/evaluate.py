@@ -210,7 +210,7 @@ def evaluate(
         )
         shown = partial(evaluated.single, outcome, splits.classes, chosen, patients)
     each = [one.keywords if one is not None else {} for one in bound]
-    used = {key: value for key, value in each[-1].items() if all(one.get(key) == value for one in each)}
+    used = {key: _shared([one.get(key) for one in each]) for key in each[-1] if len(each) == 1 or key != "eps"}
     about = subject.about(splits) | {
         "attack": attack, "eps": grid if len(grid) > 1 else each[-1].get("eps"),
         "settings": {k: v for k, v in used.items() if k != "eps"}, "targets": targets, "prune_rate": prune_rate,
@@ -222,6 +222,11 @@ def evaluate(
     robust = found.headline.get("lowest_robust_accuracy", found.headline["robust_accuracy"])
     if fault := too_low(robust, fail_under):
         raise RunFailed(fault)
+
+
+def _shared(values: list[Any]) -> Any:
+    """A setting's value, or the values in the order of ε where they differ, as the step size does."""
+    return values[0] if all(value == values[0] for value in values) else values
 
 
 def is_sigmoid(activation: str) -> bool:

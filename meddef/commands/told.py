@@ -32,7 +32,7 @@ class Told:
     def title(self) -> str:
         targets = self.about.get("targets")
         shown = dict(self.used) | ({} if targets is None else {"targets": targets})
-        told = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
+        told = ", ".join(f"{k}={_shown(v)}" for k, v in shown.items())
         return (f"{self.attack} ({told})" if told else self.attack) + self._made
 
     @property
@@ -57,6 +57,12 @@ class Told:
     def on(self, n: int) -> str:
         """What was attacked."""
         return f"{self.subject}, {n} {self.split} images"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):  # one per ε
+        return f"{_shown(value[0])} to {_shown(value[-1])}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def constant_answer(
