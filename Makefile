@@ -40,8 +40,8 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-STORED := tests/test_corruptions.py tests/test_course_guards.py tests/test_export_variants.py tests/test_howto.py tests/test_new_user.py \
-	tests/test_one_value.py tests/test_published_figures.py
+STORED := tests/test_corruptions.py tests/test_course_guards.py tests/test_export_variants.py tests/test_howto.py \
+	tests/test_howto_outputs.py tests/test_new_user.py tests/test_one_value.py tests/test_published_figures.py
 unit: $(READY) $(OLDER)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile $(STORED:%=--ignore=%)
 

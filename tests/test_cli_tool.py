@@ -84,7 +84,7 @@ def test_a_curve_says_where_each_image_falls() -> None:
     rows = list(csv.DictReader(Path("c.csv").read_text().splitlines()))
     assert [float(row["rate"]) for row in rows] == [row["rate"] for row in found["curve"]]
     assert Path("c.png").read_bytes().startswith(b"\x89PNG")
-    assert "wrong from here" in told
+    assert "first fooled here" in told
 
 
 def test_a_curve_names_the_step_of_each_budget() -> None:

@@ -194,7 +194,7 @@ def test_what_cannot_be_checked_is_not_applicable() -> None:
     blind = report(Changed(before=Tensor.detach))
     assert blind["attack_moves"].detail.startswith("The model gives no finite gradient")
     wrong = report(Changed(after=lambda logits: -logits))
-    assert wrong["gradient_exists"].detail == "The model gets 0 images right; 8 are needed."
+    assert wrong["gradient_exists"].detail == "The model classifies 0 images correctly; 8 are needed."
     assert wrong["better_than_one_class"].verdict == "FAIL"
 
 

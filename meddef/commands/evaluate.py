@@ -75,7 +75,7 @@ def evaluate(
         typer.Option(
             "--eps",
             help="Budget in pixel units: 0.05 or 8/255; several, 1/255,2/255,4/255, give accuracy against ε and the "
-            "least ε that breaks each image. Default: the paper's.",
+            "smallest ε that fools the model on each image. Default: the paper's.",
         ),
     ] = None,
     given: Annotated[
@@ -102,7 +102,7 @@ def evaluate(
         typer.Option(
             "--source",
             help="Transfer: make the examples on this model, and judge them on yours: weights of 'meddef train', "
-            "module:factory (as it comes) or module:factory:weights.safetensors.",
+            "module:factory (with the weights that it sets) or module:factory:weights.safetensors.",
         ),
     ] = None,
     prune_rate: Annotated[float, typer.Option("--prune-rate", min=0.0, max=0.99)] = 0.0,
@@ -210,7 +210,9 @@ def evaluate(
         )
         shown = partial(evaluated.single, outcome, splits.classes, chosen, patients)
     each = [one.keywords if one is not None else {} for one in bound]
-    used = {key: _shared([one.get(key) for one in each]) for key in each[-1] if len(each) == 1 or key != "eps"}
+    used = {
+        key: _shared([one.get(key) for one in each]) for key in each[-1] if len(each) == 1 or key != "eps"
+    }
     about = subject.about(splits) | {
         "attack": attack, "eps": grid if len(grid) > 1 else each[-1].get("eps"),
         "settings": {k: v for k, v in used.items() if k != "eps"}, "targets": targets, "prune_rate": prune_rate,

@@ -67,7 +67,7 @@ def single(
         },
         csv=("rates", "diagnostic"),
         tables=tables,
-        more=[Table(_reliability(bins), "Calibration: confidence of the answers, and how many are right")],
+        more=[Table(_reliability(bins), "Calibration: confidence of the predictions, and accuracy at it")],
         notes=[*notes, *told.notes],
         picture=partial(_draw_reliability, bins, f"{told.attack} on {told.on(n)}"),
     )
@@ -138,7 +138,7 @@ def labels(outcomes: Mapping[str, Evaluation], patients: Sequence[str], told: To
 
 
 def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
-    """Of an attack along several ε: accuracy at each, and the least that breaks each image."""
+    """Of an attack along several ε: accuracy at each, and the smallest that fools the model on each image."""
     from meddef.evaluation.cells import test_order
 
     size = in_levels if told.linf else "{:g}".format
@@ -147,10 +147,10 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
     frame = pd.DataFrame(
         {
             "ε": ["no attack", *(size(eps) for eps in found.grid)],
-            "right": [f"{rate.hits}/{rate.n}" for _, rate in points],
+            "correct": [f"{rate.hits}/{rate.n}" for _, rate in points],
             "robust accuracy": [f"{rate.value:.2%}" for _, rate in points],
             "95 % interval": [interval(rate) for _, rate in points],
-            "wrong from here": [str(row["fallen"]) for row in rows],
+            "first fooled here": [str(row["fallen"]) for row in rows],
         }
     )
     median = found.median
@@ -176,8 +176,8 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
         csv=("curve",),
         tables=[Table(frame, f"{told.title} on {told.on(len(names))}")],
         notes=[
-            f"least ε that breaks an image, of those that were right: median {half}; {found.fallen[math.inf]} stand at "
-            f"{size(found.grid[-1])}",
+            f"smallest ε that fools the model, over correctly classified images: median {half}; "
+            f"{found.fallen[math.inf]} remain correct at {size(found.grid[-1])}",
             *constant_answer(found.labels, found.before),
             *told.notes,
         ],

@@ -59,7 +59,10 @@ def prune(
     fine_tune: Annotated[
         int,
         typer.Option(
-            "--fine-tune", metavar="EPOCHS", min=0, help="Train each pruned model; what is pruned stays so."
+            "--fine-tune",
+            metavar="EPOCHS",
+            min=0,
+            help="Train each pruned model; pruned weights stay zero.",
         ),
     ] = 0,
     method: Annotated[

@@ -75,7 +75,7 @@ def diagnostic_accuracy(
     """
     if outcome.scores_before is None or outcome.scores_after is None:
         raise InputError(
-            "this outcome kept answers alone: diagnostic accuracy needs scores, as evaluate gives them"
+            "this outcome kept predictions alone: diagnostic accuracy needs scores, as evaluate gives them"
         )
     if len(classes) != outcome.num_classes or not 0 <= positive < len(classes):
         raise InputError(

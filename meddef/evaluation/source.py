@@ -41,7 +41,7 @@ class Source:
             InputError: the model under attack answers other labels.
         """
         if view not in self.views:
-            raise InputError(f"--source {self.name} answers {', '.join(self.views)}, and not {view}")
+            raise InputError(f"--source {self.name} predicts {', '.join(self.views)}, and not {view}")
         self.runs[called] = OnSource(self.views[view], attack, self.layout)
         return self.runs[called]
 

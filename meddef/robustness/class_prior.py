@@ -22,10 +22,10 @@ def better_than_one_class(evidence: Evidence) -> Outcome:
         "largest_class": share,
         "classes_answered": answers,
     }
-    told = "one answer to all of them" if answers == 1 else f"{answers} different answers"
+    told = "one class for all of them" if answers == 1 else f"{answers} different classes"
     detail = (
         f"Clean accuracy is {right.hits}/{right.n} = {right.value:.0%} (95 % from {right.interval[0]:.0%}); always the "
-        f"largest class gives {share:.0%}. The model gives {told}."
+        f"largest class gives {share:.0%}. The model predicts {told}."
     )
     if share == 1 and evidence.cut:
         return Outcome(None, numbers, f"{detail} All images are of one class: shuffle the loader.")

@@ -47,8 +47,8 @@ def not_beaten(weaker: Tensor, stronger: Tensor, names: tuple[str, str]) -> Outc
     }
     first = names[1][0].upper() + names[1][1:]
     detail = (
-        f"{first} breaks {int(stronger.sum())} of {len(weaker)} images, {names[0]} {int(weaker.sum())}; "
-        f"{only_weaker} are broken by {names[0]} alone, {only_stronger} by {names[1]} alone (sign test p = {p:.2g})."
+        f"{first} succeeds on {int(stronger.sum())} of {len(weaker)} images, {names[0]} on {int(weaker.sum())}; "
+        f"on {only_weaker} {names[0]} alone does, on {only_stronger} {names[1]} alone (sign test p = {p:.2g})."
     )
     return Outcome(p >= CLEAR, numbers, detail)
 

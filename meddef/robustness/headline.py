@@ -10,8 +10,8 @@ from meddef.robustness.check_result import CheckResult
 from meddef.statistics import Proportion
 
 MEANING = (
-    "PASS says that the attacks work on this model, so that what they leave can be believed; it does not say that the "
-    "model is robust."
+    "PASS means that the attacks work on this model, so that its robust accuracy can be trusted; it does not mean "
+    "that the model is robust."
 )
 
 

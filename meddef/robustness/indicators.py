@@ -53,4 +53,4 @@ def success_is_returned(evidence: Evidence) -> Outcome:
     """Where an iterate within eps fooled the model, the returned image does."""
     result, seen = evidence.attacked
     lost = int((seen.fooled & ~result.fooled).sum())
-    return few(lost, len(evidence.x), "were broken on the way and are right in what was returned")
+    return few(lost, len(evidence.x), "had an adversarial example on the way, which was not returned")

@@ -86,7 +86,7 @@ def finds_planted(evidence: Evidence) -> Outcome:
         return Outcome(
             None,
             numbers,
-            "No plane parts a corner of the ball from what is near an image: nothing was planted.",
+            "No plane separates a corner of the ball from the surroundings of an image: nothing was planted.",
         )
     return Outcome(tail(planted - found, planted, 1 - WANTED) >= CLEAR, numbers, detail)
 

@@ -50,10 +50,10 @@ CHECKS = (
     Check(strength.everything_falls, CARLINI, "too few steps for so large a radius"),
     Check(strength.chance_at_large_epsilon, ATHALYE, "too few steps for so large a radius"),
     Check(strength.converged, CARLINI, "a budget that was too small for this model"),
-    Check(strength.noise_does_little, CARLINI, "a model that random noise breaks as well: it is not robust at all"),
+    Check(strength.noise_does_little, CARLINI, "a model that random noise fools as well: it is not robust at all"),
     Check(strength.gradient_free_does_not_win, ATHALYE, "too few steps of the attack"),
     Check(strength.worst_case_is_near, CROCE, "an attack that is weak without being wrong: report the worst case"),
-    Check(planted.finds_planted, ZIMMERMANN, "too few steps, or features that do not part the planted corner"),
+    Check(planted.finds_planted, ZIMMERMANN, "too few steps, or features that do not separate the planted corner"),
     Check(strength.transfer_does_not_win, ATHALYE, "too few steps", ("images", "gradient", "twin")),
     Check(strength.twin_falls, CARLINI, "an eps that is too small for any model", ("images", "gradient", "twin")),
 )  # fmt: skip
@@ -81,7 +81,7 @@ def run_check(check: Check, evidence: Evidence) -> CheckResult:
 def _missing(need: str, evidence: Evidence) -> str:
     """Why a check cannot be done, or nothing."""
     if need == "images" and len(evidence.x) < LEAST:
-        return f"The model gets {len(evidence.x)} images right; {LEAST} are needed."
+        return f"The model classifies {len(evidence.x)} images correctly; {LEAST} are needed."
     if need == "gradient" and evidence.gradient is None:
         return "The model gives no finite gradient to its input, which gradient attacks need."
     if need == "twin" and evidence.twin is None:

@@ -31,7 +31,7 @@ def rises_with_epsilon(evidence: Evidence) -> Outcome:
         not_beaten(smaller, larger, ("the smaller", "the larger")) for smaller, larger in pairwise(broken)
     ]
     series = ", ".join(f"{int(fooled.sum())} at {eps:.4g}" for eps, fooled in zip(radii, broken, strict=True))
-    detail = f"Of {len(evidence.x)} images the attack breaks {series}."
+    detail = f"Of {len(evidence.x)} images the attack fools the model on {series}."
     return Outcome(all(step.passes for step in steps), {"images": len(evidence.x)} | numbers, detail)
 
 
@@ -47,8 +47,8 @@ def chance_at_large_epsilon(evidence: Evidence) -> Outcome:
     share = largest_share(evidence.labels)
     numbers = {"images": right.n, "right": right.hits, "accuracy": right.value, "largest_class": share}
     detail = (
-        f"At ε = {GREY}, {right.hits} of {right.n} images are still right ({right.value:.0%}); one answer for all, "
-        f"which grey images get, is right for at most {share:.0%}."
+        f"At ε = {GREY}, {right.hits} of {right.n} images are still correct ({right.value:.0%}); one class "
+        f"for all, which grey images get, is correct for at most {share:.0%}."
     )
     return Outcome(right.interval[0] <= share, numbers, detail)
 
@@ -58,7 +58,7 @@ def converged(evidence: Evidence) -> Outcome:
     fresh = int(evidence.falls_to_more.sum())
     steps, restarts = evidence.budget.strong_steps, evidence.budget.restarts
     spent = f"{steps} steps and {restarts} restart{'s' * (restarts != 1)}"
-    words = f"resist the attack and fall to PGD on the margin with {spent}"
+    words = f"resist the attack, but not PGD on the margin with {spent}"
     return few(fresh, len(evidence.x), words, share=WEAKER)
 
 
@@ -68,7 +68,7 @@ def noise_does_little(evidence: Evidence) -> Outcome:
     by_noise, by_attack = int(evidence.random.fooled.sum()), int(evidence.result.fooled.sum())
     n = len(evidence.x)
     numbers = {"images": n, "broken_by_noise": by_noise, "broken_by_attack": by_attack}
-    detail = f"Random signs of the same size break {by_noise} of {n} images, the attack {by_attack}."
+    detail = f"Random signs of the same size fool the model on {by_noise} of {n} images, the attack on {by_attack}."
     hardly_any = few(by_noise, n, "").passes
     nothing_left = few(n - by_attack, n, "").passes
     return Outcome(hardly_any or nothing_left or 2 * by_noise <= by_attack, numbers, detail)
@@ -95,7 +95,7 @@ def worst_case_is_near(evidence: Evidence) -> Outcome:
         "robust_accuracy": (n - int(worst.sum())) / len(evidence.labels),
     }
     detail = (
-        f"The attack breaks {numbers['broken_by_attack']} of {n} images, any of {len(fallen) + 1} attacks "
+        f"The attack succeeds on {numbers['broken_by_attack']} of {n} images, any of {len(fallen) + 1} attacks on "
         f"{numbers['broken_by_any']}; robust accuracy in the worst case is {numbers['robust_accuracy']:.0%} of "
         f"{len(evidence.labels)}."
     )
@@ -123,9 +123,9 @@ def twin_falls(evidence: Evidence) -> Outcome:
         "model_broken": int(evidence.result.fooled.sum()),
     }
     detail = (
-        f"Of {numbers['images']} images that the undefended twin gets right the attack breaks "
+        f"Of {numbers['images']} images that the undefended twin classifies correctly, the attack succeeds on "
         f"{numbers['twin_broken']}, with more effort {numbers['twin_broken_by_more']}; of the model's "
-        f"{len(evidence.x)} it breaks {numbers['model_broken']}."
+        f"{len(evidence.x)} it succeeds on {numbers['model_broken']}."
     )
     return Outcome(not clearly_more(int(fresh.sum()), int(right.sum()), WEAKER), numbers, detail)
 
