@@ -110,7 +110,7 @@ def test_the_headline_says_what_is_left_of_how_many() -> None:
     assert low <= found["robust_accuracy"] <= high
     assert sum(found["verdicts"].values()) == len(items)
     assert f"worst case over all attacks tried: {found['robust_accuracy']:.1%}" in words(found, 8 / 255)
-    assert f"{found['verdicts']['PASS']} PASS. PASS says that the attacks work" in closing(found)
+    assert f"{found['verdicts']['PASS']} PASS. PASS means that the attacks work" in closing(found)
     assert "could not be measured" in words({**found, "robust_accuracy": None}, 8 / 255)
 
 
