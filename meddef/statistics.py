@@ -108,7 +108,7 @@ class BalancedAccuracy:
     """The mean of the per-class recalls: each class has the same weight.
 
     ``recalls`` holds one proportion per class, in the order of the classes. A class without images is left out of the
-    mean; ``absent`` gives its position. The constant answer scores 1 / (classes with images).
+    mean; ``absent`` gives its position. The constant classifier scores 1 / (classes with images).
     """
 
     recalls: tuple[Proportion, ...]

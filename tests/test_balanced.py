@@ -1,4 +1,4 @@
-"""Balanced accuracy and the constant answer, against counts by hand; their display in tables and figures."""
+"""Balanced accuracy and the constant classifier, against counts by hand; their display in tables and figures."""
 
 import math
 from pathlib import Path
@@ -11,12 +11,12 @@ from meddef.figures import controls as figures_controls
 from meddef.figures import curves
 from meddef.records import load_records
 from meddef.report import tables
-from meddef.report.balanced import absent_classes, balanced_accuracy, balanced_frame, constant_answer
+from meddef.report.balanced import absent_classes, balanced_accuracy, balanced_frame, constant_classifier
 from meddef.report.report import Report
 from meddef.statistics import BalancedAccuracy, Proportion
 
 RESULTS = Path(__file__).parents[1] / "results"
-# labels and predictions; recalls of the classes by hand; the constant answer's class and share
+# labels and predictions; recalls of the classes by hand; the constant classifier's class and share
 CASES = {
     2: ("00011111", "00111110", [2 / 3, 4 / 5], "1", 5 / 8),
     3: ("000112", "000012", [1, 1 / 2, 1], "0", 3 / 6),
@@ -37,7 +37,7 @@ def test_the_mean_of_the_recalls_of_two_to_eight_classes(classes: int) -> None:
     assert [recall.value for recall in balanced_accuracy(made).recalls] == pytest.approx(recalls)
     assert balanced_accuracy(made).value == pytest.approx(sum(recalls) / classes)
     assert balanced_accuracy(made, "before").value == 1
-    answer = constant_answer(made)
+    answer = constant_classifier(made)
     assert (answer.name, answer.accuracy.value) == (f"class {largest}", share)
     assert answer.balanced == pytest.approx(1 / classes)
     # giving it has these values
@@ -57,7 +57,7 @@ def test_a_class_without_images_is_named_and_left_out() -> None:
     rate = balanced_accuracy(made)
     assert rate.value == pytest.approx((1 + 1 + 1 / 2) / 3)
     assert (rate.absent, absent_classes(made)) == ((2,), ["class 2"])
-    assert constant_answer(made).balanced == pytest.approx(1 / 3)
+    assert constant_classifier(made).balanced == pytest.approx(1 / 3)
     (row,) = balanced_frame([made]).to_dict("records")
     assert (row["absent"], row["largest"]) == ("class 2", "class 3")
 
@@ -67,7 +67,7 @@ def test_no_images_at_all_say_nothing() -> None:
     assert math.isnan(nothing.value)
     assert all(math.isnan(end) for end in nothing.interval)
     with pytest.raises(ValueError, match="no images"):
-        constant_answer({"labels": "", "classes": ["a"]})
+        constant_classifier({"labels": "", "classes": ["a"]})
 
 
 def test_the_interval_is_put_together_from_wilsons() -> None:
@@ -126,7 +126,7 @@ def test_a_table_of_accuracy_shows_both(report: Report) -> None:
     # 7 of 8 right; recalls 1 of 2 and 6 of 6
     assert model["PGD"].split("\n")[0] == "87.5"
     assert "\nbalanced 75.0" in model["PGD"]
-    assert constant["model"] == "constant answer\nPNEUMONIA"
+    assert constant["model"] == "constant classifier\nPNEUMONIA"
     assert constant["PGD"] == "75.0\nbalanced 50.0"
     assert constant["JSMA"] == "100.0\nbalanced 100.0\nn = 6"
     assert "No image shows NORMAL (JSMA, n = 6): balanced accuracy is over the other classes" in table.caption
@@ -134,7 +134,7 @@ def test_a_table_of_accuracy_shows_both(report: Report) -> None:
 
 
 def lines(panel) -> list[float]:
-    return [float(line.get_ydata()[0]) for line in panel.lines if line.get_gid() == "constant answer"]
+    return [float(line.get_ydata()[0]) for line in panel.lines if line.get_gid() == "constant classifier"]
 
 
 def test_every_figure_of_accuracy_has_the_line_and_says_its_height(report: Report) -> None:
@@ -142,7 +142,7 @@ def test_every_figure_of_accuracy_has_the_line_and_says_its_height(report: Repor
     assert lines(accuracy) == [75.0]
     assert lines(balanced) == [50.0]
     assert [text.get_text() for text in accuracy.texts] == [
-        "constant\nanswer\n(75 to 100 %)"
+        "constant\nclassifier\n(75 to 100 %)"
     ]  # JSMA's images
     assert lines(curves.security_curves(report).axes[0]) == [75.0]
     assert lines(figures_balanced.balanced_curves(report).axes[0]) == [50.0]

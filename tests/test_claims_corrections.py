@@ -104,7 +104,7 @@ def test_what_it_is_tested_against_is_said_and_no_interval_is_longer_than_a_diff
     }  # fmt: skip
     records = runs("full", "pgd", [150, 152, 148]) + runs("full", "fgsm", [152, 152, 148])
     for check, words in (
-        (bound, "tested against: above the constant answer, 66 %"),
+        (bound, "tested against: above the constant classifier, 66 %"),
         (BELOW, "tested against: below 67 %"),
         (near, "tested against: within ±10 of 100 %"),
         (stable, "tested against: within ±5 points"),

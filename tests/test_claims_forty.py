@@ -96,5 +96,5 @@ def test_the_table_is_of_forty_claims_and_of_every_verdict() -> None:
     assert {row["verdict"] for row in TABLE} == {*VERDICTS, BY_CONSTRUCTION, FOLLOWED, DEVIATES}
 
 
-def test_the_constant_answer_of_the_table_is_the_one_that_it_says() -> None:
+def test_the_constant_classifier_of_the_table_is_the_one_that_it_says() -> None:
     assert chosen_labels(400).count("1") / 400 == 0.665

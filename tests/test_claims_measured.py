@@ -168,7 +168,7 @@ def test_a_collapsed_model_has_no_success_rate() -> None:
     found = judged(records + runs("full", "pgd", [150, 152, 148]), BELOW | {"rates": [0.0, 0.8]})
     assert found is not None
     assert found.verdict == HOLDS
-    assert "left out: PGD ASR at 80 %: Full DAAM: a constant answer" in found.words
+    assert "left out: PGD ASR at 80 %: Full DAAM: a constant classifier" in found.words
 
 
 def test_pruned_and_unpruned_are_compared_with_the_same_settings() -> None:

@@ -71,7 +71,7 @@ def test_each_row_is_what_evaluate_says_of_that_rate_and_of_its_file() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_constant_answer_is_not_passed_off_as_robust() -> None:
+def test_a_constant_classifier_is_not_passed_off_as_robust() -> None:
     weights = load_file("own.safetensors")
     save_file(weights | {"2.bias": torch.tensor([0.0, 100.0])}, "own.safetensors")
     told = " ".join(pruned("--rates", "0.6").split())

@@ -104,7 +104,7 @@ def test_an_attack_of_ones_own_is_called_with_its_settings() -> None:
     assert "more than its ε" not in ran(*OWN, "--eps", "0.05")
 
 
-def test_a_constant_answer_is_not_passed_off_as_robust(folder: Path) -> None:  # noqa: F811
+def test_a_constant_classifier_is_not_passed_off_as_robust(folder: Path) -> None:  # noqa: F811
     weights = load_file(folder / "own.safetensors")
     save_file(weights | {"2.bias": torch.tensor([0.0, 100.0])}, folder / "own.safetensors")
     for eps in ("0.1", "0.01,0.1"):

@@ -203,7 +203,7 @@ def test_the_figure_starts_at_the_accuracy_without_attack_and_shows_every_seed(r
     assert one[["eps", "robust"]].to_numpy().tolist() == [[0, 1], [0.01, 0.125], [0.05, 0.125], [0.1, 0.075]]
     panel, balanced = figures_controls.two_by_two(report).axes
     for each in (panel, balanced):
-        assert len(each.lines) == 4 * (1 + 2) + 1  # and the constant answer
+        assert len(each.lines) == 4 * (1 + 2) + 1  # and the constant classifier
     assert "n = 40, 2 seeds" in panel.get_title()
 
 
@@ -244,7 +244,7 @@ def test_the_results_page_has_a_headline_for_each_real_run_and_calls_stand_ins_s
     assert "Stand-ins are not the paper's data" in text
     assert "adversarial training changes accuracy by" in text
     splits = split_policies(reports, (0.031373, 0.05)).frame
-    assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2 + ["constant answer"] * 2
+    assert list(splits["model"]) == ["ResNet18"] * 2 + ["Full DAAM"] * 2 + ["constant classifier"] * 2
     assert list(splits["no attack"].str[:4]) == ["100.", "87.5"] * 2 + ["100.", "50.0"]
     assert list(splits.columns) == ["model", "images", "no attack", "PGD, ε = 0.05"]
     assert split_policies([first], [0.05]).frame.empty

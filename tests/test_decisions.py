@@ -158,4 +158,4 @@ def test_conditions_in_which_neither_reading_beats_one_answer_are_counted() -> N
     assert "In 1 of the 2 conditions below neither reading" in decisions.summary([*low, *high])
     assert "neither reading" not in decisions.summary(high)
     row = decisions.table([*low, *high]).frame.iloc[0]
-    assert row["constant answer (%)"] == "75.0\nbalanced 50.0"
+    assert row["constant classifier (%)"] == "75.0\nbalanced 50.0"

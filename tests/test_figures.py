@@ -151,7 +151,9 @@ def test_the_schedule_stands_over_what_came_of_it(report: Report) -> None:
     shares = [[line.get_ydata() for line in panel.lines if not line.get_gid()] for panel in (clean, attacked)]
     assert [{tuple(values) for values in panel} for panel in shares] == [{(50.0, 75.0)}, {(25.0, 25.0)}]
     for panel in (clean, attacked):  # two validation images of each of four classes
-        assert [line.get_ydata()[0] for line in panel.lines if line.get_gid() == "constant answer"] == [25.0]
+        assert [line.get_ydata()[0] for line in panel.lines if line.get_gid() == "constant classifier"] == [
+            25.0
+        ]
     # an ε of 0.02 gives the paper's step min(0.02 / 6, 0.003)
     hollow = [line for line in figure.axes[4].lines if line.get_markerfacecolor() == "white"]
     assert max(value for line in hollow for value in line.get_ydata()) == pytest.approx(0.003)

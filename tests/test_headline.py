@@ -32,7 +32,7 @@ def test_a_minimum_over_other_images_never_stands_as_the_strongest_attack() -> N
     records = made(fgsm="1111111111", pgd="0011111100", jsma="1101")
     assert told(records) == (
         "Chest X-Ray, ε = 0.05, worst case over FGSM and PGD, n = 10: MedDef (Full DAAM) keeps 60.0 % [31.3, 83.2], "
-        "balanced 37.5 %; the constant answer PNEUMONIA 80.0 %, balanced 50.0 %."
+        "balanced 37.5 %; the constant classifier PNEUMONIA 80.0 %, balanced 50.0 %."
     )
 
 
@@ -40,7 +40,7 @@ def test_all_attacks_are_judged_on_the_images_that_all_saw() -> None:
     """PGD alone leaves 4 of 10; of the first five, which the ensemble saw, PGD leaves 4 and both together 3."""
     found = told(made(pgd="0011000000", ensemble="00010"))
     assert ", worst case over PGD and Ensemble, n = 5: MedDef (Full DAAM) keeps 60.0 %" in found
-    assert "the constant answer PNEUMONIA 60.0 %" in found
+    assert "the constant classifier PNEUMONIA 60.0 %" in found
 
 
 def test_the_joint_worst_case_needs_the_images_that_it_is_asked_for() -> None:

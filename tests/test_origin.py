@@ -162,7 +162,7 @@ class TestInteractive:
         # 7 of 8 on clean images, 3 and 1 of 8 at the two budgets
         assert measured["text"][1] == "Full DAAM: 3 of 8 images correct, 37.5 % [13.7, 69.4], balanced 37.5 %"
         assert measured["y"] == [87.5, 37.5, 12.5]
-        assert constant["text"][1] == "constant answer NORMAL: 50.0 % correct, n = 8"
+        assert constant["text"][1] == "constant classifier NORMAL: 50.0 % correct, n = 8"
         assert published["text"][1] == "Full DAAM: the paper prints 98.83 %"  # Table 2, at 0.05
         assert pgd["steps"][twin.start]["label"] == "0.05"
 

@@ -74,7 +74,8 @@ def test_controls_come_last_and_have_no_published_value(report: Report) -> None:
     assert [is_control(*model) for model in report.models()] == [False, False, True, True]
     shown = [r["model"] for r in tables.epsilon(report).frame.to_dict("records")]
     assert shown == [
-        "ResNet18", "Full DAAM", "ResNet18, adversarial training", "Full DAAM, clean training", "constant answer\nCNV",
+        "ResNet18", "Full DAAM", "ResNet18, adversarial training", "Full DAAM, clean training",
+        "constant classifier\nCNV",
     ]  # fmt: skip
     assert "paper" in row(report, "Full DAAM")["PGD"]
     assert not any("paper" in str(value) for value in row(report, "Full DAAM, clean training").values())
@@ -90,7 +91,7 @@ def test_each_class_has_one_row_a_model(report: Report) -> None:
     table = confusion.per_class(report)
     assert (
         len(table.frame) == (4 + 1) * len(MODELS) + 1
-    )  # below the classes their mean, also for the constant answer
+    )  # below the classes their mean, also for the constant classifier
     (mean,) = table.frame.query("`class` == 'all: balanced accuracy' and model == 'Full DAAM'").to_dict(
         "records"
     )

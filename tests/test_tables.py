@@ -293,7 +293,7 @@ def test_no_value_of_fewer_seeds_is_marked_as_the_best() -> None:
 def test_a_column_without_any_value_is_left_out() -> None:
     rows = [
         {"model": "Full DAAM", "FGSM": DASH, "PGD": f"{DASH}\npaper 1.00", "BIM": "1.0"},
-        {"model": "constant answer\nNORMAL", "FGSM": "50.0", "PGD": DASH, "BIM": "50.0"},
+        {"model": "constant classifier\nNORMAL", "FGSM": "50.0", "PGD": DASH, "BIM": "50.0"},
     ]
     kept = tables._measured_columns(pd.DataFrame(rows), ["fgsm", "pgd", "bim"])
     assert list(kept) == ["model", "PGD", "BIM"]

@@ -48,10 +48,10 @@ def report(kept: dict[str, int], seeds: int = 3, attacks: tuple[str, ...] = ("pg
     return Report("rivals", records, origin)
 
 
-def test_a_row_a_training_with_its_worst_case_minutes_and_the_constant_answer() -> None:
+def test_a_row_a_training_with_its_worst_case_minutes_and_the_constant_classifier() -> None:
     frame = which_defence.table(report(KEPT)).frame
     assert frame["training"].tolist() == [
-        "clean training", "the paper's recipe", "PGD-AT", "Fast-AT", "TRADES", "constant answer\nPNEUMONIA",
+        "clean training", "the paper's recipe", "PGD-AT", "Fast-AT", "TRADES", "constant classifier\nPNEUMONIA",
     ]  # fmt: skip
     worst = frame["worst case, 8/255"].tolist()
     assert [cell.split(" ")[0] for cell in worst[:5]] == ["0.0", "74.5", "89.5", "88.5", "79.5"]

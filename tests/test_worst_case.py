@@ -65,7 +65,7 @@ def test_other_images_are_refused() -> None:
 def test_tables_and_sentences_show_it_without_a_published_value() -> None:
     report = Report("tiny", [data_record("phantom_oct"), *records()], provenance())
     table = tables.epsilon(report)
-    row, _ = table.frame.to_dict("records")  # below it the constant answer
+    row, _ = table.frame.to_dict("records")  # below it the constant classifier
     assert list(row)[-6:] == ["no attack", "FGSM", "PGD", "BIM", "JSMA", "Ensemble (worst case)"]
     assert row["Ensemble (worst case)"].startswith("20.0\n")
     assert "paper" not in row["Ensemble (worst case)"]

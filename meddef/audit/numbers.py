@@ -53,7 +53,7 @@ QUESTIONS = {
     "rises_with_epsilon": "accuracy does not rise as ε grows",
     "clean_repeats": "clean accuracy, printed once for each ε, is the same each time",
     "jsma_ignores_epsilon": "JSMA, whose settings have no ε, gives the same accuracy at each",
-    "clean_above_prior": "clean accuracy is not that of the constant answer",
+    "clean_above_prior": "clean accuracy is not that of the constant classifier",
     "repeated_value": "the most frequent accuracy of a table belongs to one model only",
     "some_attack_succeeds": "some attack of the row succeeds; against a constant model none can",
     "splits": "the splits sum to the stated total",

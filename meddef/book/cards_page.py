@@ -120,7 +120,7 @@ def _clean(frame: pd.DataFrame, model: tuple[str, str]) -> str:
 
 
 def _worst(found: Left | None, trained: int) -> str:
-    """Worst-case accuracy and the constant answer; then attacks, n and seeds, one per line."""
+    """Worst-case accuracy and the constant classifier; then attacks, n and seeds, one per line."""
     if found is None:
         return DASH
     constant = f"constant {100 * found.constant.accuracy.value:.1f}"

@@ -15,7 +15,7 @@ from meddef.report.tables_split import split_policies
 EPS = 0.05  # the budget of the paper's evaluation (Section IV-B)
 ALT = (
     "Clean and robust accuracy of each model: measured values with their 95 % intervals beside the published ones, "
-    "and a line at the constant answer; below, the same for balanced accuracy. The table has the same numbers."
+    "and a line at the constant classifier; below, the same for balanced accuracy. The table has the same numbers."
 )
 
 

@@ -128,10 +128,10 @@ class Level:
     strict: bool = False
 
     def tested(self, constant: float) -> str:
-        """ ", tested against: above the constant answer, 68 %"; ``constant``: its share in percent."""
+        """ ", tested against: above the constant classifier, 68 %"; ``constant``: its share in percent."""
 
         def end(value: float | str) -> str:
-            return f"the constant answer, {constant:.0f} %" if value == "constant" else f"{value:g} %"
+            return f"the constant classifier, {constant:.0f} %" if value == "constant" else f"{value:g} %"
 
         if self.near is not None:
             return f", tested against: within ±{NEAR} of {self.near:g} %"

@@ -161,7 +161,7 @@ class Measured:
         known = {i: seeds for i, level in levels.items() if (seeds := self.at(level.cell))}
         for i, seeds in known.items():
             if levels[i].cell.metric != "clean" and collapsed(seeds.values()):
-                outcomes[i] = Outcome(UNDEFINED, f"{self._where(levels[i])}: a constant answer")
+                outcomes[i] = Outcome(UNDEFINED, f"{self._where(levels[i])}: a constant classifier")
         judged = [i for i in known if i not in outcomes]
         for i in judged:
             rates[i] = mean_interval(known[i], levels[i].cell.metric, 1 - ERROR / max(terms, len(levels)))
@@ -208,7 +208,7 @@ def _printed_clean(dataset: str, variant: str) -> float:
 
 
 def _constant(seeds: Seeds) -> float:
-    """Accuracy of the constant answer, in percent."""
+    """Accuracy of the constant classifier, in percent."""
     labels = next(iter(seeds.values()))["labels"]
     return float(100 * max(labels.count(label) for label in set(labels)) / len(labels))
 
@@ -268,7 +268,7 @@ def _nothing_to_compare(contrast: Contrast, seeds: Sequence[Seeds]) -> str:
     """Why a contrast is left out, in words; empty where it can be judged."""
     cells = [cell for _, cell in contrast.terms]
     if any(c.attack != "clean" and collapsed(s.values()) for c, s in zip(cells, seeds, strict=True)):
-        return "a constant answer before the attack"
+        return "a constant classifier before the attack"
     left = [mean_after(each) for each in seeds]
     starts = [
         value

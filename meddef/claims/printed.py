@@ -121,7 +121,7 @@ class Printed:
         return (ends[0] is None or found >= ends[0]) and (ends[1] is None or found <= ends[1])
 
     def largest_class(self, dataset: str) -> float:
-        """Accuracy of the constant answer, in percent."""
+        """Accuracy of the constant classifier, in percent."""
         classes = self.published.protocol["datasets"][dataset]["class_counts"]["test"]
         return float(100 * max(classes.values()) / sum(classes.values()))
 

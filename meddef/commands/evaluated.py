@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from meddef.commands.output import Found
-from meddef.commands.told import Told, brackets, constant_answer, counted, in_levels, interval
+from meddef.commands.told import Told, brackets, constant_classifier, counted, in_levels, interval
 from meddef.evaluation.diagnostic import Diagnostic, Estimate, as_rows, diagnostic_accuracy
 from meddef.report.display import DASH, Table
 from meddef.statistics import Proportion, reliability
@@ -54,7 +54,7 @@ def single(
         notes.insert(1, _lengths(outcome))
     if told.eps is not None and told.linf and outcome.linf > told.eps * (1 + ROUNDING):
         notes.append(f"the attack moved a pixel by {outcome.linf:.4f}, more than its ε of {told.eps:.4f}")
-    notes += constant_answer(outcome.labels, outcome.before, classes)
+    notes += constant_classifier(outcome.labels, outcome.before, classes)
     return Found(
         summary=_summary(outcome.clean_accuracy, outcome.robust_accuracy, told),
         about={**told.about, "n": n},
@@ -178,7 +178,7 @@ def curve(found: MinimalEps, images: ImageSet, count: int, told: Told) -> Found:
         notes=[
             f"smallest ε that fools the model, over correctly classified images: median {half}; "
             f"{found.fallen[math.inf]} remain correct at {size(found.grid[-1])}",
-            *constant_answer(found.labels, found.before),
+            *constant_classifier(found.labels, found.before),
             *told.notes,
         ],
         picture=partial(_draw_curve, points, found.fallen, f"{told.attack} on {told.on(len(names))}"),

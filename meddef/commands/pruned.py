@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from meddef.commands.output import Found
-from meddef.commands.told import Told, brackets, constant_answer, counted
+from meddef.commands.told import Told, brackets, constant_classifier, counted
 from meddef.report.display import Table
 from meddef.statistics import Proportion
 
@@ -73,7 +73,7 @@ def found(
             *(
                 f"{f'at {row.rate:.0%}' if row.rate else 'unpruned'}: {line}"
                 for row in rows
-                for line in constant_answer(row.outcome.labels, row.outcome.before, classes)
+                for line in constant_classifier(row.outcome.labels, row.outcome.before, classes)
             ),
             *told.notes,
         ],

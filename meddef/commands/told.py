@@ -1,4 +1,4 @@
-"""The words that evaluations share: what was attacked and how, intervals, the warning of a constant answer."""
+"""The words that evaluations share: what was attacked and how, intervals, the warning of a constant classifier."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def constant_answer(
+def constant_classifier(
     labels: np.ndarray, before: np.ndarray, classes: Sequence[str] | None = None
 ) -> list[str]:
     """A warning where one class is predicted for images of several: nothing is left to attack."""
@@ -73,8 +73,8 @@ def constant_answer(
         return []
     name = classes[before[0]] if classes else f"class {before[0]}"
     return [
-        f"every clean image is predicted as {name}: a constant answer resists any attack, and its rates say nothing "
-        "of robustness"
+        f"every clean image is predicted as {name}: a constant classifier resists any attack, and its rates say "
+        "nothing of robustness"
     ]
 
 

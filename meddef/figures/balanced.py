@@ -23,7 +23,7 @@ TICKS = (0, 0.005, 0.02, 0.05, 0.1)
 def balanced_curves(report: Report) -> SvgFigure:
     """Balanced accuracy against ε: one row per dataset, one panel per attack run at several ε, one line per model.
 
-    Means over seeds, with their 95 % intervals as bands; the dotted line is the constant answer. The value at
+    Means over seeds, with their 95 % intervals as bands; the dotted line is the constant classifier. The value at
     ε = 0 is clean balanced accuracy, possibly of more images.
     """
     shown = {dataset.name: rows for dataset in report.datasets if len(rows := _rows(report, dataset))}

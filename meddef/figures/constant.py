@@ -1,4 +1,4 @@
-"""The constant answer in a chart of accuracy: a thin line at the accuracy of always predicting the largest class."""
+"""The constant classifier in a chart: a thin line at the accuracy of always predicting the largest class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, wher
     if shares.empty:
         return
     low, high, most = shares.min(), shares.max(), shares.mode().iloc[0]
-    panel.axhline(most, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
+    panel.axhline(most, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant classifier")
     if high - low > 0.05:
         panel.axhspan(low, high, color=COLOUR, alpha=0.12, linewidth=0, zorder=1)
     _label(panel, most, f"{share_text(low, high)} %", where)
@@ -36,12 +36,12 @@ def constant_line(panel: Axes, rows: pd.DataFrame, rate: str = "robust", *, wher
 
 def constant_share(panel: Axes, share: float) -> None:
     """The line at ``share`` percent, with its number, for a single set of images."""
-    panel.axhline(share, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant answer")
+    panel.axhline(share, color=COLOUR, linestyle=DASHES, linewidth=0.9, zorder=1.5, gid="constant classifier")
     _label(panel, share, f"{share:.0f} %", "")
 
 
 def _label(panel: Axes, height: float, number: str, where: str) -> None:
-    texts = {"left": f"constant answer ({number})", "right": f"constant\nanswer\n({number})"}
+    texts = {"left": f"constant classifier ({number})", "right": f"constant\nclassifier\n({number})"}
     x, offset, align = (0.01, -2.0, "left") if where == "left" else (0.995, 1.5, "right")
     panel.annotate(
         texts.get(where, number), (x, height), xycoords=("axes fraction", "data"),
@@ -58,4 +58,4 @@ def share_text(low: float, high: float) -> str:
 
 def constant_handle() -> Line2D:
     """For a legend."""
-    return Line2D([], [], color=COLOUR, linestyle=DASHES, linewidth=0.9, label="constant answer")
+    return Line2D([], [], color=COLOUR, linestyle=DASHES, linewidth=0.9, label="constant classifier")

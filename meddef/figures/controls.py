@@ -27,7 +27,7 @@ DASHES = {"adversarial": "-", "clean": (0, (3, 1.5))}
 @styled
 def two_by_two(report: Report) -> SvgFigure:
     """Accuracy and balanced accuracy by dataset (row) and attack (panel): means over seeds as lines, 95 % bands,
-    the seeds as thin lines; dotted: the constant answer."""
+    the seeds as thin lines; dotted: the constant classifier."""
     shown = {d.name: points(report, d) for d in report.datasets if has_all(report, d)}
     datasets = [dataset for dataset in report.datasets if dataset.name in shown]
     if not datasets:
@@ -63,8 +63,8 @@ def points(report: Report, dataset: Dataset) -> pd.DataFrame:
     """Accuracy of the four models under each attack that was run at several budgets, one row per seed and epsilon.
 
     Columns: variant, training, seed, attack, eps, n, and as shares robust and balanced (accuracy), each with ``_low``
-    and ``_high`` (95 %), constant and constant_balanced (of the constant answer). Epsilon 0 is clean accuracy, possibly
-    of more images.
+    and ``_high`` (95 %), constant and constant_balanced (of the constant classifier). Epsilon 0 is clean accuracy,
+    possibly of more images.
     """
     everything = balanced_frame(_measured(report, dataset))
     if everything.empty:

@@ -26,7 +26,7 @@ from meddef.report.report import Dataset, Report, at_epsilon
 @styled
 def models_at(report: Report, eps: float) -> SvgFigure:
     """Accuracy of every model, clean and under each attack at ``eps``, and below it balanced accuracy; hollow: Tables 1
-    and 2. The dotted line is the constant answer."""
+    and 2. The dotted line is the constant classifier."""
     frames = {d.name: beside_paper(report, d, eps) for d in report.datasets}
     datasets = [d for d in report.datasets if len(frames[d.name])]
     if not datasets:
@@ -80,7 +80,7 @@ def security_curves(report: Report, grid: str = "epsilon") -> SvgFigure:
     """Accuracy against epsilon: one row per dataset, one column per model, one line per attack; hollow: Tables 1 and 2.
 
     JSMA has no epsilon: its one measured value is a horizontal line with its interval as a band. The dotted line is the
-    constant answer. The grid "small_epsilon" holds other budgets, most of them smaller.
+    constant classifier. The grid "small_epsilon" holds other budgets, most of them smaller.
     """
     table = epsilon_table() if grid == "epsilon" else epsilon_table()[:0]
     return _small_multiples(
@@ -209,8 +209,8 @@ def _line_or_band(panel: Axes, rows: pd.DataFrame, x: str, rate: str) -> None:
 
 @styled
 def accuracy_against_pruning(report: Report) -> SvgFigure:
-    """Clean accuracy against the pruning rate, one panel per dataset, one colour per model; dotted: constant answer,
-    the accuracy of a model that pruning has collapsed to a single class."""
+    """Clean accuracy against the pruning rate, one panel per dataset, one colour per model; dotted: constant
+    classifier, the accuracy of a model that pruning has collapsed to a single class."""
     shown = report.attacks("pruning").query("attack == 'clean'")
     datasets = [d for d in report.datasets if (shown["dataset"] == d.name).any()]
     if not datasets:

@@ -29,12 +29,12 @@ def robustness_curve(
     style.percent_axis(line, "robust accuracy (%)")
     line.set_xlabel("ε")
     line.set_xticks(eps, [budget(one) for one in eps], rotation=45)
-    names = ["wrong\nbefore", *(budget(one) for one in list(fallen)[1:-1]), "stand"]
+    names = ["misclassified\nbefore", *(budget(one) for one in list(fallen)[1:-1]), "none"]
     bars.bar(
         range(len(names)), list(fallen.values()), color=[style.PUBLISHED, *[AFTER] * len(eps[1:]), BEFORE]
     )
     bars.set_xticks(range(len(names)), names, rotation=45)
-    bars.set_xlabel("least ε that breaks an image")
+    bars.set_xlabel("smallest ε that fools the model")
     bars.set_ylabel("images")
     bars.grid(axis="x", visible=False)
     figure.suptitle(title, fontsize=9)
@@ -49,8 +49,8 @@ def _ends(point: tuple[float, Proportion]) -> tuple[float, float, float]:
 def reliability_diagram(
     before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin], title: str
 ) -> SvgFigure:
-    """The share of right answers against confidence, one point a bin of confidence, as large as the bin is full; on the
-    diagonal a model is as sure as it is right."""
+    """Accuracy against confidence, one point per bin of confidence, with an area in proportion to its images; a calibrated
+    model lies on the diagonal."""
     figure, axes = style.grid(1, 1, width=3.8, height=3.4)
     panel: Any = axes[0, 0]
     panel.plot([0, 100], [0, 100], color=style.PUBLISHED, linestyle=":", zorder=1)
@@ -60,7 +60,7 @@ def reliability_diagram(
         panel.scatter(*_points(bins), s=sizes, color=colour, alpha=0.8, label=label, zorder=3)
     panel.set_xlim(-3, 103)
     panel.set_xlabel("confidence (%)")
-    style.percent_axis(panel, "right (%)")
+    style.percent_axis(panel, "accuracy (%)")
     panel.legend(loc="upper left", frameon=False)
     figure.suptitle(title, fontsize=9)
     return figure

@@ -13,7 +13,7 @@ from meddef.figures.constant import constant_line
 from meddef.figures.controls import DASHES, points
 from meddef.figures.drawing import SvgFigure, styled
 from meddef.paper import epsilon_table
-from meddef.report.balanced import constant_answer
+from meddef.report.balanced import constant_classifier
 from meddef.report.controls import ATTACK, MODELS
 from meddef.report.labels import attack_name, model_label
 from meddef.report.report import Dataset, Report
@@ -21,7 +21,7 @@ from meddef.report.report import Dataset, Report
 WIDTH, HEIGHT = 10.2, 2.6
 ALT = (
     "Accuracy under PGD against ε: ResNet18 and the full model, each trained cleanly and adversarially where "
-    "available, the paper's values for the same attack, and a line at the constant answer."
+    "available, the paper's values for the same attack, and a line at the constant classifier."
 )
 
 
@@ -30,7 +30,8 @@ def front(report: Report) -> SvgFigure:
     """Accuracy under PGD against ε, both architectures with clean and adversarial training where available.
 
     Filled marks are measured, means over seeds, with a dash at the lowest and the highest seed; hollow ones are values
-    of Table 1 or 2 for the same attack. The value at ε = 0 is clean accuracy. The dotted line is the constant answer.
+    of Table 1 or 2 for the same attack. The value at ε = 0 is clean accuracy. The dotted line is the constant
+    classifier.
     """
     for dataset in report.datasets:
         frame = points(report, dataset)
@@ -57,7 +58,7 @@ def _chart(report: Report, dataset: Dataset, frame: pd.DataFrame) -> SvgFigure:
         for r in report.of("attack", dataset.name)
         if r["attack"] in (ATTACK, "clean") and not r["prune_rate"]
     ]
-    answer = constant_answer(next(r for r in records if r["attack"] == ATTACK))
+    answer = constant_classifier(next(r for r in records if r["attack"] == ATTACK))
     shares = pd.DataFrame({"attack": [ATTACK], "constant": [100 * answer.accuracy.value]})
     constant_line(panel, shares, where="right")
     root_axis(panel)

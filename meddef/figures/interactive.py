@@ -105,16 +105,16 @@ def _lines(rows: pd.DataFrame) -> list[Json]:
 
 
 def _constant(rows: pd.DataFrame) -> Json:
-    """The constant answer at each ε, on the images of most models."""
+    """The constant classifier at each ε, on the images of most models."""
     places = sorted(set(rows["eps"]))
     most = [rows[rows["eps"] == eps].groupby(["constant", "largest", "n"]).size().idxmax() for eps in places]
     return {
-        "name": "constant answer",
+        "name": "constant classifier",
         "x": places,
         "y": [round(float(share), 2) for share, _, _ in most],
         "line": {"color": COLOUR, "dash": "dot", "width": 1.5},
         "mode": "lines",
-        "text": [f"constant answer {name}: {share:.1f} % correct, n = {n}" for share, name, n in most],
+        "text": [f"constant classifier {name}: {share:.1f} % correct, n = {n}" for share, name, n in most],
         "hovertemplate": "%{text}<extra></extra>",
     }
 

@@ -31,7 +31,7 @@ def measured(frame: pd.DataFrame, rate: str) -> pd.DataFrame:
 
     ``right`` is how many of the n images were correct before the attack; ``least`` and ``most`` are of the seeds;
     ``balanced`` is balanced accuracy under attack with its interval, ``constant`` and ``constant_balanced`` the
-    constant answer.
+    constant classifier.
     """
     ends = {end: frame[f"{rate}_{end}"] for end in ("low", "high", "least", "most")}
     return frame.assign(source="measured", value=frame[rate], **ends)[COLUMNS]

@@ -23,7 +23,7 @@ NONE = "This profile holds no attacks at 4/255 or 8/255."
 def plane(report: Report) -> SvgFigure:
     """One row per dataset, one panel per ε: worst-case accuracy over attacks against clean accuracy.
 
-    One mark per training: mean over seeds with both 95 % intervals. The dotted line is the constant answer on the
+    One mark per training: mean over seeds with both 95 % intervals. The dotted line is the constant classifier on the
     attacked images, below which a training is worse than none.
     """
     found = {dataset.name: own for dataset in report.datasets if (own := choices(report, dataset))}

@@ -1,8 +1,8 @@
-"""Balanced accuracy and the constant answer, the two references for accuracy.
+"""Balanced accuracy and the constant classifier, the two references for accuracy.
 
 A constant prediction has its class's share as accuracy under any attack. Robust accuracy is therefore compared with the
-best constant answer on the attacked images, and with balanced accuracy, in which a constant answer scores one class's
-share.
+best constant classifier on the attacked images, and with balanced accuracy, in which a constant classifier scores one
+class's share.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from meddef.records import CLASS_CHARACTERS, Record, attack_frame
 from meddef.statistics import BalancedAccuracy, Proportion
 
 NOTE = (
-    "Balanced: the mean of the per-class accuracies. Constant answer: the largest class of the attacked images, "
+    "Balanced: the mean of the per-class accuracies. Constant classifier: the largest class of the attacked images, "
     "predicted for all of them."
 )
 
 
 @dataclass(frozen=True)
-class ConstantAnswer:
+class ConstantClassifier:
     """The best constant prediction: its class, its accuracy, and its balanced accuracy, 1 / (classes with images), in
     [0, 1]."""
 
@@ -42,14 +42,14 @@ def balanced_accuracy(record: Record, which: str = "after") -> BalancedAccuracy:
     return BalancedAccuracy(tuple(Proportion(right[name], size[name]) for name in names))
 
 
-def constant_answer(record: Record) -> ConstantAnswer:
+def constant_classifier(record: Record) -> ConstantClassifier:
     """Of the images of an attack record; ties go to the first class. Raises ValueError without images."""
     if not record["labels"]:
-        raise ValueError("no images, so no constant answer")
+        raise ValueError("no images, so no constant classifier")
     size: Counter[str] = Counter(record["labels"])
     most = max(sorted(size), key=lambda label: size[label])
     share = Proportion(size[most], len(record["labels"]))
-    return ConstantAnswer(record["classes"][int(most, 36)], share, 1 / len(size))
+    return ConstantClassifier(record["classes"][int(most, 36)], share, 1 / len(size))
 
 
 def absent_classes(record: Record) -> list[str]:
@@ -58,13 +58,13 @@ def absent_classes(record: Record) -> list[str]:
 
 
 def balanced_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """``attack_frame`` with ``balanced``, ``balanced_low``, ``balanced_high``, and of the constant answer ``constant``
-    (accuracy), ``constant_balanced`` (shares in [0, 1]) and ``largest`` (its class); ``absent`` names classes without
-    images, "" where there is none."""
+    """``attack_frame`` with ``balanced``, ``balanced_low``, ``balanced_high``, and of the constant classifier
+    ``constant`` (accuracy), ``constant_balanced`` (shares in [0, 1]) and ``largest`` (its class); ``absent``
+    names classes without images, "" where there is none."""
     found = [record for record in records if record["kind"] == "attack"]
     frame = attack_frame(found)
     rates = [balanced_accuracy(record) for record in found]
-    answers = [constant_answer(record) for record in found]
+    answers = [constant_classifier(record) for record in found]
     return frame.assign(
         balanced=[rate.value for rate in rates],
         balanced_low=[rate.interval[0] for rate in rates],

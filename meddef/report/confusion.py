@@ -7,7 +7,7 @@ import pandas as pd
 
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.report.balanced import balanced_accuracy, constant_answer
+from meddef.report.balanced import balanced_accuracy, constant_classifier
 from meddef.report.display import DASH, Table, percent, seeds_note
 from meddef.report.labels import attack_name, ordered_attacks, short_label
 from meddef.report.report import Dataset, Report, by_model
@@ -100,7 +100,7 @@ def _per_class(found: list[tuple[Dataset, list[Record]]], caption: str) -> Table
 
 
 def _balanced_rows(dataset: Dataset, found: list[Record]) -> list[dict[str, str]]:
-    """Below the classes of a dataset: balanced accuracy of every model, and of the constant answer."""
+    """Below the classes of a dataset: balanced accuracy of every model, and of the constant classifier."""
     head = {"dataset": dataset.label, "class": "all: balanced accuracy"}
     rows = []
     for model, records in by_model(found).items():
@@ -108,8 +108,8 @@ def _balanced_rows(dataset: Dataset, found: list[Record]) -> list[dict[str, str]
         row = {"model": short_label(*model), "n of the class": str(records[0]["n"])}
         rows.append({**head, **row, "sensitivity": percent(rates, "rate"), "specificity": DASH})
     if rows:
-        answer = constant_answer(found[0])
-        row = {"model": "constant answer", "n of the class": str(found[0]["n"])}
+        answer = constant_classifier(found[0])
+        row = {"model": "constant classifier", "n of the class": str(found[0]["n"])}
         rows.append({**head, **row, "sensitivity": f"{100 * answer.balanced:.1f}", "specificity": DASH})
     return rows
 

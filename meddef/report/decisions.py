@@ -12,7 +12,7 @@ import pandas as pd
 from meddef.data import CARDS
 from meddef.paper import DECISIONS
 from meddef.records import Record
-from meddef.report.balanced import NOTE, ConstantAnswer, balanced_accuracy, constant_answer
+from meddef.report.balanced import NOTE, ConstantClassifier, balanced_accuracy, constant_classifier
 from meddef.report.display import Table, in_plain_words, place
 from meddef.report.labels import attack_name
 from meddef.report.paired import METHOD, Effect, corrected, effect, tally
@@ -113,7 +113,7 @@ def summary(records: list[Record]) -> str:
 
 
 def _collapsed(records: list[Record]) -> str:
-    """Number of conditions in which neither reading exceeds the constant answer."""
+    """Number of conditions in which neither reading exceeds the constant classifier."""
     conditions = {
         (decision, dataset, condition)
         for decision, by_dataset in effects(records).items()
@@ -130,7 +130,7 @@ def _collapsed(records: list[Record]) -> str:
     if not low:
         return ""
     return (
-        f" In {low} of the {len(conditions)} conditions below neither reading exceeds the constant answer, which "
+        f" In {low} of the {len(conditions)} conditions below neither reading exceeds the constant classifier, which "
         "leaves little room for a difference."
     )
 
@@ -145,7 +145,7 @@ def table(records: list[Record]) -> Table:
             "condition": condition_words(condition),
             "taken (%)": rates(records, decision, dataset, condition, "taken"),
             "other (%)": rates(records, decision, dataset, condition, "other"),
-            "constant answer (%)": _constant(records, dataset),
+            "constant classifier (%)": _constant(records, dataset),
             "other minus taken (points)": each.cell(),
             "p, corrected": each.evidence(),
         }
@@ -182,7 +182,7 @@ def rates(records: list[Record], decision: str, dataset: str, condition: Conditi
 
 
 def _constant(records: list[Record], dataset: str) -> str:
-    """The constant answer on the images, which are the same in every condition."""
+    """The constant classifier on the images, which are the same in every condition."""
     answer = _answer(records, dataset)
     return f"{100 * answer.accuracy.value:.1f}\nbalanced {100 * answer.balanced:.1f}"
 
@@ -191,8 +191,8 @@ def _constant_of(records: list[Record], dataset: str) -> float:
     return _answer(records, dataset).accuracy.value
 
 
-def _answer(records: list[Record], dataset: str) -> ConstantAnswer:
-    return constant_answer(_with_classes(next(r for r in records if r["dataset"] == dataset)))
+def _answer(records: list[Record], dataset: str) -> ConstantClassifier:
+    return constant_classifier(_with_classes(next(r for r in records if r["dataset"] == dataset)))
 
 
 def _with_classes(record: Record) -> Record:

@@ -11,7 +11,7 @@ from typing import Any
 
 from meddef.paper import PROTOCOL
 from meddef.records import Record
-from meddef.report.balanced import ConstantAnswer, balanced_accuracy, constant_answer
+from meddef.report.balanced import ConstantClassifier, balanced_accuracy, constant_classifier
 from meddef.report.display import budget, in_words
 from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import attack_name, model_label, ordered_attacks
@@ -38,7 +38,7 @@ class Left:
     n: int
     seeds: int
     rates: dict[str, float]
-    constant: ConstantAnswer
+    constant: ConstantClassifier
     records: tuple[Record, ...]
 
     def what_remains(self) -> str:
@@ -86,11 +86,11 @@ def _together(attacks: Iterable[str], worst: list[Record]) -> Left:
     rates = mean_over_seeds(counts, "robust") | mean_over_seeds(
         [balanced_accuracy(r) for r in worst], "balanced"
     )
-    return Left(tuple(attacks), worst[0]["n"], len(worst), rates, constant_answer(worst[0]), tuple(worst))
+    return Left(tuple(attacks), worst[0]["n"], len(worst), rates, constant_classifier(worst[0]), tuple(worst))
 
 
 def strongest(report: Report, dataset: Dataset, eps: float) -> str:
-    """Worst-case accuracy of ResNet18 and the full model at ``eps``, and the constant answer; empty without records.
+    """Worst-case accuracy of ResNet18 and the full model at ``eps``, and the constant classifier; empty if unmeasured.
 
     Models with other attacks or images get a separate sentence.
     """
@@ -109,10 +109,10 @@ def strongest(report: Report, dataset: Dataset, eps: float) -> str:
 
 
 def constant(each: Left) -> str:
-    """The constant answer on the same images."""
+    """The constant classifier on the same images."""
     answer = each.constant
     return (
-        f"the constant answer {in_markdown(answer.name)} {100 * answer.accuracy.value:.1f} %, "
+        f"the constant classifier {in_markdown(answer.name)} {100 * answer.accuracy.value:.1f} %, "
         f"balanced {100 * answer.balanced:.1f} %"
     )
 

@@ -32,7 +32,7 @@ SPLITS = {
 RATES = ("clean", "robust", "asr", "balanced")
 _CELL = ["dataset", "twin", "variant", "training", "prune_rate", "attack", "eps"]
 _NUMBERS = [f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high", "_spread", "_least", "_most")]
-_CONSTANT = ["constant", "constant_balanced", "largest", "absent"]  # of the constant answer
+_CONSTANT = ["constant", "constant_balanced", "largest", "absent"]  # of the constant classifier
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,8 @@ class Report:
         (of them correct before the attack; both text, "187 to 190" where seeds differ), seeds (how many), and for each
         of clean, robust, asr and balanced (under attack): the value, ``_low``, ``_high`` (Wilson, 95 %),
         ``_spread`` (standard deviation over seeds, NaN with one), ``_least`` and ``_most`` (of the seeds). With several
-        seeds, value and ends are means. ``constant`` and ``constant_balanced`` are those rates of the constant answer,
-        ``largest`` is its class, ``absent`` names classes without images.
+        seeds, value and ends are means. ``constant`` and ``constant_balanced`` are those rates of the constant
+        classifier, ``largest`` is its class, ``absent`` names classes without images.
         """
         frame = self._summaries.get(grid)
         if frame is None:

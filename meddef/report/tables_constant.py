@@ -1,4 +1,4 @@
-"""Additions to a table of robust accuracy: balanced accuracy in each cell, and the row of the constant answer."""
+"""Additions to a table of robust accuracy: balanced accuracy in each cell, and the row of the constant classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meddef.report.balanced import NOTE
 from meddef.report.display import DASH
 from meddef.report.labels import attack_name, ordered_attacks
 
-MODEL = "constant answer"
+MODEL = "constant classifier"
 
 
 def with_balanced(measured: str, row: Mapping[Any, Any]) -> str:
@@ -20,7 +20,7 @@ def with_balanced(measured: str, row: Mapping[Any, Any]) -> str:
 
 
 def constant_cells(cells: Iterable[Mapping[Any, Any]], attacks: list[str], n: str) -> dict[str, str]:
-    """Attack's name -> accuracy of the constant answer on the images that the attack saw, balanced accuracy below.
+    """Attack's name -> accuracy of the constant classifier on the images that the attack saw, balanced accuracy below.
 
     ``cells`` are rows of ``Report.attacks`` of one dataset; ``n`` is what the row's own column says, and other numbers
     of images are named. Where models saw unequally many images, the range stands.
@@ -44,7 +44,7 @@ def constant_cells(cells: Iterable[Mapping[Any, Any]], attacks: list[str], n: st
 
 
 def constant_name(cells: Iterable[Mapping[Any, Any]]) -> str:
-    """ "constant answer" and, below it, the class (several where the largest class differs)."""
+    """ "constant classifier" and, below it, the class (several where the largest class differs)."""
     return f"{MODEL}\n{' or '.join(dict.fromkeys(cell['largest'] for cell in cells))}"
 
 

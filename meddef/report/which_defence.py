@@ -72,7 +72,7 @@ def _order(each: Choice) -> tuple[int, str]:
 
 
 def table(report: Report) -> Table:
-    """Robust accuracy and cost of each training, and the constant answer."""
+    """Robust accuracy and cost of each training, and the constant classifier."""
     rows, seeds, where = [], [], []
     for dataset in report.datasets:
         found = choices(report, dataset)
@@ -153,7 +153,7 @@ def _difference(one: Left, other: Left) -> Effect | None:
 def advice(report: Report, eps: float = LEFT) -> Text:
     """Which training to take at ``eps``, in one sentence per dataset, computed from the records.
 
-    The best in the worst case, if it is clearly above the constant answer; of those that are not clearly
+    The best in the worst case, if it is clearly above the constant classifier; of those that are not clearly
     worse than it, the cheapest.
     """
     return bullets([sentence for dataset in report.datasets if (sentence := _advice(report, dataset, eps))])

@@ -1,4 +1,4 @@
-"""Is there anything to attack? Clean accuracy against the constant answer."""
+"""Is there anything to attack? Clean accuracy against the constant classifier."""
 
 from __future__ import annotations
 

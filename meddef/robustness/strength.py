@@ -131,5 +131,5 @@ def twin_falls(evidence: Evidence) -> Outcome:
 
 
 def largest_share(labels: Tensor) -> float:
-    """Share of the most frequent class: the accuracy of the constant answer."""
+    """Share of the most frequent class: the accuracy of the constant classifier."""
     return int(labels.bincount().max()) / len(labels)

@@ -139,7 +139,7 @@ def alone(tables: Tables) -> dict[str, list[EpsilonTable]]:
 
 
 def models(records: list[Record]) -> Table:
-    """The attacked images and models, with clean accuracy and the constant answer."""
+    """The attacked images and models, with clean accuracy and the constant classifier."""
     clean = [r for r in records if r["attack"] == "clean"]
     prior = {(r["dataset"], r["model"]): r["accuracy"] for r in clean if r["defect"] == "collapse"}
     rows = [

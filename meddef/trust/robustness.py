@@ -19,7 +19,7 @@ PAGE = "trust_robustness"
 NO_PROFILE = "No report on a profile's models is stored: run `meddef lab --profile NAME` on a run's weights."
 # The question of each check, in the order of the report.
 QUESTIONS = {
-    "better_than_one_class": "Is the model better than a constant answer?",
+    "better_than_one_class": "Is the model better than a constant classifier?",
     "deterministic": "Are its predictions deterministic?",
     "gradient_exists": "Is there a gradient that is not zero throughout an image?",
     "gradient_does_not_vanish": "Does the loss keep its gradient, or has the softmax saturated?",
@@ -30,8 +30,8 @@ QUESTIONS = {
     "attack_reaches": "Do the attack's steps add up to the radius (twice that from a random start)?",
     "loss_rises": "Are images that resist closer to the decision boundary than before?",
     "success_is_returned": "If an intermediate iterate was adversarial, is it returned?",
-    "iterative_beats_single_step": "Do many steps break at least as much as one?",
-    "rises_with_epsilon": "Does a larger ε break at least as much?",
+    "iterative_beats_single_step": "Does the iterative attack succeed at least as often as a single step?",
+    "rises_with_epsilon": "Does the attack succeed at least as often at a larger ε?",
     "everything_falls": "With an unlimited budget, does the attack succeed on every image?",
     "chance_at_large_epsilon": "At ε = 0.5, where all images may become the same grey, is accuracy down to chance?",
     "converged": "Do more steps, restarts and another loss succeed on few further images?",
@@ -135,7 +135,7 @@ def verdicts(records: list[Record]) -> Table:
         for name in _asked(records)
     ]
     first = {"item": "clean accuracy"}
-    constant = {"item": "constant answer"}
+    constant = {"item": "constant classifier"}
     last = {"item": "worst case"}
     for model in models:
         first[_short(model)] = _percent(found["better_than_one_class", model], "accuracy")

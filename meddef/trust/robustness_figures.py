@@ -75,7 +75,9 @@ def strengths(records: list[Record]) -> SvgFigure:
         Line2D([], [], label=name, **_look(name, mark, "#333333")) for name, (mark, *_) in BROKEN.items()
     ]
     style.legend_below(figure, handles)
-    figure.numbers = pd.DataFrame(drawn, columns=["panel", "model", "attack", "eps", "broken (%)"])
+    figure.numbers = pd.DataFrame(
+        drawn, columns=["panel", "model", "attack", "eps", "attack success rate (%)"]
+    )
     return figure
 
 
