@@ -29,7 +29,7 @@ def robustness_curve(
     style.percent_axis(line, "robust accuracy (%)")
     line.set_xlabel("ε")
     line.set_xticks(eps, [budget(one) for one in eps], rotation=45)
-    names = ["misclassified\nbefore", *(budget(one) for one in list(fallen)[1:-1]), "none"]
+    names = ["0", *(budget(one) for one in list(fallen)[1:-1]), "none"]
     bars.bar(
         range(len(names)), list(fallen.values()), color=[style.PUBLISHED, *[AFTER] * len(eps[1:]), BEFORE]
     )
@@ -49,8 +49,7 @@ def _ends(point: tuple[float, Proportion]) -> tuple[float, float, float]:
 def reliability_diagram(
     before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin], title: str
 ) -> SvgFigure:
-    """Accuracy against confidence, one point per bin of confidence, with an area in proportion to its images; a calibrated
-    model lies on the diagonal."""
+    """Accuracy against confidence, one point per bin, its area in proportion to the images; the diagonal is ideal."""
     figure, axes = style.grid(1, 1, width=3.8, height=3.4)
     panel: Any = axes[0, 0]
     panel.plot([0, 100], [0, 100], color=style.PUBLISHED, linestyle=":", zorder=1)
