@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOG_INTERVAL = 30.0  # seconds between lines when the output is not a screen
 
@@ -23,3 +27,13 @@ def progress_bar(total: int, description: str, *, unit: str = "it", enabled: boo
         dynamic_ncols=on_screen,
         leave=True,
     )
+
+
+def watched(
+    batches: Iterable[tuple[Tensor, Tensor]], images: int, description: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """``batches`` of ``images`` images in all, with a bar in a terminal, and nothing in a log file."""
+    with progress_bar(images, description, unit="image", enabled=sys.stderr.isatty()) as bar:
+        for x, y in batches:
+            yield x, y
+            bar.update(len(x))

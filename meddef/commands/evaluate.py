@@ -150,6 +150,7 @@ def evaluate(
     from meddef.evaluation.robustness_curve import minimal_eps
     from meddef.evaluation.single import bind_attack, class_named, load_model, targets_named
     from meddef.evaluation.source import load_source
+    from meddef.progress import watched
 
     own = Own(data, csv, classes, window, channels)
     asked = Asked(dataset, variant, model, split, split_policy, image_size, profile, other_data, own)
@@ -185,7 +186,8 @@ def evaluate(
     made = None if source is None else load_source(source, splits, device=device, sigmoid=sigmoid)
 
     def loader(label: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        for x, y in batches(part, images, subject.profile.batch_size, device, layout):
+        drawn = batches(part, images, subject.profile.batch_size, device, layout)
+        for x, y in watched(drawn, min(images, len(part)), attack):
             yield x, y if label is None else (y == label).long()
 
     def attacking(one: Attack, view: str, called: str = "") -> Attack:

@@ -129,6 +129,7 @@ def prune(
     from meddef.evaluation.compression import compressed
     from meddef.evaluation.metrics import evaluate
     from meddef.evaluation.single import bind_attack, load_model
+    from meddef.progress import watched
     from meddef.pruning import prune_l1_grid
 
     own = Own(data, csv, classes, window, channels)
@@ -154,17 +155,18 @@ def prune(
         recipe = recipe.model_copy(update={"channels_last": layout == torch.channels_last})
     part = splits.part(split)
 
-    def loader() -> Iterator[tuple[Tensor, Tensor]]:
-        yield from batches(part, images, subject.profile.batch_size, device, layout)
+    def loader(rate: float) -> Iterator[tuple[Tensor, Tensor]]:
+        drawn = batches(part, images, subject.profile.batch_size, device, layout)
+        return watched(drawn, min(images, len(part)), f"{attack}, pruned by {rate:g}")
 
-    example = next(loader())[0][:1]
-    rows = [compressed(0.0, net, net, example, evaluate(net, loader(), bound))]
+    example = next(batches(part, images, 1, device, layout))[0]
+    rows = [compressed(0.0, net, net, example, evaluate(net, loader(0.0), bound))]
     written = []
     for rate, smaller in zip(shares, prune_l1_grid(net, shares, scope=scope), strict=True):
         if recipe is not None:
             tuned(smaller, splits, recipe, device, f"fine-tuning at {rate:g}")
         smaller.eval()
-        rows.append(compressed(rate, smaller, net, example, evaluate(smaller, loader(), bound)))
+        rows.append(compressed(rate, smaller, net, example, evaluate(smaller, loader(rate), bound)))
         about = {"rate": rate, "scope": scope, "fine_tuned_epochs": fine_tune}
         written += [
             _saved(path, smaller, subject.headers[0] | {"pruned": about}, rate, shares) for path in files
