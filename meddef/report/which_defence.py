@@ -170,7 +170,7 @@ def _advice(report: Report, dataset: Dataset, eps: float) -> str:
     if most.rates["robust_low"] <= chance:
         return (
             f"{at}: none of them is recommended on this evidence. {_capital(words)}, not clearly above the constant "
-            f"answer {in_markdown(most.constant.name)} with {chance:.1f} %."
+            f"classifier {in_markdown(most.constant.name)} with {chance:.1f} %."
         )
     equal = [each for each in found if each is best or not _clearly_less(each, best, eps)]
     cheap = min(equal, key=lambda each: float("inf") if each.minutes is None else each.minutes)
