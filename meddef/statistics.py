@@ -99,7 +99,7 @@ class AttackCounts:
 
     @property
     def asr(self) -> Proportion:
-        """Attack success rate: (correct before and wrong after) / correct before."""
+        """Attack success rate, (correct before and wrong after) / correct before."""
         return Proportion(self.flipped, self.correct_before)
 
 
@@ -130,7 +130,8 @@ class BalancedAccuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %: the classes' Wilson intervals by square-and-add (Newcombe 1998; Zou and Donner 2008), in [0, 1]."""
+        """95 % interval in [0, 1], from the classes' Wilson intervals by square-and-add (Newcombe 1998; Zou and Donner
+        2008)."""
         if not self.present:
             return math.nan, math.nan
         below, above = (
@@ -188,7 +189,7 @@ def confidence_bin(confidence: float, bins: int = BINS) -> int:
 
 def calibration_error(confidences: Sequence[float], right: Sequence[float], bins: int = BINS) -> float:
     """Expected calibration error in [0, 1] (Guo et al. 2017): over the bins of ``reliability`` the mean of
-    |share right - mean confidence|, each weighted with its images. NaN without images.
+    ``|accuracy - mean confidence|``, each weighted with its images. NaN without images.
     """
     held = reliability(confidences, right, bins)
     gaps = sum(one.n * abs(one.right - one.confidence) for one in held)

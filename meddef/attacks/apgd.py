@@ -55,7 +55,7 @@ def apgd(
         progress: called with (runs done, total runs).
 
     Returns:
-        Images within ``eps`` and [0, 1] exactly: fooling ones, or those of highest loss in the last run.
+        Images within ``eps`` and [0, 1] exactly, adversarial ones or else those of highest loss in the last run.
 
     Raises:
         InputError: invalid input, NaN or infinite logits, a model whose output does not depend on its input.

@@ -32,7 +32,7 @@ def cw(
     targeted: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Minimise |x' - x|^2 + c max(confidence - margin(x'), 0) over x' = (tanh w + 1) / 2 by Adam, for several c.
+    """Minimise ``|x' - x|^2 + c max(confidence - margin(x'), 0)`` over x' = (tanh w + 1) / 2 by Adam, for several c.
 
     The attack looks for the shortest perturbation, whatever its length; ``eps`` decides afterwards: an image counts as
     broken only by an example within ``eps``. With a large ``eps`` the lengths themselves are the result
@@ -57,7 +57,7 @@ def cw(
         progress: called with (searches done, total searches).
 
     Returns:
-        Images within ``eps`` and [0, 1] exactly: the nearest adversarial example or, where it lies outside, its
+        Images within ``eps`` and [0, 1] exactly, the nearest adversarial example or, where it lies outside, its
         projection into the ball, and where none was found the projection of the last iterate. An image that is wrong
         already is returned as it is.
 

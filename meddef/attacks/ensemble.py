@@ -79,7 +79,7 @@ def ensemble(
         progress: called with (attacks done, total attacks).
 
     Returns:
-        Images within ``eps`` and [0, 1] exactly: one that fools the model if any attack found one, else the one with
+        Images within ``eps`` and [0, 1] exactly; one that fools the model if any attack found one, else the one with
         the largest margin.
 
     Raises:
@@ -117,8 +117,8 @@ def in_turn(
         radius: (N,), at least one above 0.
 
     Returns:
-        Images as ``ensemble`` returns them, and (N,), int64, the successful attack: 0 misclassified before, 1 the first
-        attack, and so on; -1 none.
+        Images as ``ensemble`` returns them, and (N,), int64, the successful attack (0 misclassified before, 1 the first
+        attack, and so on; -1 none).
     """
     best = images.detach().clone()
     margin, fooled, classes = _judge(model, best, labels, first=True)

@@ -47,7 +47,7 @@ def fab(
         progress: called with (runs done, total runs).
 
     Returns:
-        Images within ``eps`` and [0, 1] exactly: the nearest adversarial examples; where none is within eps, the
+        Images within ``eps`` and [0, 1] exactly, the nearest adversarial examples; where none is within eps, the
         nearest found, projected into the ball, or the image itself if none was found.
 
     Raises:

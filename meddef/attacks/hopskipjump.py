@@ -60,7 +60,7 @@ def hopskipjump(
         progress: called with (most queries spent on an image, queries).
 
     Returns:
-        Images within ``eps`` and [0, 1] exactly: an adversarial example or, where none was found within eps, the
+        Images within ``eps`` and [0, 1] exactly, an adversarial example or, where none was found within eps, the
         projection of the nearest; the image itself where the attack could not begin.
 
     Raises:

@@ -59,7 +59,7 @@ def jsma(
         pairs_per_step: 1 is the published attack; more reuse one Jacobian for several disjoint pairs, a faster but
             different attack.
         max_steps: most moves; None is floor(gamma n / features), the published bound (Algorithm 3). More only helps
-            where |theta| < 1; the share of changed features stays within gamma in any case.
+            where ``|theta| < 1``; the share of changed features stays within gamma in any case.
         progress: called with (moves done, most moves) after every Jacobian.
 
     Returns:

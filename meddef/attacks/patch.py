@@ -56,7 +56,7 @@ def patch(
         progress: called with (steps done, total steps).
 
     Returns:
-        Images in [0, 1]: the first of each that fools the model, or the one of the highest loss.
+        Images in [0, 1]; of each the first that fools the model, or the one of the highest loss.
 
     Raises:
         InputError: invalid input, a square of no pixel, NaN or infinite logits, a model whose output does not depend on

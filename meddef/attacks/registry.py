@@ -14,4 +14,5 @@ def _bound(row: catalogue.Attack) -> partial[Tensor]:
 
 
 ATTACKS: dict[str, partial[Tensor]] = {name: _bound(row) for name, row in catalogue.ATTACKS.items()}
+"""Name -> attack with its default settings bound; called with (model, images, labels) and settings of your own."""
 SOURCES: dict[str, str] = {name: row.source for name, row in catalogue.ATTACKS.items()}

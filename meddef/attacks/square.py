@@ -43,6 +43,7 @@ def square(
         eps: pixel units, one number or a tensor (N,).
         queries: maximum forward passes per image; successful examples are dropped from the batch.
         share: share of the pixels in the first squares.
+        targeted: towards ``labels`` instead of away from them.
         generator: generator of the squares of a whole batch; None derives them from (seed, image).
         seed: see ``meddef.attacks.randomness``.
         progress: called with (queries done, most queries).

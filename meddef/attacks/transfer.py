@@ -37,12 +37,12 @@ def transfer(
         images: (N, C, H, W), floating point, in [0, 1].
         labels: (N,), the true classes or, with ``targeted=True``, the target classes.
         source: the attacker's model, of the same K classes in the same order; left unchanged.
-        attack: a name in ``ATTACKS``, or a function (model, images, labels, **settings) -> images.
+        attack: a name in ``ATTACKS``, or a function ``(model, images, labels, **settings) -> images``.
         settings: of the attack, ``eps`` among them. Of a named attack those left out are its defaults, and the step
             size reaches ``eps``.
 
     Returns:
-        What the attack returns: images (N, C, H, W) within its bounds.
+        What the attack returns, images (N, C, H, W) within its bounds.
 
     Raises:
         InputError: invalid input, an unknown attack or setting, a source of other classes, whatever the attack refuses.

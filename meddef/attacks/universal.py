@@ -53,6 +53,7 @@ def universal(
             their δ at zero.)
         batch_size: batch size of "sgd" and of the evaluation.
         generator: for the order of images; None creates one from ``seed``.
+        seed: of that generator.
 
     Raises:
         InputError: invalid images, logits or settings.
@@ -92,6 +93,11 @@ def universal(
 
 def perturbed(images: Tensor, delta: Tensor, eps: float) -> Tensor:
     """``images`` (N, C, H, W) plus ``delta`` (1, C, H, W), in [0, 1] and within ``eps`` exactly.
+
+    Args:
+        images: (N, C, H, W), in [0, 1].
+        delta: (1, C, H, W), as ``universal`` returns it.
+        eps: pixel units, one number.
 
     Raises:
         InputError: shapes that do not fit, pixels outside [0, 1], or an ``eps`` that is none.

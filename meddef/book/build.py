@@ -58,6 +58,7 @@ PAGES = ("results", "exhibits", "howto", "playground", "definitions", "surprises
 COURSE = ("course/index", "course/instructor", *(f"course/lab{number}" for number in range(1, 9)))
 REFERENCE = ("cards", "api", "figures_code", "cost", "cluster", "faults")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # the console script may not be on PATH
+PACKAGE = Path(__file__).parents[1]
 INPUTS = (
     "*.md",
     "_toc.yml",
@@ -232,6 +233,8 @@ def _key(root: Path) -> str:
     digest = hashlib.sha256(f"{version('jupyter-book')}\0{POLICY}".encode())
     for file in [root / "_config.yml", *sorted(files)]:
         digest.update(f"\0{file.relative_to(root)}\0".encode() + file.read_bytes())
+    for file in sorted(PACKAGE.rglob("*.py")):  # the reference shows docstrings and sources
+        digest.update(f"\0{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 

@@ -114,7 +114,9 @@ def _why(exhibit: Exhibit, name: str) -> str:
     if _whole(exhibit) in PICTURES:
         own = f"{images}, once downloaded, can be viewed as files"
         if section == "saliency":
-            own = '<a href="api.html#grad-cam">grad_cam</a> computes the map of your own image'
+            own = (
+                '<a href="api.html#meddef.saliency.grad_cam">grad_cam</a> computes the map of your own image'
+            )
         command = f"<code>meddef reproduce --profile smoke --only {section}</code>"
         return f"{title}: images of patients are not shown, phantoms replace them ({command}); {own}"
     command = f"<code>meddef reproduce --profile paper --only {section} --data-dir DATA</code>"

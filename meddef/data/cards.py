@@ -67,7 +67,7 @@ def package_cards() -> dict[str, Card]:
 
 
 CARDS: dict[str, Card] = dict(package_cards())
-"""Name -> card: those of ``cards.yaml``, and those of the profiles that this process has read."""
+"""Name -> card, those of ``cards.yaml`` and of the profiles that this process has read."""
 
 
 def add_card(card: Card) -> None:

@@ -25,6 +25,7 @@ from meddef.errors import InputError
 
 BEYOND = 0.01  # tolerance outside [0, 1] for a gradient probe
 ATTACKERS = ("naive", "adaptive", "transfer")
+"""Attackers of a defence, in turn of the bare model, through the defence, and with examples made on another model."""
 
 
 class Defended(nn.Module):

@@ -21,6 +21,7 @@ DEFENSES: dict[str, Callable[..., Defended]] = {
     "pca": PcaFeatures,
     "smoothing": Smoothed,
 }
+"""Name -> class of the defence."""
 SOURCES: dict[str, str] = {
     "jpeg": "Das et al. 2018, https://arxiv.org/abs/1802.06816",
     "bit_depth": "Xu et al. 2018, https://arxiv.org/abs/1704.01155",

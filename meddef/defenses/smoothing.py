@@ -21,6 +21,7 @@ from meddef.errors import InputError
 from meddef.module_state import evaluating
 
 ABSTAIN = -1
+"""Prediction of a certificate where no class is significantly the most frequent."""
 _AT_ONCE = 8  # noisy copies of each image per forward pass; the noise depends on it
 
 

@@ -124,7 +124,7 @@ def evaluate(
     Raises:
         InputError: an empty ``loader``; anything but pairs of images in [0, 1] and class indices below K; outputs that
             are not finite logits; an attack that does not return images in [0, 1], or is targeted without ``targets``.
-        Errors of ``attack`` propagate: no image counts as robust by default.
+        Exception: whatever ``attack`` raises; no image counts as robust by default.
     """
     if attack is None and targets is not None:
         raise InputError("targets without an attack: give a targeted one, or leave targets out")

@@ -45,13 +45,13 @@ class MinimalEps:
 
     @property
     def fallen(self) -> dict[float, int]:
-        """How many images have each least ε: 0, those of the grid, inf."""
+        """Smallest ε (0, those of the grid, inf) -> number of images."""
         counts = Counter(self.least.tolist())
         return {eps: counts[eps] for eps in (0.0, *self.grid, math.inf)}
 
     @property
     def median(self) -> float:
-        """Of the least ε of the images that were right: one of the grid, or inf where half of them stand."""
+        """The lower median over correctly classified images, one of the grid; inf where more than half resist them all."""
         right = np.sort(self.least[self.least > 0])
         return float(right[(len(right) - 1) // 2]) if len(right) else math.nan
 

@@ -17,9 +17,13 @@ from meddef.models.cbam import cbam_resnet18
 from meddef.models.defense import DefenseModule
 
 VARIANTS = variants("paper")
-CAPACITY_CONTROLS = variants("size")  # of the full model besides its components
-RIVALS = variants("rival")  # architectures of other defences
+"""Names of the paper's five models."""
+CAPACITY_CONTROLS = variants("size")
+"""Names of the controls for the full model's size."""
+RIVALS = variants("rival")
+"""Names of the architectures of other defences."""
 KNOWN_VARIANTS = tuple(catalogue.VARIANTS)
+"""All names that ``build_model`` takes."""
 
 
 def components_of(variant: str) -> tuple[str, ...] | None:
@@ -32,7 +36,9 @@ def _held(group: str) -> dict[str, tuple[str, ...]]:
 
 
 COMPONENTS = _held("paper")
-SINGLE = _held("single")  # each component by itself; MSF alone is "no_afd_mfe"
+"""Name -> components, for the paper's models that have a ``DefenseModule``."""
+SINGLE = _held("single")
+"""Name -> its one component; MSF alone is "no_afd_mfe", among the paper's."""
 
 
 class SelfAttention(nn.Module):

@@ -50,7 +50,7 @@ def train_model(name: str, runs: Path) -> tuple[Folded, dict[str, Any]]:
     """Train "undefended" or "defended" on this machine's CPU; a run found in ``runs`` is resumed.
 
     Returns:
-        The model as run in the browser, and its record: settings, test results, provenance.
+        The model as run in the browser, and its record (settings, test results, provenance).
     """
     settings = SETTINGS[name]
     images = split("train")

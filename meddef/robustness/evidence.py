@@ -51,6 +51,7 @@ BUDGETS = {
     "quick": Budget(64, 20, 60, 2, 300, 10, 12),
     "standard": Budget(256, 40, 200, 5, 2000, 100, 50),
 }
+"""Name -> how much a report computes."""
 
 
 @dataclass(frozen=True)

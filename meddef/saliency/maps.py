@@ -194,7 +194,7 @@ def class_means(heats: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
         heats: (N, H, W) in [0, 1], zero maps included; labels: (N,), the true classes.
 
     Returns:
-        One row per class: label, n, and the mean as ``small`` gives it.
+        One row per class, with label, n, and the mean as ``small`` gives it.
     """
     counts = {int(label): int((labels == label).sum()) for label in np.unique(labels)}
     return [

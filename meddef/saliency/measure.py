@@ -54,7 +54,7 @@ def measure_saliency(
         keep_maps: keep the maps of the first three images. Only for phantoms: a map reveals its image.
 
     Returns:
-        "class_maps", as ``class_means`` gives them, and "images", one row per image: index, label, prediction;
+        "class_maps", as ``class_means`` gives them, and "images", one row per image with index, label, prediction;
         energy_in_lesion, lesion_share (chance), pointing_hit (None without masks), border_share; what ``removal`` gives
         for the predicted class; attacked_prediction, and correlation and overlap of its map with that of the image
         under PGD; other_correlation and other_overlap with that of the next image, the control; map, where kept.

@@ -67,8 +67,8 @@ def removal(
     """Deletion and insertion in the order of ``heats``, and of ``noise`` as the baseline; all (N, H, W).
 
     Returns:
-        float64 (N,) in [0, 1] each: deletion, insertion, random (the mean of both for the noise, whose order and its
-        reverse are equally likely), probability and probability_blurred (at the two ends of the curves).
+        float64 (N,) in [0, 1] each, named deletion, insertion, random (the mean of both for the noise, whose order
+        and its reverse are equally likely), probability and probability_blurred (at the two ends of the curves).
     """
     gone = blurred(images)
     area = {

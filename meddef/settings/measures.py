@@ -10,6 +10,7 @@ from meddef.catalogue import VARIANTS
 from meddef.settings.base import AttackSettings, Epsilon, OfModels, Positive, Rate, Settings, SomeModels
 
 WITHOUT_DEFENSE = tuple(row.name for row in VARIANTS.values() if row.components is None)
+"""Names of the variants without a ``DefenseModule``."""
 
 
 class GridSettings(AttackSettings):

@@ -13,7 +13,9 @@ Noise = Literal["noise_12", "noise_25"]
 Augmentation = Literal["horizontal_flip", "translate", Noise]  # see meddef.training.augmentation
 Method = Literal["meddef", "madry", "fast", "trades"]  # see meddef.training.methods
 PAPERS_METHOD: Method = "meddef"
-TRAININGS = ("clean", "adversarial")  # those of the paper, as records name them; any other is a rival
+"""Name of the paper's recipe among the methods."""
+TRAININGS = ("clean", "adversarial")
+"""Trainings of the paper, as records name them; any other is a rival."""
 
 
 Budget = Annotated[float, Field(gt=0, le=1)]
@@ -76,7 +78,7 @@ class AdversarialSettings(Settings):
 
     @property
     def name(self) -> str:
-        """Name of this training in records: "adversarial" is the paper's, also with other phases; a rival's is followed
+        """Name of this training in records. "adversarial" is the paper's, also with other phases; a rival's is followed
         by its non-default settings."""
         if self.method == PAPERS_METHOD:
             return "adversarial"
@@ -124,7 +126,7 @@ class TrainingSettings(Settings):
 
     @property
     def name(self) -> str:
-        """Name of this training in records: "clean", "adversarial" (the paper's recipe), a rival's, "noise_25"."""
+        """Name of this training in records, such as "clean", "adversarial" (the paper's recipe), "fast", "noise_25"."""
         noise = [name for name in self.augmentation if name in get_args(Noise)]
         base = self.adversarial.name if self.adversarial else "" if noise else "clean"
         return " ".join([base, *noise]).strip()
