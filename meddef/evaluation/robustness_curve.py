@@ -51,7 +51,7 @@ class MinimalEps:
 
     @property
     def median(self) -> float:
-        """The lower median over correctly classified images, one of the grid; inf where more than half resist them all."""
+        """The lower median over correctly classified images, one of the grid; inf where more than half resist."""
         right = np.sort(self.least[self.least > 0])
         return float(right[(len(right) - 1) // 2]) if len(right) else math.nan
 
