@@ -1,8 +1,10 @@
 """What the finished pages do to running text, and what they leave alone."""
 
+from pathlib import Path
+
 import pytest
 
-from meddef.book.typography import typeset
+from meddef.book.typography import typeset, typeset_pages
 
 
 @pytest.mark.parametrize(
@@ -30,9 +32,22 @@ def test_numbers_stay_with_what_belongs_to_them(written: str, set_: str) -> None
         "<script>var n = 5 % -2;</script>",
         '<a href="?n = 3 %" title="-1 %">x</a>',
         "<!-- n = 5 % -->",
+        '<dt class="sig py" id="f">f(<em>rate</em>=-1, <em>lr</em>=1e-3)</dt>',
         "2026-11-25 at 3-5, sha-1, a-2, octdl-4",
         "CC-BY-4.0 and 10.1000/x-7",
     ],
 )
 def test_code_attributes_dates_and_names_stay(text: str) -> None:
     assert typeset(text) == text
+
+
+def test_the_lines_of_a_signature_are_no_list_without_terms(tmp_path: Path) -> None:
+    parameter = '<dd><em class="sig-param">eps</em>,</dd>'
+    page = tmp_path / "api.html"
+    page.write_text(
+        f'<dt class="sig">f(\n<dl>\n{parameter}\n{parameter}\n</dl>\n)</dt><dl><dt>a</dt><dd>b</dd></dl>'
+    )
+    typeset_pages(tmp_path)
+    text = page.read_text()
+    assert text.count('<div class="meddef-parameter"><em class="sig-param">eps</em>,</div>') == 2
+    assert text.count("<dl>") == text.count("<dd>") == 1

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 AS_IT_IS = re.compile(
-    r"(<(pre|code|script|style|svg|textarea|title)\b.*?</\2>|<!--.*?-->|<[^>]*>)", re.DOTALL
+    r"(<(pre|code|script|style|svg|textarea|title)\b.*?</\2>|<dt class=.sig\b.*?</dt>|<!--.*?-->|<[^>]*>)",
+    re.DOTALL,
 )
 NO_BREAK, MINUS, HYPHEN = "\u00a0", "\u2212", "\u2011"
 RULES = (
@@ -21,6 +22,7 @@ RULES = (
 
 
 HEADING = re.compile(r"<h([1-4])\b.*?</h\1>", re.DOTALL)
+SIGNATURE = re.compile(r"<dl>(\s*(?:<dd><em class=\"sig-param\">.*?</dd>\s*)+)</dl>", re.DOTALL)
 PART = re.compile(r"(?<=[a-z])([._])(?=[a-z])")  # between the parts of an identifier
 
 
@@ -28,12 +30,19 @@ def typeset_pages(folder: Path) -> None:
     """``typeset`` every page under ``folder``, in place."""
     for page in folder.rglob("*.html"):
         text = HEADING.sub(_breakable, typeset(page.read_text(encoding="utf-8")))
+        text = SIGNATURE.sub(_lines, text)
         page.write_text(text, encoding="utf-8")
 
 
 def _breakable(heading: re.Match[str]) -> str:
     """A heading whose identifiers may go on in the next line."""
     return re.sub(r"[^<>]+(?=<)", lambda text: PART.sub(r"\1<wbr>", text[0]), heading[0])
+
+
+def _lines(signature: re.Match[str]) -> str:
+    """A signature of several lines without Sphinx's list of definitions that has no terms."""
+    lines = signature[1].replace("<dd>", '<div class="meddef-parameter">').replace("</dd>", "</div>")
+    return f"<div>{lines}</div>"
 
 
 def typeset(html: str) -> str:
