@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 from report_records import small_run, write_run
+from test_reference import PUBLIC
 
 from meddef.book.build import BookFailed, build_book, publish_figures
 from meddef.book.notebooks import SECTIONS, seal
@@ -115,6 +116,12 @@ def test_no_page_or_style_sheet_names_an_external_resource(html: Path) -> None:
         url.strip("'\" ") for text in sheets for url in re.findall(r"(?:@import\s+|url\()([^);]+)", text)
     ]
     assert external([url.removeprefix("url(") for url in loaded]) == []
+
+
+def test_the_reference_has_every_public_function_and_class(html: Path) -> None:
+    names = Anchors((html / "api.html").read_text(encoding="utf-8")).names
+    assert set(PUBLIC) <= names
+    assert "meddef.attacks.registry.ATTACKS" in names
 
 
 FILTER = "find="  # not a place in the page but a filter of its table, see findings.js

@@ -58,7 +58,7 @@ class Splits:
 
     @property
     def channels(self) -> int:
-        """Of an image as the model gets it: 1 or 3."""
+        """Number of channels of an image as the model gets it, 1 or 3."""
         return self.test.channels
 
     def part(self, name: str) -> ImageSet:
