@@ -37,6 +37,7 @@ from meddef.book.notebooks import (
 )
 from meddef.book.pages import as_read, in_order, pages
 from meddef.book.peers import peers_page
+from meddef.book.reach_page import reach_page
 from meddef.book.results_page import results_page
 from meddef.book.typography import typeset_pages
 from meddef.claims.verdicts import rows as rows_of_claims
@@ -154,7 +155,7 @@ def generated(root: Path, reports: list[Report]) -> dict[str, str]:
     texts = front_page(reports, counts) | results_page(reports, rows, counts)
     texts |= cost_page(root) | gpu_page(root) | cost_scaling.pages(reports, root)
     texts |= faults_page(root) | trust_pages(root) | decisions_page(root) | api_page(root)
-    texts |= definitions_page(reports) | autoattack_page(root) | peers_page(root)
+    texts |= definitions_page(reports) | reach_page(reports) | autoattack_page(root) | peers_page(root)
     texts |= chapters.evidence_table(reports)
     texts |= playground_pages(root) | cards_page(reports, HEADLINE)
     return texts | exhibits_page(as_read(reports), _sections(root, reports)) | published.code_page()

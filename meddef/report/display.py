@@ -29,6 +29,11 @@ class Text(str):
         return str(self)
 
 
+def listed(words: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 def bullets(sentences: list[str]) -> Text:
     """A Markdown list, with a note if it is empty."""
     return Text("\n".join(f"- {sentence}" for sentence in sentences) or NOTHING)

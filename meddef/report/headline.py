@@ -12,7 +12,7 @@ from typing import Any
 from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.balanced import ConstantClassifier, balanced_accuracy, constant_classifier
-from meddef.report.display import budget, in_words
+from meddef.report.display import budget, in_words, listed
 from meddef.report.in_markdown import in_markdown
 from meddef.report.labels import attack_name, model_label, ordered_attacks
 from meddef.report.report import Dataset, Report, by_model
@@ -48,7 +48,7 @@ class Left:
     def where(self, trained: int) -> str:
         """Attacks, images and seeds: "worst case over PGD and BIM, n = 200, 3 seeds", of ``trained`` seeds in all."""
         names = [attack_name(attack).replace(" (worst case)", "") for attack in self.attacks]
-        over = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        over = listed(names)
         seeds = f", {self.seeds} of {trained} seeds" if self.seeds < trained else f", {trained} seeds"
         attacks = over if len(names) == 1 else f"worst case over {over}"
         return f"{attacks}, n = {self.n}{seeds if trained > 1 else ''}"

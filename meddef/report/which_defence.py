@@ -1,26 +1,28 @@
 """Which defence? Trainings of one profile beside each other: what they keep, what they cost.
 
 from meddef.report import which_defence
-which_defence.table(report)  # one row per model: clean and worst-case accuracy, minutes, parameters
+which_defence.table(report)  # one row per model: clean and worst-case accuracy, cost, parameters
 which_defence.advice(report)  # a sentence to act on
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import mean
 
 import pandas as pd
 
+from meddef.cost_model import train_passes
+from meddef.records import Record
 from meddef.report.balanced import NOTE
-from meddef.report.display import DASH, NO_BREAK, Table, Text, budget, bullets, percent, seeds_note
+from meddef.report.display import DASH, NO_BREAK, Table, Text, budget, bullets, listed, percent, seeds_note
 from meddef.report.headline import LEFT, Left, left
 from meddef.report.in_markdown import in_markdown
-from meddef.report.labels import METHOD_NAMES, model_label, training_label
+from meddef.report.labels import LABELS, METHOD_NAMES, training_label
 from meddef.report.paired import Effect, corrected, effect
 from meddef.report.report import Dataset, Report, by_model
 from meddef.report.tables_constant import MODEL, with_balanced
-from meddef.settings import TRAININGS
+from meddef.settings import TRAININGS, TrainingSettings
+from meddef.statistics import FEWEST_TRAININGS
 
 BUDGETS = (0.015686, LEFT)  # 4/255, 8/255
 RECIPE = "adversarial"
@@ -32,36 +34,42 @@ class Choice:
     """One model and training.
 
     ``clean`` is a row of ``Report.attacks`` on the whole test split; ``kept`` what the worst case leaves at each ε of
-    ``BUDGETS`` that was run; ``minutes`` of a training, a mean over seeds (None where no provenance tells).
+    ``BUDGETS`` that was run; ``cost`` of the training in passes, as a multiple of clean training for as many epochs.
     """
 
     model: Model
     clean: pd.Series
     kept: dict[float, Left]
-    minutes: float | None
+    cost: float
     parameters: int
 
     @property
     def label(self) -> str:
         name = "the paper's recipe" if self.model[1] == RECIPE else training_label(self.model[1])
-        return name if self.model[0] == "resnet18" else f"{model_label(*self.model)} ({name})"
+        return name if self.model[0] == "resnet18" else f"{LABELS.get(self.model[0], self.model[0])} ({name})"
 
 
 def choices(report: Report, dataset: Dataset) -> list[Choice]:
     """The models of ``dataset`` that were trained and attacked at one of ``BUDGETS``, clean training first."""
     kept = {eps: left(report, dataset.name, eps) for eps in BUDGETS}
     clean = report.attacks("test", dataset.name).set_index(["variant", "training"])
-    seconds = {row["key"]: row["seconds"] for row in report.provenance}
     found = []
     for model, records in by_model(report.of("train", dataset.name)).items():
         own = {eps: of[model] for eps, of in kept.items() if model in of}
         if not own or model not in clean.index:
             continue
-        times = [seconds[record["key"]] / 60 for record in records if record["key"] in seconds]
-        minutes = mean(times) if times else None
         row = clean.loc[[model]].iloc[0]
-        found.append(Choice(model, row, own, minutes, records[0]["parameters"]))
+        found.append(Choice(model, row, own, _cost(records[0], dataset), records[0]["parameters"]))
     return sorted(found, key=_order)
+
+
+def _cost(train: Record, dataset: Dataset) -> float:
+    """Passes of a training, relative to the same without attacks: unlike seconds, whatever else the machine did."""
+    settings = TrainingSettings.model_validate(train["settings"])
+    counts = [sum(dataset.record["counts"][split].values()) for split in ("train", "val")]
+    return train_passes(settings, *counts) / train_passes(
+        settings.model_copy(update={"adversarial": None}), *counts
+    )
 
 
 def _order(each: Choice) -> tuple[int, str]:
@@ -86,7 +94,7 @@ def table(report: Report) -> Table:
                     "training": each.label,
                     "no attack": with_balanced(percent(each.clean, "clean"), _clean_balanced(each.clean)),
                     **cells,
-                    "minutes": DASH if each.minutes is None else f"{each.minutes:.1f}",
+                    "cost": f"{each.cost:.1f}",
                     "parameters": f"{each.parameters / 1e6:.2f} M",
                 }
             )
@@ -95,9 +103,9 @@ def table(report: Report) -> Table:
     if not rows:
         return Table(pd.DataFrame(), "Comparison of training methods at 4/255 and 8/255.")
     caption = (
-        "Accuracy in percent with its 95 % interval; minutes per training, on its machine. Worst case: an image is "
-        f"correct only if it is correct under every attack ({'; '.join(dict.fromkeys(where))}).{seeds_note(seeds)}"
-        f" {NOTE}"
+        "Accuracy in percent with its 95 % interval; cost: passes of a training, as a multiple of clean training. "
+        "Worst case: an image is correct only if it is correct under every attack "
+        f"({'; '.join(dict.fromkeys(where))}).{seeds_note(seeds)} {NOTE}"
     )
     return Table(pd.DataFrame(rows), caption, header=2, left=("training",))
 
@@ -122,7 +130,7 @@ def _constant(found: list[Choice]) -> dict[str, str]:
         "training": f"{MODEL}\n{first.clean['largest']}",
         "no attack": clean,
         **cells,
-        "minutes": "0",
+        "cost": "0",
         "parameters": "0",
     }
 
@@ -153,8 +161,8 @@ def _difference(one: Left, other: Left) -> Effect | None:
 def advice(report: Report, eps: float = LEFT) -> Text:
     """Which training to take at ``eps``, in one sentence per dataset, computed from the records.
 
-    The best in the worst case, if it is clearly above the constant classifier; of those that are not clearly
-    worse than it, the cheapest.
+    The best in the worst case, if it is clearly above the constant classifier; of those that are above it as well and
+    not shown to be worse than the best, the cheapest. With few trainings, worse means on these trainings.
     """
     return bullets([sentence for dataset in report.datasets if (sentence := _advice(report, dataset, eps))])
 
@@ -172,27 +180,30 @@ def _advice(report: Report, dataset: Dataset, eps: float) -> str:
             f"{at}: none of them is recommended on this evidence. {_capital(words)}, not clearly above the constant "
             f"classifier {in_markdown(most.constant.name)} with {chance:.1f} %."
         )
-    equal = [each for each in found if each is best or not _clearly_less(each, best, eps)]
-    cheap = min(equal, key=lambda each: float("inf") if each.minutes is None else each.minutes)
+    above = [each for each in found if each.kept[eps].rates["robust_low"] > chance]
+    equal = [each for each in above if each is best or not _worse(each, best, eps)]
+    cheap = min(equal, key=lambda each: each.cost)
     others = [each.label for each in equal if each is not cheap]
     told = (
-        f" {' and '.join(others)} {'is' if len(others) == 1 else 'are'} not distinguishable from it."
+        f" {listed(others)} {'is' if len(others) == 1 else 'are'} not distinguishable from it."
         if others
         else ""
     )
     if cheap is not best:
         words += f"; {cheap.label} keeps {cheap.kept[eps].what_remains()}"
-    if cheap.minutes is not None:
-        words += f" and takes {cheap.minutes:.1f} minutes"
+    words += f" and costs {cheap.cost:.1f} times as much as clean training"
+    few = min(each.kept[eps].seeds for each in equal) < FEWEST_TRAININGS
+    provisional = f", provisionally: a verdict takes {FEWEST_TRAININGS} trainings of each" if few else ""
     return (
-        f"{at}: {cheap.label} is recommended. {_capital(words)}.{told}{_recipe(report, dataset, cheap, eps)}"
+        f"{at}: {cheap.label} is recommended{provisional}. {_capital(words)}.{told}"
+        f"{_recipe(report, dataset, cheap, eps)}"
     )
 
 
-def _clearly_less(each: Choice, best: Choice, eps: float) -> bool:
-    """Whether ``each`` keeps less than ``best``, trainings and images both random; open with few trainings."""
+def _worse(each: Choice, best: Choice, eps: float) -> bool:
+    """Whether ``each`` is shown to keep less than ``best``; with few trainings, whether these trainings do."""
     difference = _difference(best.kept[eps], each.kept[eps])
-    return difference is not None and difference.is_clear and difference.value > 0
+    return difference is None or (difference.value > 0 and (difference.is_clear or difference.these_differ))
 
 
 def _recipe(report: Report, dataset: Dataset, chosen: Choice, eps: float) -> str:
