@@ -50,7 +50,9 @@ def test_a_pair_is_shown_with_the_reach_of_each() -> None:
     assert frame["training attack"].tolist() == ["5 steps of 0.003, ε = 0.03", "10 steps of 0.0075, ε = 0.03"]
 
 
-@pytest.mark.parametrize("other", [("b", 5, 0.003, 100, "chest_xray"), ("b", 10, 0.0075, 100, "phantom_xray")])
+@pytest.mark.parametrize(
+    "other", [("b", 5, 0.003, 100, "chest_xray"), ("b", 10, 0.0075, 100, "phantom_xray")]
+)
 def test_without_a_twin_nothing_is_compared(other: tuple[str, int, float, int, str]) -> None:
     """Another of short reach, or one on other images."""
     reports = [report("a", 5, 0.003, 120), report(*other)]

@@ -1,6 +1,7 @@
 """Training: the loss is the paper's, a killed run resumes bit for bit, easing follows its rule, refusals."""
 
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ def test_a_killed_run_ends_where_an_unbroken_one_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: TrainingSettings, killed_after: int
 ) -> None:
     expected, expected_state = run(tmp_path / "unbroken", settings)
+    ticks = count()
+    monkeypatch.setattr(
+        trainer, "perf_counter", lambda: float(next(ticks))
+    )  # an epoch is read twice: one second
     save, calls = trainer.save_checkpoint, 0
 
     def save_then_die(*arguments: object, **keywords: object) -> None:
@@ -76,6 +81,7 @@ def test_a_killed_run_ends_where_an_unbroken_one_ends(
             run(tmp_path / "killed", settings)
     model, state = run(tmp_path / "killed", settings)
     assert state == expected_state
+    assert state.seconds == settings.epochs
     for name, value in expected.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
 

@@ -25,6 +25,7 @@ from meddef.evaluation.recorded import fingerprint_of, models_of, result_of
 from meddef.evaluation.rivals import KINDS, run_rival
 from meddef.records import CellResult, Record, RecordStore
 from meddef.settings import Profile
+from meddef.training.checkpoint import read_header
 from meddef.training.process_group import Team
 
 TRAINED = ("train", "curve")  # kinds of cells that leave weights
@@ -94,11 +95,12 @@ def _run_cells(task: Task) -> None:
             seconds = time.perf_counter() - started
             if not Team.current().leads:
                 continue
+            if cell.kind in TRAINED:
+                folder = model_folder(task.options.folder, cell.key)
+                seconds = max(seconds, read_header(folder / "checkpoint.safetensors").get("seconds", 0.0))
             circumstances = provenance(task.options.device, seconds)
             if cell.kind in TRAINED:
-                circumstances["weights"] = sha256_of(
-                    model_folder(task.options.folder, cell.key) / "best.safetensors"
-                )
+                circumstances["weights"] = sha256_of(folder / "best.safetensors")
             if cell.requires:
                 circumstances["models"] = models_of(cell, store)
             store.put(CellResult(cell.key, records, circumstances, cell.content))

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ class TrainingState:
     best_score: float = -math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
     best: str = ""  # SHA-256 of best.safetensors; empty in checkpoints of earlier versions
+    seconds: float = field(default=0.0, compare=False)  # of the epochs done, over all interruptions
 
 
 def train(
@@ -137,6 +139,7 @@ def train(
     ):
         bar.update(state.epoch)
         while state.epoch < settings.epochs:
+            started = perf_counter()
             epoch = Epoch(
                 together, optimizer, attack, settings, state.epoch, state.ease, seed, torch.device(device)
             )
@@ -149,6 +152,7 @@ def train(
                 state.best_epoch, state.best_score = state.epoch, row["score"]
             ease_if_degraded(state, row["score"], settings)
             state.epoch += 1
+            state.seconds += perf_counter() - started
             if team.leads:
                 _keep(folder, model, optimizer, state, about or {}, this)
             bar.update()
