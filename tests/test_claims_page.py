@@ -64,6 +64,8 @@ def test_settings_are_read_from_the_records() -> None:
     assert setting("rates", made) is None  # no pruned model
     assert setting("unrecorded", made) is None
     assert setting("architecture", made) == FAILS  # 1,000 parameters
+    other = report(train_record("chest_xray", "cbam", "adversarial"), *runs("cbam", "fgsm", [9], n=10))
+    assert setting("architecture", other) is None  # the paper prints no size of it
 
 
 def test_a_deviation_says_how() -> None:

@@ -17,6 +17,7 @@ from tiny_profile import TINY
 from meddef import attacks, catalogue
 from meddef.attacks import ATTACKS
 from meddef.attacks.options import options
+from meddef.book.build import generated
 from meddef.book.cards_page import cards_page
 from meddef.book.exhibits import exhibits_page
 from meddef.book.frontpage import front_page
@@ -81,6 +82,17 @@ def test_the_pages_of_the_whole_book_do_too(report: Report) -> None:
     pages = front_page([report], counts) | results_page([report], found, counts)
     pages |= exhibits_page([report], {"skin": ["data", "epsilon", "pruning", "confusion"]})
     assert "Skin lesions" in "".join(pages.values())
+
+
+def test_the_whole_book_takes_every_variant_on_the_papers_own_images() -> None:
+    """The models that the paper does not have, too: none of them has a printed value."""
+    records = [
+        record | {"key": str(number)}
+        for number, record in enumerate(small_run("chest_xray", tuple(catalogue.VARIANTS)))
+    ]
+    made = Report("cpu", records, [provenance()[0] | {"key": record["key"]} for record in records])
+    assert set(catalogue.VARIANTS) <= {variant for variant, _ in made.models()}
+    assert "ResNet18 + CBAM" in "".join(generated(ROOT, [made]).values())
 
 
 def test_a_further_variant_has_its_parameters_and_no_printed_ones(monkeypatch: pytest.MonkeyPatch) -> None:

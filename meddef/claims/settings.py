@@ -263,10 +263,10 @@ def pruning(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
 
 
 def architecture(report: Report, dataset: Dataset, given: Given) -> Outcome | None:
-    """Parameters of every trained model beside the printed ones: sizes that differ would show there."""
+    """Parameters of the paper's models beside the printed ones: sizes that differ would show there."""
     printed = PROTOCOL["parameters_m"].get(dataset.twin, {})
-    found = {r["variant"]: r["parameters"] for r in _trained(report, dataset)}
-    if not found or not printed:
+    found = {r["variant"]: r["parameters"] for r in _trained(report, dataset) if r["variant"] in printed}
+    if not found:
         return None
     same = {name: f"{count / 1e6:.2f}" == printed[name] for name, count in found.items()}
     words = (
