@@ -47,7 +47,7 @@ def test_the_table_ends_with_the_counts() -> None:
     assert "better_than_one_class" in result.stdout
     told = " ".join(result.stdout.split())
     assert "Checks: " in told
-    assert told.endswith("it does not say that the model is robust.")
+    assert told.endswith("it does not mean that the model is robust.")
 
 
 @pytest.mark.parametrize(

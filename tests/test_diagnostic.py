@@ -199,7 +199,7 @@ def test_reliability_by_hand() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     labels, scores = drawn(20, 2)
     whole = outcome(labels, scores, scores)
-    with pytest.raises(InputError, match="kept answers alone"):
+    with pytest.raises(InputError, match="kept predictions alone"):
         diagnostic_accuracy(Evaluation(labels, labels, labels, 0, 0, 2), ["A", "B"])
     with pytest.raises(InputError, match="3 class names"):
         diagnostic_accuracy(whole, ["A", "B", "C"])

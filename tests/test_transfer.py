@@ -154,7 +154,7 @@ def test_a_curve_and_labels_have_a_source_too() -> None:
         (["--source", "own_sources:bright:none.safetensors"], "no weights at none.safetensors"),
         (["--source", "none.safetensors"], "no weights at none.safetensors"),
         (["--source", "own_sources:bright", "--attack", "clean"], "--source is of a transfer attack"),
-        (["--source", "own_sources:one", "--activation", "sigmoid"], "answers PNEUMONIA, and not NORMAL"),
+        (["--source", "own_sources:one", "--activation", "sigmoid"], "predicts PNEUMONIA, and not NORMAL"),
     ],
 )
 @pytest.mark.usefixtures("sources")
