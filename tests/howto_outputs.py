@@ -94,7 +94,7 @@ def printed(page: str, folder: Path) -> list[tuple[Example, str]]:
 
 def words(text: str) -> str:
     """The text without what depends on the processor (numbers, predicted classes), rules and spacing."""
-    return re.sub(r"[\s─#]+", " ", re.sub(r"[-+]?\d[\d,.]*(e-?\d+)?|NORMAL|PNEUMONIA", "#", text)).strip()
+    return re.sub(r"[\s─#]+", " ", re.sub(r"[-+]?\d[\d,.]*(e-?\d+)?|–|NORMAL|PNEUMONIA", "#", text)).strip()
 
 
 def main() -> None:
