@@ -95,11 +95,11 @@ def _run_cells(task: Task) -> None:
             seconds = time.perf_counter() - started
             if not Team.current().leads:
                 continue
-            if cell.kind in TRAINED:
-                folder = model_folder(task.options.folder, cell.key)
-                seconds = max(seconds, read_header(folder / "checkpoint.safetensors").get("seconds", 0.0))
             circumstances = provenance(task.options.device, seconds)
             if cell.kind in TRAINED:
+                folder = model_folder(task.options.folder, cell.key)
+                of_all_sessions = read_header(folder / "checkpoint.safetensors").get("seconds", 0.0)
+                circumstances["seconds"] = max(circumstances["seconds"], round(of_all_sessions, 3))
                 circumstances["weights"] = sha256_of(folder / "best.safetensors")
             if cell.requires:
                 circumstances["models"] = models_of(cell, store)

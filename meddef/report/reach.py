@@ -24,8 +24,8 @@ NOTHING = "No model is published yet that was trained on the same images with fu
 def reached(train: Record) -> float:
     """Share of its ball's width that the training attack crosses at most in the last epoch, in [0, 1]."""
     last = train["history"][-1]
-    steps = train["settings"]["adversarial"]["steps"]
-    return float(min(1.0, steps * last["step_size"] / (2 * last["epsilon"]) + 1e-9))
+    share = train["settings"]["adversarial"]["steps"] * last["step_size"] / (2 * last["epsilon"])
+    return 1.0 if share >= 1 - 1e-6 else float(share)
 
 
 def table(reports: Sequence[Report]) -> Table | None:
@@ -46,7 +46,7 @@ def table(reports: Sequence[Report]) -> Table | None:
                     if (r["variant"], r["training"]) == (variant, RECIPE)
                 ]
                 place = (
-                    f"{dataset.short_label}, {dataset.px}, {dataset.split}",
+                    f"{dataset.short_label}, {dataset.px}{dataset.split}",
                     model_label(variant, RECIPE),
                 )
                 groups.setdefault(place, []).append(
@@ -61,7 +61,7 @@ def table(reports: Sequence[Report]) -> Table | None:
     if not rows:
         return None
     caption = (
-        "Accuracy in percent with its 95 % interval, clean and under PGD-40, of models trained by the paper's recipe: "
+        "Accuracy in percent with its 95 % interval, clean and under PGD, of models trained by the paper's recipe: "
         "with a training attack that falls short of its ball, and with one that crosses it. Number of epochs and "
         "machine differ as well."
     )

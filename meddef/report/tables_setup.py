@@ -12,6 +12,7 @@ from meddef.paper import PROTOCOL
 from meddef.records import Record
 from meddef.report.display import DASH, Table
 from meddef.report.labels import short_label
+from meddef.report.reach import reached
 from meddef.report.report import Dataset, Report
 from meddef.report.wall_time import computing_time
 
@@ -226,8 +227,8 @@ def short_reach(report: Report) -> str:
     """A sentence if the training's PGD cannot reach the edge of its own ball; else empty."""
     for record in report.of("train"):
         last, rule = record["history"][-1], record["settings"]["adversarial"]
-        reach = rule["steps"] * last["step_size"] if rule else 0
-        if rule and reach < 2 * last["epsilon"] * (1 - 1e-6):
+        if rule and reached(record) < 1:
+            reach = rule["steps"] * last["step_size"]
             return (
                 f"PGD of {rule['steps']} steps of {last['step_size']:g} in training moves a pixel by at most "
                 f"{reach:g} from its random start, but the ball of ε = {last['epsilon']:g} is {2 * last['epsilon']:g} "
