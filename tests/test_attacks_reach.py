@@ -10,7 +10,7 @@ from attack_models import answers, cnn, images, stripes, trained
 from torch import Tensor, nn
 
 from meddef.attacks import ShortReachWarning, bim, fgsm, pgd
-from meddef.attacks.reach import needed, shortfall, step_size
+from meddef.attacks.reach import coarseness, needed, shortfall, step_size
 from meddef.errors import InputError
 
 LABELS = torch.tensor([0, 1, 2, 3])
@@ -23,6 +23,15 @@ def call(attack: Any = pgd, **settings: Any) -> list[str]:
         attack(cnn(), images(4), LABELS, **settings)
     assert all(warning.category is ShortReachWarning for warning in said)
     return [str(warning.message) for warning in said]
+
+
+@pytest.mark.parametrize(
+    ("eps", "step", "steps", "coarse"),
+    [(0.01, 0.02, 2, True), (0.01, 0.019, 2, False), (0.01, 0.05, 1, False), (0.0, 0.01, 40, False)],
+)
+def test_steps_across_the_whole_ball(eps: float, step: float, steps: int, coarse: bool) -> None:
+    """From 2 eps on, a step ends at a corner wherever it starts; a single one may be as long."""
+    assert bool(coarseness(eps, step, steps)) is coarse
 
 
 # The rule, by hand

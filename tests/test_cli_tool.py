@@ -94,6 +94,12 @@ def test_a_curve_names_the_step_of_each_budget() -> None:
     assert "step_size=0.002 to 0.01" in " ".join(told.split())
 
 
+@pytest.mark.parametrize(("step", "coarse"), [("0.03", True), ("0.01", False)])
+def test_steps_across_the_whole_ball_are_named(step: str, coarse: bool) -> None:
+    told = ran("--attack", "pgd", "--eps", "0.01", "--set", f"step_size={step}")
+    assert ("steps of 0.03 cross the whole ball of ε = 0.01" in told) is coarse
+
+
 def test_an_attack_of_ones_own_is_called_with_its_settings() -> None:
     told = json.loads(ran(*OWN, "--eps", "0.05", "--set", "steps=2", "--json"))
     assert (told["attack"], told["eps"], told["settings"]) == ("own_attacks:mine", 0.05, {"steps": 2})

@@ -70,6 +70,16 @@ def step_size(eps: float, steps: int, *, paper_step: float = PAPER_STEP) -> floa
     return step if reaches else REACH * eps / steps
 
 
+def coarseness(eps: float, step_size: float, steps: int) -> str:
+    """In words, where several steps of at least 2 eps each follow one another; else empty."""
+    if steps < 2 or not step_size >= needed(eps, random_start=True) > 0:
+        return ""
+    return (
+        f"steps of {step_size:.4g} cross the whole ball of ε = {eps:.4g}: every iterate is a corner of it, and the "
+        f"attack is weaker than it could be; take steps of about {eps / STEP_DIVISOR:.4g}"
+    )
+
+
 def warn_if_short(eps: float, step_size: float, steps: int, *, random_start: bool) -> None:
     """``ShortReachWarning`` where there is a shortfall."""
     if short := shortfall(eps, step_size, steps, random_start=random_start):

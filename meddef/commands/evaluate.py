@@ -142,6 +142,7 @@ def evaluate(
     """
     from meddef.attacks import ATTACKS
     from meddef.attacks.options import norm_of
+    from meddef.attacks.reach import coarseness
     from meddef.commands import evaluated
     from meddef.commands.told import Told
     from meddef.evaluation.cells import batches, test_order
@@ -220,7 +221,9 @@ def evaluate(
         "settings": {k: v for k, v in used.items() if k != "eps"}, "targets": targets, "prune_rate": prune_rate,
     } | ({} if made is None else {"source": made.counts()})  # fmt: skip
     what = f"{subject.name}, {splits.dataset}"
-    notes = [*(made.told() if made else []), *subject.told(splits, images)]
+    stepping = [one for one in each if attack in ATTACKS and {"eps", "step_size", "steps"} <= {*one}]
+    coarse = [coarseness(one["eps"], one["step_size"], one["steps"]) for one in stepping]
+    notes = [*filter(None, coarse), *(made.told() if made else []), *subject.told(splits, images)]
     found = shown(Told(attack, each[-1].get("eps"), used, what, split, about, notes, source))
     deliver(found, paths, as_json=as_json)
     robust = found.headline.get("lowest_robust_accuracy", found.headline["robust_accuracy"])
