@@ -31,6 +31,7 @@ START_TIMEOUT = 180  # seconds; a loaded machine starts kernels slowly
 PARAMETERS = "Parameters of this page"  # they are folded under it
 BEHIND_HEADING = " – "  # before the evidence that a page is
 QUIET = "--IPKernelApp.log_level=50"  # kernels warn about sockets when they start and stop
+OF_A_RUN = ("papermill", "execution")  # what a run writes into the metadata of a cell: times, paths
 
 
 class NotebooksFailed(RunFailed):
@@ -187,7 +188,7 @@ def _clean(notebook: NotebookNode) -> None:
     injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
-        for name in ("papermill", "execution"):
+        for name in OF_A_RUN:
             cell.metadata.pop(name, None)
         tags = cell.metadata.get("tags", [])
         if injected and "parameters" in tags:
@@ -253,7 +254,7 @@ def _digest(notebook: Mapping[str, Any]) -> str:
 def _key(source: Path, parameters: Mapping[str, Any], files: Iterable[Path]) -> str:
     """Hash of everything that can change the executed notebook, except installed libraries."""
     cells = [
-        [cell.cell_type, cell.source, cell.metadata.get("tags", [])]
+        [cell.cell_type, cell.source, {name: cell.metadata[name] for name in cell.metadata if name not in OF_A_RUN}]
         for cell in nbformat.read(source, as_version=4).cells
     ]
     digest = hashlib.sha256(json.dumps([cells, dict(parameters)], sort_keys=True).encode())
