@@ -76,9 +76,10 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
                 _switch(model)
             if live:
                 named = ", ".join(live[:3]) + ", ..." * (len(live) > 3)
-                _warn(
+                warn_caller(
                     f"the model is in evaluation mode, its {named} in training mode: off here and restored "
-                    "afterwards; to keep it on, call F.dropout(x, p, training=True) in forward"
+                    "afterwards; to keep it on, call F.dropout(x, p, training=True) in forward",
+                    SwitchedOffWarning,
                 )
         yield
 
@@ -113,10 +114,10 @@ def _has_modes(module: nn.Module) -> bool:
     return isinstance(module, _DropoutNd | _BatchNorm | nn.RReLU) or any(part in named for part in _RANDOM)
 
 
-def _warn(message: str) -> None:
+def warn_caller(message: str, category: type[Warning]) -> None:
     """A warning that points at the nearest line outside this package."""
     inside = (str(_PACKAGE), contextlib.__file__)
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, SwitchedOffWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -241,6 +241,9 @@ def test_the_model_must_be_a_module() -> None:
         (8.0, "eps must be finite and from 0 to 1, got 8"),
         (float("nan"), "eps must be finite"),
         (torch.tensor([0.1, 0.2, 0.3]), r"eps must be a number or a tensor \(2,\), got \(3,\)"),
+        ("8/255", r"eps must be a number or a tensor \(2,\), got '8/255'"),
+        (True, r"eps must be a number or a tensor \(2,\), got True"),
+        (None, r"eps must be a number or a tensor \(2,\), got None"),
     ],
 )
 def test_wrong_eps_is_refused(name: str, eps: Any, message: str) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -175,6 +176,8 @@ def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float =
             f"{name} is a list, a grid that only fgsm accepts: give one number, or a tensor ({len(images)},) with one "
             "per image"
         )
+    if isinstance(value, bool) or not (isinstance(value, Real) or hasattr(value, "shape")):
+        raise InputError(f"{name} must be a number or a tensor ({len(images)},), got {value!r}")
     given = torch.as_tensor(value, dtype=torch.float64, device=images.device).detach()
     if given.ndim > 0 and given.shape != images.shape[:1]:
         raise InputError(f"{name} must be a number or a tensor ({len(images)},), got {tuple(given.shape)}")

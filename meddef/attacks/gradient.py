@@ -60,7 +60,8 @@ def fgsm(
     """
     objective = Objective(contract.check_batch(model, images, labels), loss, targeted)
     images = images.detach()
-    grid = list(eps) if isinstance(eps, Sequence) else [eps]
+    several = isinstance(eps, Sequence)
+    grid = list(eps) if isinstance(eps, Sequence) and not isinstance(eps, str) else [eps]
     spheres = [LinfBall(images, contract.per_image(radius, images, "eps", most=1.0)) for radius in grid]
     sign = images.new_zeros(()).expand(images.shape)
     fast = fast and images.device.type != "cuda"  # on a GPU a copy costs more than the single step
@@ -76,7 +77,6 @@ def fgsm(
             gradient = contract.unchecked_gradient(objective.loss(logits).sum(), x)
         contract.check_first_gradient(gradient)
         sign = gradient.sign()
-    several = isinstance(eps, Sequence)
     results = images.new_empty((len(grid), *images.shape)) if several else torch.empty_like(images)[None]
     for ball, result, moves in zip(spheres, results, every, strict=True):
         ball.fgsm_step(sign, result)

@@ -254,7 +254,11 @@ def _digest(notebook: Mapping[str, Any]) -> str:
 def _key(source: Path, parameters: Mapping[str, Any], files: Iterable[Path]) -> str:
     """Hash of everything that can change the executed notebook, except installed libraries."""
     cells = [
-        [cell.cell_type, cell.source, {name: cell.metadata[name] for name in cell.metadata if name not in OF_A_RUN}]
+        [
+            cell.cell_type,
+            cell.source,
+            {name: cell.metadata[name] for name in cell.metadata if name not in OF_A_RUN},
+        ]
         for cell in nbformat.read(source, as_version=4).cells
     ]
     digest = hashlib.sha256(json.dumps([cells, dict(parameters)], sort_keys=True).encode())

@@ -48,7 +48,7 @@ def judge(
     Raises:
         InputError: outputs that are not finite logits for every label's class, an attack that returns no images.
     """
-    clean_logits = _answer(model, images, labels)
+    clean_logits = logits_for(model, images, labels)
     if _check_clean(clean_logits, labels) and attack is not None:
         contract.warn_of_probabilities()
     aims = None if targets is None else _aims(targets, clean_logits, labels)
@@ -61,7 +61,7 @@ def judge(
         ):
             attacked = attack(model, attacked.clone(), (labels if aims is None else aims).clone())
         attacked = _images_like(attacked, images)
-    attacked_logits = _answer(model, attacked, labels)
+    attacked_logits = logits_for(model, attacked, labels)
     change = (attacked - images.detach()).abs().flatten(1)
     finite = torch.isfinite(attacked_logits)
     ends = torch.stack(attacked.aminmax()).nan_to_num(nan=torch.inf)
@@ -105,7 +105,7 @@ def _check_clean(logits: Tensor, labels: Tensor) -> bool:
     return bool(probable)
 
 
-def _answer(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def logits_for(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Logits (N, K) for a copy of ``images``.
 
     Raises:

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from meddef.attacks.capture import climbing
 from meddef.attacks.targets import check_untargeted
 from meddef.errors import InputError
+from meddef.evaluation.coupling import warn_if_coupled
 from meddef.evaluation.judge import Attack, Judged, Targets, judge
 from meddef.evaluation.loader import checked_batches
 from meddef.module_state import evaluating
@@ -120,6 +121,7 @@ def evaluate(
 
     Warns:
         SwitchedOffWarning: the model is in evaluation mode, and has layers in training mode.
+        CoupledBatchWarning: its logits for an image depend on the other images of the batch.
 
     Raises:
         InputError: an empty ``loader``; anything but pairs of images in [0, 1] and class indices below K; outputs that
@@ -143,7 +145,11 @@ def evaluate(
                     f"the model returns {part.num_classes} classes here and {judged[0].num_classes} before"
                 )
             linf, l0 = max(linf, change), max(l0, changed)
+            if not judged:
+                first = images, labels
             judged.append(part)
+        if judged and attack is not None:
+            warn_if_coupled(model, *first)
     if not judged:
         raise InputError("the loader is empty: nothing to evaluate")
     true, before, after, *scores = (

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from meddef.attacks import contract
 from meddef.attacks.targets import check_untargeted
 from meddef.errors import InputError
+from meddef.evaluation.coupling import warn_if_coupled
 from meddef.module_state import evaluating
 from meddef.robustness.check_result import CheckResult
-from meddef.robustness.evidence import BUDGETS, Attack, Evidence
+from meddef.robustness.evidence import BUDGETS, CHUNK, Attack, Evidence
 from meddef.robustness.registry import CHECKS, LEAST, run_check
 
 
@@ -42,6 +43,9 @@ def robustness_report(
         twin: the same model trained without a defence; None leaves its checks N-A.
         progress: called with (checks done, total checks).
 
+    Warns:
+        CoupledBatchWarning: the model's logits for an image depend on the other images of its batch.
+
     Raises:
         Exception: any error of the model or the attack under test; an error in another check makes it N-A.
         InputError: unknown norm or budget, eps out of range, no image, invalid images or labels, NaN or infinite
@@ -67,4 +71,5 @@ def robustness_report(
             items.append(run_check(check, evidence))
             if progress is not None:
                 progress(len(items), len(CHECKS))
+        warn_if_coupled(model, evidence.images[:CHUNK], evidence.labels[:CHUNK])
     return items
