@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from meddef.errors import InputError
 from meddef.models import build_model
 from meddef.saliency import grad_cam
+from meddef.saliency.maps import default_layer
 
 pytest.importorskip("pytorch_grad_cam", reason="the book extra is not installed")
 
@@ -99,6 +100,17 @@ class Tokens(nn.Module):
         return self.mix(self.embed(x).flatten(2).transpose(1, 2)).mean(1)
 
 
+class Twice(Small):
+    """The last convolution with weights of its own runs once; ``shared`` runs twice, as a ReLU of many networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.shared(self.shared(self.features(x)).relu()).relu().mean((2, 3)))
+
+
 class Broken(Small):
     def forward(self, x: Tensor) -> Tensor:
         raise IndexError("the model's own")
@@ -114,6 +126,7 @@ class Broken(Small):
         (Small, {"layer": "head"}, r"the layer gives \(1, 3\), and Grad-CAM needs maps"),
         (Tokens, {"layer": "mix"}, r"the layer gives \(1, 12, 4\), and Grad-CAM needs maps"),
         (Tokens, {"layer": "unused"}, "the layer is not run as a module"),
+        (Twice, {"layer": "shared"}, "the layer runs 2 times for one image, .*: take the block around it"),
         (
             Small,
             {"layer": "features.3", "targets": torch.tensor([0, 1, 3])},
@@ -126,8 +139,14 @@ class Broken(Small):
 def test_refusals(made: Any, given: dict[str, Any], message: str) -> None:
     model, x = made().eval(), images()
     with pytest.raises(InputError, match=message):
-        grad_cam(model, x if made in (Small, Tokens) else torch.rand(1, 3, 64, 64), **given)
+        grad_cam(model, x if made in (Small, Tokens, Twice) else torch.rand(1, 3, 64, 64), **given)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_layer_that_runs_twice_is_not_chosen() -> None:
+    name, told = default_layer(Twice().eval(), images(1))
+    assert name == "features.3"
+    assert told == "the last convolution with maps of 6 x 4"
 
 
 def test_the_models_own_errors_stay_its_own() -> None:

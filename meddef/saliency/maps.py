@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from difflib import get_close_matches
 from typing import Any
 
@@ -81,7 +82,12 @@ def default_layer(model: nn.Module, image: torch.Tensor) -> tuple[str, str]:
     finally:
         for handle in handles:
             handle.remove()
-    fine = [(name, shape) for name, shape in seen if len(shape) == 4 and min(shape[2:]) >= LEAST_POSITIONS]
+    runs = Counter(name for name, _ in seen)
+    fine = [
+        (name, shape)
+        for name, shape in seen
+        if runs[name] == 1 and len(shape) == 4 and min(shape[2:]) >= LEAST_POSITIONS
+    ]
     if not fine:
         raise InputError(
             f"no convolution of the model gives maps of {LEAST_POSITIONS} x {LEAST_POSITIONS} positions: give --layer"
@@ -111,8 +117,8 @@ def grad_cam(
         targets: (N,), or one for all, the class whose score is explained; None for each image's most likely class.
 
     Raises:
-        InputError: grad-cam is not installed, no images in [0, 1], no such layer, a layer without maps, a scripted
-            model, a class out of range.
+        InputError: grad-cam is not installed, no images in [0, 1], no such layer, a layer without maps or one that runs
+            several times, as the one ReLU of a torchvision block does, a scripted model, a class out of range.
     """
     try:
         from pytorch_grad_cam import GradCAM
@@ -158,6 +164,10 @@ def _seen(model: nn.Module, layer: nn.Module, image: torch.Tensor) -> tuple[torc
         handle.remove()
     if not found or not isinstance(found[-1], torch.Tensor):
         raise InputError("the layer is not run as a module, or gives no tensor: take another")
+    if len(found) > 1:
+        raise InputError(
+            f"the layer runs {len(found)} times for one image, and one map cannot show all: take the block around it"
+        )
     return logits, found[-1]
 
 
