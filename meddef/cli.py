@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import traceback
@@ -53,6 +54,16 @@ app.command("check-robustness")(robustness.check_robustness)
 app.command("lab")(lab.lab)
 app.command("book")(book.book)
 app.add_typer(course.app, name="course")
+
+
+def _flowing(text: str) -> str:
+    """A docstring with one line per paragraph, which then fits a terminal of any width."""
+    return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n"))
+
+
+for _group in (app, data.app, course.app):
+    for _command in _group.registered_commands:
+        _command.help = _flowing((_command.callback and _command.callback.__doc__) or "")
 
 
 @app.callback()

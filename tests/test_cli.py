@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from meddef.cli import app, main
@@ -185,3 +186,12 @@ def test_train_then_evaluate_then_reproduce_reuses_the_model(tiny: str) -> None:
     assert done.exit_code == 0, done.output
     again = run.invoke(app, ["reproduce", "-p", tiny, "--no-report", "-j", "1"])
     assert "all 5 cells are up to date" in again.output
+
+
+def test_paragraphs_of_the_help_fit_terminals_of_any_width() -> None:
+    """A paragraph is one line, which the terminal wraps: source lines would leave ragged ones below 120 columns."""
+    shown = {name: command.help for name, command in typer.main.get_command(app).commands.items()}
+    assert all(text and "\n" not in paragraph for text in shown.values() for paragraph in text.split("\n\n"))
+    text = CliRunner().invoke(app, ["evaluate", "--help"], env={"COLUMNS": "60"}).output
+    told = " ".join(text.split("╭")[0].split())
+    assert "by patient where patients have several images. Weights that 'meddef train' wrote" in told

@@ -315,12 +315,12 @@ def test_the_profile_trains_at_equal_compute_and_shares_its_cells_with_cpu() -> 
     ("arguments", "words"),
     [
         (["--beta", "2"], "--beta requires --method madry, fast or trades"),
-        (["--method", "clean", "--epsilon", "0.1"], "--epsilon requires --method"),
+        (["--method", "clean", "--eps", "0.1"], "--eps requires --method"),
         (["--method", "fast", "--beta", "2"], "method fast does not use beta: leave it out"),
-        (["--method", "meddef", "--epsilon", "0.1"], "method meddef does not use epsilon: leave it out"),
+        (["--method", "meddef", "--eps", "0.1"], "method meddef does not use epsilon: leave it out"),
         (["--method", "free"], "'meddef', 'madry', 'fast' or 'trades'"),
         (["--method", "madry", "--control"], "leave --control out"),
-        (["--method", "madry", "--epsilon", "8"], "--epsilon 8 is out of range"),
+        (["--method", "madry", "--eps", "8"], "--eps 8 is out of range"),
     ],
 )
 def test_the_command_line_refuses_what_does_not_belong_together(
@@ -342,7 +342,7 @@ def test_the_command_line_refuses_what_does_not_belong_together(
         (["--method", "clean"], None),
         (["--method", "meddef"], {"train_share": 0.35, "steps": 1}),
         (
-            ["--method", "trades", "--epsilon", "4/255", "--beta", "1"],
+            ["--method", "trades", "--eps", "4/255", "--beta", "1"],
             {"method": "trades", "epsilon": 4 / 255, "beta": 1.0, "steps": 1},
         ),
     ],

@@ -125,10 +125,19 @@ def show(table: Table) -> None:
     from rich.table import Table as Rich
     from rich.text import Text
 
-    made = Rich(title=table.caption, box=SIMPLE, title_justify="left")
+    made = Rich(title=table.caption, box=SIMPLE, title_justify="left", pad_edge=False)
     for place, name in enumerate(table.frame.columns):
         words = place < table.header or name in table.left
-        made.add_column(name, justify="left" if words else "right", no_wrap=place == 0)
+        longest = max(
+            len(word) for text in [name, *map(str, table.frame[name])] for word in str(text).split() or [""]
+        )
+        made.add_column(
+            name,
+            justify="left" if words else "right",
+            no_wrap=place == 0,
+            overflow="fold",
+            min_width=min(longest, 20),
+        )
     for cells in table.frame.itertuples(index=False):
         made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in map(str, cells)))
     Console().print(made)

@@ -32,10 +32,10 @@ def found(
     columns = {
         "rate": [f"{row.rate:.0%}" if row.rate else "unpruned" for row in rows],
         "zeros": [f"{row.sparsity:.1%}" for row in rows],
-        "parameters left": [f"{row.left:,}" for row in rows],
+        "weights left": [_short(row.left) for row in rows],
         "file (MB)": [f"{row.plain_bytes / MEGA:.2f}" for row in rows],
         "packed (MB)": [f"{row.packed_bytes / MEGA:.2f}" for row in rows],
-        "ms per image": [f"{row.milliseconds:.1f} (×{row.relative_time:.2f})" for row in rows],
+        "ms per image": [f"{row.milliseconds:.1f} ×{row.relative_time:.2f}" for row in rows],
         "clean accuracy": [_rate(row.outcome.clean_accuracy) for row in rows],
     }
     if attacked:
@@ -68,8 +68,8 @@ def found(
             "pruned; brackets: 95 % Wilson intervals",
             "packed: a file without the zeros (meddef.sparse.save_sparse); in memory every model is as large as the "
             "unpruned one",
-            "ms per image: one image alone, median; in brackets over the unpruned model's, measured in turns (its own "
-            "factor is noise). Dense kernels multiply zeros like any number: unstructured pruning saves no time here",
+            "ms per image: one image alone, median; × as a multiple of the unpruned model's, measured in turns (its "
+            "own factor is noise). Dense kernels multiply zeros like any number: unstructured pruning saves no time",
             *(
                 f"{f'at {row.rate:.0%}' if row.rate else 'unpruned'}: {line}"
                 for row in rows
@@ -78,6 +78,11 @@ def found(
             *told.notes,
         ],
     )
+
+
+def _short(count: int) -> str:
+    """11,177,538 as "11.18 M", so that the table fits 80 columns; the exact number is in the saved file."""
+    return f"{count / MEGA:.2f} M" if count >= MEGA else f"{count:,}"
 
 
 def _rate(rate: Proportion) -> str:

@@ -77,7 +77,7 @@ def train(
     ] = None,
     epsilon: Annotated[
         str | None,
-        typer.Option("--epsilon", help="Training ε of madry, fast and trades: 8/255 (default) or 0.03."),
+        typer.Option("--eps", help="Training ε of madry, fast and trades: 8/255 (default) or 0.03."),
     ] = None,
     beta: Annotated[
         float | None, typer.Option("--beta", help="Weight of the divergence in trades. Default: 6.")
@@ -114,7 +114,7 @@ def train(
 
         meddef train --data my_images --variant resnet18 --image-size 224 -o mine.safetensors
 
-        meddef train --variant resnet18 --dataset phantom_xray --method trades --epsilon 4/255 --beta 1
+        meddef train --variant resnet18 --dataset phantom_xray --method trades --eps 4/255 --beta 1
 
         meddef train --model my_models:small_net --data my_images --image-size 64 --method madry --epochs 5 --lr 1e-3
         -o mine.safetensors
@@ -212,11 +212,13 @@ def _models(
     from meddef.settings import TRAININGS, AdversarialSettings
     from meddef.yaml_reader import as_input_error
 
-    given = {"epsilon": None if epsilon is None else parse_eps(epsilon, "--epsilon"), "beta": beta}
+    given = {"epsilon": None if epsilon is None else parse_eps(epsilon, "--eps"), "beta": beta}
     given = {name: value for name, value in given.items() if value is not None}
     found: dict[str, Any] = {"variants": [], "controls": [], "rivals": {}}
     if given and method in (None, "clean"):
-        raise InputError(f"--{next(iter(given))} requires --method madry, fast or trades")
+        raise InputError(
+            f"{'--eps' if 'epsilon' in given else '--beta'} requires --method madry, fast or trades"
+        )
     if method is None:
         return found | {"controls" if control else "variants": [variant]}
     if control:
