@@ -84,17 +84,15 @@ def properties(report: Report) -> Table | Text:
 def findings(rows: Sequence[Record]) -> str:
     """Two sentences on each source's property, computed from the small runs."""
     sentences = []
-    large = max((row["eps"] for row in rows if row["training"].startswith("fast")), default=None)
-    if large is not None:
-        fast = [row for row in rows if row["training"].startswith("fast") and row["eps"] == large]
-        gaps = {
-            start: _gap([row for row in fast if ("random_start=0" in row["training"]) != start])
-            for start in (True, False)
+    fast = [row for row in rows if row["training"].startswith("fast")]
+    if tried := sorted({row["eps"] for row in fast}):
+        found = {
+            start: [eps for eps in tried if _gap(_runs(fast, eps, start)) >= COLLAPSED]
+            for start in (False, True)
         }
         sentences.append(
-            f"At ε = {large:g} accuracy under PGD is {gaps[False]:.0f} points below that under FGSM for Fast-AT "
-            f"without a random start{' (catastrophic overfitting)' if gaps[False] >= COLLAPSED else ''}, "
-            f"{gaps[True]:.0f} with one."
+            f"Fast-AT overfits catastrophically (PGD keeps at least {COLLAPSED:.0f} points less than FGSM) without a "
+            f"random start {_where(found[False])}, with one {_where(found[True])}, of ε = {_eps(tried)}."
         )
     trades: dict[float, list[Record]] = {}
     for row in rows:
@@ -108,6 +106,19 @@ def findings(rows: Sequence[Record]) -> str:
             f"{change['pgd']:+.1f} under PGD."
         )
     return " ".join(sentences)
+
+
+def _runs(fast: Sequence[Record], eps: float, start: bool) -> list[Record]:
+    """Fast-AT at ``eps``, with its random start or without."""
+    return [row for row in fast if row["eps"] == eps and ("random_start=0" in row["training"]) != start]
+
+
+def _where(eps: Sequence[float]) -> str:
+    return f"at ε = {_eps(eps)}" if eps else "at none"
+
+
+def _eps(eps: Sequence[float]) -> str:
+    return ", ".join(f"{each:g}" for each in eps)
 
 
 def _name(training: str) -> str:
