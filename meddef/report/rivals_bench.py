@@ -37,7 +37,7 @@ def speed(report: Report) -> Table | Text:
         {
             "training": [_name(row["training"]) for row in rows],
             "images/s": [f"{row['images_per_s']:.1f}" for row in rows],
-            "ms per image and attack step": [
+            "ms per image and further attack step": [
                 DASH if row["attack_ms"] is None else f"{row['attack_ms']:.2f}" for row in rows
             ],
             "s per epoch": [f"{row['epoch_s']:.0f}" for row in rows],

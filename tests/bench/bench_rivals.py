@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from meddef.atomic import write_text
 from meddef.attacks import fgsm, pgd
@@ -52,7 +53,7 @@ Row = dict[str, Any]
 
 
 def speed(repeats: int, batches: int) -> Iterator[Row]:
-    """One row per method: images per second of training, and milliseconds of its attack for one image and step."""
+    """One row per method: images per second of training, and milliseconds of one more step of its attack per image."""
     profile = load_profile(PROFILE)
     models = [training for variant, training in profile.models() if variant == "resnet18"]
     size, batch = profile.image_size, profile.training.batch_size
@@ -69,7 +70,11 @@ def speed(repeats: int, batches: int) -> Iterator[Row]:
     )
     attacking = {name: epoch for name, epoch in epochs.items() if epoch.settings.adversarial}
     searches = interleaved(
-        {name: lambda e=epoch: e._search(e.objective.search(), x, y, 0) for name, epoch in attacking.items()},
+        {
+            (name, factor): partial(_attack, epoch, x, y, factor)
+            for name, epoch in attacking.items()
+            for factor in (1, 2)
+        },
         repeats,
         clock=time.process_time,
     )
@@ -85,12 +90,18 @@ def speed(repeats: int, batches: int) -> Iterator[Row]:
         steps = epochs[name].objective.search().steps if rule else 0
         if rule:
             attacked = round(rule.validation_share * VALIDATED)
-            validation += attacked * (searches["madry"] / batch + judged["forward"] / len(many))
+            validation += attacked * (searches["madry", 1] / batch + judged["forward"] / len(many))
         yield {
             "part": "speed", "training": name, "images_per_s": len(given) / fits[name],
-            "attack_ms": 1000 * searches[name] / (batch * steps) if rule else None,
+            "attack_ms": 1000 * (searches[name, 2] - searches[name, 1]) / (batch * steps) if rule else None,
             "epoch_s": TRAINED * fits[name] / len(given) + validation,
         }  # fmt: skip
+
+
+def _attack(epoch: Epoch, x: Tensor, y: Tensor, factor: int) -> None:
+    """The attack of a training, with ``factor`` times its steps."""
+    search = epoch.objective.search()
+    epoch._search(replace(search, steps=factor * search.steps), x, y, 0)
 
 
 def _epoch(training: TrainingSettings) -> Epoch:
