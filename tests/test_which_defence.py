@@ -128,6 +128,7 @@ def test_lowest_attack_success_is_judged_against_the_rivals(kept: dict[str, int]
 
 def test_a_rival_has_a_name_of_its_own() -> None:
     assert model_label("resnet18", "trades beta=1") == "ResNet18, TRADES beta=1"
+    assert model_label("resnet18", "noise_25") == "ResNet18, training with noise, σ = .25"
     assert model_label("full", "adversarial") == "MedDef (Full DAAM)"
     assert model_label("resnet18", "adversarial") == "ResNet18, adversarial training"
 

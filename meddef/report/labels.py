@@ -26,8 +26,11 @@ def model_label(variant: str, training: str) -> str:
 
 
 def training_label(training: str) -> str:
-    """ "clean training", "adversarial training" (the paper's recipe), "TRADES beta=1"."""
+    """ "clean training", "adversarial training" (the paper's recipe), "TRADES beta=1", "training with noise, σ =
+    .25"."""
     method, _, others = training.partition(" ")
+    if method.startswith("noise_"):
+        return f"training with noise, σ = .{method.removeprefix('noise_')}"
     if method in METHOD_NAMES:
         return f"{METHOD_NAMES[method]} {others}".strip()
     return f"{training} training"
