@@ -138,6 +138,9 @@ def test_a_headline_is_the_first_sentence_on_each_dataset() -> None:
     found = page("- One: 1.\n- Of one: 2.\n- Two, n = 8: 3.\n- Two: 4.")
     assert chapters.headline(found, ["One", "Two"]) == "- One: 1.\n- Two, n = 8: 3."
     assert chapters.headline(page("- One, n = 8: 1.\n- One: 2."), ["One"]) == "n = 8: 1."  # under a heading
+    assert (
+        chapters.headline(page("- One, ε\u00a0=\u00a0.1: 1."), ["One"]) == "ε\u00a0=\u00a0.1: 1."
+    )  # no capital epsilon
     assert chapters.headline(page("- One, when so: 1."), ["One"]) == "When so: 1."
     assert chapters.headline(page("Nothing.", "More."), ["One"]) == "Nothing."
     assert chapters.headline(page(), ["One"]) == ""

@@ -5,6 +5,7 @@ A chapter's page has a line or two per evidence, taken from the conclusions of i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from meddef.sections import SECTIONS
 FOLDER = "sections"
 HEADLINE = "headline"  # the tag of the cell whose first sentence on each dataset the chapter shows
 CAPTION = "The paper, section by section"
+SYMBOL = re.compile(r"\w\s*=")  # "n = 8", "ε = .1": a sentence that begins with a symbol keeps it as it is
 
 
 def executed(root: Path, reports: Sequence[Report]) -> dict[str, list[Report]]:
@@ -90,7 +92,7 @@ def headline(notebook: NotebookNode, labels: Sequence[str]) -> str:
     firsts = [next((line for line in lines if line.startswith(f"- {label}")), "") for label in labels]
     if len(firsts) == 1 and firsts[0]:  # the heading names it
         text = firsts[0].removeprefix(f"- {labels[0]}").lstrip(":, ")
-        return text if text.startswith("n = ") else text[:1].upper() + text[1:]
+        return text if SYMBOL.match(text) else text[:1].upper() + text[1:]
     return "\n".join(filter(None, firsts)) or "\n".join(lines[:1])
 
 
