@@ -11,7 +11,7 @@ PROFILE ?= smoke
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce book playground pdf test lint unit stored notebooks pages bench gpu publish clean
+.PHONY: help reproduce book playground pdf test lint unit runs stored notebooks pages bench gpu publish clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ book: $(READY)  ## the report from the results in the repository, without comput
 pdf: $(READY)  ## the whole report as one PDF, _build/meddef.pdf; needs Chromium
 	$(BIN)/meddef book --pdf
 
-test: lint unit stored notebooks pages  ## everything CI runs
+test: lint unit runs stored notebooks pages  ## everything CI runs
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,8 +42,13 @@ lint: $(READY)
 
 STORED := tests/test_corruptions.py tests/test_course_guards.py tests/test_export_variants.py tests/test_howto.py \
 	tests/test_howto_outputs.py tests/test_new_user.py tests/test_one_value.py tests/test_published_figures.py
-unit: $(READY) $(OLDER)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile $(STORED:%=--ignore=%)
+RUNS := $(patsubst %,tests/test_%.py,attack_checkpoint cli_lab cluster course_grade curve distributed engine faults \
+	independent notebooks own_names publication rival_cells smoke_test)
+unit: $(READY) $(OLDER)/.ready  ## every module by itself; minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile $(patsubst %,--ignore=%,$(STORED) $(RUNS))
+
+runs: $(READY)  ## whole runs: several processes, clusters, processes that are killed, full disks, a class that is graded
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(RUNS) -n 2 --dist loadfile
 
 stored: $(READY)  ## what takes longest: published figures and printed numbers drawn again, the how-to word for word, corrupted files
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(STORED) -n 2 --dist loadfile

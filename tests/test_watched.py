@@ -1,6 +1,9 @@
 """Batches with a progress bar: every batch unchanged, a bar in a terminal, silence in a log."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,3 +27,13 @@ def test_a_bar_in_a_terminal_alone(
     shown = capsys.readouterr().err
     assert ("pgd: 100%" in shown and "6.00/6.00" in shown) is terminal
     assert bool(shown) is terminal
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
+def test_a_bar_in_a_terminal_that_says_no_size() -> None:
+    """That of a container or a CI job: tqdm's own answer is to draw nothing."""
+    ours, theirs = os.openpty()
+    code = "from meddef.progress import watched; list(watched([([0, 0], [0, 0])], 2, 'pgd'))"
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=theirs, cwd=Path(__file__).parents[1])
+    os.close(theirs)
+    assert b"pgd: 100%" in os.read(ours, 4096)
