@@ -7,8 +7,9 @@ same rate. Both are implemented. Biases and BatchNorm are not pruned.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -72,7 +73,8 @@ def prune_l1_grid(model: nn.Module, rates: Sequence[float], *, scope: str = "glo
         if not 0 <= rate < 1:
             raise InputError(f"pruning rate {rate} is out of range: use 0 <= rate < 1")
     weights = _some_weights(model)
-    magnitudes = {name: _magnitudes(weight) for name, weight in weights.items()}
+    widest = _widest(weights.values())
+    magnitudes = {name: _magnitudes(weight, widest) for name, weight in weights.items()}
     for name, values in magnitudes.items():
         if not np.isfinite(values).all():
             raise InputError(f"weight '{name}' is not finite: the model is broken, train it again")
@@ -82,7 +84,7 @@ def prune_l1_grid(model: nn.Module, rates: Sequence[float], *, scope: str = "glo
         pruned: dict[int, torch.Tensor] = {}
         for group, cut in zip(groups, cuts, strict=True):
             kept = _zeroed(
-                [weights[name] for name in group], [magnitudes[name] for name in group], cut[index]
+                [weights[name] for name in group], [magnitudes[name] for name in group], cut[index], widest
             )
             for name, weight in zip(group, kept, strict=True):
                 old = weights[name]
@@ -101,10 +103,16 @@ def _copied(model: nn.Module, pruned: dict[int, torch.Tensor]) -> nn.Module:
         raise InputError(f"the model cannot be copied ({str(error).splitlines()[0]})") from error
 
 
-def _magnitudes(weight: torch.Tensor) -> np.ndarray:
-    """(n,), in the weight's own format; in float32, which holds the same values, where NumPy has no such format."""
-    values = weight.detach().abs().flatten().cpu()
-    return (values.float() if weight.dtype == torch.bfloat16 else values).numpy()
+def _widest(weights: Iterable[torch.Tensor]) -> torch.dtype:
+    """The format in which all of them can be compared, which holds the same values; NumPy has no bfloat16."""
+    common = reduce(torch.promote_types, (weight.dtype for weight in weights))
+    return torch.float32 if common == torch.bfloat16 else common
+
+
+def _magnitudes(weight: torch.Tensor, widest: torch.dtype) -> np.ndarray:
+    """(n,), in the format ``widest``."""
+    magnitudes: np.ndarray = weight.detach().abs().flatten().cpu().to(widest).numpy()
+    return magnitudes
 
 
 @dataclass(frozen=True)
@@ -149,13 +157,12 @@ def _leading(magnitudes: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def _zeroed(
-    weights: Sequence[torch.Tensor], magnitudes: Sequence[np.ndarray], cut: _Cut
+    weights: Sequence[torch.Tensor], magnitudes: Sequence[np.ndarray], cut: _Cut, widest: torch.dtype
 ) -> list[torch.Tensor]:
     ties = cut.ties
     found = []
     for weight, values in zip(weights, magnitudes, strict=True):
-        wide = weight.detach().float() if weight.dtype == torch.bfloat16 else weight.detach()
-        kept = F.hardshrink(wide, cut.below).to(weight.dtype)
+        kept = F.hardshrink(weight.detach().to(widest), cut.below).to(weight.dtype)
         if ties:
             equal = np.flatnonzero(values == cut.tied)[:ties]
             mask = torch.zeros(values.size, dtype=torch.bool)

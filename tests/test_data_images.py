@@ -32,3 +32,12 @@ def test_image_set_refuses_what_does_not_fit() -> None:
         ImageSet(images, labels[:1], ("a", "b"), ("a", "b"))
     with pytest.raises(ValueError, match="2 images, 1 names, 2 patients"):
         ImageSet(images, labels, ("a",), ("a", "b"))
+
+
+def test_a_mask_selects() -> None:
+    """As in NumPy: not the images 0 and 1."""
+    part = ImageSet.from_arrays(np.arange(48, dtype=np.uint8).reshape(3, 4, 4), [5, 6, 7])
+    images, labels = part.batch(np.array([False, True, True]))
+    assert labels.tolist() == [6, 7]
+    assert np.array_equal(images, part.batch([1, 2])[0])
+    assert len(part.batch([])[0]) == 0

@@ -135,3 +135,21 @@ def test_other_bad_input_is_refused(model: nn.Module) -> None:
         model[3].weight[0, 0] = np.nan
     with pytest.raises(InputError, match=r"'3\.weight' is not finite"):
         prune_l1(model, 0.5)
+
+
+@pytest.mark.parametrize(
+    "formats",
+    [(torch.float16, torch.float32), (torch.float64, torch.float32), (torch.float16, torch.bfloat16)],
+    ids=str,
+)
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_formats_are_ranked_together(formats: tuple[torch.dtype, torch.dtype], rate: float) -> None:
+    """A half-precision body with a float32 head: the share of the whole, with the order of all magnitudes."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(64, 64).to(dtype) for dtype in formats))
+    pruned = prune_l1(model, rate)
+    before = torch.cat([layer.weight.detach().double().abs().flatten() for layer in model])
+    zeros = torch.cat([(layer.weight == 0).flatten() for layer in pruned])
+    assert int(zeros.sum()) == round(rate * len(before))
+    assert before[zeros].max() <= before[~zeros].min()
+    assert [layer.weight.dtype for layer in pruned] == list(formats)

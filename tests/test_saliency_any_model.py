@@ -143,6 +143,37 @@ def test_refusals(made: Any, given: dict[str, Any], message: str) -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+class Adds(nn.Module):
+    """What follows the layer writes into its output, as ``out += identity`` of a torchvision block."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        self.conv, self.head, self.in_place = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 3), in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv(x)
+        if self.in_place:
+            out += 5 * x.mean(1, keepdim=True)
+        else:
+            out = out + 5 * x.mean(1, keepdim=True)
+        return self.head(out.relu().mean((2, 3)))
+
+
+def test_what_follows_the_layer_may_write_into_its_output(model: Small) -> None:
+    """The map is that of the twin that does not."""
+    x = images()
+    expected = grad_cam(model, x, layer="features.0", targets=0)
+    model.features[1] = nn.ReLU(inplace=True)
+    assert np.array_equal(grad_cam(model, x, layer="features.0", targets=0), expected)
+    torch.manual_seed(0)
+    plain, writing = Adds(in_place=False).eval(), Adds(in_place=True).eval()
+    writing.load_state_dict(plain.state_dict())
+    maps = [grad_cam(each, x, layer="conv", targets=1) for each in (plain, writing)]
+    assert maps[0].max() > 0
+    assert np.array_equal(*maps)
+    assert not writing.conv._forward_hooks
+
+
 def test_a_layer_that_runs_twice_is_not_chosen() -> None:
     name, told = default_layer(Twice().eval(), images(1))
     assert name == "features.3"

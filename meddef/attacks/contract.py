@@ -216,6 +216,22 @@ def attacking(model: nn.Module, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def fresh_chance(device: torch.device) -> Iterator[None]:
+    """Random numbers that no attack has seen, derived from the global RNG, which is restored.
+
+    An attack leaves the global RNG as it found it: without this, a random model that is asked about the result would
+    draw what it drew in the attack's first pass, to which the result is fitted.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seed = int(torch.randint(2**62, ()))
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
 class NoInputGradient(InputError):
     """A model through which no gradient comes back to the images."""
 

@@ -61,7 +61,8 @@ def judge(
         ):
             attacked = attack(model, attacked.clone(), (labels if aims is None else aims).clone())
         attacked = _images_like(attacked, images)
-    attacked_logits = logits_for(model, attacked, labels)
+    with contract.fresh_chance(images.device):
+        attacked_logits = logits_for(model, attacked, labels)
     change = (attacked - images.detach()).abs().flatten(1)
     finite = torch.isfinite(attacked_logits)
     ends = torch.stack(attacked.aminmax()).nan_to_num(nan=torch.inf)
@@ -122,7 +123,7 @@ def logits_for(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
             raise InputError(
                 f"the images are {images.dtype}, the model's parameters {its}: use images.to(...) or model.to(...)"
             ) from error
-        return contract.check_logits_shape(answer, len(labels), -1)
+        return contract.check_logits_shape(answer, len(labels), -1).clone()  # a model may reuse its output
 
 
 def _aims(targets: Targets, logits: Tensor, labels: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ def _aims(targets: Targets, logits: Tensor, labels: Tensor) -> Tensor:
     if isinstance(targets, int):
         aims = torch.full_like(labels, targets)
     else:
-        aims = contract.check_labels(targets(logits, labels), labels, "targets")
+        aims = contract.check_labels(targets(logits.clone(), labels.clone()), labels, "targets").clone()
     if int(aims.max()) >= logits.shape[1] or int(aims.min()) < 0:
         raise InputError(
             f"targets must be classes from 0 to {logits.shape[1] - 1}, got {aims.unique().tolist()}"

@@ -42,7 +42,7 @@ def checked_batches(
         images, labels = _pair(batch)
         if isinstance(images, Tensor) and images.ndim and not len(images):
             continue
-        yield images, contract.check_batch(model, images, labels)
+        yield images, contract.check_batch(model, images, labels).clone()  # a loader may fill it again
 
 
 def _in_batches(images: Dataset[Any], model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:

@@ -93,9 +93,10 @@ class Evidence:
 
     def answer(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits in evaluation mode, without gradients."""
-        with contract.attacking(model, images.device), torch.no_grad():
+        with contract.attacking(model, images.device), contract.fresh_chance(images.device), torch.no_grad():
             parts = images.split(CHUNK)
-            return torch.cat([contract.check_output(ask(model, x, first=True), len(x)) for x in parts])
+            answers = (contract.check_output(ask(model, x, first=True), len(x)) for x in parts)
+            return torch.cat([each.clone() for each in answers])  # a model may reuse its output
 
     def run(self, attack: Attack, *, model: nn.Module | None = None) -> Result:
         """``attack(model, images, labels)`` on ``x``, evaluated on ``model`` (None: the model under test)."""
@@ -224,7 +225,7 @@ def _gather(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], count: in
     """The first ``count`` images of the loader, checked, and their labels."""
     images, labels, found = [], [], 0
     for some, their in checked_batches(model, loader):
-        images.append(some[: count - found].detach())
+        images.append(some[: count - found].detach().clone())  # a loader may fill it again
         labels.append(their[: count - found])
         found += len(images[-1])
         if found == count:

@@ -147,9 +147,12 @@ def grad_cam(
         if not seen.requires_grad:  # frozen up to here: the gradient path starts at the images
             images = images.requires_grad_()
         cam = GradCAM(model, [chosen])
+        # Behind grad-cam's own: what comes next may write into the layer's output (ReLU(inplace=True), x += y).
+        handle = chosen.register_forward_hook(lambda _module, _given, output: output.clone())
         try:  # its context manager swallows an IndexError of the model
             maps: np.ndarray = cam(input_tensor=images, targets=wanted)
         finally:
+            handle.remove()
             cam.activations_and_grads.release()
     return maps
 
