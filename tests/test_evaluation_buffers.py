@@ -115,3 +115,21 @@ def test_a_random_model_is_judged_with_numbers_that_the_attack_did_not_see() -> 
     again = evaluate(model, [(x, labels)], partial(fgsm, eps=0.08)).counts
     torch.set_rng_state(before)
     assert evaluate(model, [(x, labels)], partial(fgsm, eps=0.08)).counts == again
+
+
+def test_the_report_of_an_attack_that_writes_into_its_images(net: nn.Module, x: Tensor) -> None:
+    labels = net(x).argmax(1)
+
+    def writing(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Tensor:
+        return images.copy_(pgd(model, images.clone(), labels, eps=eps, step_size=eps / 4, steps=10))
+
+    def pure(model: nn.Module, images: Tensor, labels: Tensor, *, eps: float) -> Tensor:
+        return pgd(model, images, labels, eps=eps, step_size=eps / 4, steps=10)
+
+    found, expected = (
+        robustness_report(net, [(x, labels)], eps=0.05, budget="brief", attack=each)
+        for each in (writing, pure)
+    )
+    assert [(item.name, item.verdict, item.numbers) for item in found] == [
+        (item.name, item.verdict, item.numbers) for item in expected
+    ]

@@ -124,7 +124,7 @@ class Evidence:
         with quietly():
             for images, labels in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
                 recorder.expect(images, labels, self.eps)
-                parts.append(self.attack(recorder, images, labels, eps=self.eps).detach())
+                parts.append(self.attack(recorder, images.clone(), labels.clone(), eps=self.eps).detach())
                 recorder.go_on(parts[-1])
         return self.judged(torch.cat(parts), self.model), recorder.seen()
 
@@ -208,10 +208,10 @@ def quietly() -> Iterator[None]:
 
 
 def _images(attack: Attack, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """``images`` (N, C, H, W) after ``attack``."""
+    """``images`` (N, C, H, W) after ``attack``, which may write into what it gets."""
     parts = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
     with quietly():
-        return torch.cat([attack(model, some, their).detach() for some, their in parts])
+        return torch.cat([attack(model, some.clone(), their.clone()).detach() for some, their in parts])
 
 
 def _pgd(

@@ -71,7 +71,7 @@ def finds_planted(evidence: Evidence) -> Outcome:
         label = torch.zeros(1, dtype=torch.int64, device=image.device)
         try:
             with quietly():
-                attacked = evidence.attack(model, image, label, eps=evidence.eps)
+                attacked = evidence.attack(model, image.clone(), label.clone(), eps=evidence.eps)
         except contract.NoInputGradient:  # cut within the features
             attacked = image
         corners = _corners(image, evidence.eps, INNER, generator)
