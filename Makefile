@@ -42,7 +42,7 @@ lint: $(READY)
 
 STORED := tests/test_corruptions.py tests/test_course_guards.py tests/test_export_variants.py tests/test_howto.py \
 	tests/test_howto_outputs.py tests/test_new_user.py tests/test_one_value.py tests/test_published_figures.py
-RUNS := $(patsubst %,tests/test_%.py,attack_checkpoint cli_lab cluster course_grade curve distributed engine faults \
+RUNS := $(patsubst %,tests/test_%.py,attack_checkpoint book cli_lab cluster course_grade curve distributed engine faults \
 	independent notebooks own_names publication rival_cells smoke_test)
 unit: $(READY) $(OLDER)/.ready  ## every module by itself; minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile $(patsubst %,--ignore=%,$(STORED) $(RUNS))

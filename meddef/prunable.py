@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -38,7 +38,12 @@ def prunable_weights(model: nn.Module) -> dict[str, Tensor]:
             weight = _plain(name, module, attribute)
             if weight is not None and not any(weight is other for other in found.values()):
                 found[f"{name}.{attribute}" if name else attribute] = weight
-    _check_apart(found)
+    rest = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if not is_lazy(parameter) and not any(parameter is other for other in found.values())
+    }
+    _check_apart(found, rest)
     return found
 
 
@@ -85,11 +90,12 @@ def _check_exchangeable(layer: str, module: nn.Module) -> None:
         raise InputError(f"{_called(layer)} is quantised: prune the model first, then quantise it")
 
 
-def _check_apart(weights: dict[str, Tensor]) -> None:
-    """Refuse two parameters that share memory: a copy would separate them."""
-    spans = sorted(_spans(weights))
+def _check_apart(weights: dict[str, Tensor], rest: Mapping[str, Tensor]) -> None:
+    """Refuse a weight that shares memory with another parameter, also one that is not pruned, such as an embedding: a
+    copy would separate them."""
+    spans = sorted(_spans({**weights, **rest}))
     for (_, end, one), (start, _, other) in pairwise(spans):
-        if start < end:
+        if start < end and (one in weights or other in weights):
             raise InputError(
                 f"'{one}' and '{other}' are two parameters that share memory: make them one parameter"
             )
@@ -98,6 +104,6 @@ def _check_apart(weights: dict[str, Tensor]) -> None:
 def _spans(weights: dict[str, Tensor]) -> Iterator[tuple[int, int, str]]:
     """First byte, end and name of each weight that has memory."""
     for name, weight in weights.items():
-        if weight.numel() and weight.device.type != "meta":
+        if weight.numel() and weight.device.type != "meta" and weight.layout == torch.strided:
             last = sum((size - 1) * step for size, step in zip(weight.shape, weight.stride(), strict=True))
             yield weight.data_ptr(), weight.data_ptr() + (last + 1) * weight.element_size(), name

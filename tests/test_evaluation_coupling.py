@@ -102,6 +102,15 @@ def test_others_are_not(model: nn.Module, dtype: torch.dtype) -> None:
     assert not judged(model, dtype=dtype)
 
 
+@pytest.mark.parametrize("strength", [0.02, 0.1, 0.5])
+def test_chance_is_not_taken_for_coupling(strength: float) -> None:
+    told = []
+    for seed in range(30):
+        torch.manual_seed(seed)
+        told += judged(Then(lambda x: x + strength * torch.rand_like(x)), 6)
+    assert not told
+
+
 def test_nothing_is_said_where_nothing_can_be_told() -> None:
     """Too few images; a model that accepts one batch size; no attack."""
     coupled = Then(lambda x: x - x.mean())

@@ -202,3 +202,12 @@ def test_a_weight_that_is_a_buffer_stays_one() -> None:
     assert not isinstance(pruned[0].weight, nn.Parameter)
     assert sparsity(pruned) == 0.5
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_memory_shared_with_what_is_not_pruned_is_refused_too() -> None:
+    """An embedding tied to its decoder by ``.data``: a copy would separate them without a word."""
+    model = nn.ModuleList([nn.Embedding(4, 3), nn.Linear(3, 4)])
+    model[1].weight.data = model[0].weight.data
+    with pytest.raises(InputError, match=r"'0.weight' and '1.weight' are two parameters that share memory"):
+        prune_l1(model, 0.5)
+    assert len(prunable_weights(nn.ModuleList([nn.LSTM(3, 4), nn.Linear(3, 4)]))) == 1

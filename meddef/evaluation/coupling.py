@@ -14,6 +14,9 @@ SAME = 0.02
 FEW = 2
 """Images that are given alone: layers that fail on a single one, as BatchNorm in training mode, accept two."""
 
+CHANCE = 10
+"""Times the difference between two equal passes, which is that of a random model: less may be chance."""
+
 
 class CoupledBatchWarning(UserWarning):
     """The logits of an image change with the other images of its batch."""
@@ -39,12 +42,12 @@ def warn_if_coupled(model: nn.Module, images: Tensor, labels: Tensor) -> None:
             alone = logits_for(model, images[:FEW], labels[:FEW])
             together = logits_for(model, images, labels)[:FEW]
             room = SAME * float(together.abs().max())
-            if _apart(alone, together) <= room:
+            if (found := _apart(alone, together)) <= room:
                 return
-            again = logits_for(model, images, labels)[:FEW]
+            chance = _apart(together, logits_for(model, images, labels)[:FEW])
         except (RuntimeError, ValueError, TypeError, InputError):  # a model exported for one batch size
             return
-    if _apart(together, again) <= room:
+    if found > CHANCE * chance:
         warn_caller(
             "the model's logits for an image depend on the other images of its batch (BatchNorm without running "
             "statistics, or a mean over the batch?): the result holds for this batch size alone, and attacks, which "
