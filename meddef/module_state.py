@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from meddef.caller_warnings import warn
 from meddef.errors import InputError
 
-_PACKAGE = Path(__file__).parent
 _RANDOM = ("drop", "stochastic")  # in the name of a class: DropPath, StochasticDepth, MCDropout
 
 
@@ -76,7 +72,7 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
                 _switch(model)
             if live:
                 named = ", ".join(live[:3]) + ", ..." * (len(live) > 3)
-                warn_caller(
+                warn(
                     f"the model is in evaluation mode, its {named} in training mode: off here and restored "
                     "afterwards; to keep it on, call F.dropout(x, p, training=True) in forward",
                     SwitchedOffWarning,
@@ -112,12 +108,3 @@ def _has_flag(module: nn.Module) -> bool:
 def _has_modes(module: nn.Module) -> bool:
     named = type(module).__name__.lower()
     return isinstance(module, _DropoutNd | _BatchNorm | nn.RReLU) or any(part in named for part in _RANDOM)
-
-
-def warn_caller(message: str, category: type[Warning]) -> None:
-    """A warning that points at the nearest line outside this package."""
-    inside = (str(_PACKAGE), contextlib.__file__)
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from meddef.errors import InputError
 
+FORMATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PRUNABLE = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear, nn.Bilinear
 )  # fmt: skip
@@ -64,8 +65,10 @@ def _plain(layer: str, module: nn.Module, attribute: str) -> Tensor | None:
     weight = kept[attribute]
     if weight is not None and is_lazy(weight):
         raise InputError(f"{_called(layer)} has no {attribute} yet: run the model on a batch once")
-    if weight is not None and not weight.is_floating_point():
-        raise InputError(f"{_called(layer)} has a {attribute} in {weight.dtype}: only real floats are pruned")
+    if weight is not None and weight.dtype not in FORMATS:
+        raise InputError(
+            f"{_called(layer)} has a {attribute} in {weight.dtype}: only real floats of 16, 32 or 64 bits are pruned"
+        )
     return weight
 
 

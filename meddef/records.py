@@ -32,13 +32,8 @@ from meddef.errors import InputError
 from meddef.statistics import AttackCounts
 
 Record = dict[str, Any]
-OF_THE_CELL = (
-    "key",
-    "seconds",
-    "finished",
-    "weights",
-    "models",
-)  # the rest of its provenance it shares with others
+OF_THE_CELL = ("key", "seconds", "finished", "weights", "models")
+"""Of the provenance of a cell; it shares the rest with others."""
 SYNC_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
@@ -295,11 +290,8 @@ def attack_frame(records: Iterable[Record]) -> pd.DataFrame:
             record["n"], record["correct_before"], record["correct_after"], record["flipped"]
         )
         row = dict(record)
-        for name, rate in (
-            ("clean", counts.clean_accuracy),
-            ("robust", counts.robust_accuracy),
-            ("asr", counts.asr),
-        ):
+        rates = {"clean": counts.clean_accuracy, "robust": counts.robust_accuracy, "asr": counts.asr}
+        for name, rate in rates.items():
             row[name] = rate.value
             row[f"{name}_low"], row[f"{name}_high"] = rate.interval
         rows.append(row)

@@ -36,9 +36,10 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 """Modules shared by domains, and the domains whose results they affect."""
 NO_RESULTS = (
-    "atomic", "book", "claims", "cli", "commands", "consistency", "cost_model", "course", "csv_text", "error_source",
-    "errors", "export", "figures", "installation", "paper", "playground", "printed", "profiles", "progress", "records",
-    "report", "results_version", "sections", "settings", "smoke_test", "sparse", "trust", "workers", "yaml_reader",
+    "atomic", "book", "caller_warnings", "claims", "cli", "commands", "consistency", "cost_model", "course",
+    "csv_text", "error_source", "errors", "export", "figures", "installation", "paper", "playground", "printed",
+    "profiles", "progress", "records", "report", "results_version", "sections", "settings", "smoke_test",
+    "sparse", "trust", "workers", "yaml_reader",
 )  # fmt: skip
 RESULTS_VERSION: dict[str, int] = {
     "data": 2,  # meddef.data: decoding, preprocessing, splits, phantoms and their lesion masks

@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attack_models import (
@@ -244,6 +245,9 @@ def test_the_model_must_be_a_module() -> None:
         ("8/255", r"eps must be a number or a tensor \(2,\), got '8/255'"),
         (True, r"eps must be a number or a tensor \(2,\), got True"),
         (None, r"eps must be a number or a tensor \(2,\), got None"),
+        (np.array(["0.1", "0.1"]), r"eps must be a number or a tensor \(2,\), got array"),
+        (torch.tensor(True), r"eps must be a number or a tensor \(2,\), got torch.bool"),
+        (torch.tensor(0.1 + 0.5j), r"eps must be a number or a tensor \(2,\), got torch.complex64"),
     ],
 )
 def test_wrong_eps_is_refused(name: str, eps: Any, message: str) -> None:

@@ -41,3 +41,6 @@ def test_a_mask_selects() -> None:
     assert labels.tolist() == [6, 7]
     assert np.array_equal(images, part.batch([1, 2])[0])
     assert len(part.batch([])[0]) == 0
+    for wrong in ([True, False], [0.9, 1.9]):
+        with pytest.raises(ValueError, match="indices must be whole numbers, or a mask"):
+            part.batch(np.array(wrong))

@@ -112,9 +112,10 @@ def test_chance_is_not_taken_for_coupling(strength: float) -> None:
 
 
 def test_nothing_is_said_where_nothing_can_be_told() -> None:
-    """Too few images; a model that accepts one batch size; no attack."""
+    """A single image; a model that accepts one batch size; no attack."""
     coupled = Then(lambda x: x - x.mean())
-    assert not judged(coupled, 2)
+    assert not judged(coupled, 1)
+    assert judged(coupled, 2)
     x = images(12)
     with warnings.catch_warnings():
         warnings.simplefilter("error", CoupledBatchWarning)

@@ -204,6 +204,15 @@ def test_a_weight_that_is_a_buffer_stays_one() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_formats_without_arithmetic_are_refused() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
+    model[0].weight.data = model[0].weight.data.to(torch.float8_e4m3fn)
+    with pytest.raises(
+        InputError, match=r"layer '0' has a weight in torch.float8_e4m3fn: only real floats of 16, 32 or"
+    ):
+        prune_l1(model, 0.5)
+
+
 def test_memory_shared_with_what_is_not_pruned_is_refused_too() -> None:
     """An embedding tied to its decoder by ``.data``: a copy would separate them without a word."""
     model = nn.ModuleList([nn.Embedding(4, 3), nn.Linear(3, 4)])

@@ -16,11 +16,11 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks.caller_warnings import warn
 from meddef.attacks.cuda_graph import Graphs, NotRecordable
 from meddef.attacks.loop import ActiveBatch, Trace, climb
 from meddef.attacks.recorded import Record, State, Step
 from meddef.attacks.verdicts import Verdicts
+from meddef.caller_warnings import warn
 
 WORTH = 8
 """Fewest steps for which recording pays off."""

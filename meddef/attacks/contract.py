@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddef.attacks.caller_warnings import warn
+from meddef.caller_warnings import warn
 from meddef.errors import InputError
 from meddef.module_state import evaluating
 
@@ -176,9 +176,12 @@ def per_image(value: float | Tensor, images: Tensor, name: str, *, most: float =
             f"{name} is a list, a grid that only fgsm accepts: give one number, or a tensor ({len(images)},) with one "
             "per image"
         )
-    if isinstance(value, bool) or not (isinstance(value, Real) or hasattr(value, "shape")):
+    if not isinstance(value, Tensor) and np.asarray(value).dtype.kind not in "fiu":
         raise InputError(f"{name} must be a number or a tensor ({len(images)},), got {value!r}")
-    given = torch.as_tensor(value, dtype=torch.float64, device=images.device).detach()
+    given = value.detach() if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
+    if given.is_complex() or given.dtype == torch.bool:
+        raise InputError(f"{name} must be a number or a tensor ({len(images)},), got {given.dtype}")
+    given = given.to(images.device, torch.float64)
     if given.ndim > 0 and given.shape != images.shape[:1]:
         raise InputError(f"{name} must be a number or a tensor ({len(images)},), got {tuple(given.shape)}")
     if not bool(((given >= 0) & (given <= most) & torch.isfinite(given)).all()):

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from meddef.attacks import contract
 from meddef.attacks.any_model import for_anyone
 from meddef.attacks.balls import NORMS, norm_ball
-from meddef.attacks.caller_warnings import warn
 from meddef.attacks.loop import finish
 from meddef.attacks.queries import ask
 from meddef.attacks.randomness import Randomness, randomness
+from meddef.caller_warnings import warn
 
 FIRST_DRAWS = (
     100  # of the gradient's estimate; it grows with the square root of the iteration (their Algorithm 2)

@@ -8,7 +8,7 @@ eps, and robustness measured (or trained) with it is overstated.
 from __future__ import annotations
 
 from meddef.attacks import contract
-from meddef.attacks.caller_warnings import warn
+from meddef.caller_warnings import warn
 from meddef.errors import InputError
 
 PAPER_STEP = 0.01

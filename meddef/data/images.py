@@ -103,7 +103,13 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W), float32 in [0, 1], and labels (B,), int64, at ``indices``; both are fresh copies."""
         rows = np.asarray(indices)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        if rows.dtype == bool and rows.shape == self.labels.shape:
+            rows = np.flatnonzero(rows)
+        if rows.size and not np.issubdtype(rows.dtype, np.integer):
+            raise ValueError(
+                f"indices must be whole numbers, or a mask {self.labels.shape}, not {rows.dtype} {rows.shape}"
+            )
+        rows = rows.astype(np.int64)
         pixels = torch.from_numpy(np.asarray(self.images)[rows])
         return as_channels(pixels, self.channels), torch.from_numpy(self.labels[rows])
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from meddef.caller_warnings import warn
 from meddef.errors import InputError
 from meddef.evaluation.judge import logits_for
-from meddef.module_state import warn_caller
 
 SAME = 0.02
 """Of the largest logit: rounding in half precision, which differs between batch sizes, is below."""
 FEW = 2
-"""Images that are given alone: layers that fail on a single one, as BatchNorm in training mode, accept two."""
+"""Images that are given alone, of a batch of more: what fails on a single one, as BatchNorm does, may accept two."""
 
 CHANCE = 10
 """Times the difference between two equal passes, which is that of a random model: less may be chance."""
@@ -30,25 +30,26 @@ def warn_if_coupled(model: nn.Module, images: Tensor, labels: Tensor) -> None:
 
     Args:
         model: in evaluation mode; a random one is not warned of. Not asked if it accepts only one batch size.
-        images, labels: a batch (N, C, H, W) in [0, 1] and (N,); with fewer than three images nothing can be told.
+        images, labels: a batch (N, C, H, W) in [0, 1] and (N,); with one image nothing can be told.
 
     Warns:
         CoupledBatchWarning: once, at the nearest line outside this package.
     """
-    if len(images) <= FEW:
+    few = min(FEW, len(images) - 1)
+    if not few:
         return
     with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []):
         try:
-            alone = logits_for(model, images[:FEW], labels[:FEW])
-            together = logits_for(model, images, labels)[:FEW]
+            alone = logits_for(model, images[:few], labels[:few])
+            together = logits_for(model, images, labels)[:few]
             room = SAME * float(together.abs().max())
             if (found := _apart(alone, together)) <= room:
                 return
-            chance = _apart(together, logits_for(model, images, labels)[:FEW])
+            chance = _apart(together, logits_for(model, images, labels)[:few])
         except (RuntimeError, ValueError, TypeError, InputError):  # a model exported for one batch size
             return
     if found > CHANCE * chance:
-        warn_caller(
+        warn(
             "the model's logits for an image depend on the other images of its batch (BatchNorm without running "
             "statistics, or a mean over the batch?): the result holds for this batch size alone, and attacks, which "
             "drop fooled images from the batch, may look weak; give the model fixed statistics",
